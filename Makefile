@@ -1,0 +1,51 @@
+# `make run` and `make test` do all their own set-up; a stamp in .venv tells what is installed.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint services lock clean
+
+help: ## List what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run: $(VENV)/.run ## Rehearse 1,000 messages; needs Python >= 3.11 and nothing else
+	$(BIN)/sms-pipeline run
+
+test: $(VENV)/.dev ## Run the tests; those that need RabbitMQ or PostgreSQL skip without them
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+services: ## Install RabbitMQ and PostgreSQL where that is possible
+	@scripts/services
+
+lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml
+	$(BIN)/pip-compile $(COMPILE) --upgrade --output-file requirements.lock pyproject.toml
+	$(BIN)/pip-compile $(COMPILE) --upgrade --extra dev --allow-unsafe \
+		--constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+COMPILE := --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url \
+	--no-emit-trusted-host --no-emit-find-links --no-emit-options
+
+clean: ## Remove what was made
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name it with: make PYTHON=python3.12 run"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo "Python's venv module is needed; on Debian: apt-get install python3-venv"; exit 2; }
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.venv requirements.lock pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@

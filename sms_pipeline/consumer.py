@@ -1,0 +1,71 @@
+"""A consumer that no message can stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from celery.utils.log import get_logger
+from celery.worker.consumer import Consumer
+from celery.worker.consumer.delayed_delivery import DelayedDelivery
+from kombu import Message
+
+log = get_logger(__name__)
+
+
+class RequiredDelayedDelivery(DelayedDelivery):  # type: ignore[misc]
+    """Celery goes on without delayed delivery when its set-up fails; retries would then be lost.
+
+    Any error of the set-up is raised: when the broker went away the consumer starts over, all else
+    ends the worker.
+    """
+
+    def start(self, c: Consumer) -> None:
+        self._validate_configuration(c.app)
+        for broker_url in self._validate_broker_urls(c.app.conf.broker_url):
+            self._setup_delayed_delivery(c, broker_url)
+
+
+class GuardedConsumer(Consumer):  # type: ignore[misc]
+    """Rejects what it can't handle, so that it reaches the dead-letter queue; logs no bodies."""
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]
+        default_steps = tuple(
+            f"{__name__}:RequiredDelayedDelivery" if "delayed_delivery" in step else step
+            for step in Consumer.Blueprint.default_steps
+        )
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
+        """Celery's handler of one message, guarded."""
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def guarded(message: Message) -> None:
+            try:
+                handle(message)
+            except (*self.connection_errors, *self.channel_errors):
+                raise
+            except Exception as error:
+                self._dead_letter(message, type(error).__name__)
+
+        return guarded
+
+    def on_unknown_message(self, body: object, message: Message) -> None:
+        """A message that is not a task."""
+        self._dead_letter(message, "not a task")
+
+    def on_unknown_task(self, body: object, message: Message, exc: Exception) -> None:
+        """A task of another name."""
+        self._dead_letter(message, "unknown task")
+
+    def on_invalid_task(self, body: object, message: Message, exc: Exception) -> None:
+        """Headers of a task, but not its form."""
+        self._dead_letter(message, "invalid task")
+
+    def on_decode_error(self, message: Message, exc: Exception) -> None:
+        """A body that is not what its headers say."""
+        self._dead_letter(message, "can't be decoded")
+
+    def _dead_letter(self, message: Message, reason: str) -> None:
+        log.error("message rejected to the dead-letter queue: %s", reason)
+        if not message.acknowledged:
+            message.reject_log_error(log, self.connection_errors, requeue=False)

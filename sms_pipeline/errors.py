@@ -1,0 +1,55 @@
+"""Every error a user can cause or meet. A message is one line that says what to do."""
+
+EXIT_OK = 0
+#: Something outside failed: broker or database not reachable, a worker thread died.
+EXIT_FAILURE = 1
+#: The user asked for something impossible: bad file, bad option, unknown run.
+EXIT_USAGE = 2
+#: 128 + SIGINT, what shells report for a program ended by Ctrl-C.
+EXIT_INTERRUPTED = 130
+
+
+class PipelineError(Exception):
+    """Base of all errors of this package; `exit_code` is what the process ends with."""
+
+    exit_code = EXIT_FAILURE
+
+
+class ConfigError(PipelineError):
+    """The configuration can't be used; the message names source, key, value and what is allowed."""
+
+    exit_code = EXIT_USAGE
+
+
+class UnknownRunError(PipelineError):
+    """The ledger has no such run."""
+
+    exit_code = EXIT_USAGE
+
+
+class NeedsBrokerError(PipelineError):
+    """The command works across processes, and no broker is configured."""
+
+    exit_code = EXIT_USAGE
+
+
+class BrokerUnavailableError(PipelineError):
+    """The broker did not answer, or did not confirm, within the time allowed."""
+
+
+class LedgerUnavailableError(PipelineError):
+    """The database can't be reached, or is not a ledger of this version."""
+
+
+class BadBatchError(PipelineError):
+    """A task body that is not a batch; the message never repeats the body."""
+
+
+class ForeignLedgerError(PipelineError):
+    """A batch of another ledger reached this worker, which must not judge it."""
+
+    exit_code = EXIT_USAGE
+
+
+class StoppingError(PipelineError):
+    """The worker is shutting down; what was asked for stays with the broker."""

@@ -1,0 +1,48 @@
+"""Log-spaced buckets of times, so that percentiles come from counters that add up. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Upper bound of bucket 0, seconds; below it nothing here can be told apart from scheduling noise.
+SHORTEST = 0.001
+#: Buckets for each doubling: neighbours differ by 2**(1/8) = 9 %, so a percentile is off by less.
+BUCKETS_PER_DOUBLING = 8
+#: Bucket 255 starts at about 45 days; all that is longer counts there.
+LAST_BUCKET = 255
+
+
+def count_buckets(seconds: NDArray[np.float64]) -> dict[int, int]:
+    """How many of `seconds` fall in each bucket; empty buckets are left out.
+
+    bucket = ceil(8 * log2(t / 0.001)), kept within 0 … 255.
+    """
+    if not len(seconds):
+        return {}
+    positions = np.ceil(np.log2(np.maximum(seconds, SHORTEST) / SHORTEST) * BUCKETS_PER_DOUBLING)
+    counts = np.bincount(np.minimum(positions, LAST_BUCKET).astype(np.intp))
+    return {bucket: int(counts[bucket]) for bucket in np.flatnonzero(counts).tolist()}
+
+
+def upper_bound(bucket: int) -> float:
+    """The longest time, in seconds, that falls in `bucket`."""
+    return float(SHORTEST * 2.0 ** (bucket / BUCKETS_PER_DOUBLING))
+
+
+def percentile(counts: Mapping[int, int], share: float) -> float | None:
+    """The time, in seconds, within which `share` (0 to 1) of all counted fell; None without any.
+
+    Linear within the bucket that holds it.
+    """
+    wanted = share * sum(counts.values())
+    passed = 0
+    for bucket in sorted(counts):
+        if passed + counts[bucket] >= wanted and counts[bucket]:
+            lower = upper_bound(bucket - 1) if bucket else 0.0
+            within = (wanted - passed) / counts[bucket]
+            return lower + (upper_bound(bucket) - lower) * within
+        passed += counts[bucket]
+    return None

@@ -1,0 +1,214 @@
+"""Messages as a pure function of (seed, index), and the batch: what one task carries."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import string
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sms_pipeline.config import MAX_BATCH_SIZE, MAX_MESSAGES, PROFILE_NAME, RetryPolicy
+from sms_pipeline.errors import BadBatchError
+
+#: 64 characters, so that six bits of a random byte pick one without bias. No line break: the
+#: columns of a batch are joined by it.
+ALPHABET = string.ascii_letters + string.digits + " ."
+#: Between the entries of a column.
+SEPARATOR = "\n"
+#: Celery's name of the one task.
+TASK_NAME = "sms_pipeline.send_sms"
+
+_BYTES_PER_WORD = 8
+#: Philox makes four 64-bit words for each value of its counter.
+_WORDS_PER_BLOCK = 4
+#: The first word of a message holds its phone number and its length.
+_HEADER_WORDS = 1
+_LENGTH_SHIFT = np.uint64(40)
+_SIX_BITS_OF_EACH_BYTE = np.uint64(0x3F3F_3F3F_3F3F_3F3F)
+#: A code is a position in the alphabet; the one after the last is the separator.
+_SEPARATOR_CODE = len(ALPHABET)
+_CODE_TO_CHARACTER = (ALPHABET + SEPARATOR).encode().ljust(256, b"?")
+
+#: North American numbers: area code and exchange 200 to 999, then four digits.
+_FIRST_CODE, _CODES, _LINES = 200, 800, 10_000
+_THREE_DIGITS = np.array(
+    [list(b"%03d" % number) for number in range(_FIRST_CODE, _FIRST_CODE + _CODES)], np.uint8
+)
+_FOUR_DIGITS = np.array([list(b"%04d" % number) for number in range(_LINES)], np.uint8)
+
+PhoneFormat = Literal["xxx-xxx-xxxx", "e164"]
+#: Where area code, exchange and line number stand in each format's template.
+_PHONE_TEMPLATES: dict[PhoneFormat, tuple[bytes, tuple[int, int, int]]] = {
+    "xxx-xxx-xxxx": (b"xxx-xxx-xxxx\n", (0, 4, 8)),
+    "e164": (b"+1xxxxxxxxxx\n", (2, 5, 8)),
+}
+
+
+class Columns(NamedTuple):
+    """The messages of a range: two newline-joined strings with one entry a message."""
+
+    to: str
+    text: str
+
+
+def make_columns(
+    seed: int, first_index: int, count: int, max_text_length: int, phone_format: PhoneFormat
+) -> Columns:
+    """Messages `first_index` … `first_index + count - 1` of the run with `seed`.
+
+    Each message takes the same number of words of one Philox stream, so any range can be made
+    alone and equals the same slice of the whole.
+    """
+    blocks = _blocks_per_message(max_text_length)
+    generator = np.random.Philox(key=seed, counter=first_index * blocks)
+    words = generator.random_raw(count * blocks * _WORDS_PER_BLOCK).reshape(count, -1)
+    return Columns(_phones(words[:, 0], phone_format), _texts(words, max_text_length))
+
+
+def _blocks_per_message(max_text_length: int) -> int:
+    words = _HEADER_WORDS + -(-max_text_length // _BYTES_PER_WORD)
+    return -(-words // _WORDS_PER_BLOCK)
+
+
+def _phones(header: NDArray[np.uint64], phone_format: PhoneFormat) -> str:
+    template, (area_at, exchange_at, line_at) = _PHONE_TEMPLATES[phone_format]
+    rest, line = np.divmod(header & np.uint64(2**40 - 1), np.uint64(_LINES))
+    rest, exchange = np.divmod(rest, np.uint64(_CODES))
+    phones = np.empty((len(header), len(template)), np.uint8)
+    phones[:] = np.frombuffer(template, np.uint8)
+    phones[:, area_at : area_at + 3] = _THREE_DIGITS[rest % np.uint64(_CODES)]
+    phones[:, exchange_at : exchange_at + 3] = _THREE_DIGITS[exchange]
+    phones[:, line_at : line_at + 4] = _FOUR_DIGITS[line]
+    return phones.tobytes()[:-1].decode("ascii")
+
+
+def _texts(words: NDArray[np.uint64], max_length: int) -> str:
+    count = len(words)
+    lengths = (words[:, 0] >> _LENGTH_SHIFT) % np.uint64(max_length) + np.uint64(1)
+    codes = (words[:, _HEADER_WORDS:] & _SIX_BITS_OF_EACH_BYTE).view(np.uint8)
+    padded = np.empty((count, max_length + 1), np.uint8)
+    padded[:, :max_length] = codes[:, :max_length]
+    padded[np.arange(count), lengths] = _SEPARATOR_CODE
+    # The smallest type that holds a length: comparing bytes is many times faster than words.
+    narrow = np.min_scalar_type(max_length)
+    kept = np.arange(max_length + 1, dtype=narrow) <= lengths.astype(narrow)[:, None]
+    return padded[kept].tobytes().translate(_CODE_TO_CHARACTER)[:-1].decode("ascii")
+
+
+Offsets = NDArray[np.intp]
+
+
+def pack_offsets(offsets: Offsets, size: int) -> bytes:
+    """A bitmap, one bit for each of the batch's `size` messages, set for those in `offsets`."""
+    chosen = np.zeros(size, np.bool_)
+    chosen[offsets] = True
+    return np.packbits(chosen).tobytes()
+
+
+def unpack_offsets(bitmap: bytes, size: int) -> Offsets:
+    """The inverse of `pack_offsets`, ascending.
+
+    Raises:
+        BadBatchError: the bitmap belongs to a batch of another size.
+    """
+    bits = np.unpackbits(np.frombuffer(bitmap, np.uint8))
+    if len(bitmap) != -(-size // 8) or bits[size:].any():
+        raise BadBatchError("the offsets do not fit the size of the batch")
+    return np.flatnonzero(bits[:size])
+
+
+class Batch(BaseModel):
+    """One attempt at a contiguous range of messages, or at the remainder of one; the wire form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    ledger: str = Field(min_length=1, max_length=64)
+    run: int = Field(ge=1)
+    number: int = Field(ge=0)
+    first_index: int = Field(ge=0, le=MAX_MESSAGES)
+    #: Messages of the whole batch, also where this attempt takes only a remainder.
+    size: int = Field(ge=1, le=MAX_BATCH_SIZE)
+    profile: str = Field(pattern=f"^{PROFILE_NAME.pattern}$")
+    attempt: int = Field(ge=0)
+    #: Seconds since the epoch at the first dispatch; the same in every attempt.
+    queued_at: float = Field(ge=0)
+    seed: int = Field(ge=0)
+    retry: RetryPolicy
+    to: str
+    text: str
+    #: Base64 of the bitmap of the messages this attempt takes; None = the whole batch.
+    offsets: str | None = None
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Self:
+        count = self.count
+        if self.to.count(SEPARATOR) + 1 != count or self.text.count(SEPARATOR) + 1 != count:
+            raise ValueError("the columns do not fit the number of messages")
+        return self
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        """What its settlement is known by: (run, batch number, attempt)."""
+        return self.run, self.number, self.attempt
+
+    @property
+    def count(self) -> int:
+        """Messages that this attempt takes."""
+        return self.size if self.offsets is None else len(self.positions())
+
+    def positions(self) -> Offsets:
+        """Offsets within the batch of the messages that this attempt takes, ascending."""
+        if self.offsets is None:
+            return np.arange(self.size)
+        return unpack_offsets(_from_base64(self.offsets), self.size)
+
+    def remainder(self, left: Offsets) -> Batch:
+        """The next attempt, at the messages whose offsets in the batch are `left`."""
+        taken = np.searchsorted(self.positions(), left)
+        return self.model_copy(
+            update={
+                "attempt": self.attempt + 1,
+                "to": _pick(self.to, taken),
+                "text": _pick(self.text, taken),
+                "offsets": base64.b64encode(pack_offsets(left, self.size)).decode("ascii"),
+            }
+        )
+
+    def to_wire(self) -> dict[str, Any]:
+        """JSON types only."""
+        return self.model_dump()
+
+    @classmethod
+    def from_wire(cls, body: object) -> Batch:
+        """Check a task's argument.
+
+        Raises:
+            BadBatchError: it is not a batch. The message names the field, never its content.
+        """
+        try:
+            return cls.model_validate(body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            field = ".".join(map(str, first["loc"])) or "the batch"
+            raise BadBatchError(f"{field}: {first['msg']}") from None
+
+    def describe(self) -> str:
+        """What logs and Flower may show."""
+        again = f", attempt {self.attempt + 1}" if self.attempt else ""
+        return f"batch {self.number}: {self.count} SMS{again}"
+
+
+def _pick(column: str, taken: Offsets) -> str:
+    entries = column.split(SEPARATOR)
+    return SEPARATOR.join([entries[position] for position in taken.tolist()])
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadBatchError("the offsets are not base64") from None

@@ -1,0 +1,288 @@
+"""Views of a run's progress: a table that redraws in place, plain lines, or JSON lines."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Protocol
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.ledger import Ledger, Run
+from sms_pipeline.progress import ProfileProgress, Progress, Tracker
+
+#: How often the counters are read to notice the end; the reports come every N seconds.
+POLL_SECONDS = 0.1
+#: How often old batches are looked for: that query reads rows, not counters.
+STUCK_PERIOD_SECONDS = 10.0
+#: Below this width a table row keeps only what fits.
+_NARROW_COLUMNS = 72
+
+
+class View(Protocol):
+    """A way to show a run."""
+
+    def show(self, progress: Progress) -> None:
+        """A report."""
+
+    def note(self, message: str) -> None:
+        """Something the user should know now."""
+
+    def close(self, progress: Progress | None, ended: str) -> None:
+        """The last report and the summary; `ended` says how it ended."""
+
+
+class Reader:
+    """Reads one run's counters."""
+
+    def __init__(self, ledger: Ledger, run: Run, trusted: tuple[str, ...] = ()) -> None:
+        self._ledger = ledger
+        self._run = run
+        self._tracker = Tracker(trusted)
+        self._stuck: dict[str, int] = {}
+        self._stuck_read_at = 0.0
+
+    def read(self) -> Progress:
+        """The run's progress now.
+
+        Raises:
+            LedgerUnavailableError: the ledger can't be reached.
+        """
+        now = time.monotonic()
+        snapshot = self._ledger.snapshot(self._run)
+        if now - self._stuck_read_at >= STUCK_PERIOD_SECONDS:
+            self._stuck_read_at = now
+            before = time.time() - self._run.simulation.stuck_after
+            self._stuck = self._ledger.stuck(self._run.id, before)
+        return self._tracker.update(snapshot, now, time.time(), self._stuck)
+
+
+def follow(reader: Reader, view: View, every: float, stopped: threading.Event) -> Progress | None:
+    """Report every `every` seconds until the run is done or `stopped` is set; return the last."""
+    progress: Progress | None = None
+    shown_at = -every
+    while not stopped.is_set():
+        try:
+            progress = reader.read()
+        except LedgerUnavailableError as error:
+            view.note(f"{error}; waiting for it")
+            stopped.wait(max(every, 1.0))
+            continue
+        if progress.done:
+            break
+        if time.monotonic() - shown_at >= every:
+            shown_at = time.monotonic()
+            view.show(progress)
+        stopped.wait(min(POLL_SECONDS, every))
+    return progress
+
+
+class JsonView:
+    """One JSON object a report, one line each."""
+
+    def show(self, progress: Progress) -> None:
+        """See `View.show`."""
+        click.echo(json.dumps(progress.to_json()))
+
+    def note(self, message: str) -> None:
+        """See `View.note`."""
+        click.echo(message, err=True)
+
+    def close(self, progress: Progress | None, ended: str) -> None:
+        """See `View.close`."""
+        if progress:
+            self.show(progress)
+
+
+class SummaryJsonView(JsonView):
+    """Only the last object, for `run --json`: what comes before is on stderr."""
+
+    def __init__(self) -> None:
+        self._lines = PlainView(err=True)
+
+    def show(self, progress: Progress) -> None:
+        """See `View.show`."""
+        self._lines.show(progress)
+
+    def close(self, progress: Progress | None, ended: str) -> None:
+        """See `View.close`."""
+        if progress:
+            click.echo(json.dumps(progress.to_json()))
+
+
+class PlainView:
+    """Lines for pipes and logs."""
+
+    def __init__(self, err: bool = False) -> None:
+        self._err = err
+
+    def show(self, progress: Progress) -> None:
+        """See `View.show`."""
+        self._line(report_line(progress))
+        for profile in progress.profiles:
+            self._line(f"    {profile_line(profile)}")
+        for warning in progress.warnings:
+            self._line(f"    ! {warning}")
+
+    def note(self, message: str) -> None:
+        """See `View.note`."""
+        click.echo(message, err=True)
+
+    def close(self, progress: Progress | None, ended: str) -> None:
+        """See `View.close`."""
+        if progress is None:
+            self._line(ended)
+            return
+        self.show(progress)
+        for line in summary_lines(progress, ended):
+            self._line(line)
+
+    def _line(self, text: str) -> None:
+        click.echo(text, err=self._err)
+
+
+class LiveView:
+    """A table that redraws in place."""
+
+    def __init__(self) -> None:
+        self._console = Console()
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        self._live.start()
+
+    def show(self, progress: Progress) -> None:
+        """See `View.show`."""
+        self._live.update(self._render(progress), refresh=True)
+
+    def note(self, message: str) -> None:
+        """See `View.note`."""
+        self._live.console.print(Text(message, style="yellow"))
+
+    def close(self, progress: Progress | None, ended: str) -> None:
+        """See `View.close`."""
+        self._live.stop()
+        if progress is None:
+            self._console.print(ended)
+            return
+        self._console.print(_profile_table(progress, self._narrow))
+        for line in summary_lines(progress, ended):
+            self._console.print(Text(line))
+
+    @property
+    def _narrow(self) -> bool:
+        return self._console.width < _NARROW_COLUMNS
+
+    def _render(self, progress: Progress) -> RenderableType:
+        bar = ProgressBar(total=progress.total, completed=progress.finished)
+        lines = [Text(line) for line in status_lines(progress)]
+        warnings = [Text(f"! {warning}", style="bold yellow") for warning in progress.warnings]
+        table = _profile_table(progress, self._narrow)
+        return Group(Text(f"Run {progress.run}", style="bold"), bar, *lines, table, *warnings)
+
+
+def make_view(as_json: bool, terminal: bool) -> View:
+    """The view for where the output goes."""
+    if as_json:
+        return JsonView()
+    return LiveView() if terminal else PlainView()
+
+
+def status_lines(progress: Progress) -> list[str]:
+    """The figures of a run, in short lines."""
+    times = progress.times
+    return [
+        f"{progress.share:.1%} of {progress.total:,}  ·  sent {progress.sent:,}  ·  "
+        f"failed {progress.failed:,}",
+        f"failed attempts {progress.failed_attempts:,}  ·  waiting {progress.backlog:,}  ·  "
+        f"retrying {progress.retrying:,}",
+        f"rate {progress.rate:,.0f}/s (average {progress.average_rate:,.0f}/s)  ·  "
+        f"ETA {_duration(progress.eta_seconds)}",
+        f"average time per message {_time(times.mean_delivery)} (send {_time(times.mean_send)})",
+        f"delivered within {_time(times.p50_delivery)} (p50), {_time(times.p95_delivery)} (p95), "
+        f"{_time(times.p99_delivery)} (p99)",
+    ]
+
+
+def report_line(progress: Progress) -> str:
+    """One report as one line."""
+    times = progress.times
+    return (
+        f"[{progress.seconds:7.1f} s] {progress.share:6.1%}  sent {progress.sent:,}  "
+        f"failed {progress.failed:,}  average time per message {_time(times.mean_delivery)} "
+        f"(send {_time(times.mean_send)})  failed attempts {progress.failed_attempts:,}  "
+        f"rate {progress.rate:,.0f}/s  p50 {_time(times.p50_delivery)}  "
+        f"p95 {_time(times.p95_delivery)}  p99 {_time(times.p99_delivery)}  "
+        f"ETA {_duration(progress.eta_seconds)}"
+    )
+
+
+def profile_line(profile: ProfileProgress) -> str:
+    """One profile as one line."""
+    return (
+        f"{profile.name}: senders online {profile.online_senders:,}  backlog {profile.backlog:,}  "
+        f"retrying {profile.retrying:,}  sent {profile.sent:,}  failed {profile.failed:,}  "
+        f"average time per message {_time(profile.times.mean_delivery)} "
+        f"(send {_time(profile.times.mean_send)})"
+    )
+
+
+def summary_lines(progress: Progress, ended: str) -> list[str]:
+    """What is worth reading a week later."""
+    times = progress.times
+    return [
+        f"Run {progress.run} {ended}: {progress.finished:,} of {progress.total:,} messages in "
+        f"{progress.seconds:,.1f} s, {progress.average_rate:,.0f} a second.",
+        f"Sent {progress.sent:,}, failed {progress.failed:,} (out of attempts); "
+        f"failed attempts {progress.failed_attempts:,}.",
+        f"Average time per message {_time(times.mean_delivery)} from dispatch to the end "
+        f"(p50 {_time(times.p50_delivery)}, p95 {_time(times.p95_delivery)}, "
+        f"p99 {_time(times.p99_delivery)}); {_time(times.mean_send)} at the sender.",
+    ]
+
+
+_HEADINGS = ("profile", "online", "waiting", "retrying", "sent", "failed", "time", "send")
+_NARROW_HEADINGS = 6
+
+
+def _profile_table(progress: Progress, narrow: bool) -> Table:
+    table = Table(box=None, pad_edge=False)
+    headings = _HEADINGS[:_NARROW_HEADINGS] if narrow else _HEADINGS
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "profile" else "right")
+    for profile in progress.profiles:
+        cells = (
+            profile.name,
+            f"{profile.online_senders:,}",
+            f"{profile.backlog:,}",
+            f"{profile.retrying:,}",
+            f"{profile.sent:,}",
+            f"{profile.failed:,}",
+            _time(profile.times.mean_delivery),
+            _time(profile.times.mean_send),
+        )
+        table.add_row(*cells[: len(headings)])
+    return table
+
+
+def _time(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:.3f} s"
+
+
+_MINUTE, _HOUR = 60, 3_600
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02d} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} min"

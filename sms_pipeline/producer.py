@@ -1,0 +1,281 @@
+"""The producer: makes messages, routes them by backlog, records them, publishes them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from sms_pipeline import routing, tasks
+from sms_pipeline.config import SenderProfile
+from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.ledger import BatchRow, Ledger, ProfileCounts, Run, Snapshot, WorkerRow
+from sms_pipeline.messages import Batch, make_columns
+from sms_pipeline.progress import Liveness
+from sms_pipeline.publishing import Publisher
+from sms_pipeline.routing import Load
+
+log = logging.getLogger(__name__)
+
+#: How often the backlog is read while there is no room for another batch.
+POLL_SECONDS = 0.1
+#: Most batches recorded in one transaction, and most that a crash can leave unpublished.
+MAX_GROUP = 20
+#: Pauses between two tries to reach broker or ledger grow from the first to the second.
+RETRY_SECONDS = 0.5
+RETRY_MAX_SECONDS = 5.0
+#: How often old batches are looked for: that query reads rows, not counters.
+STUCK_PERIOD_SECONDS = 5.0
+#: A rate is observed over at least this long.
+OBSERVE_SECONDS = 2.0
+
+#: Told what the producer waits for, once each time that changes; None when it goes on.
+StatusHook = Callable[[str | None], None]
+
+T = TypeVar("T")
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error: the user asked for it
+    """The producer was told to stop before all batches were dispatched."""
+
+
+@dataclass
+class _Busy:
+    """Attempts of one profile, counted since its senders were last seen idle."""
+
+    since: float
+    attempts: int
+
+
+class Observed:
+    """The rate of attempts of each profile, over times in which all its senders had work."""
+
+    def __init__(self) -> None:
+        self._busy: dict[str, _Busy] = {}
+
+    def rate(self, now: float, counts: ProfileCounts, senders: int) -> float | None:
+        """Attempts a second; None unless the senders were busy for `OBSERVE_SECONDS`."""
+        if counts.unsettled < senders:
+            self._busy.pop(counts.profile, None)
+            return None
+        busy = self._busy.setdefault(counts.profile, _Busy(now, counts.attempts))
+        if now - busy.since < OBSERVE_SECONDS:
+            return None
+        return (counts.attempts - busy.attempts) / (now - busy.since)
+
+
+class Producer:
+    """Dispatches one run."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        publisher: Publisher,
+        run: Run,
+        trusted: Iterable[str] = (),
+        max_batches: Callable[[SenderProfile, int], int] | None = None,
+        on_status: StatusHook | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._publisher = publisher
+        self._run = run
+        self._simulation = run.simulation
+        self._liveness = Liveness(trusted)
+        self._max_batches = max_batches
+        self._on_status = on_status
+        self._status: str | None = None
+        self._observed = Observed()
+        self._stuck: dict[str, int] = {}
+        self._stuck_read_at = time.monotonic()
+        self._next_index = 0
+        self._next_number = 0
+        self._stopping = threading.Event()
+
+    @property
+    def dispatched(self) -> int:
+        """Messages dispatched so far."""
+        return self._next_index
+
+    def stop(self) -> None:
+        """Make `dispatch` end after the batch in hand."""
+        self._stopping.set()
+
+    def dispatch(self) -> None:
+        """Dispatch every message of the run; returns when the broker has confirmed the last.
+
+        Raises:
+            Interrupted: `stop` was called before.
+        """
+        adaptive = self._simulation.routing == "adaptive"
+        while self._next_index < self._run.total:
+            loads = self._read_loads() if adaptive else self._nominal_loads()
+            group = self._plan(loads, routing.choose_with_room if adaptive else routing.choose)
+            if group:
+                self._dispatch(group)
+            else:
+                self._pause(POLL_SECONDS)
+        self._say(None)
+
+    # What the profiles can take
+
+    def _read_loads(self) -> list[Load]:
+        snapshot = self._patiently(lambda: self._ledger.snapshot(self._run))
+        now = time.monotonic()
+        online = self._liveness.observe(now, snapshot.workers)
+        if not self._liveness.is_decided(now, snapshot.workers):
+            return []
+        self._read_stuck(now)
+        if not online:
+            self._say("no sender online yet; start workers with 'celery -A sms_pipeline worker'")
+            return self._loads(snapshot, self._nominal_workers(), now)
+        self._say(None)
+        return self._loads(snapshot, online, now)
+
+    def _nominal_loads(self) -> list[Load]:
+        """Loads as they would be if all that was published were still waiting."""
+        snapshot = self._patiently(lambda: self._ledger.snapshot(self._run))
+        idle = tuple(replace(counts, first_attempts=0) for counts in snapshot.profiles)
+        now = time.monotonic()
+        return self._loads(replace(snapshot, profiles=idle), self._nominal_workers(), now)
+
+    def _nominal_workers(self) -> tuple[WorkerRow, ...]:
+        """One worker for each configured profile."""
+        return tuple(
+            WorkerRow(p.name, p.name, p.count, p.mean_time, p.failure_rate, 0, 0.0, None)
+            for p in self._simulation.senders
+        )
+
+    def _loads(self, snapshot: Snapshot, workers: Iterable[WorkerRow], now: float) -> list[Load]:
+        counts = {counts.profile: counts for counts in snapshot.profiles}
+        loads = []
+        for profile in self._simulation.senders:
+            present = [worker for worker in workers if worker.profile == profile.name]
+            if present:
+                loads.append(self._load(profile, counts[profile.name], present, now))
+        return loads
+
+    def _load(
+        self,
+        profile: SenderProfile,
+        counts: ProfileCounts,
+        workers: list[WorkerRow],
+        now: float,
+    ) -> Load:
+        senders = sum(worker.senders for worker in workers)
+        observed = self._observed.rate(now, counts, senders)
+        nominal = sum(
+            worker.senders / worker.mean_time if worker.mean_time else float("inf")
+            for worker in workers
+        )
+        failure_rate = sum(w.failure_rate * w.senders for w in workers) / senders
+        batch_size = self._simulation.batch_size_for(profile)
+        return Load(
+            profile=profile.name,
+            outstanding=counts.unsettled - self._stuck.get(profile.name, 0),
+            senders=senders,
+            rate=routing.delivery_rate(nominal, failure_rate, observed),
+            batch_size=batch_size,
+            max_batches=self._max_batches(profile, batch_size) if self._max_batches else None,
+        )
+
+    def _read_stuck(self, now: float) -> None:
+        """Lost batches must not block their profile for ever, so old ones are not counted."""
+        if now - self._stuck_read_at < STUCK_PERIOD_SECONDS:
+            return
+        self._stuck_read_at = now
+        before = time.time() - self._simulation.stuck_after
+        self._stuck = self._patiently(lambda: self._ledger.stuck(self._run.id, before))
+
+    # Dispatch
+
+    def _plan(
+        self, loads: list[Load], choose: Callable[[list[Load]], Load | None]
+    ) -> list[BatchRow]:
+        """Rows for the next batches, as many as have room, at most `MAX_GROUP`."""
+        rows: list[BatchRow] = []
+        while self._next_index < self._run.total and len(rows) < MAX_GROUP:
+            chosen = choose(loads)
+            if chosen is None:
+                break
+            size = min(chosen.batch_size, self._run.total - self._next_index)
+            rows.append(self._row(chosen.profile, size))
+            grown = replace(chosen, outstanding=chosen.outstanding + size)
+            loads = [grown if load is chosen else load for load in loads]
+        return rows
+
+    def _row(self, profile: str, size: int) -> BatchRow:
+        first = self._next_index
+        number = self._next_number
+        self._next_index += size
+        self._next_number += 1
+        return BatchRow(self._run.id, number, profile, first, size, queued_at=time.time())
+
+    def _dispatch(self, group: list[BatchRow]) -> None:
+        """Record the batches, publish them, record that they were: a crash between is seen."""
+        self._patiently(lambda: self._ledger.record_batches(group))
+        published = [
+            (row.number, self._publish(make_batch(self._ledger, self._run, row))) for row in group
+        ]
+        self._patiently(lambda: self._ledger.mark_published(self._run.id, published))
+
+    def _publish(self, batch: Batch) -> float:
+        """Publish until it is confirmed. The ledger absorbs what is published twice."""
+        pause = RETRY_SECONDS
+        while True:
+            try:
+                return tasks.publish(batch, self._publisher)
+            except Exception as error:
+                reason = str(error).strip() or type(error).__name__
+                self._say(f"the broker takes no messages ({reason}); trying again")
+            self._pause(pause)
+            pause = min(pause * 2, RETRY_MAX_SECONDS)
+
+    # Waiting
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        pause = RETRY_SECONDS
+        while True:
+            try:
+                return call()
+            except LedgerUnavailableError as error:
+                self._say(f"{error}; trying again")
+            self._pause(pause)
+            pause = min(pause * 2, RETRY_MAX_SECONDS)
+
+    def _pause(self, seconds: float) -> None:
+        if self._stopping.wait(seconds):
+            raise Interrupted
+
+    def _say(self, status: str | None) -> None:
+        if status == self._status:
+            return
+        self._status = status
+        if status:
+            log.warning("%s", status)
+        if self._on_status:
+            self._on_status(status)
+
+
+def make_batch(ledger: Ledger, run: Run, row: BatchRow) -> Batch:
+    """The first attempt of a recorded batch; its messages follow from the run's seed."""
+    simulation = run.simulation
+    columns = make_columns(
+        run.seed, row.first_index, row.size, simulation.max_text_length, simulation.phone_format
+    )
+    return Batch(
+        ledger=ledger.id,
+        run=run.id,
+        number=row.number,
+        first_index=row.first_index,
+        size=row.size,
+        profile=row.profile,
+        attempt=0,
+        queued_at=row.queued_at,
+        seed=run.seed,
+        retry=simulation.retry,
+        to=columns.to,
+        text=columns.text,
+    )

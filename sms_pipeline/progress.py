@@ -1,0 +1,284 @@
+"""From readings of the counters to what people want to know. Pure: views only render this."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sms_pipeline import histogram
+from sms_pipeline.ledger import ProfileCounts, Snapshot, WorkerRow
+
+#: A worker is online while its heartbeat changed within this time, on the reader's own clock.
+ONLINE_SECONDS = 5.0
+#: After so long a reader has seen the heartbeat of every living worker change.
+SURVEY_SECONDS = 2.5
+#: The rate "now" is taken over about this time.
+RATE_SECONDS = 5.0
+
+
+class Liveness:
+    """Tells which workers are online, without comparing the clocks of two hosts."""
+
+    def __init__(self, trusted: Iterable[str] = ()) -> None:
+        self._trusted = frozenset(trusted)
+        self._heartbeats: dict[str, int] = {}
+        self._changed_at: dict[str, float] = {}
+        self._since: float | None = None
+
+    def observe(self, now: float, workers: Iterable[WorkerRow]) -> tuple[WorkerRow, ...]:
+        """Those of `workers` that are online; `now` on any clock that only moves forward."""
+        self._since = now if self._since is None else self._since
+        present = tuple(workers)
+        for worker in present:
+            before = self._heartbeats.get(worker.id)
+            if before is not None and before != worker.heartbeat:
+                self._changed_at[worker.id] = now
+            self._heartbeats[worker.id] = worker.heartbeat
+        return tuple(worker for worker in present if self._is_online(worker.id, now))
+
+    def is_decided(self, now: float, workers: Iterable[WorkerRow]) -> bool:
+        """Whether each of `workers` was watched long enough to tell."""
+        unseen = any(
+            worker.id not in self._trusted and worker.id not in self._changed_at
+            for worker in workers
+        )
+        return not unseen or (self._since is not None and now - self._since >= SURVEY_SECONDS)
+
+    def last_seen(self, worker: str, now: float) -> float | None:
+        """Seconds since its heartbeat was seen to change; None if it never was."""
+        changed = self._changed_at.get(worker)
+        return None if changed is None else now - changed
+
+    def _is_online(self, worker: str, now: float) -> bool:
+        changed = self._changed_at.get(worker)
+        return worker in self._trusted or (changed is not None and now - changed <= ONLINE_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Average times per message, in seconds; None while nothing was counted."""
+
+    mean_send: float | None
+    mean_delivery: float | None
+    p50_delivery: float | None
+    p95_delivery: float | None
+    p99_delivery: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileProgress:
+    """A profile's part in a run."""
+
+    name: str
+    online_senders: int
+    #: Messages dispatched to it whose first attempt is not settled.
+    backlog: int
+    retrying: int
+    sent: int
+    failed: int
+    failed_attempts: int
+    times: Times
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A run at one moment."""
+
+    run: int
+    total: int
+    sent: int
+    failed: int
+    failed_attempts: int
+    dispatched: int
+    backlog: int
+    retrying: int
+    #: From the first dispatch to now, or to the last settlement when done.
+    seconds: float
+    #: Messages a second that became sent or failed: over the last seconds, and over all.
+    rate: float
+    average_rate: float
+    eta_seconds: float | None
+    times: Times
+    profiles: tuple[ProfileProgress, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def finished(self) -> int:
+        """Messages in a terminal state."""
+        return self.sent + self.failed
+
+    @property
+    def done(self) -> bool:
+        """Every message is in a terminal state."""
+        return self.finished >= self.total
+
+    @property
+    def share(self) -> float:
+        """Finished messages, 0 to 1 of the run."""
+        return self.finished / self.total
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of `--json`."""
+        return {
+            "run": self.run,
+            "total": self.total,
+            "sent": self.sent,
+            "failed": self.failed,
+            "failed_attempts": self.failed_attempts,
+            "seconds": round(self.seconds, 3),
+            "messages_per_second": round(self.average_rate, 3),
+            **_times_json(self.times),
+            "done": self.done,
+            "rate": round(self.rate, 3),
+            "eta_seconds": _rounded(self.eta_seconds),
+            "backlog": self.backlog,
+            "retrying": self.retrying,
+            "profiles": [_profile_json(profile) for profile in self.profiles],
+            "warnings": list(self.warnings),
+        }
+
+
+class Tracker:
+    """Turns successive snapshots of one run into its progress."""
+
+    def __init__(self, trusted: Iterable[str] = ()) -> None:
+        self._liveness = Liveness(trusted)
+        self._points: deque[tuple[float, int]] = deque()
+
+    def update(
+        self, snapshot: Snapshot, now: float, wall: float, stuck: dict[str, int] | None = None
+    ) -> Progress:
+        """Progress at `now` (a clock that only moves forward) and `wall` (seconds since epoch).
+
+        `stuck`: messages by profile that were dispatched too long ago.
+        """
+        online = self._liveness.observe(now, snapshot.workers)
+        decided = self._liveness.is_decided(now, snapshot.workers)
+        senders = Counter[str]()
+        for worker in online:
+            senders[worker.profile] += worker.senders
+        profiles = tuple(
+            _profile_progress(counts, senders[counts.profile]) for counts in snapshot.profiles
+        )
+        merged = _merged(snapshot.profiles)
+        finished = merged.delivered + merged.failed
+        rate = self._rate(now, finished)
+        seconds = _seconds(snapshot, finished, wall)
+        return Progress(
+            run=snapshot.run,
+            total=snapshot.total,
+            sent=merged.delivered,
+            failed=merged.failed,
+            failed_attempts=merged.retried + merged.failed,
+            dispatched=merged.dispatched,
+            backlog=merged.unsettled,
+            retrying=merged.retrying,
+            seconds=seconds,
+            rate=rate,
+            average_rate=finished / seconds if seconds else 0.0,
+            eta_seconds=_eta(snapshot.total - finished, rate),
+            times=_times(merged),
+            profiles=profiles,
+            warnings=_warnings(profiles, stuck or {}) if decided else (),
+        )
+
+    def _rate(self, now: float, finished: int) -> float:
+        self._points.append((now, finished))
+        while len(self._points) > 2 and now - self._points[1][0] >= RATE_SECONDS:
+            self._points.popleft()
+        then, before = self._points[0]
+        return (finished - before) / (now - then) if now > then else 0.0
+
+
+def _merged(profiles: Iterable[ProfileCounts]) -> ProfileCounts:
+    buckets: Counter[int] = Counter()
+    sums: Counter[str] = Counter()
+    seconds = {"send_seconds": 0.0, "delivery_seconds": 0.0}
+    for counts in profiles:
+        buckets.update(counts.delivery_times)
+        for name in ("dispatched", "first_attempts", "attempts", "delivered", "failed", "retried"):
+            sums[name] += getattr(counts, name)
+        for name in seconds:
+            seconds[name] += getattr(counts, name)
+    return ProfileCounts(profile="", delivery_times=dict(buckets), **sums, **seconds)
+
+
+def _profile_progress(counts: ProfileCounts, online_senders: int) -> ProfileProgress:
+    return ProfileProgress(
+        name=counts.profile,
+        online_senders=online_senders,
+        backlog=counts.unsettled,
+        retrying=counts.retrying,
+        sent=counts.delivered,
+        failed=counts.failed,
+        failed_attempts=counts.retried + counts.failed,
+        times=_times(counts),
+    )
+
+
+def _times(counts: ProfileCounts) -> Times:
+    finished = counts.delivered + counts.failed
+    return Times(
+        mean_send=counts.send_seconds / counts.attempts if counts.attempts else None,
+        mean_delivery=counts.delivery_seconds / finished if finished else None,
+        p50_delivery=histogram.percentile(counts.delivery_times, 0.50),
+        p95_delivery=histogram.percentile(counts.delivery_times, 0.95),
+        p99_delivery=histogram.percentile(counts.delivery_times, 0.99),
+    )
+
+
+def _seconds(snapshot: Snapshot, finished: int, wall: float) -> float:
+    if snapshot.started_at is None:
+        return 0.0
+    done = finished >= snapshot.total and snapshot.settled_at is not None
+    return max((snapshot.settled_at if done else wall) - snapshot.started_at, 0.0)  # type: ignore[operator]
+
+
+def _eta(left: int, rate: float) -> float | None:
+    if left == 0:
+        return 0.0
+    return left / rate if rate > 0 else None
+
+
+def _warnings(profiles: Iterable[ProfileProgress], stuck: dict[str, int]) -> tuple[str, ...]:
+    waiting = [
+        f"profile {profile.name}: {profile.backlog + profile.retrying:,} messages waiting, "
+        "no sender online"
+        for profile in profiles
+        if profile.backlog + profile.retrying > 0 and not profile.online_senders
+    ]
+    old = [
+        f"profile {name}: {messages:,} messages dispatched long ago and not settled"
+        for name, messages in stuck.items()
+    ]
+    return (*waiting, *old)
+
+
+def _times_json(times: Times) -> dict[str, float | None]:
+    return {
+        "mean_send_seconds": _rounded(times.mean_send),
+        "mean_delivery_seconds": _rounded(times.mean_delivery),
+        "p50_delivery_seconds": _rounded(times.p50_delivery),
+        "p95_delivery_seconds": _rounded(times.p95_delivery),
+        "p99_delivery_seconds": _rounded(times.p99_delivery),
+    }
+
+
+def _profile_json(profile: ProfileProgress) -> dict[str, Any]:
+    return {
+        "name": profile.name,
+        "online_senders": profile.online_senders,
+        "backlog": profile.backlog,
+        "retrying": profile.retrying,
+        "sent": profile.sent,
+        "failed": profile.failed,
+        "failed_attempts": profile.failed_attempts,
+        **_times_json(profile.times),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or math.isinf(value) else round(value, 6)

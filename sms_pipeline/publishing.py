@@ -1,0 +1,90 @@
+"""Confirmed publishing, on connections that are used for nothing else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kombu import Connection, Producer, pools
+
+from sms_pipeline import queues
+from sms_pipeline.errors import BrokerUnavailableError
+
+log = logging.getLogger(__name__)
+
+#: How long the broker may take to confirm a message; a blocked one never does.
+CONFIRM_TIMEOUT_SECONDS = 10.0
+#: How long a first connection is tried before the user is told.
+CONNECT_TIMEOUT_SECONDS = 8.0
+
+
+class Publisher:
+    """Lends producers whose publishes return once the broker has confirmed them.
+
+    Confirms must not be switched on for Celery's own connections: with the threads pool and task
+    events on, a worker then waits for ever for a confirm that another thread has read.
+    """
+
+    def __init__(self, broker_url: str) -> None:
+        self._connection = Connection(
+            broker_url,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS / 2,
+            transport_options={"confirm_publish": True},
+        )
+        self._producers = pools.producers[self._connection]
+
+    def reach(self) -> None:
+        """Connect once.
+
+        Raises:
+            BrokerUnavailableError: no answer within `CONNECT_TIMEOUT_SECONDS`.
+        """
+        where = self._connection.as_uri()
+        try:
+            with self._connection.clone() as connection:
+                connection.ensure_connection(max_retries=1, timeout=CONNECT_TIMEOUT_SECONDS)
+        except Exception as error:
+            reason = str(error).strip() or type(error).__name__
+            raise BrokerUnavailableError(
+                f"the broker at {where} can't be reached: {reason}"
+            ) from error
+
+    def declare(self, profiles: Iterable[str], queue_type: str) -> None:
+        """Declare the exchanges, the queues of `profiles`, and the dead-letter queue.
+
+        Raises:
+            BrokerUnavailableError: the broker refused, or did not answer.
+        """
+        wanted = [queues.dead_letter_queue(queue_type)]
+        wanted += queues.profile_queues(profiles, queue_type)
+        try:
+            with self._connection.clone() as connection:
+                for queue in wanted:
+                    queue(connection.default_channel).declare()
+        except Exception as error:
+            raise BrokerUnavailableError(f"the queues can't be declared: {error}") from error
+
+    @contextmanager
+    def producer(self) -> Iterator[Producer]:
+        """A producer to publish with. After any error its connection is closed, not reused.
+
+        A confirm that comes late would be taken for that of the next publish on the connection.
+        """
+        with self._producers.acquire(block=True) as producer:
+            connection = producer.__connection__
+            try:
+                yield producer
+            except BaseException:
+                connection.collapse()
+                raise
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Publish options that bound every wait for the broker."""
+        return {
+            "confirm_timeout": CONFIRM_TIMEOUT_SECONDS,
+            "timeout": CONFIRM_TIMEOUT_SECONDS,
+            "retry": False,
+        }

@@ -1,0 +1,49 @@
+"""What producer and worker must agree on at the broker: exchange, queues, dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from kombu import Exchange, Queue
+
+#: A topic exchange, because Celery's delayed delivery rewrites routing keys by pattern.
+EXCHANGE = Exchange("sms", type="topic", durable=True)
+DEAD_LETTER_EXCHANGE = Exchange("sms.dead", type="fanout", durable=True)
+#: What no worker could make sense of, and what was returned too often.
+DEAD_LETTER_QUEUE = "sms.dead"
+#: Returns to the queue before a message is dead-lettered. RabbitMQ 4's default of 20 is soon
+#: reached by good batches next to a worker that keeps crashing.
+DELIVERY_LIMIT = 1_000
+
+
+def queue_name(profile: str) -> str:
+    """The queue that holds the batches of `profile`; also its routing key."""
+    return f"sms.{profile}"
+
+
+def profile_queue(profile: str, queue_type: str) -> Queue:
+    """The queue of one profile; `queue_type` is "quorum" or "classic"."""
+    arguments: dict[str, Any] = {
+        "x-queue-type": queue_type,
+        "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE.name,
+    }
+    if queue_type == "quorum":
+        arguments["x-delivery-limit"] = DELIVERY_LIMIT
+    name = queue_name(profile)
+    return Queue(name, EXCHANGE, routing_key=name, queue_arguments=arguments)
+
+
+def dead_letter_queue(queue_type: str) -> Queue:
+    """Where rejected messages go."""
+    return Queue(
+        DEAD_LETTER_QUEUE,
+        DEAD_LETTER_EXCHANGE,
+        routing_key="",
+        queue_arguments={"x-queue-type": queue_type},
+    )
+
+
+def profile_queues(profiles: Iterable[str], queue_type: str) -> list[Queue]:
+    """One queue for each profile."""
+    return [profile_queue(profile, queue_type) for profile in profiles]

@@ -1,0 +1,143 @@
+"""The sender bank: N serial senders as one vectorised schedule. Pure; the caller has the clock."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Hashable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Seconds = NDArray[np.float64]
+
+
+class Finished(NamedTuple):
+    """All messages of one submission have been played."""
+
+    key: Hashable
+    #: When each message ended, in the order submitted, on the caller's clock.
+    finish_times: Seconds
+
+
+class _Submission:
+    """Messages that wait for senders, first come first served; `started` of them have one."""
+
+    __slots__ = ("arrival", "durations", "finish_times", "key", "last_finish", "size", "started")
+
+    def __init__(self, key: Hashable, arrival: float, durations: Seconds) -> None:
+        self.key = key
+        self.arrival = arrival
+        self.size = len(durations)
+        # Messages that take no time keep no sender busy: the first free sender passes them all
+        # at one moment, so they stand as one entry and cost one step, however many they are.
+        self.durations = durations if durations.any() else durations[:1]
+        self.finish_times = np.empty(len(self.durations))
+        self.started = 0
+        self.last_finish = -math.inf
+
+    @property
+    def waiting(self) -> int:
+        return len(self.durations) - self.started
+
+    def start(self, finish_times: Seconds) -> None:
+        end = self.started + len(finish_times)
+        self.finish_times[self.started : end] = finish_times
+        self.started = end
+        self.last_finish = max(self.last_finish, float(finish_times.max()))
+
+    def finished(self) -> Finished:
+        return Finished(self.key, np.broadcast_to(self.finish_times, self.size))
+
+
+class SenderBank:
+    """N senders, each handling one message at a time, fed from one first-in first-out line.
+
+    A message goes to the sender that is free first and starts at
+    max(that sender's last finish, the message's arrival), whenever `step` is called: the schedule
+    does not depend on how often that is. Durations are known when messages are submitted, so one
+    array of "free at" times is the whole state of the senders.
+    """
+
+    def __init__(self, senders: int) -> None:
+        self._free_at = np.full(senders, -math.inf)
+        self._line: deque[_Submission] = deque()
+        self._playing: list[tuple[float, int, _Submission]] = []
+        self._submissions = 0
+
+    @property
+    def senders(self) -> int:
+        """How many there are."""
+        return len(self._free_at)
+
+    @property
+    def waiting(self) -> int:
+        """Entries in line that no sender has started yet."""
+        return sum(submission.waiting for submission in self._line)
+
+    def busy(self, now: float) -> int:
+        """Senders that are on a message at `now`."""
+        return int(np.count_nonzero(self._free_at > now))
+
+    def submit(self, key: Hashable, arrival: float, durations: Seconds) -> None:
+        """Put messages in line; `arrival` must not be before that of an earlier submission."""
+        self._line.append(_Submission(key, arrival, durations))
+
+    def step(self, now: float) -> list[Finished]:
+        """Start everything that can start by `now`; return the submissions ended by then."""
+        self._start_due(now)
+        finished = []
+        while self._playing and self._playing[0][0] <= now:
+            finished.append(heapq.heappop(self._playing)[2].finished())
+        return finished
+
+    def next_event(self) -> float:
+        """When a sender can take a waiting message or a submission ends; infinity when idle."""
+        ends = self._playing[0][0] if self._playing else math.inf
+        if not self._line:
+            return ends
+        return min(ends, max(float(self._free_at.min()), self._line[0].arrival))
+
+    def _start_due(self, now: float) -> None:
+        if not self._line:
+            return
+        due = self._in_order(np.flatnonzero(self._free_at <= now))
+        while len(due) and self._line and self._line[0].arrival <= now:
+            due = self._start_head(due, now)
+
+    def _start_head(self, due: NDArray[np.intp], now: float) -> NDArray[np.intp]:
+        """Start messages of the first submission on `due` senders; return those still due.
+
+        `due` is sorted by when the senders got free. Taking them in that order is right until one
+        of the messages just started ends before the next sender in order got free: there the
+        order is made anew.
+        """
+        head = self._line[0]
+        chosen = due[: head.waiting]
+        free_at = self._free_at[chosen]
+        durations = head.durations[head.started : head.started + len(chosen)]
+        finish = np.maximum(free_at, head.arrival) + durations
+        right = self._right_prefix(free_at, finish, head.arrival)
+        chosen, finish = chosen[:right], finish[:right]
+        self._free_at[chosen] = finish
+        head.start(finish)
+        if not head.waiting:
+            self._move_to_playing()
+        rest, again = due[right:], chosen[finish <= now]
+        return rest if not len(again) else self._in_order(np.concatenate((rest, again)))
+
+    @staticmethod
+    def _right_prefix(free_at: Seconds, finish: Seconds, arrival: float) -> int:
+        earliest_finish = np.minimum.accumulate(finish[:-1])
+        late = free_at[1:] > np.maximum(earliest_finish, arrival)
+        return int(late.argmax()) + 1 if late.any() else len(free_at)
+
+    def _in_order(self, senders: NDArray[np.intp]) -> NDArray[np.intp]:
+        return senders[np.argsort(self._free_at[senders], kind="stable")]
+
+    def _move_to_playing(self) -> None:
+        submission = self._line.popleft()
+        self._submissions += 1
+        heapq.heappush(self._playing, (submission.last_finish, self._submissions, submission))

@@ -1,0 +1,135 @@
+"""The one task: `send_sms` plays one attempt of a batch and hands what is left to the next."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from celery import Task
+from celery.exceptions import Reject
+from celery.utils.log import get_task_logger
+from celery.worker import state
+
+from sms_pipeline import queues
+from sms_pipeline.backoff import retry_delay
+from sms_pipeline.celery import app, pipeline
+from sms_pipeline.errors import (
+    EXIT_USAGE,
+    BadBatchError,
+    ForeignLedgerError,
+    StoppingError,
+)
+from sms_pipeline.ledger import Settled
+from sms_pipeline.messages import TASK_NAME, Batch, unpack_offsets
+from sms_pipeline.publishing import Publisher
+from sms_pipeline.worker import Worker
+
+log = get_task_logger(__name__)
+
+#: Pauses between two tries to publish a remainder grow from the first to the second.
+PUBLISH_RETRY_SECONDS = 0.5
+PUBLISH_RETRY_MAX_SECONDS = 10.0
+
+
+@app.task(bind=True, name=TASK_NAME, max_retries=None, typing=False)  # type: ignore[untyped-decorator]
+def send_sms(task: Task, body: dict[str, Any]) -> None:
+    """Play one attempt of the batch, settle it in the ledger, then retry its remainder."""
+    worker = pipeline().worker
+    batch = _accept(worker, body)
+    try:
+        with worker.in_flight.turn(batch.key) as mine:
+            if mine:
+                _retry_remainder(task, batch, worker.settle(batch))
+    except StoppingError:
+        # The broker delivers it again, to whoever comes next.
+        raise Reject("worker stops", requeue=True) from None
+
+
+def _accept(worker: Worker, body: object) -> Batch:
+    try:
+        return worker.accept(body)
+    except BadBatchError as error:
+        log.error("batch rejected to the dead-letter queue: %s", error)
+        raise Reject("not a batch", requeue=False) from None
+    except ForeignLedgerError as error:
+        if state.should_stop is None:
+            log.critical("%s", error)
+            state.should_stop = EXIT_USAGE
+        raise Reject("another ledger", requeue=True) from None
+    except StoppingError:
+        raise Reject("worker stops", requeue=True) from None
+
+
+def _retry_remainder(task: Task, batch: Batch, settled: Settled) -> None:
+    if settled.remainder is None:
+        return
+    remainder = batch.remainder(unpack_offsets(settled.remainder, batch.size))
+    delay = retry_delay(batch.retry, batch.attempt, pipeline().worker.rng)
+    options = {**publish_options(remainder), "countdown": delay or None}
+    if task.request.is_eager:
+        # Celery's eager retry is the exception itself: `apply` catches it and calls again.
+        raise task.retry(args=(remainder.to_wire(),), **options)
+    _publish_until_confirmed(task, remainder, options)
+
+
+def publish_options(batch: Batch) -> dict[str, Any]:
+    """Where a batch goes, and what may be shown of it; Celery keeps none of this on a retry."""
+    return {
+        "queue": app.amqp.queues[queues.queue_name(batch.profile)],
+        "argsrepr": batch.describe(),
+        "kwargsrepr": "",
+    }
+
+
+def _publish_until_confirmed(task: Task, remainder: Batch, options: dict[str, Any]) -> None:
+    """Celery's retry, tried again while its publish fails: a lost one would lose the remainder.
+
+    Meanwhile the attempt's own message stays unacknowledged, so a crash loses nothing either.
+    """
+    stopping = pipeline().worker.stopping
+    pause = PUBLISH_RETRY_SECONDS
+    while True:
+        try:
+            _retry_once(task, remainder, options, pipeline().publisher)
+            return
+        except Reject as rejected:
+            # `Task.retry` turns whatever went wrong with the publish into a Reject.
+            reason = type(rejected.__context__ or rejected).__name__
+            log.warning(
+                "retry of %s not confirmed (%s); again in %.1f s",
+                remainder.describe(),
+                reason,
+                pause,
+            )
+        if stopping.wait(pause):
+            raise StoppingError("the worker stops while the broker takes no messages")
+        pause = min(pause * 2, PUBLISH_RETRY_MAX_SECONDS)
+
+
+def _retry_once(
+    task: Task, remainder: Batch, options: dict[str, Any], publisher: Publisher
+) -> None:
+    with publisher.producer() as producer:
+        task.retry(
+            args=(remainder.to_wire(),),
+            throw=False,
+            producer=producer,
+            **options,
+            **publisher.options,
+        )
+
+
+def publish(batch: Batch, publisher: Publisher) -> float:
+    """Dispatch the first attempt of a batch; return when the broker had confirmed it.
+
+    Raises:
+        Exception: whatever kombu raised; it is not known whether the broker has the batch.
+    """
+    with publisher.producer() as producer:
+        send_sms.apply_async(
+            args=(batch.to_wire(),),
+            producer=producer,
+            **publish_options(batch),
+            **publisher.options,
+        )
+    return time.time()

@@ -1,0 +1,1 @@
+"""The tests: unit (no service), functional and chaos (real broker, database and workers)."""
