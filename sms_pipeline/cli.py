@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,8 +39,7 @@ class _Context(NamedTuple):
     type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], case_sensitive=False),
     help="What to log on stderr; default: SMS_LOG_LEVEL, else WARNING.",
 )
-@click.pass_context
-def cli(ctx: click.Context, log_level: str | None) -> None:
+def cli(log_level: str | None) -> None:
     """Rehearse a mass SMS alert on Celery and RabbitMQ. Nothing is ever sent to a phone.
 
     \b
@@ -61,7 +61,7 @@ def cli(ctx: click.Context, log_level: str | None) -> None:
       SMS_CONFIG          the YAML file with the profiles
       SMS_LOG_LEVEL       DEBUG, INFO, WARNING, ERROR or CRITICAL
     """
-    ctx.obj = log_level
+    # `_context` reads the option, once a command needs it.
 
 
 def _config_option(function: Any) -> Any:
@@ -98,9 +98,7 @@ _run_argument = click.argument("run_id", metavar="[RUN]", type=int, required=Fal
 @_every_option
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
 @click.option("--echo", is_flag=True, help="Print each SMS with its outcome.")
-@click.pass_obj
 def run(
-    log_level: str | None,
     config: Path | None,
     config_file: Path | None,
     every: float | None,
@@ -118,7 +116,7 @@ def run(
       sms-pipeline run alert.yml --messages 50000 --every 5
       sms-pipeline run --seed 1 --json | tail -1
     """
-    context = _context(log_level, config or config_file, every, options)
+    context = _context(config or config_file, every, options)
     from sms_pipeline.monitor import PlainView, SummaryJsonView, make_view
     from sms_pipeline.run import Echo, run_all
 
@@ -129,8 +127,7 @@ def run(
 @cli.command()
 @_config_option
 @_simulation_options
-@click.pass_obj
-def produce(log_level: str | None, config_file: Path | None, **options: Any) -> None:
+def produce(config_file: Path | None, **options: Any) -> None:
     """Make messages and dispatch them to the workers' queues; needs a broker.
 
     Prints the run's number, and ends when the broker has confirmed the last batch.
@@ -140,9 +137,9 @@ def produce(log_level: str | None, config_file: Path | None, **options: Any) -> 
       sms-pipeline produce -n 10000
       sms-pipeline produce --config alert.yml --seed 7
     """
-    context = _context(log_level, config_file, None, options)
+    context = _context(config_file, options=options)
     _require_broker(context, "produce")
-    from sms_pipeline.dispatch import produce as dispatch
+    from sms_pipeline.run import produce as dispatch
 
     dispatch(context.settings, context.simulation)
 
@@ -153,9 +150,7 @@ def produce(log_level: str | None, config_file: Path | None, **options: Any) -> 
 @_every_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per report.")
 @click.option("--once", is_flag=True, help="One report, then end.")
-@click.pass_obj
 def monitor(
-    log_level: str | None,
     run_id: int | None,
     config_file: Path | None,
     every: float | None,
@@ -169,25 +164,102 @@ def monitor(
       sms-pipeline monitor --every 2
       sms-pipeline monitor 3 --once --json
     """
-    context = _context(log_level, config_file, every, {})
-    from sms_pipeline.inspect import watch
+    context = _context(config_file, every)
+    from sms_pipeline.monitor import make_view, watch
 
-    watch(context.settings, context.simulation, run_id, as_json, once, _terminal())
+    ledger = _ledger(context)
+    view = make_view(as_json, _terminal())
+    watch(ledger, ledger.run(run_id), view, context.simulation.report_period, once)
+
+
+@cli.command()
+@_config_option
+def senders(config_file: Path | None) -> None:
+    """List the workers that are online, with their senders.
+
+    \b
+    Example:
+      sms-pipeline senders
+    """
+    context = _context(config_file)
+    from sms_pipeline.listings import list_senders
+
+    list_senders(_ledger(context))
+
+
+@cli.command()
+@_config_option
+def runs(config_file: Path | None) -> None:
+    """List the runs of this ledger.
+
+    \b
+    Example:
+      sms-pipeline runs
+    """
+    context = _context(config_file)
+    from sms_pipeline.listings import list_runs
+
+    list_runs(_ledger(context))
+
+
+@cli.command()
+@_run_argument
+@_config_option
+@click.option("--csv", "as_csv", is_flag=True, help="As CSV, for a spreadsheet or a script.")
+def failures(run_id: int | None, config_file: Path | None, as_csv: bool) -> None:
+    """List who was not reached: the messages of a run that are out of attempts.
+
+    \b
+    Examples:
+      sms-pipeline failures
+      sms-pipeline failures 3 --csv > not-reached.csv
+    """
+    context = _context(config_file)
+    from sms_pipeline.listings import list_failures
+
+    ledger = _ledger(context)
+    list_failures(ledger, ledger.run(run_id), as_csv)
+
+
+@cli.command()
+@_run_argument
+@_config_option
+@click.option("--follow", is_flag=True, help="Go on until the run is done.")
+def trace(run_id: int | None, config_file: Path | None, follow: bool) -> None:
+    """Print what happened in a run, in order: dispatches, settlements, retries, workers.
+
+    \b
+    Examples:
+      sms-pipeline trace
+      sms-pipeline trace 3 --follow
+    """
+    context = _context(config_file)
+    from sms_pipeline.listings import trace as print_trace
+
+    ledger = _ledger(context)
+    print_trace(ledger, ledger.run(run_id), follow)
+
+
+def _ledger(context: _Context) -> Any:
+    from sms_pipeline.ledger import Ledger
+
+    return Ledger.open(context.settings.database_url)
 
 
 def _context(
-    log_level: str | None, config: Path | None, every: float | None, options: dict[str, Any]
+    config: Path | None, every: float | None = None, options: dict[str, Any] | None = None
 ) -> _Context:
     import logging
 
     from sms_pipeline.config import load_settings, load_simulation
 
     settings = load_settings()
+    log_level = click.get_current_context().find_root().params["log_level"]
     logging.basicConfig(
         level=(log_level or settings.log_level).upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    overrides = _overrides({**options, "every": every})
+    overrides = _overrides({**(options or {}), "every": every})
     return _Context(settings, load_simulation(config or settings.config, overrides))
 
 
@@ -220,7 +292,7 @@ def _require_broker(context: _Context, command: str) -> None:
 
 
 def _terminal() -> bool:
-    return click.get_text_stream("stdout").isatty()
+    return sys.stdout.isatty()
 
 
 def main() -> None:

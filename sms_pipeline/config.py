@@ -196,7 +196,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable):
                 continue
             if key in seen:
@@ -364,11 +364,10 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     environment = os.environ if environment is None else environment
     file = dotenv.find_dotenv(usecwd=True)
     merged = {**(dotenv.dotenv_values(file) if file else {}), **environment}
-    given = {field: merged[name] for name, field in ENVIRONMENT.items() if merged.get(name)}
+    given = {field: value for name, field in ENVIRONMENT.items() if (value := merged.get(name))}
     _require("SMS_LOG_LEVEL", given.get("log_level"), LOG_LEVELS)
     _require("SMS_QUEUE_TYPE", given.get("queue_type"), QUEUE_TYPES)
-    config = given.pop("config", None)
-    return Settings(config=Path(config) if config else None, **given)
+    return Settings.model_validate(given, strict=False)
 
 
 def _require(name: str, value: str | None, allowed: tuple[str, ...]) -> None:

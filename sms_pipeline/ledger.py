@@ -182,16 +182,17 @@ class Ledger:
 
     def start_run(self, simulation: Simulation, seed: int) -> Run:
         """Register a run with its frozen configuration."""
+        created_at, total = time.time(), simulation.num_messages
         row = {
-            "created_at": time.time(),
+            "created_at": created_at,
             "seed": seed,
-            "total": simulation.num_messages,
+            "total": total,
             "simulation": simulation.model_dump_json(),
         }
         with self._transaction() as connection:
             result = connection.execute(tables.runs.insert().returning(tables.runs.c.id), row)
             run_id = result.scalar_one()
-        return Run(run_id, row["created_at"], seed, simulation.num_messages, simulation)
+        return Run(run_id, created_at, seed, total, simulation)
 
     def run(self, run_id: int | None = None) -> Run:
         """The run with this id, or the latest.

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.ledger import Ledger, Run
-from sms_pipeline.progress import ProfileProgress, Progress, Tracker
+from sms_pipeline.progress import SURVEY_SECONDS, ProfileProgress, Progress, Tracker
 
 #: How often the counters are read to notice the end; the reports come every N seconds.
 POLL_SECONDS = 0.1
@@ -81,6 +81,35 @@ def follow(reader: Reader, view: View, every: float, stopped: threading.Event) -
             shown_at = time.monotonic()
             view.show(progress)
         stopped.wait(min(POLL_SECONDS, every))
+    return progress
+
+
+def watch(ledger: Ledger, run: Run, view: View, every: float, once: bool) -> None:
+    """The `monitor` command: report until the run is done, or only `once`.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it; the view has shown the summary.
+    """
+    reader = Reader(ledger, run)
+    if once:
+        view.show(_read_decided(reader))
+        return
+    progress: Progress | None = None
+    try:
+        progress = follow(reader, view, every, threading.Event())
+    except KeyboardInterrupt:
+        view.close(reader.read(), "still going on (the monitor was interrupted)")
+        raise
+    view.close(progress, "done")
+
+
+def _read_decided(reader: Reader) -> Progress:
+    """A reading that knows who is online: that takes up to `SURVEY_SECONDS` of watching."""
+    until = time.monotonic() + SURVEY_SECONDS
+    progress = reader.read()
+    while not progress.done and time.monotonic() < until:
+        time.sleep(POLL_SECONDS)
+        progress = reader.read()
     return progress
 
 

@@ -253,8 +253,7 @@ class Producer:
         if status == self._status:
             return
         self._status = status
-        if status:
-            log.warning("%s", status)
+        log.info("producer status: %s", status)
         if self._on_status:
             self._on_status(status)
 

@@ -194,16 +194,23 @@ class Tracker:
 
 
 def _merged(profiles: Iterable[ProfileCounts]) -> ProfileCounts:
+    """The sums over all profiles."""
+    parts = list(profiles)
     buckets: Counter[int] = Counter()
-    sums: Counter[str] = Counter()
-    seconds = {"send_seconds": 0.0, "delivery_seconds": 0.0}
-    for counts in profiles:
+    for counts in parts:
         buckets.update(counts.delivery_times)
-        for name in ("dispatched", "first_attempts", "attempts", "delivered", "failed", "retried"):
-            sums[name] += getattr(counts, name)
-        for name in seconds:
-            seconds[name] += getattr(counts, name)
-    return ProfileCounts(profile="", delivery_times=dict(buckets), **sums, **seconds)
+    return ProfileCounts(
+        profile="",
+        dispatched=sum(counts.dispatched for counts in parts),
+        first_attempts=sum(counts.first_attempts for counts in parts),
+        attempts=sum(counts.attempts for counts in parts),
+        delivered=sum(counts.delivered for counts in parts),
+        failed=sum(counts.failed for counts in parts),
+        retried=sum(counts.retried for counts in parts),
+        send_seconds=sum(counts.send_seconds for counts in parts),
+        delivery_seconds=sum(counts.delivery_seconds for counts in parts),
+        delivery_times=dict(buckets),
+    )
 
 
 def _profile_progress(counts: ProfileCounts, online_senders: int) -> ProfileProgress:

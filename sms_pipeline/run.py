@@ -171,6 +171,55 @@ def _follow(
     raise PipelineError("the worker ended before the run was done")
 
 
+def produce(settings: Settings, simulation: Simulation) -> None:
+    """Dispatch a run to workers elsewhere; ends when the broker has confirmed the last batch.
+
+    Raises:
+        PipelineError: broker or database not reachable.
+        KeyboardInterrupt: the user stopped it; a summary was printed.
+    """
+    profiles = [profile.name for profile in simulation.senders]
+    use_queues(profiles, settings.queue_type)
+    publisher = Publisher(settings.broker_url)
+    publisher.reach()
+    publisher.declare(profiles, settings.queue_type)
+    ledger = Ledger.open(settings.database_url)
+    run = start_run(ledger, simulation)
+    click.echo(
+        f"Run {run.id}: {run.total:,} messages. Watch it with: sms-pipeline monitor {run.id}"
+    )
+    ended = threading.Event()
+    producer = Producer(ledger, publisher, run, on_status=_say_status)
+    dispatch = Dispatch(producer, ended)
+    dispatch.start()
+    _await_dispatch(dispatch, run, simulation.report_period)
+
+
+def _await_dispatch(dispatch: Dispatch, run: Run, every: float) -> None:
+    producer = dispatch.producer
+    try:
+        while dispatch.is_alive():
+            dispatch.join(every)
+            if dispatch.is_alive():
+                click.echo(f"dispatched {producer.dispatched:,} of {run.total:,}")
+    except KeyboardInterrupt:
+        producer.stop()
+        dispatch.join(STOP_SECONDS)
+        click.echo(
+            f"Run {run.id} interrupted: {producer.dispatched:,} of {run.total:,} messages were "
+            "dispatched; workers go on with those."
+        )
+        raise
+    if dispatch.error:
+        raise dispatch.error
+    click.echo(f"Run {run.id}: all {run.total:,} messages dispatched.")
+
+
+def _say_status(status: str | None) -> None:
+    if status:
+        click.echo(status, err=True)
+
+
 class Echo:
     """Prints each SMS with what became of it, as its batch is settled."""
 
