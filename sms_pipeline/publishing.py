@@ -77,7 +77,8 @@ class Publisher:
             try:
                 yield producer
             except BaseException:
-                connection.collapse()
+                # `collect` drops the socket; `close` would wait for a blocked broker for ever.
+                connection.collect()
                 raise
 
     @property

@@ -187,7 +187,7 @@ class WorkerContainer:
         return str(celery.__version__)
 
 
-class LocalSetup(CeleryTestSetup):
+class LocalSetup(CeleryTestSetup):  # type: ignore[misc]  # pytest-celery ships no types.
     """A setup whose app does not become Celery's current one, which belongs to the tests."""
 
     @classmethod
