@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -148,6 +149,7 @@ def _prepare_worker(instance: Any, conf: Any, options: dict[str, Any], **_: Any)
         settings = load_settings()
         simulation = load_simulation(options.get("simulation_file") or settings.config)
         _require_worker_settings(conf, settings, options, sys.argv)
+        _use_log_level(settings)
         profile = _chosen_profile(simulation, options)
         batch_size = simulation.batch_size_for(profile)
         require_short_batches(profile, batch_size)
@@ -157,6 +159,18 @@ def _prepare_worker(instance: Any, conf: Any, options: dict[str, Any], **_: Any)
         _start_pipeline(settings, [profile])
     except PipelineError as error:
         exit_with(error)
+
+
+def _use_log_level(settings: Settings) -> None:
+    """SMS_LOG_LEVEL counts for workers, too, unless the option --loglevel is given."""
+    context = click.get_current_context(silent=True)
+    default = click.core.ParameterSource.DEFAULT
+    if context and context.get_parameter_source("loglevel") is not default:
+        return
+
+    @signals.after_setup_logger.connect(weak=False)  # type: ignore[untyped-decorator]
+    def set_level(logger: logging.Logger, **_: Any) -> None:
+        logger.setLevel(settings.log_level)
 
 
 def _start_pipeline(settings: Settings, profiles: Sequence[SenderProfile]) -> None:

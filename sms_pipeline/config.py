@@ -323,7 +323,7 @@ def _shown(value: object) -> str:
 #: Where the ledger lives when nothing else is said.
 DEFAULT_DATABASE_URL = "sqlite:///sms_pipeline.db"
 #: Kombu's in-process broker, for a first run without a server.
-EMBEDDED_BROKER_URL = "memory://"
+EMBEDDED_BROKER_URL = "memory://localhost"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 QUEUE_TYPES = ("quorum", "classic")
 
@@ -340,7 +340,7 @@ class Settings(_Frozen):
     @property
     def embedded(self) -> bool:
         """Whether the broker lives in this process."""
-        return self.broker_url.startswith(EMBEDDED_BROKER_URL)
+        return self.broker_url.startswith("memory:")
 
 
 #: The variables that are read, and the field each one sets.
