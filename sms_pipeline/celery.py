@@ -174,9 +174,7 @@ def _use_log_level(settings: Settings) -> None:
 
 
 def _start_pipeline(settings: Settings, profiles: Sequence[SenderProfile]) -> None:
-    publisher = Publisher(settings.broker_url)
-    publisher.reach()
-    publisher.declare([profile.name for profile in profiles], settings.queue_type)
+    publisher = Publisher.open(settings, [profile.name for profile in profiles])
     worker = Worker(Ledger.open(settings.database_url), profiles)
     worker.start()
     install(Pipeline(worker, publisher))

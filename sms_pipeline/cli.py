@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -238,6 +239,104 @@ def trace(run_id: int | None, config_file: Path | None, follow: bool) -> None:
 
     ledger = _ledger(context)
     print_trace(ledger, ledger.run(run_id), follow)
+
+
+@cli.command()
+@_run_argument
+@_config_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def audit(run_id: int | None, config_file: Path | None, as_json: bool) -> None:
+    """Prove from independent records that every message of a run has exactly one fate.
+
+    Ends with 0 when that is proven, 4 when records contradict one another, 5 when the run has not
+    ended. Works at any time.
+
+    \b
+    Examples:
+      sms-pipeline audit
+      sms-pipeline audit 3 --json
+    """
+    context = _context(config_file)
+    from sms_pipeline.audit import EXIT_CODES
+    from sms_pipeline.recovery import audit_run
+
+    ledger = _ledger(context)
+    report = audit_run(context.settings, ledger, ledger.run(run_id))
+    click.echo(json.dumps(report.to_json()) if as_json else "\n".join(report.lines()))
+    click.get_current_context().exit(EXIT_CODES[report.verdict])
+
+
+@cli.command()
+@_run_argument
+@_config_option
+@click.option("--force", is_flag=True, help="Do not wait until what is not settled must be lost.")
+@_every_option
+def resume(run_id: int | None, config_file: Path | None, force: bool, every: float | None) -> None:
+    """Dispatch again what is not settled, and go on where a killed producer stopped.
+
+    Waits first until queues are empty and nothing moves; what is in truth still under way is
+    counted once all the same, but may be sent twice.
+
+    \b
+    Examples:
+      sms-pipeline resume
+      sms-pipeline resume 3 --force
+    """
+    context = _context(config_file, every)
+    from sms_pipeline.monitor import make_view
+    from sms_pipeline.run import resume as resume_run
+
+    ledger = _ledger(context)
+    view = make_view(False, context.settings.embedded and _terminal())
+    resume_run(context.settings, ledger, ledger.run(run_id), force, view)
+
+
+@cli.command()
+@_run_argument
+@_config_option
+def pause(run_id: int | None, config_file: Path | None) -> None:
+    """Stop dispatching and sending a run; what is in hand is finished.
+
+    \b
+    Example:
+      sms-pipeline pause 3
+    """
+    _steer(run_id, config_file, "paused")
+
+
+@cli.command(name="continue")
+@_run_argument
+@_config_option
+def go_on(run_id: int | None, config_file: Path | None) -> None:
+    """Go on with a paused run.
+
+    \b
+    Example:
+      sms-pipeline continue 3
+    """
+    _steer(run_id, config_file, "running")
+
+
+@cli.command()
+@_run_argument
+@_config_option
+def cancel(run_id: int | None, config_file: Path | None) -> None:
+    """End a run for good: what is not sent yet is counted as cancelled.
+
+    \b
+    Example:
+      sms-pipeline cancel 3
+    """
+    _steer(run_id, config_file, "cancelled")
+
+
+def _steer(run_id: int | None, config_file: Path | None, wanted: str) -> None:
+    context = _context(config_file)
+    from sms_pipeline.ledger import Control
+    from sms_pipeline.recovery import steer
+
+    ledger = _ledger(context)
+    steer(ledger, ledger.run(run_id), Control(wanted))
 
 
 def _ledger(context: _Context) -> Any:

@@ -132,6 +132,11 @@ class Simulation(_Frozen):
     phone_format: Literal["xxx-xxx-xxxx", "e164"] = Field(
         default="xxx-xxx-xxxx", description="`xxx-xxx-xxxx` or `e164` (+1xxxxxxxxxx)"
     )
+    deadline: float | None = Field(
+        default=None,
+        gt=0,
+        description="seconds after dispatch until which a message may be sent; null = for ever",
+    )
     stuck_after: float = Field(
         default=300.0, gt=0, description="seconds after which an unsettled batch is named as stuck"
     )

@@ -5,6 +5,10 @@ EXIT_OK = 0
 EXIT_FAILURE = 1
 #: The user asked for something impossible: bad file, bad option, unknown run.
 EXIT_USAGE = 2
+#: The audit found records that contradict one another.
+EXIT_BROKEN = 4
+#: The audit found nothing wrong, but the run has not ended.
+EXIT_UNFINISHED = 5
 #: 128 + SIGINT, what shells report for a program ended by Ctrl-C.
 EXIT_INTERRUPTED = 130
 

@@ -21,6 +21,8 @@ class Outcomes(NamedTuple):
     durations: NDArray[np.float64]
     #: Whether it was delivered.
     delivered: NDArray[np.bool_]
+    #: Whether it was not sent because its deadline had passed; None when none was.
+    expired: NDArray[np.bool_] | None = None
 
 
 class Gateway(Protocol):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from enum import StrEnum
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Table, and_, bindparam, exists, func, select, update
+from sqlalchemy import Connection, Engine, Table, and_, bindparam, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -23,6 +24,28 @@ from sms_pipeline.errors import LedgerUnavailableError, UnknownRunError
 Key = tuple[int, int, int]
 
 
+class Control(StrEnum):
+    """What the user wants of a run. running <-> paused, and both -> cancelled, which is final."""
+
+    #: Dispatch and send.
+    RUNNING = "running"
+    #: Dispatch nothing; workers put batches back to wait.
+    PAUSED = "paused"
+    #: Dispatch nothing; workers settle what they receive as cancelled.
+    CANCELLED = "cancelled"
+
+
+class Absorbed(StrEnum):
+    """What came twice to a worker; none of it was counted twice."""
+
+    #: The broker delivered a task again: its first receiver did not acknowledge it.
+    REDELIVERED = "redelivered"
+    #: The attempt was settled before: answered from the ledger, not played.
+    ANSWERED = "answered"
+    #: The attempt was settled while it was played again: its messages were sent twice.
+    REPEATED = "repeated"
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One campaign and the configuration it was started with."""
@@ -32,6 +55,10 @@ class Run:
     seed: int
     total: int
     simulation: Simulation
+    embedded: bool = False
+    control: Control = Control.RUNNING
+    next_index: int = 0
+    next_batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +83,7 @@ class Settlement:
     worker: str
     messages: int
     delivered: int
+    #: Out of attempts.
     failed: int
     retried: int
     #: Sum of the durations at the senders of all messages of this attempt.
@@ -66,7 +94,11 @@ class Settlement:
     taken: bytes | None
     remainder: bytes | None
     delivery_times: dict[int, int] = field(default_factory=dict)
+    #: Not delivered by the run's deadline.
+    expired: int = 0
+    cancelled: int = 0
     failed_indexes: Sequence[int] = ()
+    expired_indexes: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +122,17 @@ class ProfileCounts:
     attempts: int = 0
     delivered: int = 0
     failed: int = 0
+    expired: int = 0
+    cancelled: int = 0
     retried: int = 0
     send_seconds: float = 0.0
     delivery_seconds: float = 0.0
     delivery_times: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> int:
+        """Messages in a terminal state."""
+        return self.delivered + self.failed + self.expired + self.cancelled
 
     @property
     def unsettled(self) -> int:
@@ -126,6 +165,7 @@ class Snapshot:
 
     run: int
     total: int
+    control: Control
     profiles: tuple[ProfileCounts, ...]
     #: Worker processes that have not signed off; some of them may be dead.
     workers: tuple[WorkerRow, ...]
@@ -141,8 +181,27 @@ class Failure:
     message_index: int
     batch: int
     profile: str
+    #: "failed" (out of attempts) or "expired".
+    reason: str
     attempts: int
     failed_at: float
+
+
+class Unsettled(NamedTuple):
+    """A batch whose last word is not spoken: what its next attempt would be."""
+
+    row: BatchRow
+    attempt: int
+    #: Bitmap of the messages it would take; None = the whole batch.
+    remainder: bytes | None
+
+
+class Standing(NamedTuple):
+    """What a worker must know before it plays an attempt."""
+
+    control: Control
+    #: What is settled for the attempt; None if nothing is.
+    settled: Settled | None
 
 
 class Ledger:
@@ -180,7 +239,7 @@ class Ledger:
 
     # Runs
 
-    def start_run(self, simulation: Simulation, seed: int) -> Run:
+    def start_run(self, simulation: Simulation, seed: int, embedded: bool = False) -> Run:
         """Register a run with its frozen configuration."""
         created_at, total = time.time(), simulation.num_messages
         row = {
@@ -188,11 +247,15 @@ class Ledger:
             "seed": seed,
             "total": total,
             "simulation": simulation.model_dump_json(),
+            "embedded": embedded,
+            "control": Control.RUNNING,
+            "next_index": 0,
+            "next_batch": 0,
         }
         with self._transaction() as connection:
             result = connection.execute(tables.runs.insert().returning(tables.runs.c.id), row)
             run_id = result.scalar_one()
-        return Run(run_id, created_at, seed, total, simulation)
+        return Run(run_id, created_at, seed, total, simulation, embedded)
 
     def run(self, run_id: int | None = None) -> Run:
         """The run with this id, or the latest.
@@ -219,15 +282,44 @@ class Ledger:
             rows = connection.execute(select(tables.runs).order_by(tables.runs.c.id))
             return [_run(row) for row in rows]
 
+    def control(self, run_id: int, wanted: Control) -> Control:
+        """Ask for `wanted`; return what holds now. A cancelled run stays cancelled."""
+        run = tables.runs.c
+        statement = (
+            update(tables.runs)
+            .where(run.id == run_id, run.control != Control.CANCELLED)
+            .values(control=wanted)
+        )
+        with self._transaction() as connection:
+            connection.execute(statement)
+            query = select(run.control).where(run.id == run_id)
+            return Control(connection.execute(query).scalar_one())
+
     # Dispatch
 
-    def record_batches(self, rows: Sequence[BatchRow]) -> None:
-        """Write batch rows, before they are published; those already there stay as they are."""
+    def record_batches(self, run_id: int, rows: Sequence[BatchRow]) -> bool:
+        """Write consecutive batch rows, before they are published, and move the run's position.
+
+        False when the run no longer stands where the first row begins: another producer moved
+        it, and nothing was written. A second call after an unknown outcome finds its own rows.
+        """
+        first, last = rows[0], rows[-1]
+        run = tables.runs.c
+        move = (
+            update(tables.runs)
+            .where(
+                run.id == run_id,
+                run.next_index == first.first_index,
+                run.next_batch == first.number,
+            )
+            .values(next_index=last.first_index + last.size, next_batch=last.number + 1)
+        )
         with self._transaction() as connection:
-            new = self._insert_new(connection, tables.batches, [_columns(row) for row in rows])
-            numbers = {(run, number) for run, number, *_ in new}
-            added = [row for row in rows if (row.run, row.number) in numbers]
-            self._add(connection, tables.dispatched, _dispatch_sums(added), ("last_at",))
+            if not connection.execute(move).rowcount:
+                return _stored_batch(connection, first) == first
+            connection.execute(tables.batches.insert(), [_columns(row) for row in rows])
+            self._add(connection, tables.dispatched, _dispatch_sums(rows), ("last_at",))
+        return True
 
     def mark_published(self, run_id: int, published: Sequence[tuple[int, float]]) -> None:
         """Record when the broker confirmed batches: (number, time) each."""
@@ -255,15 +347,89 @@ class Ledger:
         with self._reading() as connection:
             return {profile: int(size) for profile, size in connection.execute(query)}
 
+    def unsettled(self, run_id: int) -> list[Unsettled]:
+        """Recorded batches without a settlement, or whose last one left a remainder."""
+        batch, settled = tables.batches.c, tables.settlements.c
+        last = (
+            select(settled.batch, func.max(settled.attempt).label("attempt"))
+            .where(settled.run == run_id)
+            .group_by(settled.batch)
+            .subquery()
+        )
+        on_last = and_(settled.batch == last.c.batch, settled.attempt == last.c.attempt)
+        ends = (
+            select(settled.batch, settled.attempt, settled.remainder)
+            .where(settled.run == run_id)
+            .join(last, on_last)
+            .subquery()
+        )
+        query = (
+            select(tables.batches, ends.c.attempt, ends.c.remainder)
+            .outerjoin(ends, ends.c.batch == batch.number)
+            .where(
+                batch.run == run_id,
+                or_(ends.c.attempt.is_(None), ends.c.remainder.is_not(None)),
+            )
+            .order_by(batch.number)
+        )
+        with self._reading() as connection:
+            return [_unsettled(row) for row in connection.execute(query)]
+
+    def claim_rest(self, run: Run, profile: str) -> None:
+        """Record all that was never dispatched as one batch, so that nobody dispatches it.
+
+        For `cancel`, which settles that batch at once.
+        """
+        while (now := self.run(run.id)).next_index < now.total:
+            rest = BatchRow(
+                run.id,
+                now.next_batch,
+                profile,
+                now.next_index,
+                now.total - now.next_index,
+                time.time(),
+            )
+            self.record_batches(run.id, [rest])
+
+    def unpublished(self, run_id: int) -> list[BatchRow]:
+        """Recorded batches without a settlement that the broker has not confirmed."""
+        return [
+            entry.row
+            for entry in self.unsettled(run_id)
+            if entry.attempt == 0 and entry.row.published_at is None
+        ]
+
     # Settlement
 
-    def find(self, key: Key) -> Settled | None:
-        """What is settled for this attempt; None if nothing is.
+    def standing(self, key: Key) -> Standing:
+        """What the user wants of the run, and what is settled for this attempt.
 
         A newer settled attempt of the same batch counts, too: then nothing is left to do.
+
+        Raises:
+            UnknownRunError: the ledger has no such run.
         """
+        query = select(tables.runs.c.control).where(tables.runs.c.id == key[0])
         with self._reading() as connection:
-            return _find(connection, key)
+            control = connection.execute(query).scalar_one_or_none()
+            if control is None:
+                raise UnknownRunError(f"the ledger has no run {key[0]}")
+            return Standing(Control(control), _find(connection, key))
+
+    def absorb(self, run_id: int, worker: str, seen: Mapping[Absorbed, tuple[int, int]]) -> None:
+        """Add to what came twice: (batches, messages) of each kind."""
+        rows = [
+            {
+                "run": run_id,
+                "kind": kind,
+                "worker": worker,
+                "batches": batches,
+                "messages": messages,
+            }
+            for kind, (batches, messages) in seen.items()
+        ]
+        with self._transaction() as connection:
+            self._add(connection, tables.absorbed, rows)
 
     def settle(self, group: Sequence[Settlement]) -> list[Settled]:
         """Record a group of settlements in one transaction; count those that were new.
@@ -330,18 +496,27 @@ class Ledger:
     def workers(self) -> tuple[WorkerRow, ...]:
         """Worker processes that have not signed off."""
         with self._reading() as connection:
-            return _workers(connection)
+            return present_workers(connection)
 
     # Reading
 
     def snapshot(self, run: Run) -> Snapshot:
         """The run's counters, in one consistent reading."""
         with self._reading() as connection:
+            control = connection.execute(
+                select(tables.runs.c.control).where(tables.runs.c.id == run.id)
+            ).scalar_one()
             profiles = _profile_counts(connection, run)
             started = _scalar(connection, func.min(tables.dispatched.c.first_at), run.id)
             settled = _scalar(connection, func.max(tables.counters.c.last_settled_at), run.id)
-            workers = _workers(connection)
-        return Snapshot(run.id, run.total, profiles, workers, started, settled)
+            workers = present_workers(connection)
+        return Snapshot(run.id, run.total, Control(control), profiles, workers, started, settled)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction in which all queries see one state."""
+        with self._reading() as connection:
+            yield connection
 
     def failures(self, run_id: int) -> Iterator[Failure]:
         """The messages that are out of attempts, by index; read as it goes, however many."""
@@ -349,9 +524,7 @@ class Ledger:
         query = select(table).where(table.c.run == run_id).order_by(table.c.message_index)
         with self._reading() as connection:
             for row in connection.execution_options(yield_per=1_000).execute(query):
-                yield Failure(
-                    row.message_index, row.batch, row.profile, row.attempts, row.failed_at
-                )
+                yield Failure(**{name: getattr(row, name) for name in Failure.__slots__})
 
     def dispatches_since(self, run_id: int, after: float) -> list[BatchRow]:
         """Batches published after that time, in order."""
@@ -373,7 +546,7 @@ class Ledger:
             .order_by(settled.settled_at, settled.batch, settled.attempt)
         )
         with self._reading() as connection:
-            return [_settlement(row) for row in connection.execute(query)]
+            return [settlement_from(row) for row in connection.execute(query)]
 
     def all_workers(self) -> list[WorkerRow]:
         """Every worker process that ever joined."""
@@ -474,6 +647,8 @@ _SETTLEMENT_FIELDS = (
     "messages",
     "delivered",
     "failed",
+    "expired",
+    "cancelled",
     "retried",
     "send_seconds",
     "delivery_seconds",
@@ -489,7 +664,7 @@ def _settlement_row(settlement: Settlement) -> dict[str, Any]:
     return {"run": run, "batch": batch, "attempt": attempt, **values}
 
 
-def _settlement(row: Any) -> Settlement:
+def settlement_from(row: Any) -> Settlement:
     values = {name: getattr(row, name) for name in _SETTLEMENT_FIELDS}
     return Settlement(key=(row.run, row.batch, row.attempt), **values)
 
@@ -498,7 +673,15 @@ def _counter_sums(settlements: Iterable[Settlement]) -> list[dict[str, Any]]:
     groups: dict[tuple[int, str, str], list[Settlement]] = defaultdict(list)
     for settlement in settlements:
         groups[settlement.key[0], settlement.profile, settlement.worker].append(settlement)
-    summed = ("delivered", "failed", "retried", "send_seconds", "delivery_seconds")
+    summed = (
+        "delivered",
+        "failed",
+        "expired",
+        "cancelled",
+        "retried",
+        "send_seconds",
+        "delivery_seconds",
+    )
     return [
         {
             "run": run,
@@ -526,16 +709,31 @@ def _delivery_time_sums(settlements: Iterable[Settlement]) -> list[dict[str, Any
 
 
 def _failure_rows(settlement: Settlement) -> Iterator[dict[str, Any]]:
-    run, batch, attempt = settlement.key
-    for index in settlement.failed_indexes:
-        yield {
-            "run": run,
-            "message_index": index,
-            "batch": batch,
-            "profile": settlement.profile,
-            "attempts": attempt + 1,
-            "failed_at": settlement.settled_at,
-        }
+    _, batch, attempt = settlement.key
+    reasons = {"failed": settlement.failed_indexes, "expired": settlement.expired_indexes}
+    for reason, indexes in reasons.items():
+        for index in indexes:
+            yield {
+                "run": settlement.key[0],
+                "message_index": index,
+                "batch": batch,
+                "profile": settlement.profile,
+                "reason": reason,
+                "attempts": attempt + 1,
+                "failed_at": settlement.settled_at,
+            }
+
+
+def _unsettled(row: Any) -> Unsettled:
+    batch = BatchRow(**{name: getattr(row, name) for name in BatchRow.__slots__})
+    return Unsettled(batch, 0 if row.attempt is None else row.attempt + 1, row.remainder)
+
+
+def _stored_batch(connection: Connection, row: BatchRow) -> BatchRow | None:
+    batch = tables.batches.c
+    query = select(tables.batches).where(batch.run == row.run, batch.number == row.number)
+    stored = connection.execute(query).one_or_none()
+    return None if stored is None else BatchRow(**{**stored._mapping, "published_at": None})
 
 
 def _find(connection: Connection, key: Key) -> Settled | None:
@@ -554,10 +752,20 @@ def _find(connection: Connection, key: Key) -> Settled | None:
 
 
 def _run(row: Any) -> Run:
-    return Run(row.id, row.created_at, row.seed, row.total, parse_simulation(row.simulation))
+    return Run(
+        id=row.id,
+        created_at=row.created_at,
+        seed=row.seed,
+        total=row.total,
+        simulation=parse_simulation(row.simulation),
+        embedded=row.embedded,
+        control=Control(row.control),
+        next_index=row.next_index,
+        next_batch=row.next_batch,
+    )
 
 
-def _workers(connection: Connection) -> tuple[WorkerRow, ...]:
+def present_workers(connection: Connection) -> tuple[WorkerRow, ...]:
     table = tables.workers
     query = select(table).where(table.c.left_at.is_(None)).order_by(table.c.joined_at)
     return tuple(WorkerRow(**row._mapping) for row in connection.execute(query))
@@ -571,10 +779,22 @@ def _scalar(connection: Connection, expression: Any, run_id: int) -> float | Non
     return value
 
 
+_COUNTED = (
+    "first_attempts",
+    "attempts",
+    "delivered",
+    "failed",
+    "expired",
+    "cancelled",
+    "retried",
+    "send_seconds",
+    "delivery_seconds",
+)
+
+
 def _profile_counts(connection: Connection, run: Run) -> tuple[ProfileCounts, ...]:
     counter, dispatch, times = tables.counters.c, tables.dispatched.c, tables.delivery_times.c
-    names = ("first_attempts", "attempts", "delivered", "failed", "retried", "send_seconds")
-    summed = [func.sum(counter[name]).label(name) for name in (*names, "delivery_seconds")]
+    summed = [func.sum(counter[name]).label(name) for name in _COUNTED]
     counts = {
         row.profile: row._mapping
         for row in connection.execute(

@@ -113,7 +113,7 @@ def trace(ledger: Ledger, run: Run, follow: bool) -> None:
     newest = 0.0
     while True:
         snapshot = ledger.snapshot(run)
-        finished = sum(profile.delivered + profile.failed for profile in snapshot.profiles)
+        finished = sum(profile.finished for profile in snapshot.profiles)
         fresh = [
             event
             for event in _events(ledger, run, newest - COMMIT_LAG_SECONDS)

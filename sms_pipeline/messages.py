@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import string
 from typing import Any, Literal, NamedTuple, Self
 
@@ -138,6 +139,8 @@ class Batch(BaseModel):
     queued_at: float = Field(ge=0)
     seed: int = Field(ge=0)
     retry: RetryPolicy
+    #: Seconds after `queued_at` until which a message may be sent; None = for ever.
+    deadline: float | None = Field(default=None, gt=0)
     to: str
     text: str
     #: Base64 of the bitmap of the messages this attempt takes; None = the whole batch.
@@ -168,10 +171,14 @@ class Batch(BaseModel):
 
     def remainder(self, left: Offsets) -> Batch:
         """The next attempt, at the messages whose offsets in the batch are `left`."""
+        return self.at_attempt(self.attempt + 1, left)
+
+    def at_attempt(self, attempt: int, left: Offsets) -> Batch:
+        """A later attempt, at the messages whose offsets in the batch are `left`."""
         taken = np.searchsorted(self.positions(), left)
         return self.model_copy(
             update={
-                "attempt": self.attempt + 1,
+                "attempt": attempt,
                 "to": _pick(self.to, taken),
                 "text": _pick(self.text, taken),
                 "offsets": base64.b64encode(pack_offsets(left, self.size)).decode("ascii"),
@@ -200,6 +207,15 @@ class Batch(BaseModel):
         """What logs and Flower may show."""
         again = f", attempt {self.attempt + 1}" if self.attempt else ""
         return f"batch {self.number}: {self.count} SMS{again}"
+
+
+def is_batch_of(body: object, ledger: str, run: int) -> bool:
+    """Whether a message's body is a task with a batch of that run of that ledger."""
+    try:
+        ((batch,), *_) = json.loads(body)  # type: ignore[arg-type]
+        return bool(batch["ledger"] == ledger and batch["run"] == run)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
 
 
 def _pick(column: str, taken: Offsets) -> str:

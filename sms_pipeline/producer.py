@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -12,8 +13,17 @@ from typing import TypeVar
 from sms_pipeline import routing, tasks
 from sms_pipeline.config import SenderProfile
 from sms_pipeline.errors import LedgerUnavailableError
-from sms_pipeline.ledger import BatchRow, Ledger, ProfileCounts, Run, Snapshot, WorkerRow
-from sms_pipeline.messages import Batch, make_columns
+from sms_pipeline.ledger import (
+    BatchRow,
+    Control,
+    Ledger,
+    ProfileCounts,
+    Run,
+    Snapshot,
+    Unsettled,
+    WorkerRow,
+)
+from sms_pipeline.messages import Batch, make_columns, unpack_offsets
 from sms_pipeline.progress import Liveness
 from sms_pipeline.publishing import Publisher
 from sms_pipeline.routing import Load
@@ -32,8 +42,8 @@ STUCK_PERIOD_SECONDS = 5.0
 #: A rate is observed over at least this long.
 OBSERVE_SECONDS = 2.0
 
-#: Told what the producer waits for, once each time that changes; None when it goes on.
-StatusHook = Callable[[str | None], None]
+#: Told what the producer waits for, once each time that changes.
+StatusHook = Callable[[str], None]
 
 T = TypeVar("T")
 
@@ -67,79 +77,45 @@ class Observed:
         return (counts.attempts - busy.attempts) / (now - busy.since)
 
 
-class Producer:
-    """Dispatches one run."""
+class LoadReader:
+    """Reads from the ledger what each profile could take now."""
 
     def __init__(
         self,
         ledger: Ledger,
-        publisher: Publisher,
         run: Run,
         trusted: Iterable[str] = (),
         max_batches: Callable[[SenderProfile, int], int] | None = None,
-        on_status: StatusHook | None = None,
     ) -> None:
         self._ledger = ledger
-        self._publisher = publisher
         self._run = run
         self._simulation = run.simulation
         self._liveness = Liveness(trusted)
         self._max_batches = max_batches
-        self._on_status = on_status
-        self._status: str | None = None
         self._observed = Observed()
         self._stuck: dict[str, int] = {}
         self._stuck_read_at = time.monotonic()
-        self._next_index = 0
-        self._next_number = 0
-        self._stopping = threading.Event()
+        #: False while no sender was online at the last reading.
+        self.anyone_online = True
 
-    @property
-    def dispatched(self) -> int:
-        """Messages dispatched so far."""
-        return self._next_index
+    def adaptive(self, snapshot: Snapshot) -> list[Load]:
+        """Loads of the profiles with senders online; of all profiles when there are none.
 
-    def stop(self) -> None:
-        """Make `dispatch` end after the batch in hand."""
-        self._stopping.set()
-
-    def dispatch(self) -> None:
-        """Dispatch every message of the run; returns when the broker has confirmed the last.
-
-        Raises:
-            Interrupted: `stop` was called before.
+        Empty until it can tell who is online.
         """
-        adaptive = self._simulation.routing == "adaptive"
-        while self._next_index < self._run.total:
-            loads = self._read_loads() if adaptive else self._nominal_loads()
-            group = self._plan(loads, routing.choose_with_room if adaptive else routing.choose)
-            if group:
-                self._dispatch(group)
-            else:
-                self._pause(POLL_SECONDS)
-        self._say(None)
-
-    # What the profiles can take
-
-    def _read_loads(self) -> list[Load]:
-        snapshot = self._patiently(lambda: self._ledger.snapshot(self._run))
         now = time.monotonic()
         online = self._liveness.observe(now, snapshot.workers)
         if not self._liveness.is_decided(now, snapshot.workers):
             return []
         self._read_stuck(now)
-        if not online:
-            self._say("no sender online yet; start workers with 'celery -A sms_pipeline worker'")
-            return self._loads(snapshot, self._nominal_workers(), now)
-        self._say(None)
-        return self._loads(snapshot, online, now)
+        self.anyone_online = bool(online)
+        return self._loads(snapshot, online or self._nominal_workers(), now)
 
-    def _nominal_loads(self) -> list[Load]:
-        """Loads as they would be if all that was published were still waiting."""
-        snapshot = self._patiently(lambda: self._ledger.snapshot(self._run))
+    def static(self, snapshot: Snapshot) -> list[Load]:
+        """Loads of all profiles, as they would be if all that was published still waited."""
         idle = tuple(replace(counts, first_attempts=0) for counts in snapshot.profiles)
-        now = time.monotonic()
-        return self._loads(replace(snapshot, profiles=idle), self._nominal_workers(), now)
+        whole = replace(snapshot, profiles=idle)
+        return self._loads(whole, self._nominal_workers(), time.monotonic())
 
     def _nominal_workers(self) -> tuple[WorkerRow, ...]:
         """One worker for each configured profile."""
@@ -150,28 +126,27 @@ class Producer:
 
     def _loads(self, snapshot: Snapshot, workers: Iterable[WorkerRow], now: float) -> list[Load]:
         counts = {counts.profile: counts for counts in snapshot.profiles}
-        loads = []
-        for profile in self._simulation.senders:
-            present = [worker for worker in workers if worker.profile == profile.name]
-            if present:
-                loads.append(self._load(profile, counts[profile.name], present, now))
-        return loads
+        present = {
+            profile: [worker for worker in workers if worker.profile == profile.name]
+            for profile in self._simulation.senders
+        }
+        return [
+            self._load(profile, counts[profile.name], found, now)
+            for profile, found in present.items()
+            if found
+        ]
 
     def _load(
-        self,
-        profile: SenderProfile,
-        counts: ProfileCounts,
-        workers: list[WorkerRow],
-        now: float,
+        self, profile: SenderProfile, counts: ProfileCounts, workers: list[WorkerRow], now: float
     ) -> Load:
         senders = sum(worker.senders for worker in workers)
-        observed = self._observed.rate(now, counts, senders)
         nominal = sum(
-            worker.senders / worker.mean_time if worker.mean_time else float("inf")
+            worker.senders / worker.mean_time if worker.mean_time else math.inf
             for worker in workers
         )
         failure_rate = sum(w.failure_rate * w.senders for w in workers) / senders
         batch_size = self._simulation.batch_size_for(profile)
+        observed = self._observed.rate(now, counts, senders)
         return Load(
             profile=profile.name,
             outstanding=counts.unsettled - self._stuck.get(profile.name, 0),
@@ -186,40 +161,114 @@ class Producer:
         if now - self._stuck_read_at < STUCK_PERIOD_SECONDS:
             return
         self._stuck_read_at = now
-        before = time.time() - self._simulation.stuck_after
-        self._stuck = self._patiently(lambda: self._ledger.stuck(self._run.id, before))
+        self._stuck = self._ledger.stuck(self._run.id, time.time() - self._simulation.stuck_after)
 
-    # Dispatch
 
-    def _plan(
-        self, loads: list[Load], choose: Callable[[list[Load]], Load | None]
-    ) -> list[BatchRow]:
+class Producer:
+    """Dispatches one run, from wherever its dispatch stands."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        publisher: Publisher,
+        run: Run,
+        loads: LoadReader,
+        on_status: StatusHook | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._publisher = publisher
+        self._run = run
+        self._loads = loads
+        self._on_status = on_status
+        self._status: str | None = None
+        self._next_index = run.next_index
+        self._next_batch = run.next_batch
+        self._stopping = threading.Event()
+
+    @property
+    def dispatched(self) -> int:
+        """Messages dispatched so far, by whomever."""
+        return self._next_index
+
+    def stop(self) -> None:
+        """Make `dispatch` end after the batches in hand."""
+        self._stopping.set()
+
+    def dispatch(self) -> None:
+        """Dispatch what is left of the run; returns when the broker has confirmed the last batch.
+
+        Returns early when the run is cancelled.
+
+        Raises:
+            Interrupted: `stop` was called before.
+        """
+        while self._next_index < self._run.total:
+            snapshot = self._patiently(lambda: self._ledger.snapshot(self._run))
+            if snapshot.control is Control.CANCELLED:
+                break
+            group = [] if snapshot.control is Control.PAUSED else self._plan(snapshot)
+            self._say(self._waits_for(snapshot))
+            if group:
+                self._dispatch(group)
+            else:
+                self._pause(POLL_SECONDS)
+        self._say(None)
+
+    def dispatch_again(self, unsettled: Iterable[Unsettled]) -> int:
+        """Publish what is recorded but not settled; return how many batches that were.
+
+        Safe at any time: what is in truth still under way is counted once all the same.
+
+        Raises:
+            Interrupted: `stop` was called before.
+        """
+        batches = 0
+        for entry in unsettled:
+            batch = make_batch(self._ledger, self._run, entry.row)
+            if entry.remainder is not None:
+                left = unpack_offsets(entry.remainder, batch.size)
+                batch = batch.at_attempt(entry.attempt, left)
+            published = [(batch.number, self._publish(batch))]
+            self._patiently(lambda: self._ledger.mark_published(self._run.id, published))  # noqa: B023 - called at once
+            batches += 1
+        return batches
+
+    def _plan(self, snapshot: Snapshot) -> list[BatchRow]:
         """Rows for the next batches, as many as have room, at most `MAX_GROUP`."""
-        rows: list[BatchRow] = []
-        while self._next_index < self._run.total and len(rows) < MAX_GROUP:
+        adaptive = self._run.simulation.routing == "adaptive"
+        choose = routing.choose_with_room if adaptive else routing.choose
+        read = self._loads.adaptive if adaptive else self._loads.static
+        loads = self._patiently(lambda: read(snapshot))
+        index, rows = self._next_index, list[BatchRow]()
+        while index < self._run.total and len(rows) < MAX_GROUP:
             chosen = choose(loads)
             if chosen is None:
                 break
-            size = min(chosen.batch_size, self._run.total - self._next_index)
-            rows.append(self._row(chosen.profile, size))
+            size = min(chosen.batch_size, self._run.total - index)
+            number = self._next_batch + len(rows)
+            queued_at = time.time()
+            rows.append(BatchRow(self._run.id, number, chosen.profile, index, size, queued_at))
+            index += size
             grown = replace(chosen, outstanding=chosen.outstanding + size)
             loads = [grown if load is chosen else load for load in loads]
         return rows
 
-    def _row(self, profile: str, size: int) -> BatchRow:
-        first = self._next_index
-        number = self._next_number
-        self._next_index += size
-        self._next_number += 1
-        return BatchRow(self._run.id, number, profile, first, size, queued_at=time.time())
-
     def _dispatch(self, group: list[BatchRow]) -> None:
         """Record the batches, publish them, record that they were: a crash between is seen."""
-        self._patiently(lambda: self._ledger.record_batches(group))
+        if not self._patiently(lambda: self._ledger.record_batches(self._run.id, group)):
+            self._follow_other_producer()
+            return
+        self._next_index = group[-1].first_index + group[-1].size
+        self._next_batch = group[-1].number + 1
         published = [
             (row.number, self._publish(make_batch(self._ledger, self._run, row))) for row in group
         ]
         self._patiently(lambda: self._ledger.mark_published(self._run.id, published))
+
+    def _follow_other_producer(self) -> None:
+        """Another producer, or `cancel`, took the batches that were planned here."""
+        run = self._patiently(lambda: self._ledger.run(self._run.id))
+        self._next_index, self._next_batch = run.next_index, run.next_batch
 
     def _publish(self, batch: Batch) -> float:
         """Publish until it is confirmed. The ledger absorbs what is published twice."""
@@ -234,6 +283,13 @@ class Producer:
             pause = min(pause * 2, RETRY_MAX_SECONDS)
 
     # Waiting
+
+    def _waits_for(self, snapshot: Snapshot) -> str | None:
+        if snapshot.control is Control.PAUSED:
+            return f"run {self._run.id} is paused; go on with: sms-pipeline continue {self._run.id}"
+        if not self._loads.anyone_online:
+            return "no sender online yet; start workers: celery -A sms_pipeline worker --profile …"
+        return None
 
     def _patiently(self, call: Callable[[], T]) -> T:
         pause = RETRY_SECONDS
@@ -254,7 +310,7 @@ class Producer:
             return
         self._status = status
         log.info("producer status: %s", status)
-        if self._on_status:
+        if status and self._on_status:
             self._on_status(status)
 
 
@@ -275,6 +331,7 @@ def make_batch(ledger: Ledger, run: Run, row: BatchRow) -> Batch:
         queued_at=row.queued_at,
         seed=run.seed,
         retry=simulation.retry,
+        deadline=simulation.deadline,
         to=columns.to,
         text=columns.text,
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sms_pipeline import histogram
-from sms_pipeline.ledger import ProfileCounts, Snapshot, WorkerRow
+from sms_pipeline.ledger import Control, ProfileCounts, Snapshot, WorkerRow
 
 #: A worker is online while its heartbeat changed within this time, on the reader's own clock.
 ONLINE_SECONDS = 5.0
@@ -79,6 +79,8 @@ class ProfileProgress:
     retrying: int
     sent: int
     failed: int
+    expired: int
+    cancelled: int
     failed_attempts: int
     times: Times
 
@@ -89,15 +91,19 @@ class Progress:
 
     run: int
     total: int
+    control: Control
     sent: int
     failed: int
+    #: Not sent by the deadline.
+    expired: int
+    cancelled: int
     failed_attempts: int
     dispatched: int
     backlog: int
     retrying: int
     #: From the first dispatch to now, or to the last settlement when done.
     seconds: float
-    #: Messages a second that became sent or failed: over the last seconds, and over all.
+    #: Messages a second that reached a terminal state: over the last seconds, and over all.
     rate: float
     average_rate: float
     eta_seconds: float | None
@@ -108,7 +114,7 @@ class Progress:
     @property
     def finished(self) -> int:
         """Messages in a terminal state."""
-        return self.sent + self.failed
+        return self.sent + self.failed + self.expired + self.cancelled
 
     @property
     def done(self) -> bool:
@@ -127,11 +133,14 @@ class Progress:
             "total": self.total,
             "sent": self.sent,
             "failed": self.failed,
+            "expired": self.expired,
+            "cancelled": self.cancelled,
             "failed_attempts": self.failed_attempts,
             "seconds": round(self.seconds, 3),
             "messages_per_second": round(self.average_rate, 3),
             **_times_json(self.times),
             "done": self.done,
+            "control": self.control.value,
             "rate": round(self.rate, 3),
             "eta_seconds": _rounded(self.eta_seconds),
             "backlog": self.backlog,
@@ -164,14 +173,17 @@ class Tracker:
             _profile_progress(counts, senders[counts.profile]) for counts in snapshot.profiles
         )
         merged = _merged(snapshot.profiles)
-        finished = merged.delivered + merged.failed
+        finished = merged.finished
         rate = self._rate(now, finished)
         seconds = _seconds(snapshot, finished, wall)
         return Progress(
             run=snapshot.run,
             total=snapshot.total,
+            control=snapshot.control,
             sent=merged.delivered,
             failed=merged.failed,
+            expired=merged.expired,
+            cancelled=merged.cancelled,
             failed_attempts=merged.retried + merged.failed,
             dispatched=merged.dispatched,
             backlog=merged.unsettled,
@@ -206,6 +218,8 @@ def _merged(profiles: Iterable[ProfileCounts]) -> ProfileCounts:
         attempts=sum(counts.attempts for counts in parts),
         delivered=sum(counts.delivered for counts in parts),
         failed=sum(counts.failed for counts in parts),
+        expired=sum(counts.expired for counts in parts),
+        cancelled=sum(counts.cancelled for counts in parts),
         retried=sum(counts.retried for counts in parts),
         send_seconds=sum(counts.send_seconds for counts in parts),
         delivery_seconds=sum(counts.delivery_seconds for counts in parts),
@@ -221,16 +235,18 @@ def _profile_progress(counts: ProfileCounts, online_senders: int) -> ProfileProg
         retrying=counts.retrying,
         sent=counts.delivered,
         failed=counts.failed,
+        expired=counts.expired,
+        cancelled=counts.cancelled,
         failed_attempts=counts.retried + counts.failed,
         times=_times(counts),
     )
 
 
 def _times(counts: ProfileCounts) -> Times:
-    finished = counts.delivered + counts.failed
+    timed = counts.delivered + counts.failed
     return Times(
         mean_send=counts.send_seconds / counts.attempts if counts.attempts else None,
-        mean_delivery=counts.delivery_seconds / finished if finished else None,
+        mean_delivery=counts.delivery_seconds / timed if timed else None,
         p50_delivery=histogram.percentile(counts.delivery_times, 0.50),
         p95_delivery=histogram.percentile(counts.delivery_times, 0.95),
         p99_delivery=histogram.percentile(counts.delivery_times, 0.99),
@@ -282,6 +298,8 @@ def _profile_json(profile: ProfileProgress) -> dict[str, Any]:
         "retrying": profile.retrying,
         "sent": profile.sent,
         "failed": profile.failed,
+        "expired": profile.expired,
+        "cancelled": profile.cancelled,
         "failed_attempts": profile.failed_attempts,
         **_times_json(profile.times),
     }

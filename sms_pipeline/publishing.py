@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from kombu import Connection, Producer, pools
 
 from sms_pipeline import queues
+from sms_pipeline.config import Settings
 from sms_pipeline.errors import BrokerUnavailableError
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,19 @@ class Publisher:
             transport_options={"confirm_publish": True},
         )
         self._producers = pools.producers[self._connection]
+
+    @classmethod
+    def open(cls, settings: Settings, profiles: Iterable[str]) -> Publisher:
+        """A publisher whose broker answers and has the queues of `profiles`.
+
+        Raises:
+            BrokerUnavailableError: it does not answer, or refused the queues.
+        """
+        publisher = cls(settings.broker_url)
+        if not settings.embedded:
+            publisher.reach()
+        publisher.declare(profiles, settings.queue_type)
+        return publisher
 
     def reach(self) -> None:
         """Connect once.
@@ -65,6 +79,58 @@ class Publisher:
                     queue(connection.default_channel).declare()
         except Exception as error:
             raise BrokerUnavailableError(f"the queues can't be declared: {error}") from error
+
+    def depth(self, profiles: Iterable[str]) -> int:
+        """Messages ready in the queues of `profiles` and in the waiting rooms of retries.
+
+        Raises:
+            BrokerUnavailableError: the broker can't be reached.
+        """
+        names = [queues.queue_name(profile) for profile in profiles]
+        return sum(self._ready(name) for name in (*names, *queues.DELAY_QUEUES))
+
+    def dead_letters(self) -> int:
+        """Messages in the dead-letter queue.
+
+        Raises:
+            BrokerUnavailableError: the broker can't be reached.
+        """
+        return self._ready(queues.DEAD_LETTER_QUEUE)
+
+    def _ready(self, queue: str) -> int:
+        """Messages ready in a queue; none in one that is not declared."""
+        try:
+            with self._connection.clone() as connection:
+                declared = connection.default_channel.queue_declare(queue, passive=True)
+                return int(declared.message_count)
+        except self._connection.channel_errors:
+            return 0
+        except Exception as error:
+            raise BrokerUnavailableError(f"queue {queue} can't be read: {error}") from error
+
+    def remove_dead_letters(self, is_known: Callable[[object], bool]) -> int:
+        """Take from the dead-letter queue every message whose body `is_known`; leave the others.
+
+        Return how many were taken.
+
+        Raises:
+            BrokerUnavailableError: the broker can't be reached.
+        """
+        taken = 0
+        try:
+            # What is not acknowledged goes back to the queue when the connection closes.
+            with self._connection.clone() as connection:
+                channel = connection.default_channel
+                for _ in range(self._ready(queues.DEAD_LETTER_QUEUE)):
+                    message = channel.basic_get(queues.DEAD_LETTER_QUEUE)
+                    if message is not None and is_known(message.body):
+                        message.ack()
+                        taken += 1
+        except BrokerUnavailableError:
+            raise
+        except Exception as error:
+            raise BrokerUnavailableError(f"dead letters can't be read: {error}") from error
+        return taken
 
     @contextmanager
     def producer(self) -> Iterator[Producer]:

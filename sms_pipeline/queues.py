@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kombu import Exchange, Queue
+from kombu.transport.native_delayed_delivery import MAX_NUMBER_OF_BITS_TO_USE, level_name
 
 #: A topic exchange, because Celery's delayed delivery rewrites routing keys by pattern.
 EXCHANGE = Exchange("sms", type="topic", durable=True)
@@ -15,6 +16,8 @@ DEAD_LETTER_QUEUE = "sms.dead"
 #: Returns to the queue before a message is dead-lettered. RabbitMQ 4's default of 20 is soon
 #: reached by good batches next to a worker that keeps crashing.
 DELIVERY_LIMIT = 1_000
+#: Where retries wait on quorum queues: one queue for each bit of the delay in seconds.
+DELAY_QUEUES = tuple(level_name(level) for level in range(MAX_NUMBER_OF_BITS_TO_USE))
 
 
 def queue_name(profile: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 from celery.worker import state
 
+from sms_pipeline import recovery
 from sms_pipeline.celery import (
     Pipeline,
     app,
@@ -21,13 +22,12 @@ from sms_pipeline.celery import (
     use_queues,
 )
 from sms_pipeline.config import Settings, Simulation
-from sms_pipeline.errors import PipelineError
+from sms_pipeline.errors import NeedsBrokerError, PipelineError
 from sms_pipeline.gateway import Outcomes
 from sms_pipeline.ledger import Ledger, Run
-from sms_pipeline.messages import SEPARATOR, Batch
+from sms_pipeline.messages import SEPARATOR, Batch, is_batch_of
 from sms_pipeline.monitor import Reader, View, follow
-from sms_pipeline.producer import Interrupted, Producer
-from sms_pipeline.progress import Progress
+from sms_pipeline.producer import Interrupted, LoadReader, Producer
 from sms_pipeline.publishing import Publisher
 from sms_pipeline.worker import SettledHook, Worker
 
@@ -39,18 +39,21 @@ _SEED_BITS = 63
 
 
 class Dispatch(threading.Thread):
-    """The producer in a thread; keeps what went wrong for the main thread to tell."""
+    """A producer at work in a thread; keeps what went wrong for the main thread to tell."""
 
-    def __init__(self, producer: Producer, ended: threading.Event) -> None:
+    def __init__(
+        self, producer: Producer, work: Callable[[Producer], None], ended: threading.Event
+    ) -> None:
         super().__init__(name="producer", daemon=True)
         self.producer = producer
         self.error: BaseException | None = None
+        self._work = work
         self._ended = ended
 
     def run(self) -> None:
-        """Dispatch the run."""
+        """Thread body; sets `ended` when the work ends in an error."""
         try:
-            self.producer.dispatch()
+            self._work(self.producer)
         except Interrupted:
             pass
         except BaseException as error:
@@ -88,49 +91,92 @@ class Consumption(threading.Thread):
         self.join(STOP_SECONDS)
 
 
-def start_run(ledger: Ledger, simulation: Simulation) -> Run:
+def start_run(ledger: Ledger, simulation: Simulation, settings: Settings) -> Run:
     """Register a run; its seed is the configured one, or drawn now."""
     seed = secrets.randbits(_SEED_BITS) if simulation.seed is None else simulation.seed
-    return ledger.start_run(simulation, seed)
+    return ledger.start_run(simulation, seed, settings.embedded)
 
 
 def run_all(
     settings: Settings, simulation: Simulation, view: View, on_settled: SettledHook | None
-) -> Progress | None:
-    """Rehearse in this process, start to end; return the last progress.
+) -> None:
+    """Rehearse a new run in this process, start to end.
 
     Raises:
         PipelineError: broker or database not reachable, or a part of the pipeline failed.
         KeyboardInterrupt: the user stopped it; the view has shown the summary.
     """
-    profiles = simulation.senders
-    for profile in profiles:
-        require_short_batches(profile, simulation.batch_size_for(profile))
-    use_queues([profile.name for profile in profiles], settings.queue_type)
-    publisher = Publisher(settings.broker_url)
-    if not settings.embedded:
-        publisher.reach()
-    publisher.declare([profile.name for profile in profiles], settings.queue_type)
+    publisher = _prepare(settings, simulation)
     ledger = Ledger.open(settings.database_url)
-    worker = Worker(ledger, profiles, on_settled=on_settled)
-    run = start_run(ledger, simulation)
-    producer = Producer(
-        ledger,
-        publisher,
-        run,
-        trusted=(worker.id,),
-        # All profiles share one pool here, so none may fill the others' part of it.
-        max_batches=threads_for,
-        on_status=lambda status: view.note(status) if status else None,
-    )
-    with _working(worker, publisher, simulation, settings) as ended:
-        return _follow(
-            Dispatch(producer, ended),
-            Reader(ledger, run, (worker.id,)),
-            view,
-            simulation.report_period,
-            ended,
+    run = start_run(ledger, simulation, settings)
+    _rehearse(settings, ledger, publisher, run, Producer.dispatch, view, on_settled)
+
+
+def resume(settings: Settings, ledger: Ledger, run: Run, force: bool, view: View) -> None:
+    """Dispatch again what the ledger does not show as settled, then what never was dispatched.
+
+    A run whose broker lives in this process is finished here, too.
+
+    Raises:
+        PipelineError: broker or database not reachable, or the run can't be resumed here.
+        KeyboardInterrupt: the user stopped it; a summary was printed.
+    """
+    if settings.embedded and not run.embedded:
+        raise NeedsBrokerError(
+            f"run {run.id} went through a broker; set CELERY_BROKER_URL to the same one"
         )
+    publisher = _prepare(settings, run.simulation)
+    if settings.embedded:
+        _rehearse(settings, ledger, publisher, run, _again(ledger, run, view.note), view, None)
+        return
+    if not force:
+        recovery.await_quiet(ledger, publisher, run, _say_status)
+    _forget_dead_letters(ledger, publisher, run)
+    _dispatch(ledger, publisher, run, _again(ledger, run, _say_status))
+
+
+def _again(ledger: Ledger, run: Run, say: Callable[[str], None]) -> Callable[[Producer], None]:
+    def work(producer: Producer) -> None:
+        unsettled = ledger.unsettled(run.id)
+        batches = producer.dispatch_again(unsettled)
+        say(f"run {run.id}: {batches:,} batches dispatched again")
+        producer.dispatch()
+
+    return work
+
+
+def _forget_dead_letters(ledger: Ledger, publisher: Publisher, run: Run) -> None:
+    """Dead letters of this run are dispatched again from the ledger, or settled by now."""
+    taken = publisher.remove_dead_letters(lambda body: is_batch_of(body, ledger.id, run.id))
+    if taken:
+        _say_status(f"run {run.id}: {taken:,} batches taken from the dead-letter queue")
+
+
+def _prepare(settings: Settings, simulation: Simulation) -> Publisher:
+    profiles = [profile.name for profile in simulation.senders]
+    use_queues(profiles, settings.queue_type)
+    return Publisher.open(settings, profiles)
+
+
+def _rehearse(
+    settings: Settings,
+    ledger: Ledger,
+    publisher: Publisher,
+    run: Run,
+    work: Callable[[Producer], None],
+    view: View,
+    on_settled: SettledHook | None,
+) -> None:
+    simulation = run.simulation
+    for profile in simulation.senders:
+        require_short_batches(profile, simulation.batch_size_for(profile))
+    worker = Worker(ledger, simulation.senders, on_settled=on_settled)
+    # All profiles share one pool here, so none may fill the others' part of it.
+    loads = LoadReader(ledger, run, trusted=(worker.id,), max_batches=threads_for)
+    producer = Producer(ledger, publisher, run, loads, view.note)
+    reader = Reader(ledger, run, trusted=(worker.id,))
+    with _working(worker, publisher, simulation, settings) as ended:
+        _follow(Dispatch(producer, work, ended), reader, view, simulation.report_period, ended)
 
 
 @contextmanager
@@ -154,7 +200,7 @@ def _working(
 
 def _follow(
     dispatch: Dispatch, reader: Reader, view: View, every: float, ended: threading.Event
-) -> Progress | None:
+) -> None:
     dispatch.start()
     try:
         progress = follow(reader, view, every, ended)
@@ -164,11 +210,9 @@ def _follow(
         raise
     if progress and progress.done:
         view.close(progress, "done")
-        return progress
+        return
     view.close(progress, "stopped")
-    if dispatch.error:
-        raise dispatch.error
-    raise PipelineError("the worker ended before the run was done")
+    raise dispatch.error or PipelineError("the worker ended before the run was done")
 
 
 def produce(settings: Settings, simulation: Simulation) -> None:
@@ -178,28 +222,25 @@ def produce(settings: Settings, simulation: Simulation) -> None:
         PipelineError: broker or database not reachable.
         KeyboardInterrupt: the user stopped it; a summary was printed.
     """
-    profiles = [profile.name for profile in simulation.senders]
-    use_queues(profiles, settings.queue_type)
-    publisher = Publisher(settings.broker_url)
-    publisher.reach()
-    publisher.declare(profiles, settings.queue_type)
+    publisher = _prepare(settings, simulation)
     ledger = Ledger.open(settings.database_url)
-    run = start_run(ledger, simulation)
+    run = start_run(ledger, simulation, settings)
     click.echo(
         f"Run {run.id}: {run.total:,} messages. Watch it with: sms-pipeline monitor {run.id}"
     )
-    ended = threading.Event()
-    producer = Producer(ledger, publisher, run, on_status=_say_status)
-    dispatch = Dispatch(producer, ended)
+    _dispatch(ledger, publisher, run, Producer.dispatch)
+
+
+def _dispatch(
+    ledger: Ledger, publisher: Publisher, run: Run, work: Callable[[Producer], None]
+) -> None:
+    """Let a producer work, with a line of progress every report period."""
+    producer = Producer(ledger, publisher, run, LoadReader(ledger, run), _say_status)
+    dispatch = Dispatch(producer, work, threading.Event())
     dispatch.start()
-    _await_dispatch(dispatch, run, simulation.report_period)
-
-
-def _await_dispatch(dispatch: Dispatch, run: Run, every: float) -> None:
-    producer = dispatch.producer
     try:
         while dispatch.is_alive():
-            dispatch.join(every)
+            dispatch.join(run.simulation.report_period)
             if dispatch.is_alive():
                 click.echo(f"dispatched {producer.dispatched:,} of {run.total:,}")
     except KeyboardInterrupt:
@@ -207,17 +248,16 @@ def _await_dispatch(dispatch: Dispatch, run: Run, every: float) -> None:
         dispatch.join(STOP_SECONDS)
         click.echo(
             f"Run {run.id} interrupted: {producer.dispatched:,} of {run.total:,} messages were "
-            "dispatched; workers go on with those."
+            f"dispatched; workers go on with those. Go on with: sms-pipeline resume {run.id}"
         )
         raise
     if dispatch.error:
         raise dispatch.error
-    click.echo(f"Run {run.id}: all {run.total:,} messages dispatched.")
+    click.echo(f"Run {run.id}: {producer.dispatched:,} of {run.total:,} messages dispatched.")
 
 
-def _say_status(status: str | None) -> None:
-    if status:
-        click.echo(status, err=True)
+def _say_status(status: str) -> None:
+    click.echo(status, err=True)
 
 
 class Echo:

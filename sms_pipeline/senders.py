@@ -18,18 +18,31 @@ class Finished(NamedTuple):
     """All messages of one submission have been played."""
 
     key: Hashable
-    #: When each message ended, in the order submitted, on the caller's clock.
+    #: When each message ended, in the order submitted, on the caller's clock; NaN for those that
+    #: were given up because no sender got to them in time.
     finish_times: Seconds
 
 
 class _Submission:
     """Messages that wait for senders, first come first served; `started` of them have one."""
 
-    __slots__ = ("arrival", "durations", "finish_times", "key", "last_finish", "size", "started")
+    __slots__ = (
+        "arrival",
+        "durations",
+        "finish_times",
+        "give_up_at",
+        "key",
+        "last_finish",
+        "size",
+        "started",
+    )
 
-    def __init__(self, key: Hashable, arrival: float, durations: Seconds) -> None:
+    def __init__(
+        self, key: Hashable, arrival: float, durations: Seconds, give_up_at: float
+    ) -> None:
         self.key = key
         self.arrival = arrival
+        self.give_up_at = give_up_at
         self.size = len(durations)
         # Messages that take no time keep no sender busy: the first free sender passes them all
         # at one moment, so they stand as one entry and cost one step, however many they are.
@@ -47,6 +60,11 @@ class _Submission:
         self.finish_times[self.started : end] = finish_times
         self.started = end
         self.last_finish = max(self.last_finish, float(finish_times.max()))
+
+    def give_up(self, now: float) -> None:
+        self.finish_times[self.started :] = math.nan
+        self.started = len(self.durations)
+        self.last_finish = max(self.last_finish, now)
 
     def finished(self) -> Finished:
         return Finished(self.key, np.broadcast_to(self.finish_times, self.size))
@@ -81,9 +99,14 @@ class SenderBank:
         """Senders that are on a message at `now`."""
         return int(np.count_nonzero(self._free_at > now))
 
-    def submit(self, key: Hashable, arrival: float, durations: Seconds) -> None:
-        """Put messages in line; `arrival` must not be before that of an earlier submission."""
-        self._line.append(_Submission(key, arrival, durations))
+    def submit(
+        self, key: Hashable, arrival: float, durations: Seconds, give_up_at: float = math.inf
+    ) -> None:
+        """Put messages in line; `arrival` must not be before that of an earlier submission.
+
+        Those that no sender can start by `give_up_at` are not sent.
+        """
+        self._line.append(_Submission(key, arrival, durations, give_up_at))
 
     def step(self, now: float) -> list[Finished]:
         """Start everything that can start by `now`; return the submissions ended by then."""
@@ -117,8 +140,14 @@ class SenderBank:
         head = self._line[0]
         chosen = due[: head.waiting]
         free_at = self._free_at[chosen]
-        durations = head.durations[head.started : head.started + len(chosen)]
-        finish = np.maximum(free_at, head.arrival) + durations
+        start = np.maximum(free_at, head.arrival)
+        in_time = int(np.searchsorted(start, head.give_up_at, side="right"))
+        if not in_time:
+            head.give_up(float(start[0]))
+            self._move_to_playing()
+            return due
+        chosen, free_at = chosen[:in_time], free_at[:in_time]
+        finish = start[:in_time] + head.durations[head.started : head.started + in_time]
         right = self._right_prefix(free_at, finish, head.arrival)
         chosen, finish = chosen[:right], finish[:right]
         self._free_at[chosen] = finish

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Connection,
     Engine,
@@ -69,6 +70,14 @@ runs = _table(
     _value("total"),
     #: The frozen configuration, JSON.
     _value("simulation", Text),
+    #: Whether its broker lives, and dies, with the process that started it.
+    _value("embedded", Boolean),
+    #: What the user wants: see `ledger.Control`.
+    _value("control", String(16)),
+    #: Where dispatch stands. Only who moves both from the values it read may dispatch the batches
+    #: between, so two producers of one run can't overlap.
+    _value("next_index"),
+    _value("next_batch", Integer),
 )
 
 #: Written before a batch is published; `published_at` once the broker has confirmed it.
@@ -78,7 +87,7 @@ batches = _table(
     _key("number"),
     _value("profile", String(64)),
     _value("first_index"),
-    _value("size", Integer),
+    _value("size"),
     _value("queued_at", Float(53)),
     _value("published_at", Float(53), nullable=True),
 )
@@ -91,10 +100,12 @@ settlements = _table(
     _key("attempt"),
     _value("profile", String(64)),
     _value("worker", String(128)),
-    _value("messages", Integer),
-    _value("delivered", Integer),
-    _value("failed", Integer),
-    _value("retried", Integer),
+    _value("messages"),
+    _value("delivered"),
+    _value("failed"),
+    _value("expired"),
+    _value("cancelled"),
+    _value("retried"),
     _value("send_seconds", Float(53)),
     _value("delivery_seconds", Float(53)),
     _value("settled_at", Float(53)),
@@ -126,6 +137,8 @@ counters = _table(
     _value("attempts"),
     _value("delivered"),
     _value("failed"),
+    _value("expired"),
+    _value("cancelled"),
     _value("retried"),
     _value("send_seconds", Float(53)),
     _value("delivery_seconds", Float(53)),
@@ -142,13 +155,25 @@ delivery_times = _table(
     _value("messages"),
 )
 
-#: Messages that are out of attempts. Numbers and texts are not kept: they follow from the seed.
+#: What happened twice and was counted once; `kind` as in `ledger.Absorbed`.
+absorbed = _table(
+    "absorbed",
+    _key("run"),
+    _key("kind", String(16)),
+    _key("worker", String(128)),
+    _value("batches"),
+    _value("messages"),
+)
+
+#: Messages that were not delivered: out of attempts, or too late. Numbers and texts are not kept:
+#: they follow from the seed.
 failures = _table(
     "failures",
     _key("run"),
     _key("message_index", BigInteger),
     _value("batch", Integer),
     _value("profile", String(64)),
+    _value("reason", String(16)),
     _value("attempts", Integer),
     _value("failed_at", Float(53)),
 )

@@ -19,7 +19,7 @@ from sms_pipeline.errors import (
     ForeignLedgerError,
     StoppingError,
 )
-from sms_pipeline.ledger import Settled
+from sms_pipeline.ledger import Absorbed, Control, Settled, Standing
 from sms_pipeline.messages import TASK_NAME, Batch, unpack_offsets
 from sms_pipeline.publishing import Publisher
 from sms_pipeline.worker import Worker
@@ -29,6 +29,8 @@ log = get_task_logger(__name__)
 #: Pauses between two tries to publish a remainder grow from the first to the second.
 PUBLISH_RETRY_SECONDS = 0.5
 PUBLISH_RETRY_MAX_SECONDS = 10.0
+#: A batch of a paused run comes back to a worker after so long: `continue` takes effect by then.
+PAUSE_SECONDS = 2
 
 
 @app.task(bind=True, name=TASK_NAME, max_retries=None, typing=False)  # type: ignore[untyped-decorator]
@@ -36,40 +38,65 @@ def send_sms(task: Task, body: dict[str, Any]) -> None:
     """Play one attempt of the batch, settle it in the ledger, then retry its remainder."""
     worker = pipeline().worker
     batch = _accept(worker, body)
+    if (task.request.delivery_info or {}).get("redelivered"):
+        worker.note(Absorbed.REDELIVERED, batch)
     try:
         with worker.in_flight.turn(batch.key) as mine:
             if mine:
-                _retry_remainder(task, batch, worker.settle(batch))
+                _handle(task, worker, batch)
     except StoppingError:
         # The broker delivers it again, to whoever comes next.
         raise Reject("worker stops", requeue=True) from None
+
+
+def _handle(task: Task, worker: Worker, batch: Batch) -> None:
+    control, settled = _standing(worker, batch)
+    if settled is not None:
+        worker.note(Absorbed.ANSWERED, batch)
+    elif control is Control.PAUSED and not task.request.is_eager:
+        # Not held: a message that stays unacknowledged for long is taken away by the broker.
+        _publish_until_confirmed(task, batch, PAUSE_SECONDS)
+        return
+    elif control is Control.CANCELLED:
+        settled = worker.cancel(batch)
+    else:
+        settled = worker.play(batch)
+    _retry_remainder(task, worker, batch, settled)
+
+
+def _standing(worker: Worker, batch: Batch) -> Standing:
+    try:
+        return worker.standing(batch)
+    except BadBatchError as error:
+        raise _dead_letter(error) from None
 
 
 def _accept(worker: Worker, body: object) -> Batch:
     try:
         return worker.accept(body)
     except BadBatchError as error:
-        log.error("batch rejected to the dead-letter queue: %s", error)
-        raise Reject("not a batch", requeue=False) from None
+        raise _dead_letter(error) from None
     except ForeignLedgerError as error:
         if state.should_stop is None:
             log.critical("%s", error)
             state.should_stop = EXIT_USAGE
         raise Reject("another ledger", requeue=True) from None
-    except StoppingError:
-        raise Reject("worker stops", requeue=True) from None
 
 
-def _retry_remainder(task: Task, batch: Batch, settled: Settled) -> None:
+def _dead_letter(error: BadBatchError) -> Reject:
+    log.error("batch rejected to the dead-letter queue: %s", error)
+    return Reject("not a batch", requeue=False)
+
+
+def _retry_remainder(task: Task, worker: Worker, batch: Batch, settled: Settled) -> None:
     if settled.remainder is None:
         return
     remainder = batch.remainder(unpack_offsets(settled.remainder, batch.size))
-    delay = retry_delay(batch.retry, batch.attempt, pipeline().worker.rng)
-    options = {**publish_options(remainder), "countdown": delay or None}
+    delay = retry_delay(batch.retry, batch.attempt, worker.rng)
     if task.request.is_eager:
         # Celery's eager retry is the exception itself: `apply` catches it and calls again.
-        raise task.retry(args=(remainder.to_wire(),), **options)
-    _publish_until_confirmed(task, remainder, options)
+        raise task.retry(args=(remainder.to_wire(),), **publish_options(remainder))
+    _publish_until_confirmed(task, remainder, delay)
 
 
 def publish_options(batch: Batch) -> dict[str, Any]:
@@ -81,40 +108,41 @@ def publish_options(batch: Batch) -> dict[str, Any]:
     }
 
 
-def _publish_until_confirmed(task: Task, remainder: Batch, options: dict[str, Any]) -> None:
-    """Celery's retry, tried again while its publish fails: a lost one would lose the remainder.
+def _publish_until_confirmed(task: Task, batch: Batch, delay: int) -> None:
+    """Celery's retry, tried again while its publish fails: a lost one would lose the batch.
 
-    Meanwhile the attempt's own message stays unacknowledged, so a crash loses nothing either.
+    Meanwhile the message in hand stays unacknowledged, so a crash loses nothing either.
     """
     stopping = pipeline().worker.stopping
     pause = PUBLISH_RETRY_SECONDS
     while True:
         try:
-            _retry_once(task, remainder, options, pipeline().publisher)
+            _retry_once(task, batch, delay, pipeline().publisher)
             return
         except Reject as rejected:
             # `Task.retry` turns whatever went wrong with the publish into a Reject.
             reason = type(rejected.__context__ or rejected).__name__
-            log.warning(
-                "retry of %s not confirmed (%s); again in %.1f s",
-                remainder.describe(),
-                reason,
-                pause,
-            )
+        except Exception as error:
+            reason = type(error).__name__
+        log.warning(
+            "%s is not confirmed by the broker (%s); publishing it again in %.1f s",
+            batch.describe(),
+            reason,
+            pause,
+        )
         if stopping.wait(pause):
             raise StoppingError("the worker stops while the broker takes no messages")
         pause = min(pause * 2, PUBLISH_RETRY_MAX_SECONDS)
 
 
-def _retry_once(
-    task: Task, remainder: Batch, options: dict[str, Any], publisher: Publisher
-) -> None:
+def _retry_once(task: Task, batch: Batch, delay: int, publisher: Publisher) -> None:
     with publisher.producer() as producer:
         task.retry(
-            args=(remainder.to_wire(),),
+            args=(batch.to_wire(),),
             throw=False,
+            countdown=delay or None,
             producer=producer,
-            **options,
+            **publish_options(batch),
             **publisher.options,
         )
 

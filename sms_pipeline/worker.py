@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import queue
 import random
@@ -10,6 +11,7 @@ import socket
 import threading
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -29,8 +31,8 @@ from sms_pipeline.errors import (
     UnknownRunError,
 )
 from sms_pipeline.gateway import Gateway, Outcomes, SimulatedGateway
-from sms_pipeline.ledger import Key, Ledger, Settled, Settlement
-from sms_pipeline.messages import Batch, Offsets, pack_offsets
+from sms_pipeline.ledger import Absorbed, Key, Ledger, Settled, Settlement, Standing
+from sms_pipeline.messages import Batch, pack_offsets
 from sms_pipeline.senders import SenderBank
 
 log = logging.getLogger(__name__)
@@ -66,8 +68,12 @@ class SenderDriver(threading.Thread):
         #: Grows while this thread is alive.
         self.heartbeat = 0
 
-    def play(self, profile: str, durations: NDArray[np.float64]) -> NDArray[np.float64]:
+    def play(
+        self, profile: str, durations: NDArray[np.float64], give_up_at: float = math.inf
+    ) -> NDArray[np.float64]:
         """Send messages that take `durations`; return when each ended, on `time.monotonic`.
+
+        NaN stands for those that no sender could start by `give_up_at`.
 
         Raises:
             StoppingError: the driver stopped before all had ended.
@@ -78,7 +84,8 @@ class SenderDriver(threading.Thread):
                 raise StoppingError("the worker is stopping")
             self._submissions += 1
             self._waiting[self._submissions] = future
-            self._banks[profile].submit(self._submissions, time.monotonic(), durations)
+            bank = self._banks[profile]
+            bank.submit(self._submissions, time.monotonic(), durations, give_up_at)
             self._wake.notify()
         return future.result()
 
@@ -131,6 +138,8 @@ class LedgerWriter(threading.Thread):
         self._heartbeat = heartbeat
         self._stopping = stopping
         self._ending = threading.Event()
+        self._noting = threading.Lock()
+        self._noted = _no_notes()
         self._beat_at = -HEARTBEAT_SECONDS
         self._inbox: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
@@ -164,6 +173,8 @@ class LedgerWriter(threading.Thread):
                 self._closed = True
             while group := self._drain([]):
                 self._commit(group)
+            self._beat_at = -HEARTBEAT_SECONDS
+            self._beat()
 
     def _next_group(self) -> list[_Pending]:
         try:
@@ -208,6 +219,11 @@ class LedgerWriter(threading.Thread):
         log.error("settlement %s refused: %s", settlement.key, type(error).__name__)
         future.set_exception(error)
 
+    def note(self, kind: Absorbed, run_id: int, messages: int) -> None:
+        """Count a batch that came twice; written with the next heartbeat."""
+        with self._noting:
+            self._noted[run_id][kind] += np.array((1, messages))
+
     def _beat(self) -> None:
         now = time.monotonic()
         if now - self._beat_at < HEARTBEAT_SECONDS:
@@ -215,8 +231,21 @@ class LedgerWriter(threading.Thread):
         self._beat_at = now
         try:
             self._ledger.beat(self._worker, self._heartbeat())
+            self._write_notes()
         except LedgerUnavailableError as error:
             log.warning("heartbeat skipped: %s", error)
+
+    def _write_notes(self) -> None:
+        with self._noting:
+            noted, self._noted = self._noted, _no_notes()
+        for run_id, kinds in noted.items():
+            seen = {kind: (int(batches), int(size)) for kind, (batches, size) in kinds.items()}
+            self._ledger.absorb(run_id, self._worker, seen)
+
+
+def _no_notes() -> defaultdict[int, defaultdict[Absorbed, NDArray[np.int64]]]:
+    """(batches, messages) by run and kind."""
+    return defaultdict(lambda: defaultdict(lambda: np.zeros(2, np.int64)))
 
 
 class InFlight:
@@ -271,7 +300,6 @@ class Worker:
         self._profiles = profiles
         self._gateways = {profile.name: gateways(profile) for profile in profiles}
         self._on_settled = on_settled
-        self._known_runs: set[int] = set()
         self._driver = SenderDriver({p.name: SenderBank(p.count) for p in profiles})
         self._writer = LedgerWriter(ledger, self.id, lambda: self._driver.heartbeat, self.stopping)
         # Wall-clock time of a moment on the monotonic clock that the driver uses.
@@ -314,34 +342,58 @@ class Worker:
             )
         if batch.profile not in self._gateways:
             raise BadBatchError(f"no senders of profile {batch.profile!r} here")
-        self._require_run(batch.run)
         return batch
 
-    def settle(self, batch: Batch) -> Settled:
-        """Play the attempt, unless it is settled already, and commit what it came to.
+    def standing(self, batch: Batch) -> Standing:
+        """What the user wants of the batch's run, and what is settled for this attempt.
+
+        Raises:
+            BadBatchError: the ledger has no such run.
+            StoppingError: the worker stopped before the ledger could be reached.
+        """
+        try:
+            return until_reached(lambda: self._ledger.standing(batch.key), self.stopping)
+        except UnknownRunError as error:
+            raise BadBatchError(str(error)) from None
+
+    def play(self, batch: Batch) -> Settled:
+        """Send the messages of this attempt and commit what it came to.
 
         Raises:
             StoppingError: the worker stopped before that was done.
         """
-        found = until_reached(lambda: self._ledger.find(batch.key), self.stopping)
-        if found:
-            return found
         outcomes = self._gateways[batch.profile].attempt(batch)
-        ended_at = self._driver.play(batch.profile, outcomes.durations) + self._epoch
-        settlement = settlement_of(batch, outcomes, ended_at, self.id)
-        settled = self._writer.settle(settlement)
-        if settled.new and self._on_settled:
+        due = math.inf if batch.deadline is None else batch.queued_at + batch.deadline
+        ended_at = self._epoch + self._driver.play(
+            batch.profile, outcomes.durations, give_up_at=due - self._epoch
+        )
+        outcomes = expire(outcomes, ended_at, due)
+        settled = self._writer.settle(settlement_of(batch, outcomes, ended_at, self.id))
+        if not settled.new:
+            self.note(Absorbed.REPEATED, batch)
+        elif self._on_settled:
             self._on_settled(batch, outcomes)
         return settled
 
-    def _require_run(self, run_id: int) -> None:
-        if run_id in self._known_runs:
-            return
-        try:
-            until_reached(lambda: self._ledger.run(run_id), self.stopping)
-        except UnknownRunError:
-            raise BadBatchError(f"the ledger has no run {run_id}") from None
-        self._known_runs.add(run_id)
+    def cancel(self, batch: Batch) -> Settled:
+        """Settle this attempt as cancelled, without sending anything."""
+        return self._writer.settle(cancellation_of(batch, self.id))
+
+    def note(self, kind: Absorbed, batch: Batch) -> None:
+        """Count what came twice, for the audit's report."""
+        self._writer.note(kind, batch.run, batch.count)
+
+
+def expire(outcomes: Outcomes, ended_at: NDArray[np.float64], due: float) -> Outcomes:
+    """`outcomes` without what came too late: neither delivered, nor to be tried again.
+
+    A message that was not started (its end is NaN) took no sender any time.
+    """
+    late = ~(ended_at <= due)
+    if not late.any():
+        return outcomes
+    durations = np.where(np.isnan(ended_at), 0.0, outcomes.durations)
+    return Outcomes(durations, outcomes.delivered & ~late, late)
 
 
 def settlement_of(
@@ -349,30 +401,53 @@ def settlement_of(
 ) -> Settlement:
     """What an attempt came to; `ended_at` in seconds since the epoch, one for each message."""
     positions = batch.positions()
-    lost = ~outcomes.delivered
+    delivered = outcomes.delivered
+    expired = np.zeros_like(delivered) if outcomes.expired is None else outcomes.expired
+    lost = ~delivered & ~expired
     retried = lost if batch.retry.allows_after(batch.attempt) else np.zeros_like(lost)
     failed = lost & ~retried
-    delivery_times = np.maximum(ended_at - batch.queued_at, 0)[~retried]
+    delivery_times = np.maximum(ended_at - batch.queued_at, 0)[delivered | failed]
     return Settlement(
         key=batch.key,
         profile=batch.profile,
         worker=worker,
         messages=len(positions),
-        delivered=int(outcomes.delivered.sum()),
+        delivered=int(delivered.sum()),
         failed=int(failed.sum()),
+        expired=int(expired.sum()),
         retried=int(retried.sum()),
         send_seconds=float(outcomes.durations.sum()),
         delivery_seconds=float(delivery_times.sum()),
         settled_at=time.time(),
-        taken=None if batch.offsets is None else pack_offsets(positions, batch.size),
-        remainder=_bitmap(positions[retried], batch.size),
+        taken=_taken(batch),
+        remainder=pack_offsets(positions[retried], batch.size) if retried.any() else None,
         delivery_times=histogram.count_buckets(delivery_times),
         failed_indexes=(batch.first_index + positions[failed]).tolist(),
+        expired_indexes=(batch.first_index + positions[expired]).tolist(),
     )
 
 
-def _bitmap(offsets: Offsets, size: int) -> bytes | None:
-    return pack_offsets(offsets, size) if len(offsets) else None
+def cancellation_of(batch: Batch, worker: str) -> Settlement:
+    """The settlement of an attempt that was not made, because the run was cancelled."""
+    return Settlement(
+        key=batch.key,
+        profile=batch.profile,
+        worker=worker,
+        messages=batch.count,
+        delivered=0,
+        failed=0,
+        cancelled=batch.count,
+        retried=0,
+        send_seconds=0.0,
+        delivery_seconds=0.0,
+        settled_at=time.time(),
+        taken=_taken(batch),
+        remainder=None,
+    )
+
+
+def _taken(batch: Batch) -> bytes | None:
+    return None if batch.offsets is None else pack_offsets(batch.positions(), batch.size)
 
 
 def until_reached(call: Callable[[], T], stopping: threading.Event) -> T:

@@ -48,7 +48,8 @@ EVALUATED = "evaluated"
 EVALUATED_RESULT = "{ok, evaluated}"
 
 #: Prints a line per queue: messages (ready and unacknowledged), a tab, the name. The figures of
-#: a quorum queue in `list_queues` are refreshed every 5 s only, so its state machine is asked.
+#: a quorum queue in `list_queues` are refreshed every 5 s only, so its state machine is asked. A
+#: worker's private queue may vanish while its process is asked; the exit reason is in a tuple.
 QUEUE_DEPTHS = """
 lists:foreach(
   fun(Queue) ->
@@ -58,10 +59,12 @@ lists:foreach(
           amqqueue:get_pid(Queue), fun rabbit_fifo:query_messages_total/1, 15000),
         Total;
       _ ->
-        proplists:get_value(messages, rabbit_amqqueue:info(Queue, [messages]))
+        try proplists:get_value(messages, rabbit_amqqueue:info(Queue, [messages]))
+        catch exit:{{Reason, _}} when Reason =:= normal; Reason =:= noproc -> vanished
+        end
     end,
     {{resource, _, queue, Name}} = amqqueue:get_name(Queue),
-    io:format("~b\\t~s~n", [Count, Name])
+    Count =:= vanished orelse io:format("~b\\t~s~n", [Count, Name])
   end,
   rabbit_amqqueue:list({vhost}))
 """

@@ -1,0 +1,159 @@
+"""Looking after a run from any terminal: audit, pause, continue, cancel, resume."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import click
+
+from sms_pipeline.audit import Report, audit_ledger
+from sms_pipeline.config import MAX_BATCH_SIZE, Settings, Simulation
+from sms_pipeline.errors import BrokerUnavailableError, PipelineError
+from sms_pipeline.ledger import BatchRow, Control, Ledger, Run, Settlement, Snapshot, WorkerRow
+from sms_pipeline.progress import Liveness
+from sms_pipeline.publishing import Publisher
+
+log = logging.getLogger(__name__)
+
+#: Without a settlement for so long, and with empty queues, what is not settled is lost. Longer
+#: where a batch of the run takes longer.
+QUIET_SECONDS = 10.0
+#: The slowest message of a batch may take this many mean times.
+_SLOWEST_MEANS = 4
+_POLL_SECONDS = 0.5
+#: Who settles what was cancelled before any worker saw it.
+CANCELLER = "cancel"
+
+
+def audit_run(settings: Settings, ledger: Ledger, run: Run) -> Report:
+    """Audit the run, and look at what the ledger can't know: who is online, dead letters."""
+    report = audit_ledger(ledger, run)
+    if report.in_flight and run.embedded and not online_workers(ledger):
+        report = audit_ledger(ledger, run, lost=True)
+    if not settings.embedded:
+        report.dead_letters = _dead_letters(settings)
+    return report
+
+
+def _dead_letters(settings: Settings) -> int | None:
+    """The audit is of the ledger; that it can't look into the broker does not spoil it."""
+    publisher = Publisher(settings.broker_url)
+    try:
+        publisher.reach()
+        return publisher.dead_letters()
+    except BrokerUnavailableError as error:
+        log.warning("dead letters not counted: %s", error)
+        return None
+
+
+def online_workers(ledger: Ledger) -> tuple[WorkerRow, ...]:
+    """Who is online; watches the heartbeats for as long as that takes, at most 2.5 s."""
+    liveness = Liveness()
+    while True:
+        now = time.monotonic()
+        workers = ledger.workers()
+        online = liveness.observe(now, workers)
+        if liveness.is_decided(now, workers):
+            return online
+        time.sleep(_POLL_SECONDS)
+
+
+def steer(ledger: Ledger, run: Run, wanted: Control) -> None:
+    """Ask for `wanted`, and say what that means.
+
+    Raises:
+        PipelineError: the run was cancelled before, which is final.
+    """
+    held = ledger.control(run.id, wanted)
+    if held is not wanted:
+        raise PipelineError(f"run {run.id} was cancelled; that is final")
+    if wanted is Control.CANCELLED:
+        count = cancel_unpublished(ledger, run)
+        click.echo(
+            f"Run {run.id} is cancelled: {count:,} messages were never published; what waits in "
+            "queues is cancelled as workers receive it, what is being sent is finished."
+        )
+    elif wanted is Control.PAUSED:
+        click.echo(
+            f"Run {run.id} is paused: batches in hand are finished, the others wait. "
+            f"Go on with: sms-pipeline continue {run.id}"
+        )
+    else:
+        click.echo(f"Run {run.id} goes on.")
+
+
+def cancel_unpublished(ledger: Ledger, run: Run) -> int:
+    """Settle as cancelled what no queue ever had; return how many messages that were.
+
+    Should a batch have been published after all, the ledger answers for it.
+    """
+    ledger.claim_rest(run, run.simulation.senders[0].name)
+    never = ledger.unpublished(run.id)
+    for start in range(0, len(never), MAX_BATCH_SIZE):
+        rows = never[start : start + MAX_BATCH_SIZE]
+        ledger.settle([_cancelled(row) for row in rows])
+    return sum(row.size for row in never)
+
+
+def _cancelled(row: BatchRow) -> Settlement:
+    return Settlement(
+        key=(row.run, row.number, 0),
+        profile=row.profile,
+        worker=CANCELLER,
+        messages=row.size,
+        delivered=0,
+        failed=0,
+        cancelled=row.size,
+        retried=0,
+        send_seconds=0.0,
+        delivery_seconds=0.0,
+        settled_at=time.time(),
+        taken=None,
+        remainder=None,
+    )
+
+
+def await_quiet(ledger: Ledger, publisher: Publisher, run: Run, say: Callable[[str], None]) -> None:
+    """Wait until what is not settled is lost rather than waiting.
+
+    That is so when no queue of the run's profiles holds anything and either no worker is online
+    or nothing was settled for a while.
+    """
+    liveness = Liveness()
+    settlements, changed_at, told = -1, time.monotonic(), ""
+    while True:
+        now = time.monotonic()
+        snapshot = ledger.snapshot(run)
+        online = liveness.observe(now, snapshot.workers)
+        count = sum(profile.attempts for profile in snapshot.profiles)
+        if count != settlements:
+            settlements, changed_at = count, now
+        depth = publisher.depth([profile.name for profile in run.simulation.senders])
+        if not depth and liveness.is_decided(now, snapshot.workers):
+            quiet = now - changed_at
+            if not online or quiet >= quiet_seconds(run.simulation):
+                return
+        reason = _why_wait(snapshot, depth, bool(online))
+        if reason != told:
+            told = reason
+            say(reason)
+        time.sleep(_POLL_SECONDS)
+
+
+def quiet_seconds(simulation: Simulation) -> float:
+    """How long nothing may be settled while a batch of the run is in play."""
+    longest = max(
+        simulation.batch_size_for(profile) / profile.capacity + _SLOWEST_MEANS * profile.mean_time
+        for profile in simulation.senders
+    )
+    return max(QUIET_SECONDS, 2 * longest)
+
+
+def _why_wait(snapshot: Snapshot, depth: int, anyone_online: bool) -> str:
+    if depth and not anyone_online:
+        return f"waiting: the queues hold {depth:,} batches, and no worker is online (--force?)"
+    if depth:
+        return "waiting: the queues still hold batches, which workers will take"
+    return "waiting: workers are online and may be playing what is not settled"
