@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from sms_pipeline.config import (
 from sms_pipeline.errors import ConfigError, NeedsBrokerError, PipelineError
 from sms_pipeline.ledger import Ledger
 from sms_pipeline.publishing import Publisher
+from sms_pipeline.shutdown import Shutdown
 from sms_pipeline.worker import Worker
 
 #: Threads that wait for a batch's last message or hold a remainder's publish.
@@ -230,10 +232,11 @@ def _node_name(given: str, profile: SenderProfile) -> str:
     return given if name != "celery" else f"{profile.name}-{os.getpid()}@{host}"
 
 
-@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
-def _stop_waiting(**_: Any) -> None:
-    for installed in _installed:
-        installed.worker.stopping.set()
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]
+def _take_signals_over(sender: Any, **_: Any) -> None:
+    # A worker inside `sms-pipeline run` has no signals of its own.
+    if threading.current_thread() is threading.main_thread():
+        Shutdown(sender, pipeline().worker).install()
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]

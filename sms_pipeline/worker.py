@@ -315,10 +315,14 @@ class Worker:
         self._driver.start()
         self._writer.start()
 
-    def stop(self) -> None:
-        """Sign off and end the threads; batches that are not settled stay with the broker."""
+    def abandon(self) -> None:
+        """Play no more: whoever waits for a batch to end gets a `StoppingError`."""
         self.stopping.set()
         self._driver.stop()
+
+    def stop(self) -> None:
+        """Sign off and end the threads; batches that are not settled stay with the broker."""
+        self.abandon()
         self._driver.join()
         self._writer.stop()
         self._writer.join()
