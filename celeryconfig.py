@@ -10,18 +10,14 @@ _settings = load_settings()
 
 #: CELERY_BROKER_URL, also from `.env`; in-process when there is none.
 broker_url = _settings.broker_url
-#: JSON only: a pickle from a queue could run code in a worker.
-task_serializer = "json"
-accept_content = ["json"]
+
 #: Completion is derived from the ledger; results would be a second, weaker truth.
 task_ignore_result = True
 
 #: A batch is acknowledged after it is settled, so that a killed worker's batches come back.
 task_acks_late = True
 #: A batch whose task raised is not done: it goes to the dead-letter queue, not into oblivion.
-task_acks_on_failure_or_timeout = False
-#: Nothing in the task may be skipped because a child process vanished.
-task_reject_on_worker_lost = True
+task_acks_on_failure = False
 #: A mistyped queue must be an error, not a new queue that nobody reads.
 task_create_missing_queues = False
 
@@ -31,15 +27,9 @@ worker_pool = "threads"
 worker_prefetch_multiplier = 1
 #: Survives bodies that stop Celery's own consumer, and dead-letters them.
 worker_consumer = "sms_pipeline.consumer:GuardedConsumer"
-#: Threads can't be cancelled; their batches are joined when the broker delivers them again.
-worker_cancel_long_running_tasks_on_connection_loss = False
-#: Quorum queues know no global prefetch.
-worker_detect_quorum_queues = True
 #: Flower should show what is running, without being asked to switch events on.
 worker_send_task_events = True
 
-#: The waiting room of retries must survive a broker restart, like the queues themselves.
-broker_native_delayed_delivery_queue_type = _settings.queue_type
 #: A worker waits for its broker at start and in mid-run, for as long as it takes.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None

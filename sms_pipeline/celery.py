@@ -42,7 +42,7 @@ MAX_IN_HAND_SECONDS = 1_200.0
 #: folder replaces ours, so a worker checks them at start.
 _REQUIRED_SETTINGS = {
     "task_acks_late": True,
-    "task_acks_on_failure_or_timeout": False,
+    "task_acks_on_failure": False,
     "task_create_missing_queues": False,
     "task_serializer": "json",
     "worker_consumer": "sms_pipeline.consumer:GuardedConsumer",

@@ -151,12 +151,14 @@ def produce(config_file: Path | None, **options: Any) -> None:
 @_every_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per report.")
 @click.option("--once", is_flag=True, help="One report, then end.")
+@click.option("--new", is_flag=True, help="Wait for the next run to start, and watch that.")
 def monitor(
     run_id: int | None,
     config_file: Path | None,
     every: float | None,
     as_json: bool,
     once: bool,
+    new: bool,
 ) -> None:
     """Watch a run (the latest, if none is named) until it is done.
 
@@ -164,13 +166,15 @@ def monitor(
     Examples:
       sms-pipeline monitor --every 2
       sms-pipeline monitor 3 --once --json
+      sms-pipeline monitor --new
     """
     context = _context(config_file, every)
-    from sms_pipeline.monitor import make_view, watch
+    from sms_pipeline.monitor import await_new_run, make_view, watch
 
     ledger = _ledger(context)
+    run = await_new_run(ledger) if new else ledger.run(run_id)
     view = make_view(as_json, _terminal())
-    watch(ledger, ledger.run(run_id), view, context.simulation.report_period, once)
+    watch(ledger, run, view, context.simulation.report_period, once)
 
 
 @cli.command()

@@ -20,6 +20,8 @@ from sms_pipeline.progress import SURVEY_SECONDS, ProfileProgress, Progress, Tra
 
 #: How often the counters are read to notice the end; the reports come every N seconds.
 POLL_SECONDS = 0.1
+#: How often a run that is about to start is looked for.
+NEW_RUN_POLL_SECONDS = 0.5
 #: How often old batches are looked for: that query reads rows, not counters.
 STUCK_PERIOD_SECONDS = 10.0
 #: Below this width a table row keeps only what fits.
@@ -82,6 +84,14 @@ def follow(reader: Reader, view: View, every: float, stopped: threading.Event) -
             view.show(progress)
         stopped.wait(min(POLL_SECONDS, every))
     return progress
+
+
+def await_new_run(ledger: Ledger) -> Run:
+    """Wait until a run is started, and return it."""
+    known = len(ledger.runs())
+    while len(runs := ledger.runs()) == known:
+        time.sleep(NEW_RUN_POLL_SECONDS)
+    return runs[known]
 
 
 def watch(ledger: Ledger, run: Run, view: View, every: float, once: bool) -> None:

@@ -34,9 +34,9 @@ class Step(NamedTuple):
     seconds: float
 
 
-PATIENT = st.builds(Submit, DURATIONS)
+PATIENT = DURATIONS.map(Submit)
 IMPATIENT = st.builds(Submit, DURATIONS, EIGHTHS)
-STEP = st.builds(Step, EIGHTHS)
+STEP = EIGHTHS.map(Step)
 SCHEDULES = st.lists(st.one_of(PATIENT, STEP), max_size=25)
 SCHEDULES_WITH_DEADLINES = st.lists(st.one_of(PATIENT, IMPATIENT, STEP), max_size=25)
 
