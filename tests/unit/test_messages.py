@@ -242,19 +242,18 @@ def test_bad_value_is_refused_and_not_repeated(field: str, value: Any) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("field", [f for f in make.batch(1).to_wire() if f not in ("offsets",)])
+@pytest.mark.parametrize("field", sorted({*make.batch(1).to_wire()} - {"offsets", "deadline"}))
 def test_missing_field_is_named(field: str) -> None:
-    body = {name: value for name, value in make.batch(10).to_wire().items() if name != field}
-    if field == "deadline":
-        assert Batch.from_wire(body).deadline is None
-        return
+    body = make.batch(10).to_wire()
+    del body[field]
     with pytest.raises(BadBatchError, match=field):
         Batch.from_wire(body)
 
 
-def test_unknown_field_is_not_repeated() -> None:
+@pytest.mark.parametrize("unknown", [{SECRET: 1}, {"retry": {SECRET: 1}}])
+def test_unknown_field_is_not_repeated(unknown: dict[str, Any]) -> None:
     # A key of the body is content like any other
-    body = {**make.batch(10).to_wire(), SECRET: 1}
+    body = {**make.batch(10).to_wire(), **unknown}
     with pytest.raises(BadBatchError) as caught:
         Batch.from_wire(body)
     assert SECRET not in str(caught.value)
@@ -263,18 +262,18 @@ def test_unknown_field_is_not_repeated() -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
-    max_leaves=8,
+    max_leaves=5,
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(JSON)
 def test_any_json_is_refused_without_another_error(body: object) -> None:
     with pytest.raises(BadBatchError):
         Batch.from_wire(body)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(list(make.batch(1).to_wire())), JSON)
 def test_any_value_in_a_field_is_accepted_or_refused_without_another_error(
     field: str, value: object

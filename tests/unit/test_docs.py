@@ -1,0 +1,67 @@
+"""What the documentation says of the configuration is what the code does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from sms_pipeline.config import (
+    DEFAULT_DATABASE_URL,
+    ENVIRONMENT,
+    RetryPolicy,
+    SenderProfile,
+    Settings,
+    Simulation,
+)
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "configuration.md").read_text()
+#: Defaults that the page describes in words.
+IN_WORDS = {"senders", "retry", "name"}
+
+
+def rows_of(model: str) -> dict[str, tuple[str, str]]:
+    table = re.search(rf"<!-- table: {model} -->\n(.*?)<!-- end -->", PAGE, re.S)
+    assert table, f"no table of {model}"
+    cells = [re.split(r"(?<!\\) \| ", line.strip("| ")) for line in table[1].splitlines()[2:]]
+    return {key.strip("`"): (default.strip("`"), meaning) for key, default, meaning in cells}
+
+
+@pytest.mark.parametrize("model", [Simulation, SenderProfile, RetryPolicy])
+def test_the_table_has_each_key_with_its_default_and_meaning(model: type[BaseModel]) -> None:
+    rows = rows_of(model.__name__)
+    assert list(rows) == sorted(rows, key=list(rows).index)
+    assert set(rows) == set(model.model_fields)
+    for name, field in model.model_fields.items():
+        default, meaning = rows[name]
+        if name != "name":
+            assert meaning == field.description, name
+        if name in IN_WORDS:
+            continue
+        shown = "required" if field.is_required() else json.dumps(field.default).strip('"')
+        assert default == shown, name
+
+
+def test_the_page_names_every_variable_and_its_default() -> None:
+    for name in ENVIRONMENT:
+        assert f"`{name}`" in PAGE
+    assert f"`{DEFAULT_DATABASE_URL}`" in PAGE
+    assert f"`{Settings().queue_type}`" in PAGE
+    assert f"`{Settings().log_level}`" in PAGE
+
+
+def test_every_module_is_in_the_architecture() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    modules = {path.name for path in (ROOT / "sms_pipeline").glob("*.py")} - {"__init__.py"}
+    assert {name for name in modules if f"`{name}`" not in page} == set()
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))])
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert ((ROOT / page).parent / target).exists(), target
