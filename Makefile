@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint services lock clean
+.PHONY: help run test chaos lint services lock clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -14,6 +14,10 @@ run: $(VENV)/.run ## Rehearse 1,000 messages; needs Python >= 3.11 and nothing e
 
 test: $(VENV)/.dev ## Run the tests; those that need RabbitMQ or PostgreSQL skip without them
 	$(BIN)/pytest $(ARGS)
+
+chaos: $(VENV)/.dev ## Run the whole fault matrix, SEEDS=1 times or with one SEED; write docs/faults.md
+	CHAOS_REPORT=$(if $(SEED)$(ARGS),,docs/faults.md) SEEDS=$(SEEDS) SEED=$(SEED) \
+		$(BIN)/pytest -m chaos tests/chaos $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and types
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import click
 from celery import Celery, signals
 
-from sms_pipeline import queues
+from sms_pipeline import memory, queues, serialization
 from sms_pipeline.config import (
     SenderProfile,
     Settings,
@@ -119,6 +119,8 @@ def exit_with(error: PipelineError) -> None:
 
 
 def _make_app() -> Celery:
+    memory.keep_freed_memory()
+    serialization.install()
     made = Celery("sms_pipeline", include=["sms_pipeline.tasks"])
     made.config_from_object("celeryconfig")
     made.user_options["worker"].update(_WORKER_OPTIONS)

@@ -8,11 +8,12 @@ import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
-    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -100,8 +101,9 @@ DEFAULT_SENDERS = (
 )
 
 
-def _at_most_max_batch(value: Literal["auto"] | int) -> Literal["auto"] | int:
-    if value != "auto" and not 1 <= value <= MAX_BATCH_SIZE:
+def _batch_size(value: object) -> object:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if value != "auto" and not (is_number and 1 <= value <= MAX_BATCH_SIZE):  # type: ignore[operator]
         raise ValueError(f"must be 'auto' or a whole number from 1 to {MAX_BATCH_SIZE}")
     return value
 
@@ -113,13 +115,13 @@ class Simulation(_Frozen):
     report_period: float = Field(
         default=2.0, gt=0, le=3_600, description="seconds between two reports of the monitor"
     )
-    senders: Annotated[tuple[SenderProfile, ...], Field(strict=False, min_length=1)] = Field(
+    senders: Annotated[tuple[SenderProfile, ...], Field(strict=False)] = Field(
         default=DEFAULT_SENDERS, description="the sender profiles"
     )
     seed: int | None = Field(
         default=None, ge=0, lt=2**63, description="makes a run repeatable; null = drawn at start"
     )
-    batch_size: Annotated[Literal["auto"] | int, AfterValidator(_at_most_max_batch)] = Field(
+    batch_size: Annotated[Literal["auto"] | int, BeforeValidator(_batch_size)] = Field(
         default="auto", description="messages per task, 1 to 5000, or `auto`"
     )
     routing: Literal["adaptive", "static"] = Field(
@@ -145,6 +147,8 @@ class Simulation(_Frozen):
     @field_validator("senders")
     @classmethod
     def _named(cls, senders: tuple[SenderProfile, ...]) -> tuple[SenderProfile, ...]:
+        if not senders:
+            raise ValueError("must have at least 1 sender profile")
         named = tuple(
             sender if sender.name else sender.model_copy(update={"name": f"sender-{number}"})
             for number, sender in enumerate(senders, start=1)
@@ -195,12 +199,17 @@ class Simulation(_Frozen):
         return profile.capacity / sum(sender.capacity for sender in self.senders)
 
 
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+
+
 class _UniqueKeyLoader(yaml.SafeLoader):
     """PyYAML keeps the last of two equal keys in silence; this loader refuses them."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
+            if key_node.tag == _MERGE_TAG:
+                continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable):
                 continue
@@ -208,6 +217,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
                 line = key_node.start_mark.line + 1
                 raise ConfigError(f"line {line}: key {key!r} is given twice; keep one")
             seen.add(key)
+        self.flatten_mapping(node)
         return super().construct_mapping(node, deep)
 
 
@@ -277,6 +287,14 @@ def _validate(content: Mapping[str, Any], source: str) -> Simulation:
         raise ConfigError(_first_problem(error, source)) from error
 
 
+#: Pydantic speaks of Python's types; a user wrote YAML.
+_IN_YAML_WORDS = {
+    "tuple_type": "should be a list",
+    "model_type": "should be a mapping of keys to values",
+    "model_attributes_type": "should be a mapping of keys to values",
+}
+
+
 def _first_problem(error: ValidationError, source: str) -> str:
     problems = error.errors(include_url=False)
     first = problems[0]
@@ -286,7 +304,8 @@ def _first_problem(error: ValidationError, source: str) -> str:
         return f"{source}: unknown key {key!r}; allowed here: {_allowed_keys(first['loc'])}{more}"
     if first["type"] == "missing":
         return f"{source}: {key}: is required{more}"
-    what = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    what = _IN_YAML_WORDS.get(first["type"])
+    what = what or first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if not key:
         return f"{source}: {what}{more}"
     return f"{source}: {key}: {what}, got {_shown(first['input'])}{more}"
@@ -297,14 +316,9 @@ def _dotted(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             dotted += f"[{part}]"
-        elif not _is_union_branch(part):
+        else:
             dotted += f".{part}" if dotted else part
     return dotted
-
-
-def _is_union_branch(part: str) -> bool:
-    """Pydantic names the branch of a union in an error's location; a user wrote no such key."""
-    return part == "int" or part.startswith(("literal[", "function-after["))
 
 
 def _allowed_keys(location: tuple[int | str, ...]) -> str:
@@ -370,6 +384,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     file = dotenv.find_dotenv(usecwd=True)
     merged = {**(dotenv.dotenv_values(file) if file else {}), **environment}
     given = {field: value for name, field in ENVIRONMENT.items() if (value := merged.get(name))}
+    _require_broker_url(given.get("broker_url"))
     _require("SMS_LOG_LEVEL", given.get("log_level"), LOG_LEVELS)
     _require("SMS_QUEUE_TYPE", given.get("queue_type"), QUEUE_TYPES)
     return Settings.model_validate(given, strict=False)
@@ -378,3 +393,23 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 def _require(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
     if value is not None and value not in allowed:
         raise ConfigError(f"{name}: must be one of {', '.join(allowed)}, got {value!r}")
+
+
+#: Schemes of brokers that keep what was confirmed, and the one inside the process.
+_BROKER_SCHEMES = ("amqp", "amqps", "pyamqp", "memory")
+
+
+def _require_broker_url(url: str | None) -> None:
+    """The message does not repeat the URL: there is a password in it."""
+    if url is None:
+        return
+    try:
+        known = urlsplit(url).scheme in _BROKER_SCHEMES and urlsplit(url).port != 0
+    except ValueError:
+        known = False
+    if known:
+        return
+    raise ConfigError(
+        "CELERY_BROKER_URL: is not the URL of a broker that can be used; "
+        "must be amqp://USER:PASSWORD@HOST:PORT/VHOST, or memory:// for none"
+    )

@@ -10,10 +10,22 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Table, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sms_pipeline import tables
@@ -218,7 +230,21 @@ class Ledger:
         # The queries of one reading must see one state; SQLite's transactions always do.
         one_state = {} if is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._reader = engine.execution_options(**one_state)
-        self._insert = sqlite_insert if is_sqlite else postgres_insert
+        # Statements of the busy paths are built once.
+        insert = sqlite_insert if is_sqlite else postgres_insert
+        self._new_rows = {
+            table.name: insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+            for table in (tables.settlements, tables.workers)
+        }
+        self._additions = {
+            table.name: _addition(insert(table))
+            for table in (
+                tables.counters,
+                tables.delivery_times,
+                tables.dispatched,
+                tables.absorbed,
+            )
+        }
         with self._transaction() as connection:
             #: Carried by every batch, so that no worker judges batches of another ledger.
             self.id = tables.create_tables(connection)
@@ -231,7 +257,10 @@ class Ledger:
             ConfigError: not a URL of a database that can hold a ledger.
             LedgerUnavailableError: it can't be reached, or is of another version.
         """
-        return cls(tables.open_engine(url))
+        try:
+            return cls(tables.open_engine(url))
+        except DatabaseError as error:
+            raise LedgerUnavailableError(_reason(error)) from error
 
     def close(self) -> None:
         """Close all connections."""
@@ -318,7 +347,7 @@ class Ledger:
             if not connection.execute(move).rowcount:
                 return _stored_batch(connection, first) == first
             connection.execute(tables.batches.insert(), [_columns(row) for row in rows])
-            self._add(connection, tables.dispatched, _dispatch_sums(rows), ("last_at",))
+            self._add(connection, tables.dispatched, _dispatch_sums(rows))
         return True
 
     def mark_published(self, run_id: int, published: Sequence[tuple[int, float]]) -> None:
@@ -409,12 +438,14 @@ class Ledger:
         Raises:
             UnknownRunError: the ledger has no such run.
         """
-        query = select(tables.runs.c.control).where(tables.runs.c.id == key[0])
+        run_id, batch, attempt = key
+        values = {"run_id": run_id, "batch_number": batch, "from_attempt": attempt}
         with self._reading() as connection:
-            control = connection.execute(query).scalar_one_or_none()
-            if control is None:
-                raise UnknownRunError(f"the ledger has no run {key[0]}")
-            return Standing(Control(control), _find(connection, key))
+            rows = connection.execute(_STANDING, values).all()
+        if not rows:
+            raise UnknownRunError(f"the ledger has no run {run_id}")
+        found = [(row.attempt, row.remainder) for row in rows if row.attempt is not None]
+        return Standing(Control(rows[0].control), _settled(attempt, found))
 
     def absorb(self, run_id: int, worker: str, seen: Mapping[Absorbed, tuple[int, int]]) -> None:
         """Add to what came twice: (batches, messages) of each kind."""
@@ -447,13 +478,16 @@ class Ledger:
     def _answer(self, connection: Connection, settlement: Settlement, new: bool) -> Settled:
         if new:
             return Settled(settlement.remainder)
-        stored = _find(connection, settlement.key)
+        run_id, batch, attempt = settlement.key
+        values = {"run_id": run_id, "batch_number": batch, "from_attempt": attempt}
+        rows = connection.execute(_STANDING, values).all()
+        stored = _settled(attempt, [(row.attempt, row.remainder) for row in rows])
         if stored is None:
             raise LedgerUnavailableError("a settlement vanished while it was read")
         return stored
 
     def _count(self, connection: Connection, settlements: Sequence[Settlement]) -> None:
-        self._add(connection, tables.counters, _counter_sums(settlements), ("last_settled_at",))
+        self._add(connection, tables.counters, _counter_sums(settlements))
         self._add(connection, tables.delivery_times, _delivery_time_sums(settlements))
         rows = [row for settlement in settlements for row in _failure_rows(settlement)]
         if rows:
@@ -562,33 +596,15 @@ class Ledger:
         """Insert those of `rows` whose key is not there; return the rows inserted."""
         if not rows:
             return []
-        statement = self._insert(table).on_conflict_do_nothing()
-        return list(connection.execute(statement.returning(*table.primary_key), rows))
+        return list(connection.execute(self._new_rows[table.name], rows))
 
-    def _add(
-        self,
-        connection: Connection,
-        table: Table,
-        rows: Sequence[dict[str, Any]],
-        replaced: Sequence[str] = (),
-    ) -> None:
-        """Add the values of `rows` to those stored; the columns in `replaced` are overwritten.
+    def _add(self, connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+        """Add the values of `rows` to those stored.
 
         The sum is made by the database, so that concurrent additions can't lose one another.
         """
-        if not rows:
-            return
-        statement = self._insert(table)
-        kept = {*table.primary_key.columns.keys(), "first_at"}
-        changes = {
-            column.name: statement.excluded[column.name]
-            if column.name in replaced
-            else column + statement.excluded[column.name]
-            for column in table.columns
-            if column.name not in kept
-        }
-        keys = list(table.primary_key)
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), rows)
+        if rows:
+            connection.execute(self._additions[table.name], rows)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -599,6 +615,23 @@ class Ledger:
     def _reading(self) -> Iterator[Connection]:
         with _reachable(), self._reader.begin() as connection:
             yield connection
+
+
+#: Columns that an addition leaves as they were, and those it overwrites; it adds to all others.
+_KEPT, _REPLACED = {"first_at"}, {"last_at", "last_settled_at"}
+
+
+def _addition(statement: Any) -> Any:
+    """An insert that adds to the values of a row that is there."""
+    table = statement.table
+    changes = {
+        column.name: statement.excluded[column.name]
+        if column.name in _REPLACED
+        else column + statement.excluded[column.name]
+        for column in table.columns
+        if column.name not in {*table.primary_key.columns.keys(), *_KEPT}
+    }
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changes)
 
 
 @contextmanager
@@ -736,19 +769,31 @@ def _stored_batch(connection: Connection, row: BatchRow) -> BatchRow | None:
     return None if stored is None else BatchRow(**{**stored._mapping, "published_at": None})
 
 
-def _find(connection: Connection, key: Key) -> Settled | None:
-    run, batch, attempt = key
-    settled = tables.settlements.c
-    query = (
-        select(settled.attempt, settled.remainder)
-        .where(settled.run == run, settled.batch == batch, settled.attempt >= attempt)
+def _settled(attempt: int, found: Sequence[tuple[int, bytes | None]]) -> Settled | None:
+    """From the settled attempts of a batch, `attempt` and newer, in order."""
+    if not found:
+        return None
+    superseded = found[-1][0] > attempt
+    return Settled(None if superseded else found[0][1], superseded, new=False)
+
+
+def _standing_query() -> Select[Any]:
+    run, settled = tables.runs.c, tables.settlements.c
+    on_attempts = and_(
+        settled.run == run.id,
+        settled.batch == bindparam("batch_number"),
+        settled.attempt >= bindparam("from_attempt"),
+    )
+    return (
+        select(run.control, settled.attempt, settled.remainder)
+        .select_from(tables.runs.outerjoin(tables.settlements, on_attempts))
+        .where(run.id == bindparam("run_id"))
         .order_by(settled.attempt)
     )
-    rows = connection.execute(query).all()
-    if not rows:
-        return None
-    superseded = rows[-1].attempt > attempt
-    return Settled(None if superseded else rows[0].remainder, superseded, new=False)
+
+
+#: Asked once for every batch, so it is built once.
+_STANDING = _standing_query()
 
 
 def _run(row: Any) -> Run:

@@ -30,7 +30,8 @@ def list_runs(ledger: Ledger) -> None:
         snapshot = ledger.snapshot(run)
         sent = sum(profile.delivered for profile in snapshot.profiles)
         failed = sum(profile.failed for profile in snapshot.profiles)
-        state = "done" if sent + failed >= run.total else f"{(sent + failed) / run.total:.1%}"
+        finished = sum(profile.finished for profile in snapshot.profiles)
+        state = "done" if finished >= run.total else f"{finished / run.total:.1%}"
         rows.append(
             (
                 run.id,

@@ -200,7 +200,9 @@ class Batch(BaseModel):
             return cls.model_validate(body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            field = ".".join(map(str, first["loc"])) or "the batch"
+            # The name of an unknown field is content, too.
+            is_ours = first["type"] != "extra_forbidden"
+            field = (".".join(map(str, first["loc"])) if is_ours else "") or "the batch"
             raise BadBatchError(f"{field}: {first['msg']}") from None
 
     def describe(self) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 import click
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -218,7 +219,8 @@ class LiveView:
         return self._console.width < _NARROW_COLUMNS
 
     def _render(self, progress: Progress) -> RenderableType:
-        bar = ProgressBar(total=progress.total, completed=progress.finished)
+        # A bar alone does not end its line.
+        bar = Padding(ProgressBar(total=progress.total, completed=progress.finished), 0)
         lines = [Text(line) for line in status_lines(progress)]
         warnings = [Text(f"! {warning}", style="bold yellow") for warning in progress.warnings]
         table = _profile_table(progress, self._narrow)

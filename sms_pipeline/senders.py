@@ -12,6 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Seconds = NDArray[np.float64]
+Senders = NDArray[np.intp]
+
+#: How far ahead busy senders are looked for. Longer: larger steps; shorter: more searches.
+HORIZON_SECONDS = 0.1
 
 
 class Finished(NamedTuple):
@@ -77,10 +81,19 @@ class SenderBank:
     max(that sender's last finish, the message's arrival), whenever `step` is called: the schedule
     does not depend on how often that is. Durations are known when messages are submitted, so one
     array of "free at" times is the whole state of the senders.
+
+    A step must not cost more the more senders there are. Those that are idle are on a stack. Of
+    those that are busy, only the few that get free before a horizon are looked at; once it is
+    passed, all are searched for those before the next one.
     """
 
     def __init__(self, senders: int) -> None:
         self._free_at = np.full(senders, -math.inf)
+        self._idle = np.arange(senders)
+        self._idle_count = senders
+        self._is_idle = np.ones(senders, np.bool_)
+        self._near = np.empty(0, np.intp)
+        self._horizon = -math.inf
         self._line: deque[_Submission] = deque()
         self._playing: list[tuple[float, int, _Submission]] = []
         self._submissions = 0
@@ -102,7 +115,7 @@ class SenderBank:
     def submit(
         self, key: Hashable, arrival: float, durations: Seconds, give_up_at: float = math.inf
     ) -> None:
-        """Put messages in line; `arrival` must not be before that of an earlier submission.
+        """Put messages in line; `arrival` must not be before an earlier submission or step.
 
         Those that no sender can start by `give_up_at` are not sent.
         """
@@ -121,16 +134,53 @@ class SenderBank:
         ends = self._playing[0][0] if self._playing else math.inf
         if not self._line:
             return ends
-        return min(ends, max(float(self._free_at.min()), self._line[0].arrival))
+        return min(ends, max(self._next_free(), self._line[0].arrival))
+
+    def _next_free(self) -> float:
+        if self._idle_count:
+            return -math.inf
+        busy = self._free_at[self._near] if len(self._near) else self._free_at
+        return float(busy.min())
 
     def _start_due(self, now: float) -> None:
         if not self._line:
             return
-        due = self._in_order(np.flatnonzero(self._free_at <= now))
-        while len(due) and self._line and self._line[0].arrival <= now:
-            due = self._start_head(due, now)
+        due = self._take_due(now)
+        while self._line and self._line[0].arrival <= now:
+            if self._idle_count:
+                due = self._start_idle(due, now)
+            elif len(due):
+                due = self._start_head(due, now)
+            else:
+                break
+        self._rest(due)
 
-    def _start_head(self, due: NDArray[np.intp], now: float) -> NDArray[np.intp]:
+    def _take_due(self, now: float) -> Senders:
+        """The busy senders that are free by `now`, in the order in which they got free."""
+        if now >= self._horizon:
+            self._horizon = now + HORIZON_SECONDS
+            self._near = np.flatnonzero((self._free_at < self._horizon) & ~self._is_idle)
+        is_due = self._free_at[self._near] <= now
+        due, self._near = self._near[is_due], self._near[~is_due]
+        return self._in_order(due)
+
+    def _start_idle(self, due: Senders, now: float) -> Senders:
+        """Start messages of the first submission on idle senders; return those due afterwards.
+
+        They were idle before it arrived, so all are alike, and start at its arrival.
+        """
+        head = self._line[0]
+        if head.arrival > head.give_up_at:
+            self._give_head_up(head.arrival)
+            return due
+        count = min(self._idle_count, head.waiting)
+        self._idle_count -= count
+        chosen = self._idle[self._idle_count : self._idle_count + count].copy()
+        self._is_idle[chosen] = False
+        finish = head.arrival + head.durations[head.started : head.started + count]
+        return self._start(chosen, finish, due, now)
+
+    def _start_head(self, due: Senders, now: float) -> Senders:
         """Start messages of the first submission on `due` senders; return those still due.
 
         `due` is sorted by when the senders got free. Taking them in that order is right until one
@@ -143,19 +193,32 @@ class SenderBank:
         start = np.maximum(free_at, head.arrival)
         in_time = int(np.searchsorted(start, head.give_up_at, side="right"))
         if not in_time:
-            head.give_up(float(start[0]))
-            self._move_to_playing()
+            self._give_head_up(float(start[0]))
             return due
-        chosen, free_at = chosen[:in_time], free_at[:in_time]
         finish = start[:in_time] + head.durations[head.started : head.started + in_time]
-        right = self._right_prefix(free_at, finish, head.arrival)
-        chosen, finish = chosen[:right], finish[:right]
+        right = self._right_prefix(free_at[:in_time], finish, head.arrival)
+        return self._start(chosen[:right], finish[:right], due[right:], now)
+
+    def _start(self, chosen: Senders, finish: Seconds, due: Senders, now: float) -> Senders:
+        """Let `chosen` play messages of the first submission; those that end by `now` are due."""
         self._free_at[chosen] = finish
+        head = self._line[0]
         head.start(finish)
         if not head.waiting:
             self._move_to_playing()
-        rest, again = due[right:], chosen[finish <= now]
-        return rest if not len(again) else self._in_order(np.concatenate((rest, again)))
+        soon = finish < self._horizon
+        if not soon.any():
+            return due
+        again = finish <= now
+        self._near = np.concatenate((self._near, chosen[soon & ~again]))
+        return self._in_order(np.concatenate((due, chosen[again]))) if again.any() else due
+
+    def _rest(self, due: Senders) -> None:
+        """Senders that found nothing to do are idle; where messages still wait, there are none."""
+        end = self._idle_count + len(due)
+        self._idle[self._idle_count : end] = due
+        self._is_idle[due] = True
+        self._idle_count = end
 
     @staticmethod
     def _right_prefix(free_at: Seconds, finish: Seconds, arrival: float) -> int:
@@ -163,8 +226,12 @@ class SenderBank:
         late = free_at[1:] > np.maximum(earliest_finish, arrival)
         return int(late.argmax()) + 1 if late.any() else len(free_at)
 
-    def _in_order(self, senders: NDArray[np.intp]) -> NDArray[np.intp]:
-        return senders[np.argsort(self._free_at[senders], kind="stable")]
+    def _in_order(self, senders: Senders) -> Senders:
+        return senders[np.argsort(self._free_at[senders])]
+
+    def _give_head_up(self, at: float) -> None:
+        self._line[0].give_up(at)
+        self._move_to_playing()
 
     def _move_to_playing(self) -> None:
         submission = self._line.popleft()

@@ -45,6 +45,8 @@ HEARTBEAT_SECONDS = 1.0
 #: Pauses between two tries to reach the ledger grow from the first to the second.
 LEDGER_RETRY_SECONDS = 0.1
 LEDGER_RETRY_MAX_SECONDS = 5.0
+#: A transaction waits so long for others to join: a commit costs more than what is in it.
+LINGER_SECONDS = 0.01
 #: Most settlements in one transaction: it stays short for the other writers.
 MAX_GROUP = 500
 
@@ -181,7 +183,10 @@ class LedgerWriter(threading.Thread):
             first = self._inbox.get(timeout=HEARTBEAT_SECONDS)
         except queue.Empty:
             return []
-        return self._drain([first] if first else [])
+        if first is None:
+            return []
+        self._ending.wait(LINGER_SECONDS)
+        return self._drain([first])
 
     def _drain(self, group: list[_Pending]) -> list[_Pending]:
         while len(group) < MAX_GROUP:

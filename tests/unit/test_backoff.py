@@ -20,7 +20,7 @@ POLICIES = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(POLICIES, st.integers(0, 40), st.integers())
 def test_delay_keeps_to_the_formula(policy: RetryPolicy, attempt: int, seed: int) -> None:
     pause = min(policy.backoff_max, policy.backoff * 2**attempt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -334,7 +335,7 @@ def test_certain_failure_with_an_attempt_limit_is_allowed() -> None:
         ("? [1]\n: 2", "is not valid YAML: line 1"),
         ("a: !!python/object/apply:os.getcwd []", "is not valid YAML: line 1"),
         ("seed: 2020-13-45", "is not valid YAML"),
-        ("[" * 5_000, "is not valid YAML"),
+        ("[" * 400, "is not valid YAML"),
         ("seed: " + "1" * 5_000, "is not valid YAML"),
         (b"\xff\xfe\x00\x01", "is not UTF-8 text"),
         (b"seed: \x00\x01", "is not valid YAML"),
@@ -357,14 +358,20 @@ def test_long_values_are_cut() -> None:
     assert len(refusal(f"routing: {'x' * 10_000}")) < 200
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from([*Simulation.model_fields, "surprise"]),
         st.recursive(
-            st.none() | st.booleans() | st.integers() | st.floats() | st.text("ab:{}[]\n", max_size=5),
-            lambda inner: st.lists(inner, max_size=3)
-            | st.dictionaries(st.sampled_from([*SenderProfile.model_fields, "x"]), inner),
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats()
+            | st.text("ab:{}[]\n", max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.sampled_from([*SenderProfile.model_fields, "x"]), inner)
+            ),
             max_leaves=6,
         ),
         min_size=1,
@@ -396,7 +403,7 @@ def test_bad_option_is_not_blamed_on_the_file() -> None:
 
 
 def test_unknown_profile_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(ConfigError, match="unknown profile 'fats'.*fast, standard, slow"):
+    with pytest.raises(ConfigError, match=r"unknown profile 'fats'.*fast, standard, slow"):
         Simulation().profile("fats")
     assert Simulation().profile("slow").mean_time == 0.2
 
@@ -407,7 +414,7 @@ def test_profile_is_overridden_by_what_is_given() -> None:
 
 
 def test_bad_override_is_refused() -> None:
-    with pytest.raises(ConfigError, match="'fast': failure_rate: .*got 2"):
+    with pytest.raises(ConfigError, match=r"'fast': failure_rate: .*got 2"):
         override_profile(make.profile(), failure_rate=2)
 
 
@@ -502,7 +509,7 @@ def test_dotenv_is_found_in_a_parent_folder_and_the_environment_wins(
 def test_dotenv_does_not_change_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("SMS_LOG_LEVEL=INFO\n")
     load_settings()
-    assert "SMS_LOG_LEVEL" not in __import__("os").environ
+    assert "SMS_LOG_LEVEL" not in os.environ
 
 
 def test_empty_variables_are_not_set() -> None:

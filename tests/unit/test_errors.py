@@ -8,9 +8,7 @@ from sms_pipeline import errors
 from sms_pipeline.errors import EXIT_FAILURE, EXIT_USAGE, PipelineError
 
 KINDS = [
-    kind
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, Exception)
+    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
 ]
 
 

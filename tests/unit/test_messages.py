@@ -34,7 +34,7 @@ PHONE = {
     "e164": re.compile(r"\+1[2-9]\d\d[2-9]\d\d\d{4}"),
 }
 #: Stands in for what must never be shown.
-SECRET = "555-0123 meet at noon"
+CONTENT = "555-0123 meet at noon"
 
 
 def entries(column: str) -> list[str]:
@@ -216,12 +216,12 @@ BAD_VALUES: list[tuple[str, Any]] = [
     ("retry", {"surprise": 1}),
     ("deadline", 0),
     ("deadline", -1.0),
-    ("to", SECRET),
-    ("to", [SECRET] * 10),
-    ("to", f"{SECRET}\n" * 10),
-    ("text", SECRET),
+    ("to", CONTENT),
+    ("to", [CONTENT] * 10),
+    ("to", f"{CONTENT}\n" * 10),
+    ("text", CONTENT),
     ("text", None),
-    ("offsets", SECRET),
+    ("offsets", CONTENT),
     ("offsets", "ümlaut"),
     ("offsets", ""),
     ("offsets", 5),
@@ -229,7 +229,7 @@ BAD_VALUES: list[tuple[str, Any]] = [
     ("offsets", base64.b64encode(b"\xff\xff").decode()),
     ("offsets", base64.b64encode(b"\x00\x00").decode()),
     ("offsets", base64.b64encode(b"\x80\x00").decode()),
-    ("surprise", SECRET),
+    ("surprise", CONTENT),
 ]
 
 
@@ -238,7 +238,7 @@ def test_bad_value_is_refused_and_not_repeated(field: str, value: Any) -> None:
     body = {**make.batch(10).to_wire(), field: value}
     with pytest.raises(BadBatchError) as caught:
         Batch.from_wire(body)
-    assert SECRET not in str(caught.value)
+    assert CONTENT not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -250,13 +250,13 @@ def test_missing_field_is_named(field: str) -> None:
         Batch.from_wire(body)
 
 
-@pytest.mark.parametrize("unknown", [{SECRET: 1}, {"retry": {SECRET: 1}}])
+@pytest.mark.parametrize("unknown", [{CONTENT: 1}, {"retry": {CONTENT: 1}}])
 def test_unknown_field_is_not_repeated(unknown: dict[str, Any]) -> None:
     # A key of the body is content like any other
     body = {**make.batch(10).to_wire(), **unknown}
     with pytest.raises(BadBatchError) as caught:
         Batch.from_wire(body)
-    assert SECRET not in str(caught.value)
+    assert CONTENT not in str(caught.value)
 
 
 JSON = st.recursive(

@@ -41,7 +41,7 @@ LOADS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(LOADS)
 def test_chosen_stays_under_its_cap_and_is_empty_soonest(loads: list[Load]) -> None:
     chosen = choose_with_room(loads)
@@ -67,7 +67,7 @@ def test_dispatch_until_full_never_passes_a_cap(loads: list[Load]) -> None:
         assert all(one.outstanding <= one.cap for one in loads)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(LOADS)
 def test_dead_profile_is_not_chosen_while_another_has_room(loads: list[Load]) -> None:
     chosen = choose_with_room(loads)

@@ -37,8 +37,8 @@ class Step(NamedTuple):
 PATIENT = DURATIONS.map(Submit)
 IMPATIENT = st.builds(Submit, DURATIONS, EIGHTHS)
 STEP = EIGHTHS.map(Step)
-SCHEDULES = st.lists(st.one_of(PATIENT, STEP), max_size=25)
-SCHEDULES_WITH_DEADLINES = st.lists(st.one_of(PATIENT, IMPATIENT, STEP), max_size=25)
+SCHEDULES = st.lists(st.one_of(PATIENT, STEP), max_size=16)
+SCHEDULES_WITH_DEADLINES = st.lists(st.one_of(PATIENT, IMPATIENT, STEP), max_size=16)
 
 
 class Played(NamedTuple):
@@ -131,7 +131,7 @@ def test_bank_equals_the_textbook_schedule(senders: int, actions: list[Submit | 
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 6), SCHEDULES, st.lists(EIGHTHS, max_size=10))
 def test_schedule_does_not_depend_on_the_ticks(
     senders: int, actions: list[Submit | Step], extra: list[float]
@@ -146,7 +146,7 @@ def test_schedule_does_not_depend_on_the_ticks(
     assert play(senders, actions) == play(senders, finer)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 6), SCHEDULES)
 def test_never_more_messages_in_flight_than_senders(
     senders: int, actions: list[Submit | Step]
@@ -154,18 +154,16 @@ def test_never_more_messages_in_flight_than_senders(
     assert in_flight_at_most(play(senders, actions)) <= senders
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 6), SCHEDULES)
 def test_first_come_first_served(senders: int, actions: list[Submit | Step]) -> None:
     starts = [start for played in play(senders, actions) for start in played.starts()]
     assert starts == sorted(starts)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 6), SCHEDULES_WITH_DEADLINES)
-def test_no_message_starts_after_it_is_given_up(
-    senders: int, actions: list[Submit | Step]
-) -> None:
+def test_no_message_starts_after_it_is_given_up(senders: int, actions: list[Submit | Step]) -> None:
     for played in play(senders, actions):
         assert all(played.arrival <= start <= played.give_up_at for start in played.starts())
 

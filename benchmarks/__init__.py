@@ -1,0 +1,1 @@
+"""Benchmarks: what the pipeline can do, beside what it is compared with, in one run."""

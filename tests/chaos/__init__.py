@@ -1,0 +1,1 @@
+"""Faults under load: whatever breaks, every message has exactly one fate."""

@@ -1,0 +1,396 @@
+"""Whatever arrives in a worker's queue, the worker stays alive and the good batches are counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from amqp import Channel, Message
+from kombu import Connection
+
+from sms_pipeline import queues
+from sms_pipeline.config import parse_simulation
+from sms_pipeline.ledger import Ledger
+from sms_pipeline.messages import TASK_NAME, Batch, make_columns
+from tests.functional import checker
+from tests.services.rabbitmq import RabbitMQNode
+from tests.services.waiting import wait_until
+from tests.services.worker import WorkerProcess
+
+PATIENCE_SECONDS = 30.0
+EXIT_USAGE = 2
+PERSISTENT = 2
+QUEUE = "sms.fast"
+DEAD = "sms.dead"
+
+#: Somewhere in every bad message, and never in a log: it stands for a phone number or a text.
+SECRET = "555-0100-SECRET"
+
+BATCH_SIZE = 20
+SIMULATION = parse_simulation(
+    json.dumps(
+        {
+            "num_messages": 2 * BATCH_SIZE,
+            "batch_size": BATCH_SIZE,
+            "senders": [
+                {"name": "fast", "count": 20, "mean_time": 0.01, "failure_rate": 0},
+                {"name": "slow", "count": 20, "mean_time": 0.01, "failure_rate": 0},
+            ],
+        }
+    )
+)
+
+#: How an error that dead-letters is logged.
+DEAD_LETTER_LOG = re.compile(r"ERROR.*rejected to the dead-letter queue")
+
+
+class Bench(NamedTuple):
+    """A worker with its queue and ledger."""
+
+    rabbitmq: RabbitMQNode
+    url: str
+    ledger: Ledger
+    database_url: str
+    worker: WorkerProcess
+
+
+@pytest.fixture(scope="module")
+def bench(
+    rabbitmq: RabbitMQNode, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bench]:
+    """One worker for all bad messages: each finds it alive, or the one before killed it."""
+    folder = tmp_path_factory.mktemp("bench")
+    rabbitmq.heal()
+    vhost = f"bench_{uuid.uuid4().hex[:12]}"
+    url = rabbitmq.new_vhost(vhost)
+    database_url = f"sqlite:///{folder / 'ledger.db'}"
+    with WorkerProcess("fast", folder, environment(url, database_url, folder)) as worker:
+        yield Bench(rabbitmq, url, Ledger.open(database_url), database_url, worker)
+    rabbitmq.delete_vhost(vhost)
+
+
+def environment(url: str, database_url: str, folder: Path) -> dict[str, str]:
+    """Of a worker on the simulation of this module."""
+    config = folder / "simulation.yml"
+    config.write_text(SIMULATION.model_dump_json())
+    return {"CELERY_BROKER_URL": url, "SMS_DATABASE_URL": database_url, "SMS_CONFIG": str(config)}
+
+
+def batch_of(ledger_id: str, run: int, number: int, **changes: Any) -> dict[str, Any]:
+    """A good batch as it travels, but for `changes`."""
+    columns = make_columns(1, number * BATCH_SIZE, BATCH_SIZE, 100, "xxx-xxx-xxxx")
+    batch = Batch(
+        ledger=ledger_id,
+        run=run,
+        number=number,
+        first_index=number * BATCH_SIZE,
+        size=BATCH_SIZE,
+        profile="fast",
+        attempt=0,
+        queued_at=time.time(),
+        seed=1,
+        retry=SIMULATION.retry,
+        to=columns.to,
+        text=columns.text,
+    )
+    return {**batch.to_wire(), **changes}
+
+
+def headers(**changes: Any) -> dict[str, Any]:
+    """Those of a task message, protocol 2; a change to ... takes one away."""
+    task_id = str(uuid.uuid4())
+    usual = {
+        "lang": "py",
+        "task": TASK_NAME,
+        "id": task_id,
+        "root_id": task_id,
+        "parent_id": None,
+        "group": None,
+        "eta": None,
+        "expires": None,
+        "retries": 0,
+        "timelimit": [None, None],
+        "argsrepr": "batch",
+        "kwargsrepr": "",
+        "origin": "test",
+    }
+    return {name: value for name, value in (usual | changes).items() if value is not ...}
+
+
+def task_body(argument: object) -> bytes:
+    """The body of a task message, protocol 2."""
+    embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+    return json.dumps([[argument], {}, embed]).encode()
+
+
+@contextmanager
+def channel_to(url: str) -> Iterator[Channel]:
+    """A bare channel: kombu would correct what must stay wrong."""
+    with Connection(url) as connection:
+        yield connection.default_channel
+
+
+def publish(
+    channel: Channel,
+    body: bytes,
+    application_headers: Mapping[str, Any],
+    content_type: str = "application/json",
+    content_encoding: str = "utf-8",
+) -> None:
+    """Put a message on the worker's queue."""
+    message = Message(
+        body,
+        application_headers=dict(application_headers),
+        content_type=content_type,
+        content_encoding=content_encoding,
+        delivery_mode=PERSISTENT,
+        correlation_id=str(application_headers.get("id", "")),
+    )
+    channel.basic_publish(message, exchange="sms", routing_key=QUEUE)
+
+
+Bad = Callable[[Channel, Bench, int], None]
+
+
+def body_only(body: bytes, **options: str) -> Bad:
+    """A message with the headers of our task and this body."""
+    return lambda channel, _bench, _run: publish(channel, body, headers(), **options)
+
+
+def batch_with(**changes: Any) -> Bad:
+    """Our task with a batch of the run that is good but for these fields."""
+
+    def put(channel: Channel, bench: Bench, run: int) -> None:
+        body = batch_of(bench.ledger.id, run, 0, text=f"{SECRET}\n" * (BATCH_SIZE - 1) + SECRET)
+        publish(channel, task_body({**body, **changes}), headers())
+
+    return put
+
+
+def headers_with(**changes: Any) -> Bad:
+    """A good batch under headers that are not."""
+
+    def put(channel: Channel, bench: Bench, run: int) -> None:
+        body = task_body(batch_of(bench.ledger.id, run, 7, profile="slow"))
+        publish(channel, body, headers(**changes))
+
+    return put
+
+
+#: What can never be played: it must reach the dead-letter queue.
+BAD_MESSAGES: dict[str, Bad] = {
+    "not JSON": body_only(f"{{{SECRET}".encode()),
+    "JSON 5": body_only(b"5"),
+    "JSON null": body_only(b"null"),
+    "JSON [1]": body_only(b"[1]"),
+    "JSON {}": body_only(b"{}"),
+    "JSON string": body_only(json.dumps(SECRET).encode()),
+    "JSON [[], {}, {}]": body_only(b"[[], {}, {}]"),
+    "JSON [5, 5, 5]": body_only(b"[5, 5, 5]"),
+    "deep JSON": body_only(b"[" * 100_000),
+    "empty body": body_only(b""),
+    "not UTF-8": body_only(b'[["\xff\xfe"], {}, {}]'),
+    "1 MB of noise": body_only(os.urandom(1_000_000)),
+    "pickle": body_only(
+        b"\x80\x04\x95\x1d\x00\x00\x00\x00\x00\x00\x00.", content_type="application/x-python-serialize"
+    ),
+    "unknown content type": body_only(task_body({"to": SECRET}), content_type="application/nope"),
+    "unknown content encoding": body_only(task_body({"to": SECRET}), content_encoding="nonsense"),
+    "no headers": lambda channel, _bench, _run: publish(channel, task_body({"to": SECRET}), {}),
+    "no id": headers_with(id=...),
+    "no task name": headers_with(task=...),
+    "unknown task": headers_with(task=f"no_such_task_{uuid.uuid4().hex}"),
+    "task name is a number": headers_with(task=5),
+    "unknown compression": headers_with(compression="nope"),
+    "broken compression": headers_with(compression="application/x-gzip"),
+    "eta garbage": headers_with(eta=SECRET),
+    "eta a number": headers_with(eta=5),
+    "expires garbage": headers_with(expires=SECRET),
+    "timelimit garbage": headers_with(timelimit=SECRET),
+    "no fields": lambda channel, _bench, _run: publish(channel, task_body({}), headers()),
+    "argument 5": lambda channel, _bench, _run: publish(channel, task_body(5), headers()),
+    "argument null": lambda channel, _bench, _run: publish(channel, task_body(None), headers()),
+    "unknown field": batch_with(more=SECRET),
+    "field of a wrong type": batch_with(size=str(BATCH_SIZE)),
+    "negative range": batch_with(first_index=-1),
+    "negative size": batch_with(size=-BATCH_SIZE),
+    "negative attempt": batch_with(attempt=-1),
+    "huge run": batch_with(run=2**70),
+    "huge number": batch_with(number=2**70),
+    "size does not fit the columns": batch_with(size=BATCH_SIZE - 1),
+    "offsets are noise": batch_with(offsets=SECRET),
+    "offsets of another size": batch_with(offsets="/////////w=="),
+    "unknown run": batch_with(run=9_999),
+    "unknown profile": batch_with(profile="slow"),
+    "profile with a dot": batch_with(profile="sms.fast"),
+}
+
+
+@pytest.mark.parametrize("bad", list(BAD_MESSAGES.values()), ids=list(BAD_MESSAGES))
+def test_a_bad_message_is_dead_lettered_and_logged_once_without_its_body(
+    bench: Bench, bad: Bad
+) -> None:
+    # Given the worker of all tests here, alive
+    assert bench.worker.running, bench.worker.logs()[-2_000:]
+    log_before = len(bench.worker.logs())
+    dead_before = bench.rabbitmq.queue_depths(bench.url)[DEAD]
+
+    # When a bad message arrives between two good batches
+    run = bench.ledger.start_run(SIMULATION, 1).id
+    with channel_to(bench.url) as channel:
+        publish(channel, task_body(batch_of(bench.ledger.id, run, 0)), headers())
+        bad(channel, bench, run)
+        publish(channel, task_body(batch_of(bench.ledger.id, run, 1)), headers())
+
+    # Then the good ones are counted, and the bad one is in the dead-letter queue
+    wait_until(
+        lambda: checker.finished(bench.database_url, run) == 2 * BATCH_SIZE or not_alive(bench),
+        PATIENCE_SECONDS,
+        "both good batches are counted",
+    )
+    wait_until(
+        lambda: bench.rabbitmq.queue_depths(bench.url)[DEAD] == dead_before + 1,
+        PATIENCE_SECONDS,
+        f"the bad message is dead-lettered; log: {bench.worker.logs()[log_before:]}",
+    )
+    wait_until(
+        lambda: bench.rabbitmq.queue_depths(bench.url)[QUEUE] == 0,
+        PATIENCE_SECONDS,
+        "the worker's queue is empty",
+    )
+    assert checker.finished(bench.database_url, run) == 2 * BATCH_SIZE
+
+    # And it is logged once, without what it carried
+    assert bench.worker.running
+    logged = bench.worker.logs()[log_before:]
+    assert len(DEAD_LETTER_LOG.findall(logged)) == 1, logged
+    assert "Unrecoverable" not in logged
+    assert SECRET not in logged
+    assert len(logged) < 10_000
+
+
+def not_alive(bench: Bench) -> bool:
+    """So that a dead worker fails a test at once."""
+    assert bench.worker.running, bench.worker.logs()[-2_000:]
+    return False
+
+
+@pytest.mark.parametrize("retries", ["x", -1, 2.5, None, [1]], ids=str)
+def test_the_retries_header_does_not_matter(bench: Bench, retries: object) -> None:
+    # The attempt is read from the batch, so whatever stands there a good batch is played or, at
+    # worst, dead-lettered: it is never lost, and the worker lives.
+    dead_before = bench.rabbitmq.queue_depths(bench.url)[DEAD]
+    run = bench.ledger.start_run(SIMULATION, 1).id
+    with channel_to(bench.url) as channel:
+        body = task_body(batch_of(bench.ledger.id, run, 0))
+        publish(channel, body, headers(retries=retries))
+    wait_until(
+        lambda: checker.finished(bench.database_url, run) == BATCH_SIZE
+        or bench.rabbitmq.queue_depths(bench.url)[DEAD] == dead_before + 1,
+        PATIENCE_SECONDS,
+        "the batch is played or dead-lettered",
+    )
+    assert bench.worker.running
+
+
+def test_a_batch_delivered_again_is_counted_once(bench: Bench) -> None:
+    # Given a settled batch
+    run = bench.ledger.start_run(SIMULATION, 1).id
+    body = task_body(batch_of(bench.ledger.id, run, 0))
+    with channel_to(bench.url) as channel:
+        publish(channel, body, headers())
+        wait_until(
+            lambda: checker.finished(bench.database_url, run) == BATCH_SIZE,
+            PATIENCE_SECONDS,
+            "the batch is counted",
+        )
+
+        # When the same comes five times more, side by side, and then a new one
+        for _ in range(5):
+            publish(channel, body, headers())
+        publish(channel, task_body(batch_of(bench.ledger.id, run, 1)), headers())
+
+    # Then nothing is counted twice
+    wait_until(
+        lambda: checker.finished(bench.database_url, run) >= 2 * BATCH_SIZE
+        and bench.rabbitmq.queue_depths(bench.url)[QUEUE] == 0,
+        PATIENCE_SECONDS,
+        "the new batch is counted and the queue is empty",
+    )
+    assert checker.finished(bench.database_url, run) == 2 * BATCH_SIZE
+    assert len(checker.rows(bench.database_url, "settlements", run)) == 2
+
+
+def test_messages_returned_by_someone_else_are_played(
+    rabbitmq: RabbitMQNode,
+    broker_url: str,
+    database_url: str,
+    tmp_path: Path,
+    start_worker: Callable[..., WorkerProcess],
+) -> None:
+    # Given a good and a bad message that another consumer took and gave back: `redelivered`
+    ledger = Ledger.open(database_url)
+    run = ledger.start_run(SIMULATION, 1).id
+    declare(broker_url)
+    with channel_to(broker_url) as channel:
+        publish(channel, task_body(batch_of(ledger.id, run, 0)), headers())
+        publish(channel, b"5", headers())
+        assert all(channel.basic_get(QUEUE) is not None for _ in range(2))
+    wait_until(
+        lambda: rabbitmq.queue_depths(broker_url)[QUEUE] == 2, PATIENCE_SECONDS, "both are back"
+    )
+
+    # When a worker comes, then it treats them like any other
+    worker = start_worker("fast", environment(broker_url, database_url, tmp_path))
+    wait_until(
+        lambda: checker.finished(database_url, run) == BATCH_SIZE, PATIENCE_SECONDS, "it is played"
+    )
+    wait_until(
+        lambda: rabbitmq.queue_depths(broker_url)[DEAD] == 1, PATIENCE_SECONDS, "5 is dead"
+    )
+    assert worker.running
+
+
+def declare(url: str) -> None:
+    """The queues, as a producer declares them."""
+    with Connection(url) as connection:
+        for queue in (
+            queues.dead_letter_queue("quorum"),
+            *queues.profile_queues(["fast"], "quorum"),
+        ):
+            queue(connection.default_channel).declare()
+
+
+def test_a_batch_of_another_ledger_is_put_back_and_ends_the_worker(
+    rabbitmq: RabbitMQNode,
+    broker_url: str,
+    database_url: str,
+    tmp_path: Path,
+    start_worker: Callable[..., WorkerProcess],
+) -> None:
+    # Given a worker
+    worker = start_worker("fast", environment(broker_url, database_url, tmp_path))
+    ledger = Ledger.open(database_url)
+    run = ledger.start_run(SIMULATION, 1).id
+
+    # When a batch of another ledger arrives among its own
+    with channel_to(broker_url) as channel:
+        publish(channel, task_body(batch_of(ledger.id, run, 0)), headers())
+        publish(channel, task_body(batch_of("other", run, 0)), headers())
+
+    # Then it ends, says why once, and leaves the batch in the queue
+    assert worker.wait() == EXIT_USAGE
+    said = re.findall("CRITICAL.*another ledger.*SMS_DATABASE_URL", worker.logs())
+    assert len(said) == 1, worker.logs()
+    depths = rabbitmq.queue_depths(broker_url)
+    assert depths[DEAD] == 0
+    own_left = 0 if checker.finished(database_url, run) == BATCH_SIZE else 1
+    assert depths[QUEUE] == 1 + own_left

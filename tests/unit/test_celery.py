@@ -1,0 +1,199 @@
+"""What a worker takes in hand, and what it refuses to start with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from celery.concurrency.prefork import TaskPool as PreforkPool
+from celery.concurrency.thread import TaskPool as ThreadPool
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sms_pipeline import celery
+from sms_pipeline.celery import (
+    MAX_BATCH_SECONDS,
+    MAX_IN_HAND_SECONDS,
+    _chosen_profile,
+    _node_name,
+    _require_threads,
+    app,
+    require_short_batches,
+    threads_for,
+    use_queues,
+)
+from sms_pipeline.config import MAX_BATCH_SIZE, SenderProfile, Simulation
+from sms_pipeline.errors import ConfigError, NeedsBrokerError
+from sms_pipeline.messages import TASK_NAME
+from tests.unit import make
+
+PROFILES = st.builds(
+    make.profile,
+    count=st.integers(1, 10_000_000),
+    mean_time=st.one_of(st.just(0.0), st.floats(0.001, 1_000)),
+)
+
+
+# Threads
+
+
+@pytest.mark.parametrize(
+    ("count", "mean_time", "batch_size", "threads"),
+    [
+        (20, 0.05, 200, 51),
+        (1, 1.0, 1, 53),
+        (5_000, 1.0, 2_500, 56),
+        (1_000_000, 1.0, 5_000, 650),
+        (10_000_000, 1.0, 5_000, 1_000),
+        (100, 0.0, 5_000, 51),
+        # Only what its senders can work off in 20 minutes: ten batches of one message
+        (1, 120.0, 1, 10),
+        (1, 10_000.0, 1, 1),
+    ],
+)
+def test_threads_follow_from_the_senders(
+    count: int, mean_time: float, batch_size: int, threads: int
+) -> None:
+    assert threads_for(make.profile(count=count, mean_time=mean_time), batch_size) == threads
+
+
+@settings(max_examples=100, deadline=None)
+@given(PROFILES, st.integers(1, MAX_BATCH_SIZE))
+def test_worker_never_takes_more_than_it_can_work_off(
+    profile: SenderProfile, batch_size: int
+) -> None:
+    threads = threads_for(profile, batch_size)
+    assert 1 <= threads <= 1_000
+    in_time = threads * batch_size / profile.capacity <= MAX_IN_HAND_SECONDS * (1 + 1e-9)
+    assert in_time or threads == 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(PROFILES, st.integers(1, MAX_BATCH_SIZE))
+def test_all_senders_can_be_busy(profile: SenderProfile, batch_size: int) -> None:
+    threads = threads_for(profile, batch_size)
+    limited = (
+        profile.mean_time and threads + 1 > MAX_IN_HAND_SECONDS * profile.capacity / batch_size
+    )
+    assert threads * batch_size >= 3 * profile.count or threads == 1_000 or limited
+
+
+# Batches that take too long
+
+
+@pytest.mark.parametrize(
+    ("count", "mean_time", "batch_size"), [(1, 0.0, 5_000), (10, 1.0, 5_000), (1, 600.0, 1)]
+)
+def test_batches_that_end_in_time_are_allowed(
+    count: int, mean_time: float, batch_size: int
+) -> None:
+    require_short_batches(make.profile(count=count, mean_time=mean_time), batch_size)
+
+
+@settings(max_examples=100, deadline=None)
+@given(PROFILES, st.integers(1, MAX_BATCH_SIZE))
+def test_refusal_names_numbers_that_would_do(profile: SenderProfile, batch_size: int) -> None:
+    try:
+        require_short_batches(profile, batch_size)
+    except ConfigError as error:
+        message = str(error)
+    else:
+        assert batch_size / profile.capacity <= MAX_BATCH_SECONDS
+        return
+    assert "\n" not in message
+    assert repr(profile.name) in message
+    advice = message.partition("use at least ")[2]
+    senders, size = int(advice.split()[0]), int(advice.split()[-1])
+    require_short_batches(profile.model_copy(update={"count": senders}), batch_size)
+    if profile.mean_time <= MAX_BATCH_SECONDS:
+        require_short_batches(profile, size)
+
+
+def test_advice_for_a_single_slow_sender() -> None:
+    with pytest.raises(ConfigError, match=r"at least 9 senders or batch_size 600$"):
+        require_short_batches(make.profile(count=1, mean_time=1.0), 5_000)
+
+
+# The pool
+
+
+@pytest.mark.parametrize("pool", [None, ThreadPool, "threads"])
+def test_threads_are_the_pool(pool: Any) -> None:
+    _require_threads(pool, ["celery", "worker", "-P", "threads", "--profile", "fast"])
+
+
+@pytest.mark.parametrize(
+    ("pool", "arguments"),
+    [
+        (PreforkPool, []),
+        ("solo", ["-P", "solo"]),
+        ("gevent", ["--pool=gevent"]),
+        (None, ["-P", "prefork"]),
+        (None, ["-Pprefork"]),
+        (None, ["-P=prefork"]),
+        (None, ["--pool", "prefork"]),
+        (None, ["--pool=prefork"]),
+    ],
+)
+def test_other_pools_are_refused(pool: Any, arguments: list[str]) -> None:
+    with pytest.raises(ConfigError, match="option --pool: must be threads"):
+        _require_threads(pool, ["celery", "worker", *arguments])
+
+
+# The worker's options
+
+
+def test_profile_is_required_and_those_there_are_named() -> None:
+    with pytest.raises(ConfigError, match="--profile is required: one of fast, standard, slow"):
+        _chosen_profile(Simulation(), {})
+
+
+def test_options_change_the_profile() -> None:
+    options = {"profile": "slow", "senders": 7, "mean_time": 0.5, "failure_rate": None}
+    chosen = _chosen_profile(Simulation(), options)
+    assert (chosen.name, chosen.count, chosen.mean_time) == ("slow", 7, 0.5)
+    assert chosen.failure_rate == 0.2
+
+
+@pytest.mark.parametrize(
+    "options", [{"senders": 0}, {"mean_time": -1.0}, {"failure_rate": 2.0}, {"profile": "fats"}]
+)
+def test_bad_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        _chosen_profile(Simulation(), {"profile": "fast", **options})
+
+
+def test_default_node_names_differ_and_given_ones_are_kept() -> None:
+    assert _node_name("mine@host", make.profile()) == "mine@host"
+    name = _node_name("celery@host", make.profile())
+    assert name.startswith("fast-")
+    assert name.endswith("@host")
+
+
+def test_worker_without_a_broker_is_refused(clean: object) -> None:
+    embedded = celery.load_settings({})
+    with pytest.raises(NeedsBrokerError, match="CELERY_BROKER_URL"):
+        celery._require_worker_settings(app.conf, embedded, {}, ["celery"])
+
+
+@pytest.mark.parametrize("name", celery._REQUIRED_SETTINGS)
+def test_another_celeryconfig_is_noticed(clean: object, name: str) -> None:
+    conf = {setting: app.conf[setting] for setting in celery._REQUIRED_SETTINGS}
+    real = celery.load_settings({"CELERY_BROKER_URL": "amqp://host"})
+    celery._require_worker_settings(conf, real, {}, ["celery"])
+    with pytest.raises(ConfigError, match=f"celeryconfig: {name} must be"):
+        celery._require_worker_settings({**conf, name: "other"}, real, {}, ["celery"])
+
+
+# The app
+
+
+def test_app_knows_the_queues_it_was_told_of_and_the_one_task() -> None:
+    before = list(app.conf.task_queues or [])
+    try:
+        use_queues(["fast", "slow"], "quorum")
+        assert set(app.amqp.queues) == {"sms.fast", "sms.slow"}
+    finally:
+        use_queues([queue.name.removeprefix("sms.") for queue in before], "quorum")
+    app.loader.import_default_modules()
+    assert [name for name in app.tasks if name.startswith("sms_pipeline.")] == [TASK_NAME]

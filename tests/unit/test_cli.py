@@ -1,0 +1,277 @@
+"""The command line says what is wrong in one line, and ends with the right code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from sms_pipeline import __version__
+from sms_pipeline.cli import cli
+from sms_pipeline.ledger import Ledger
+from tests.unit import make
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+COMMANDS = sorted(cli.commands)
+#: Commands that read a run from the ledger.
+READING = ("monitor", "failures", "trace", "audit", "resume", "pause", "continue", "cancel")
+IMPORT_SECONDS = 60
+
+
+def invoke(*arguments: str, **environment: str) -> Result:
+    return CliRunner().invoke(cli, arguments, env=environment)
+
+
+def refused(*arguments: str, **environment: str) -> str:
+    """The one line on stderr of a command that ends with 2."""
+    result = invoke(*arguments, **environment)
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    return line.removeprefix("Error: ")
+
+
+@pytest.fixture
+def ledger(clean: Path) -> Ledger:
+    """The ledger that commands find by default."""
+    return Ledger.open("sqlite:///sms_pipeline.db")
+
+
+# Help
+
+
+def test_help_names_every_command() -> None:
+    result = invoke("--help")
+    assert result.exit_code == 0
+    assert all(f"\n  {command} " in result.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_has_an_example_that_parses(command: str) -> None:
+    result = invoke(command, "-h")
+    assert result.exit_code == 0
+    examples = [
+        line.split("|")[0].split(">")[0].split()[1:]
+        for line in result.stdout.splitlines()
+        if line.strip().startswith("sms-pipeline ")
+    ]
+    assert examples
+    for name, *arguments in examples:
+        assert name == command
+        cli.commands[command].make_context(command, arguments, resilient_parsing=False)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_a_help_text(command: str) -> None:
+    options = [one for one in cli.commands[command].params if isinstance(one, click.Option)]
+    assert [option.name for option in options if not option.help] == []
+
+
+def test_version() -> None:
+    assert invoke("--version").stdout == f"sms-pipeline, version {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])
+def test_help_comes_at_once_without_heavy_imports(arguments: list[str]) -> None:
+    script = (
+        "import sys\n"
+        "from sms_pipeline.cli import cli\n"
+        f"try: cli({arguments!r})\n"
+        "except SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=IMPORT_SECONDS,
+        check=True,
+    )
+    heavy = {"celery", "kombu", "sqlalchemy", "numpy", "pydantic", "yaml", "rich"}
+    assert heavy & set(done.stderr.split()) == set()
+
+
+# Bad options and files
+
+
+@pytest.mark.parametrize("command", ["run", "produce"])
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["-n", "0"], ["num_messages", "0"]),
+        (["--messages", "-5"], ["num_messages", "-5"]),
+        (["--seed", "-1"], ["seed", "-1"]),
+        (["--batch-size", "0"], ["batch_size", "0", "1 to 5000"]),
+        (["--batch-size", "5001"], ["batch_size", "5001", "1 to 5000"]),
+        (["--batch-size", "many"], ["batch_size", "'many'", "auto"]),
+        (["--routing", "best"], ["routing", "'best'", "adaptive", "static"]),
+        (["--max-attempts", "0"], ["retry.max_attempts", "0"]),
+        (["--max-attempts", "ever"], ["retry.max_attempts", "'ever'", "integer"]),
+        (["--config", "none.yml"], ["none.yml", "No such file"]),
+        (["--config", "."], [".: can't be read", "directory"]),
+        (["--config", "bad.yml"], ["bad.yml", "sneders", "senders"]),
+    ],
+)
+def test_bad_option_is_one_line(command: str, options: list[str], parts: list[str]) -> None:
+    Path("bad.yml").write_text("sneders: []\n")
+    line = refused(command, *options)
+    assert all(part in line for part in parts), line
+
+
+@pytest.mark.parametrize("every", ["0", "-1", "nan", "inf"])
+@pytest.mark.parametrize("command", ["run", "monitor"])
+def test_bad_report_period_is_one_line(command: str, every: str) -> None:
+    assert "report_period" in refused(command, "--every", every)
+
+
+def test_file_may_be_the_argument_of_run() -> None:
+    assert "none.yml" in refused("run", "none.yml")
+
+
+def test_file_may_be_named_by_the_environment() -> None:
+    assert "none.yml" in refused("run", SMS_CONFIG="none.yml")
+
+
+def test_run_that_could_never_end_is_one_line() -> None:
+    Path("dead.yml").write_text("senders: [{mean_time: 0, failure_rate: 1}]")
+    assert "never end" in refused("run", "dead.yml", "--max-attempts", "unlimited")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["launch"],
+        ["run", "--speed", "5"],
+        ["run", "-n", "many"],
+        ["run", "a.yml", "b.yml"],
+        ["monitor", "last"],
+        ["monitor", "--every"],
+        ["--log-level", "LOUD", "runs"],
+    ],
+)
+def test_what_cannot_be_parsed_ends_with_2_and_a_hint(arguments: list[str]) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("SMS_LOG_LEVEL", "LOUD"), ("SMS_QUEUE_TYPE", "stream")]
+)
+def test_bad_variable_is_one_line(name: str, value: str) -> None:
+    assert name in refused("runs", **{name: value})
+
+
+@pytest.mark.parametrize("url", ["hello", "mysql://host/db", "sqlite://"])
+def test_bad_database_url_is_one_line(url: str) -> None:
+    assert refused("runs", SMS_DATABASE_URL=url).startswith("SMS_DATABASE_URL: ")
+
+
+def test_unreachable_ledger_ends_with_1() -> None:
+    result = invoke("runs", SMS_DATABASE_URL="sqlite:////no/such/folder/ledger.db")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "ledger can't be reached" in result.stderr
+
+
+# Brokers
+
+
+def test_produce_needs_a_broker() -> None:
+    line = refused("produce")
+    assert "CELERY_BROKER_URL" in line
+    assert "sms-pipeline run" in line
+
+
+def test_celery_worker_needs_a_broker(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "sms_pipeline", "worker", "--profile", "fast"],
+        capture_output=True,
+        text=True,
+        timeout=IMPORT_SECONDS,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "CELERY_BROKER_URL" in line
+
+
+@pytest.mark.parametrize("url", ["amqpp://host", "amqp://host:port", "http://host"])
+def test_broker_url_that_is_none_is_one_line(url: str) -> None:
+    result = invoke("produce", CELERY_BROKER_URL=url)
+    assert result.exit_code in (1, 2)
+    assert isinstance(result.exception, SystemExit), repr(result.exception)
+    assert len(result.stderr.splitlines()) == 1
+
+
+# Ledgers
+
+
+@pytest.mark.parametrize("command", READING)
+def test_ledger_without_runs_ends_with_2_and_a_hint(command: str) -> None:
+    assert "sms-pipeline run" in refused(command)
+
+
+@pytest.mark.parametrize("command", READING)
+def test_unknown_run_ends_with_2_and_a_hint(command: str, ledger: Ledger) -> None:
+    ledger.start_run(make.simulation(), seed=1)
+    line = refused(command, "99")
+    assert "no run 99" in line
+    assert "sms-pipeline runs" in line
+
+
+def test_lists_of_an_empty_ledger() -> None:
+    assert invoke("runs").exit_code == 0
+    assert invoke("senders").stdout == "No sender is online.\n"
+
+
+def test_monitor_reports_a_finished_run_as_json(ledger: Ledger) -> None:
+    run = ledger.start_run(make.simulation(num_messages=10), seed=1)
+    ledger.settle([make.settlement(run.id, delivered=9, failed=1)])
+    result = invoke("monitor", "--once", "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert (found["run"], found["sent"], found["failed"], found["done"]) == (run.id, 9, 1, True)
+
+
+def test_latest_run_is_meant_unless_one_is_named(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sms_pipeline.monitor.SURVEY_SECONDS", 0)
+    for total in (10, 20):
+        ledger.start_run(make.simulation(num_messages=total), seed=1)
+    assert json.loads(invoke("monitor", "--once", "--json").stdout)["total"] == 20
+    assert json.loads(invoke("monitor", "1", "--once", "--json").stdout)["total"] == 10
+
+
+def test_run_is_paused_continued_and_cancelled(ledger: Ledger) -> None:
+    run = ledger.start_run(make.simulation(num_messages=10), seed=1)
+    for command, control in (
+        ("pause", "paused"),
+        ("continue", "running"),
+        ("cancel", "cancelled"),
+    ):
+        assert invoke(command).exit_code == 0
+        assert ledger.run(run.id).control == control
+    assert sum(one.cancelled for one in ledger.snapshot(run).profiles) == 10
+    result = invoke("continue")
+    assert result.exit_code != 0
+    assert "final" in result.stderr
+
+
+def test_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sms_pipeline.listings.list_runs", interrupt)
+    assert invoke("runs").exit_code == 130

@@ -1,0 +1,239 @@
+"""Views say the same in words, lines and JSON; following ends with the run."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from sms_pipeline import monitor
+from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.ledger import Ledger, Run
+from sms_pipeline.monitor import (
+    JsonView,
+    LiveView,
+    PlainView,
+    Reader,
+    SummaryJsonView,
+    await_new_run,
+    follow,
+    make_view,
+    report_line,
+    status_lines,
+    summary_lines,
+    watch,
+)
+from sms_pipeline.progress import Progress, Tracker
+from tests.unit import make
+from tests.unit.make import NOON
+
+
+def progress(sent: int = 40, **values: object) -> Progress:
+    counts = make.counts(
+        "fast", dispatched=1_100, first_attempts=100, attempts=100, delivered=sent, failed=5,
+        retried=10, send_seconds=12.0, delivery_seconds=90.0, delivery_times={80: 45},
+    )  # fmt: skip
+    snapshot = make.snapshot(counts, started_at=NOON, settled_at=NOON + 9, **values)
+    return Tracker().update(snapshot, 0, NOON + 10)
+
+
+class Readings:
+    """Stands for a `Reader`: what is read, in turn; the last for ever."""
+
+    def __init__(self, *readings: Progress | Exception) -> None:
+        self._readings = list(readings)
+        self.count = 0
+
+    def read(self) -> Progress:
+        reading = self._readings[min(self.count, len(self._readings) - 1)]
+        self.count += 1
+        if isinstance(reading, Exception):
+            raise reading
+        return reading
+
+
+class Shown(PlainView):
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[Progress] = []
+        self.notes: list[str] = []
+
+    def show(self, progress: Progress) -> None:
+        self.shown.append(progress)
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+class NeverWaits(threading.Event):
+    def wait(self, timeout: float | None = None) -> bool:
+        return self.is_set()
+
+
+DONE = progress(95)
+
+
+# Following
+
+
+def test_following_ends_with_the_run() -> None:
+    view = Shown()
+    readings = Readings(progress(1), progress(2), DONE)
+    assert follow(readings, view, 0.0, NeverWaits()) is DONE  # type: ignore[arg-type]
+    assert [one.sent for one in view.shown] == [1, 2]
+
+
+def test_reports_come_every_so_many_seconds_however_often_it_reads() -> None:
+    view = Shown()
+    readings = Readings(*[progress(n) for n in range(50)], DONE)
+    follow(readings, view, 3_600.0, NeverWaits())  # type: ignore[arg-type]
+    assert [one.sent for one in view.shown] == [0]
+
+
+def test_following_ends_when_it_is_stopped() -> None:
+    stopped = NeverWaits()
+    stopped.set()
+    assert follow(Readings(progress()), Shown(), 1.0, stopped) is None  # type: ignore[arg-type]
+
+
+def test_ledger_that_is_away_is_told_of_and_waited_for() -> None:
+    view = Shown()
+    readings = Readings(LedgerUnavailableError("away"), DONE)
+    assert follow(readings, view, 1.0, NeverWaits()) is DONE  # type: ignore[arg-type]
+    assert view.notes == ["away; waiting for it"]
+
+
+def test_interrupted_monitor_ends_with_a_summary(
+    ledger: Ledger, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(monitor, "follow", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        watch(ledger, run, PlainView(), 1.0, once=False)
+    assert f"Run {run.id} still going on" in capsys.readouterr().out
+
+
+def test_watching_once_is_one_report(
+    ledger: Ledger, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger.settle([make.settlement(run.id, messages=100, delivered=100)])
+    watch(ledger, run, JsonView(), 1.0, once=True)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["sent"] == 100
+
+
+def test_watching_a_finished_run_ends_at_once(
+    ledger: Ledger, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger.settle([make.settlement(run.id, messages=100, delivered=100)])
+    watch(ledger, run, PlainView(), 1.0, once=False)
+    assert f"Run {run.id} done: 100 of 100 messages" in capsys.readouterr().out
+
+
+def test_reader_names_old_batches(ledger: Ledger, run: Run) -> None:
+    ledger.record_batches(run.id, [make.row(run.id)])
+    assert any("dispatched long ago" in one for one in Reader(ledger, run).read().warnings)
+
+
+def test_new_run_is_waited_for(ledger: Ledger, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        @staticmethod
+        def sleep(_seconds: float) -> None:
+            ledger.start_run(make.simulation(), seed=1)
+
+    monkeypatch.setattr(monitor, "time", Clock)
+    assert await_new_run(ledger).id == run.id + 1
+
+
+# Views
+
+
+def test_report_line_says_what_was_sent_failed_and_how_long_it_took() -> None:
+    line = report_line(progress())
+    assert "\n" not in line
+    for part in ("45.0%", "sent 40", "failed 5", "average time per message 2.000 s", "0.120 s"):
+        assert part in line
+
+
+def test_summary_is_worth_reading_a_week_later() -> None:
+    text = "\n".join(summary_lines(DONE, "done"))
+    for part in ("Run 1 done: 100 of 100 messages in 9.0 s", "Sent 95, failed 5", "p95", "p99"):
+        assert part in text
+
+
+def test_plain_view_shows_profiles_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    PlainView().show(progress())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == report_line(progress())
+    assert lines[1].strip().startswith("fast: senders online 0  backlog 1,000")
+    assert lines[2].strip().startswith("! profile fast: 1,010 messages waiting")
+
+
+def test_json_view_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    view = JsonView()
+    view.show(progress())
+    view.note("broker away")
+    view.close(DONE, "done")
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["done"] for line in out.splitlines()] == [False, True]
+    assert err == "broker away\n"
+
+
+def test_summary_json_is_alone_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    view = SummaryJsonView()
+    view.show(progress())
+    view.close(DONE, "done")
+    out, err = capsys.readouterr()
+    assert json.loads(out)["done"]
+    assert report_line(progress()) in err
+
+
+@pytest.mark.parametrize("view", [JsonView(), PlainView(), SummaryJsonView()])
+def test_view_closes_also_before_the_first_report(view: monitor.View) -> None:
+    view.close(None, "stopped")
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[LiveView, StringIO]]:
+    output = StringIO()
+    monkeypatch.setattr(
+        monitor, "Console", lambda: Console(file=output, force_terminal=True, width=150)
+    )
+    yield LiveView(), output
+
+
+def test_live_view_shows_every_line(terminal: tuple[LiveView, StringIO]) -> None:
+    view, output = terminal
+    view.show(progress())
+    for line in (*status_lines(progress()), *progress().warnings):
+        assert line in output.getvalue()
+
+
+def test_live_view_leaves_the_summary_on_the_screen(terminal: tuple[LiveView, StringIO]) -> None:
+    view, output = terminal
+    view.note("broker away")
+    view.close(DONE, "done")
+    for part in ("broker away", "profile", "fast", *summary_lines(DONE, "done")):
+        assert part in output.getvalue()
+
+
+@pytest.mark.parametrize(("as_json", "kind"), [(True, JsonView), (False, PlainView)])
+def test_view_for_a_pipe(as_json: bool, kind: type) -> None:
+    assert type(make_view(as_json, terminal=False)) is kind
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"), (0, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (125, "2 min 05 s"),
+        (3_599.7, "1 h 00 min"), (3_720, "1 h 02 min"), (360_000, "100 h 00 min"),
+    ],
+)  # fmt: skip
+def test_durations_are_easy_to_read(seconds: float | None, text: str) -> None:
+    assert monitor._duration(seconds) == text
