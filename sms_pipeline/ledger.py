@@ -112,6 +112,27 @@ class Settlement:
     failed_indexes: Sequence[int] = ()
     expired_indexes: Sequence[int] = ()
 
+    @classmethod
+    def cancellation(
+        cls, key: Key, profile: str, worker: str, messages: int, taken: bytes | None = None
+    ) -> Settlement:
+        """Of an attempt that was not made, because the run was cancelled."""
+        return cls(
+            key=key,
+            profile=profile,
+            worker=worker,
+            messages=messages,
+            delivered=0,
+            failed=0,
+            cancelled=messages,
+            retried=0,
+            send_seconds=0.0,
+            delivery_seconds=0.0,
+            settled_at=time.time(),
+            taken=taken,
+            remainder=None,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:

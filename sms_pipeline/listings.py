@@ -15,7 +15,7 @@ from rich.table import Table
 
 from sms_pipeline.ledger import BatchRow, Ledger, Run, Settlement, WorkerRow
 from sms_pipeline.messages import make_columns
-from sms_pipeline.progress import SURVEY_SECONDS, Liveness
+from sms_pipeline.recovery import online_workers
 
 #: How often the ledger is read again by what follows it.
 POLL_SECONDS = 0.25
@@ -47,26 +47,17 @@ def list_runs(ledger: Ledger) -> None:
 
 
 def list_senders(ledger: Ledger) -> None:
-    """Watch the heartbeats for as long as it takes, then print who is online."""
-    liveness = Liveness()
-    began = time.monotonic()
-    while True:
-        now = time.monotonic()
-        workers = ledger.workers()
-        online = liveness.observe(now, workers)
-        if liveness.is_decided(now, workers) or now - began > SURVEY_SECONDS:
-            break
-        time.sleep(POLL_SECONDS)
+    """Print who is online."""
     rows = [
         (
-            worker.id,
-            worker.profile,
-            f"{worker.senders:,}",
-            f"{worker.mean_time:g} s",
-            f"{worker.failure_rate:.0%}",
-            f"{liveness.last_seen(worker.id, now) or 0:.1f} s ago",
+            row.id,
+            row.profile,
+            f"{row.senders:,}",
+            f"{row.mean_time:g} s",
+            f"{row.failure_rate:.0%}",
+            f"{seen_seconds_ago:.1f} s ago",
         )
-        for worker in online
+        for row, seen_seconds_ago in online_workers(ledger)
     ]
     if not rows:
         click.echo("No sender is online.")

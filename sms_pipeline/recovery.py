@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import click
 
 from sms_pipeline.audit import Report, audit_ledger
-from sms_pipeline.config import MAX_BATCH_SIZE, Settings, Simulation
+from sms_pipeline.config import Settings, Simulation
 from sms_pipeline.errors import BrokerUnavailableError, PipelineError
-from sms_pipeline.ledger import BatchRow, Control, Ledger, Run, Settlement, Snapshot, WorkerRow
+from sms_pipeline.ledger import Control, Ledger, Run, Settlement, Snapshot, WorkerRow
 from sms_pipeline.progress import Liveness
 from sms_pipeline.publishing import Publisher
 
@@ -22,9 +23,11 @@ log = logging.getLogger(__name__)
 QUIET_SECONDS = 10.0
 #: The slowest message of a batch may take this many mean times.
 _SLOWEST_MEANS = 4
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.25
 #: Who settles what was cancelled before any worker saw it.
 CANCELLER = "cancel"
+#: Batches cancelled in one transaction.
+CANCEL_GROUP = 1_000
 
 
 def audit_run(settings: Settings, ledger: Ledger, run: Run) -> Report:
@@ -48,7 +51,14 @@ def _dead_letters(settings: Settings) -> int | None:
         return None
 
 
-def online_workers(ledger: Ledger) -> tuple[WorkerRow, ...]:
+class OnlineWorker(NamedTuple):
+    """A worker whose heartbeat was seen to change."""
+
+    row: WorkerRow
+    seen_seconds_ago: float
+
+
+def online_workers(ledger: Ledger) -> list[OnlineWorker]:
     """Who is online; watches the heartbeats for as long as that takes, at most 2.5 s."""
     liveness = Liveness()
     while True:
@@ -56,7 +66,7 @@ def online_workers(ledger: Ledger) -> tuple[WorkerRow, ...]:
         workers = ledger.workers()
         online = liveness.observe(now, workers)
         if liveness.is_decided(now, workers):
-            return online
+            return [OnlineWorker(row, liveness.last_seen(row.id, now) or 0.0) for row in online]
         time.sleep(_POLL_SECONDS)
 
 
@@ -91,28 +101,13 @@ def cancel_unpublished(ledger: Ledger, run: Run) -> int:
     """
     ledger.claim_rest(run, run.simulation.senders[0].name)
     never = ledger.unpublished(run.id)
-    for start in range(0, len(never), MAX_BATCH_SIZE):
-        rows = never[start : start + MAX_BATCH_SIZE]
-        ledger.settle([_cancelled(row) for row in rows])
+    for start in range(0, len(never), CANCEL_GROUP):
+        group = [
+            Settlement.cancellation((row.run, row.number, 0), row.profile, CANCELLER, row.size)
+            for row in never[start : start + CANCEL_GROUP]
+        ]
+        ledger.settle(group)
     return sum(row.size for row in never)
-
-
-def _cancelled(row: BatchRow) -> Settlement:
-    return Settlement(
-        key=(row.run, row.number, 0),
-        profile=row.profile,
-        worker=CANCELLER,
-        messages=row.size,
-        delivered=0,
-        failed=0,
-        cancelled=row.size,
-        retried=0,
-        send_seconds=0.0,
-        delivery_seconds=0.0,
-        settled_at=time.time(),
-        taken=None,
-        remainder=None,
-    )
 
 
 def await_quiet(ledger: Ledger, publisher: Publisher, run: Run, say: Callable[[str], None]) -> None:

@@ -77,12 +77,10 @@ class Consumption(threading.Thread):
             without_mingle=True,
             without_gossip=True,
         )
-        self.failed = False
 
     def run(self) -> None:
-        """Consume until `stop`."""
+        """Consume until `stop`; set `ended` then, and also when it ends by itself."""
         self._controller.start()
-        self.failed = not state.should_stop and state.should_stop != 0
         self._ended.set()
 
     def stop(self) -> None:

@@ -386,7 +386,10 @@ class Worker:
 
     def cancel(self, batch: Batch) -> Settled:
         """Settle this attempt as cancelled, without sending anything."""
-        return self._writer.settle(cancellation_of(batch, self.id))
+        cancellation = Settlement.cancellation(
+            batch.key, batch.profile, self.id, batch.count, _taken(batch)
+        )
+        return self._writer.settle(cancellation)
 
     def note(self, kind: Absorbed, batch: Batch) -> None:
         """Count what came twice, for the audit's report."""
@@ -433,25 +436,6 @@ def settlement_of(
         delivery_times=histogram.count_buckets(delivery_times),
         failed_indexes=(batch.first_index + positions[failed]).tolist(),
         expired_indexes=(batch.first_index + positions[expired]).tolist(),
-    )
-
-
-def cancellation_of(batch: Batch, worker: str) -> Settlement:
-    """The settlement of an attempt that was not made, because the run was cancelled."""
-    return Settlement(
-        key=batch.key,
-        profile=batch.profile,
-        worker=worker,
-        messages=batch.count,
-        delivered=0,
-        failed=0,
-        cancelled=batch.count,
-        retried=0,
-        send_seconds=0.0,
-        delivery_seconds=0.0,
-        settled_at=time.time(),
-        taken=_taken(batch),
-        remainder=None,
     )
 
 

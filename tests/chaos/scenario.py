@@ -371,6 +371,7 @@ class Scenario:
         code, report = self.audit()
         problems = list(report.get("problems", ()))
         if (code, report["verdict"]) != (PROVEN, "proven"):
+            report["unsettled"] = {k: len(v) for k, v in report.get("unsettled", {}).items()}
             problems.append(f"audit: {report['verdict']}, exit code {code}: {report}")
         if report.get("dead_letters") not in (None, self.dead_letters):
             problems.append(f"audit: {report['dead_letters']} dead letters")

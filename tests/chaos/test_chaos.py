@@ -46,7 +46,9 @@ def test_every_message_has_exactly_one_fate(
             chaos_report.add_failure(case)
             raise AssertionError(_message(case, seed, scenario, str(error))) from error
         chaos_report.add(case, result)
-        assert not result.problems, _message(case, seed, scenario, "\n".join(result.problems))
+        if result.problems:
+            problems = "\n".join(result.problems)
+            pytest.fail(_message(case, seed, scenario, problems), pytrace=False)
 
 
 def _scenario(case: Case, seed: int, request: pytest.FixtureRequest, folder: Path) -> Scenario:

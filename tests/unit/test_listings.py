@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from sms_pipeline import listings
+from sms_pipeline import listings, recovery
 from sms_pipeline.ledger import Ledger, Run
 from sms_pipeline.listings import list_failures, list_runs, list_senders, trace
 from sms_pipeline.messages import SEPARATOR, make_columns
@@ -97,7 +97,7 @@ def test_only_workers_whose_heart_beats_are_listed(
             self.now += seconds
             ledger.beat("alive", round(self.now * 100))
 
-    monkeypatch.setattr(listings, "time", Clock())
+    monkeypatch.setattr(recovery, "time", Clock())
     list_senders(ledger)
     _, row = capsys.readouterr().out.splitlines()
     assert row.split()[:5] == ["alive", "fast", "1,500", "0.25", "s"]

@@ -242,6 +242,13 @@ def test_bad_value_is_refused_and_not_repeated(field: str, value: Any) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_offsets_with_anything_but_base64_are_refused() -> None:
+    body = make.batch(10).remainder(np.array([3])).to_wire()
+    Batch.from_wire(body)
+    with pytest.raises(BadBatchError):
+        Batch.from_wire({**body, "offsets": f"{body['offsets'][:2]}\n{body['offsets'][2:]}"})
+
+
 @pytest.mark.parametrize("field", sorted({*make.batch(1).to_wire()} - {"offsets", "deadline"}))
 def test_missing_field_is_named(field: str) -> None:
     body = make.batch(10).to_wire()

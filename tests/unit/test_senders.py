@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 
 from sms_pipeline.senders import SenderBank
 
-#: Eighths of a second add up without rounding, so every comparison here is exact.
-EIGHTHS = st.integers(0, 24).map(lambda n: n / 8)
-DURATIONS = st.lists(st.one_of(st.just(0.0), EIGHTHS), min_size=1, max_size=12)
+#: Binary fractions add up without rounding, so every comparison here is exact. The finer ones
+#: are many to the bank's horizon, the coarser ones beyond it.
+TIMES = st.one_of(
+    st.integers(0, 24).map(lambda n: n / 128), st.integers(0, 24).map(lambda n: n / 8)
+)
+DURATIONS = st.lists(st.one_of(st.just(0.0), TIMES), min_size=1, max_size=12)
 FOREVER = 1e9
 
 
@@ -35,8 +38,8 @@ class Step(NamedTuple):
 
 
 PATIENT = DURATIONS.map(Submit)
-IMPATIENT = st.builds(Submit, DURATIONS, EIGHTHS)
-STEP = EIGHTHS.map(Step)
+IMPATIENT = st.builds(Submit, DURATIONS, TIMES)
+STEP = TIMES.map(Step)
 SCHEDULES = st.lists(st.one_of(PATIENT, STEP), max_size=16)
 SCHEDULES_WITH_DEADLINES = st.lists(st.one_of(PATIENT, IMPATIENT, STEP), max_size=16)
 
@@ -132,7 +135,7 @@ def test_bank_equals_the_textbook_schedule(senders: int, actions: list[Submit | 
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(1, 6), SCHEDULES, st.lists(EIGHTHS, max_size=10))
+@given(st.integers(1, 6), SCHEDULES, st.lists(TIMES, max_size=10))
 def test_schedule_does_not_depend_on_the_ticks(
     senders: int, actions: list[Submit | Step], extra: list[float]
 ) -> None:
@@ -169,7 +172,7 @@ def test_no_message_starts_after_it_is_given_up(senders: int, actions: list[Subm
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(EIGHTHS, min_size=1, max_size=50))
+@given(st.lists(TIMES, min_size=1, max_size=50))
 def test_one_busy_sender_needs_the_sum_of_the_durations(durations: list[float]) -> None:
     (played,) = play(1, [Submit(durations)])
     assert played.finish_times == np.cumsum(durations).tolist()

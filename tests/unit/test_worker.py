@@ -29,7 +29,6 @@ from sms_pipeline.worker import (
     LedgerWriter,
     SenderDriver,
     Worker,
-    cancellation_of,
     expire,
     settlement_of,
     until_reached,
@@ -327,9 +326,19 @@ def test_in_time_nothing_expires() -> None:
     assert expire(before, np.array([NOON, NOON + 5]), NOON + 5) is before
 
 
-def test_cancelled_attempt_sends_nothing() -> None:
-    batch = make.batch(10).remainder(np.array([2, 5, 9]))
-    found = cancellation_of(batch, "w1")
+def test_cancelled_attempt_sends_nothing(ledger: Ledger) -> None:
+    # Given an attempt at a remainder, and senders that must not be asked
+    run = ledger.start_run(make.simulation(), 1)
+    profile = make.profile("fast")
+    worker = Worker(ledger, [profile])
+    worker.start()
+    batch = make.batch(10, run=run.id, ledger=ledger.id).remainder(np.array([2, 5, 9]))
+    try:
+        worker.cancel(batch)
+    finally:
+        worker.stop()
+    # Then all it took is cancelled, and nothing is left
+    (found,) = ledger.settlements_since(run.id, 0)
     assert (found.messages, found.cancelled, found.delivered, found.retried) == (3, 3, 0, 0)
     assert (found.taken, found.remainder, found.send_seconds) == (bitmap(2, 5, 9), None, 0.0)
 
