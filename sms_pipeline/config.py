@@ -347,6 +347,11 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 QUEUE_TYPES = ("quorum", "classic")
 
 
+def is_embedded(broker_url: str) -> bool:
+    """Whether the broker of that URL lives in the process that connects to it."""
+    return broker_url.startswith("memory:")
+
+
 class Settings(_Frozen):
     """Where things are: read from the environment and `.env`, once."""
 
@@ -359,7 +364,7 @@ class Settings(_Frozen):
     @property
     def embedded(self) -> bool:
         """Whether the broker lives in this process."""
-        return self.broker_url.startswith("memory:")
+        return is_embedded(self.broker_url)
 
 
 #: The variables that are read, and the field each one sets.

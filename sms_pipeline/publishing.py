@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kombu import Connection, Producer, pools
+from kombu import Connection, Producer, Queue, pools
+from kombu.transport.native_delayed_delivery import calculate_routing_key
 
 from sms_pipeline import queues
-from sms_pipeline.config import Settings
+from sms_pipeline.config import Settings, is_embedded
 from sms_pipeline.errors import BrokerUnavailableError
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Publisher:
             transport_options={"confirm_publish": True},
         )
         self._producers = pools.producers[self._connection]
+        self._is_embedded = is_embedded(broker_url)
 
     @classmethod
     def open(cls, settings: Settings, profiles: Iterable[str]) -> Publisher:
@@ -146,6 +148,21 @@ class Publisher:
                 # `collect` drops the socket; `close` would wait for a blocked broker for ever.
                 connection.collect()
                 raise
+
+    def destination(self, queue: Queue, delay: int = 0) -> dict[str, Any]:
+        """Publish options that bring a message to `queue` after `delay` whole seconds.
+
+        On quorum queues the message waits at the broker. It is sent there directly: by way of
+        `countdown` it would carry its due time, and Celery would set the prefetch of the channel
+        twice for each such message, at a round trip each, when it is long due.
+        """
+        waits_at_broker = queue.queue_arguments.get("x-queue-type") == "quorum"
+        if not delay:
+            return {"queue": queue}
+        if self._is_embedded or not waits_at_broker:
+            return {"queue": queue, "countdown": delay}
+        key = calculate_routing_key(delay, queue.routing_key)
+        return {"queue": queue, "exchange": queues.DELAY_EXCHANGE, "routing_key": key}
 
     @property
     def options(self) -> dict[str, Any]:

@@ -6,7 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from kombu import Exchange, Queue
-from kombu.transport.native_delayed_delivery import MAX_NUMBER_OF_BITS_TO_USE, level_name
+from kombu.transport.native_delayed_delivery import (
+    MAX_LEVEL,
+    MAX_NUMBER_OF_BITS_TO_USE,
+    level_name,
+)
 
 #: A topic exchange, because Celery's delayed delivery rewrites routing keys by pattern.
 EXCHANGE = Exchange("sms", type="topic", durable=True)
@@ -18,6 +22,8 @@ DEAD_LETTER_QUEUE = "sms.dead"
 DELIVERY_LIMIT = 1_000
 #: Where retries wait on quorum queues: one queue for each bit of the delay in seconds.
 DELAY_QUEUES = tuple(level_name(level) for level in range(MAX_NUMBER_OF_BITS_TO_USE))
+#: Where a message enters the waiting rooms; its routing key spells the delay.
+DELAY_EXCHANGE = Exchange(level_name(MAX_LEVEL), type="topic")
 
 
 def queue_name(profile: str) -> str:

@@ -9,6 +9,7 @@ from celery import Task
 from celery.exceptions import Reject
 from celery.utils.log import get_task_logger
 from celery.worker import state
+from kombu import Queue
 
 from sms_pipeline import queues
 from sms_pipeline.backoff import retry_delay
@@ -33,7 +34,10 @@ PUBLISH_RETRY_MAX_SECONDS = 10.0
 PAUSE_SECONDS = 2
 
 
-@app.task(bind=True, name=TASK_NAME, max_retries=None, typing=False)  # type: ignore[untyped-decorator]
+# Without a countdown Celery's retry would wait for its own default, three minutes.
+@app.task(  # type: ignore[untyped-decorator]
+    bind=True, name=TASK_NAME, max_retries=None, default_retry_delay=0, typing=False
+)
 def send_sms(task: Task, body: dict[str, Any]) -> None:
     """Play one attempt of the batch, settle it in the ledger, then retry its remainder."""
     worker = pipeline().worker
@@ -95,17 +99,17 @@ def _retry_remainder(task: Task, worker: Worker, batch: Batch, settled: Settled)
     delay = retry_delay(batch.retry, batch.attempt, worker.rng)
     if task.request.is_eager:
         # Celery's eager retry is the exception itself: `apply` catches it and calls again.
-        raise task.retry(args=(remainder.to_wire(),), **publish_options(remainder))
+        raise task.retry(args=(remainder.to_wire(),), **shown_as(remainder))
     _publish_until_confirmed(task, remainder, delay)
 
 
-def publish_options(batch: Batch) -> dict[str, Any]:
-    """Where a batch goes, and what may be shown of it; Celery keeps none of this on a retry."""
-    return {
-        "queue": app.amqp.queues[queues.queue_name(batch.profile)],
-        "argsrepr": batch.describe(),
-        "kwargsrepr": "",
-    }
+def shown_as(batch: Batch) -> dict[str, str]:
+    """What logs, events and Flower may show of a task; Celery does not keep it on a retry."""
+    return {"argsrepr": batch.describe(), "kwargsrepr": ""}
+
+
+def _queue_of(batch: Batch) -> Queue:
+    return app.amqp.queues[queues.queue_name(batch.profile)]
 
 
 def _publish_until_confirmed(task: Task, batch: Batch, delay: int) -> None:
@@ -140,9 +144,9 @@ def _retry_once(task: Task, batch: Batch, delay: int, publisher: Publisher) -> N
         task.retry(
             args=(batch.to_wire(),),
             throw=False,
-            countdown=delay or None,
             producer=producer,
-            **publish_options(batch),
+            **shown_as(batch),
+            **publisher.destination(_queue_of(batch), delay),
             **publisher.options,
         )
 
@@ -157,7 +161,8 @@ def publish(batch: Batch, publisher: Publisher) -> float:
         send_sms.apply_async(
             args=(batch.to_wire(),),
             producer=producer,
-            **publish_options(batch),
+            **shown_as(batch),
+            **publisher.destination(_queue_of(batch)),
             **publisher.options,
         )
     return time.time()

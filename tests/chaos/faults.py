@@ -44,8 +44,8 @@ CLOSINGS = 3
 CHURNS = 5
 #: Messages that are kept and delivered again, late.
 STALE_MESSAGES = 10
-#: Room for the ledger of a usual run, and little more.
-LEDGER_DISK_BYTES = 4_000_000
+#: Room for the ledger of a usual run, and quickly filled.
+LEDGER_DISK_BYTES = 32_000_000
 
 COPIES_QUEUE = "copies"
 
