@@ -279,12 +279,17 @@ def summary_lines(progress: Progress, ended: str) -> list[str]:
     return [
         f"Run {progress.run} {ended}: {progress.finished:,} of {progress.total:,} messages in "
         f"{progress.seconds:,.1f} s, {progress.average_rate:,.0f} a second.",
-        f"Sent {progress.sent:,}, failed {progress.failed:,} (out of attempts); "
-        f"failed attempts {progress.failed_attempts:,}.",
+        f"Sent {progress.sent:,}, failed {progress.failed:,} (out of attempts)"
+        f"{_other_ends(progress)}; failed attempts {progress.failed_attempts:,}.",
         f"Average time per message {_time(times.mean_delivery)} from dispatch to the end "
         f"(p50 {_time(times.p50_delivery)}, p95 {_time(times.p95_delivery)}, "
         f"p99 {_time(times.p99_delivery)}); {_time(times.mean_send)} at the sender.",
     ]
+
+
+def _other_ends(progress: Progress) -> str:
+    ends = {"expired": progress.expired, "cancelled": progress.cancelled}
+    return "".join(f", {name} {count:,}" for name, count in ends.items() if count)
 
 
 _HEADINGS = ("profile", "online", "waiting", "retrying", "sent", "failed", "time", "send")

@@ -194,7 +194,7 @@ class Tracker:
             eta_seconds=_eta(snapshot.total - finished, rate),
             times=_times(merged),
             profiles=profiles,
-            warnings=_warnings(profiles, stuck or {}) if decided else (),
+            warnings=_warnings(snapshot.control, profiles, stuck or {}) if decided else (),
         )
 
     def _rate(self, now: float, finished: int) -> float:
@@ -266,7 +266,10 @@ def _eta(left: int, rate: float) -> float | None:
     return left / rate if rate > 0 else None
 
 
-def _warnings(profiles: Iterable[ProfileProgress], stuck: dict[str, int]) -> tuple[str, ...]:
+def _warnings(
+    control: Control, profiles: Iterable[ProfileProgress], stuck: dict[str, int]
+) -> tuple[str, ...]:
+    steered = [] if control is Control.RUNNING else [f"the run is {control}"]
     waiting = [
         f"profile {profile.name}: {profile.backlog + profile.retrying:,} messages waiting, "
         "no sender online"
@@ -277,7 +280,7 @@ def _warnings(profiles: Iterable[ProfileProgress], stuck: dict[str, int]) -> tup
         f"profile {name}: {messages:,} messages dispatched long ago and not settled"
         for name, messages in stuck.items()
     ]
-    return (*waiting, *old)
+    return (*steered, *waiting, *old)
 
 
 def _times_json(times: Times) -> dict[str, float | None]:

@@ -24,7 +24,7 @@ from sms_pipeline.celery import (
 from sms_pipeline.config import Settings, Simulation
 from sms_pipeline.errors import NeedsBrokerError, PipelineError
 from sms_pipeline.gateway import Outcomes
-from sms_pipeline.ledger import Ledger, Run
+from sms_pipeline.ledger import Control, Ledger, Run
 from sms_pipeline.messages import SEPARATOR, Batch, is_batch_of
 from sms_pipeline.monitor import Reader, View, follow
 from sms_pipeline.producer import Interrupted, LoadReader, Producer
@@ -135,6 +135,9 @@ def resume(settings: Settings, ledger: Ledger, run: Run, force: bool, view: View
 
 def _again(ledger: Ledger, run: Run, say: Callable[[str], None]) -> Callable[[Producer], None]:
     def work(producer: Producer) -> None:
+        if run.control is Control.CANCELLED:
+            # Should `cancel` have been interrupted, what it claimed is settled first.
+            recovery.cancel_unpublished(ledger, run)
         unsettled = ledger.unsettled(run.id)
         batches = producer.dispatch_again(unsettled)
         say(f"run {run.id}: {batches:,} batches dispatched again")

@@ -88,9 +88,10 @@ def check(total: int, recorded: Iterable[Recorded], journals: Iterable[Played]) 
     for played in journals:
         sends.update(played.delivered)
         noted.setdefault((played.worker, played.batch, played.attempt), []).append(played)
+    sent = set(sends)
     for settlement in recorded:
         fates.update(settlement.ended)
-        findings.invented |= settlement.delivered - sends.keys()
+        findings.invented |= settlement.delivered - sent
         if not _is_as_noted(settlement, noted):
             findings.disputed.add((settlement.batch, settlement.attempt))
     everyone = set(range(total))
