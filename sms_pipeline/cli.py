@@ -168,6 +168,8 @@ def monitor(
       sms-pipeline monitor 3 --once --json
       sms-pipeline monitor --new
     """
+    if new and run_id is not None:
+        raise click.UsageError("--new watches the next run, whatever its number: leave out RUN")
     context = _context(config_file, every)
     from sms_pipeline.monitor import await_new_run, make_view, watch
 

@@ -390,6 +390,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     merged = {**(dotenv.dotenv_values(file) if file else {}), **environment}
     given = {field: value for name, field in ENVIRONMENT.items() if (value := merged.get(name))}
     _require_broker_url(given.get("broker_url"))
+    if "log_level" in given:
+        given["log_level"] = given["log_level"].upper()
     _require("SMS_LOG_LEVEL", given.get("log_level"), LOG_LEVELS)
     _require("SMS_QUEUE_TYPE", given.get("queue_type"), QUEUE_TYPES)
     return Settings.model_validate(given, strict=False)

@@ -326,6 +326,12 @@ class Ledger:
             )
         return _run(row)
 
+    def latest_run_id(self) -> int | None:
+        """None while there is no run."""
+        with self._reading() as connection:
+            latest: int | None = connection.execute(select(func.max(tables.runs.c.id))).scalar()
+            return latest
+
     def runs(self) -> list[Run]:
         """All runs, oldest first."""
         with self._reading() as connection:
@@ -867,13 +873,12 @@ def _profile_counts(connection: Connection, run: Run) -> tuple[ProfileCounts, ..
             select(counter.profile, *summed).where(counter.run == run.id).group_by(counter.profile)
         )
     }
-    dispatched = dict(
-        connection.execute(
+    dispatched = {
+        row.profile: row.messages
+        for row in connection.execute(
             select(dispatch.profile, dispatch.messages).where(dispatch.run == run.id)
         )
-        .tuples()
-        .all()
-    )
+    }
     histograms: dict[str, dict[int, int]] = defaultdict(dict)
     for profile, bucket, messages in connection.execute(
         select(times.profile, times.bucket, func.sum(times.messages))

@@ -23,6 +23,9 @@ SEPARATOR = "\n"
 #: Celery's name of the one task.
 TASK_NAME = "sms_pipeline.send_sms"
 
+#: What the ledger's integer columns hold.
+MAX_INTEGER = 2**31 - 1
+
 _BYTES_PER_WORD = 8
 #: Philox makes four 64-bit words for each value of its counter.
 _WORDS_PER_BLOCK = 4
@@ -128,16 +131,16 @@ class Batch(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     ledger: str = Field(min_length=1, max_length=64)
-    run: int = Field(ge=1)
-    number: int = Field(ge=0)
+    run: int = Field(ge=1, le=MAX_INTEGER)
+    number: int = Field(ge=0, le=MAX_INTEGER)
     first_index: int = Field(ge=0, le=MAX_MESSAGES)
     #: Messages of the whole batch, also where this attempt takes only a remainder.
     size: int = Field(ge=1, le=MAX_BATCH_SIZE)
     profile: str = Field(pattern=f"^{PROFILE_NAME.pattern}$")
-    attempt: int = Field(ge=0)
+    attempt: int = Field(ge=0, le=MAX_INTEGER)
     #: Seconds since the epoch at the first dispatch; the same in every attempt.
     queued_at: float = Field(ge=0)
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**63)
     retry: RetryPolicy
     #: Seconds after `queued_at` until which a message may be sent; None = for ever.
     deadline: float | None = Field(default=None, gt=0)

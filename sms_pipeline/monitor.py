@@ -17,7 +17,7 @@ from rich.text import Text
 
 from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.ledger import Ledger, Run
-from sms_pipeline.progress import SURVEY_SECONDS, ProfileProgress, Progress, Tracker
+from sms_pipeline.progress import ProfileProgress, Progress, Tracker
 
 #: How often the counters are read to notice the end; the reports come every N seconds.
 POLL_SECONDS = 0.1
@@ -51,6 +51,18 @@ class Reader:
         self._tracker = Tracker(trusted)
         self._stuck: dict[str, int] = {}
         self._stuck_read_at = 0.0
+
+    def read_decided(self) -> Progress:
+        """The run's progress, once it is known who is online; that takes up to 2.5 s.
+
+        Raises:
+            LedgerUnavailableError: the ledger can't be reached.
+        """
+        progress = self.read()
+        while not (progress.done or self._tracker.decided):
+            time.sleep(POLL_SECONDS)
+            progress = self.read()
+        return progress
 
     def read(self) -> Progress:
         """The run's progress now.
@@ -89,10 +101,10 @@ def follow(reader: Reader, view: View, every: float, stopped: threading.Event) -
 
 def await_new_run(ledger: Ledger) -> Run:
     """Wait until a run is started, and return it."""
-    known = len(ledger.runs())
-    while len(runs := ledger.runs()) == known:
+    latest = ledger.latest_run_id()
+    while ledger.latest_run_id() == latest:
         time.sleep(NEW_RUN_POLL_SECONDS)
-    return runs[known]
+    return ledger.run()
 
 
 def watch(ledger: Ledger, run: Run, view: View, every: float, once: bool) -> None:
@@ -103,7 +115,7 @@ def watch(ledger: Ledger, run: Run, view: View, every: float, once: bool) -> Non
     """
     reader = Reader(ledger, run)
     if once:
-        view.show(_read_decided(reader))
+        view.show(reader.read_decided())
         return
     progress: Progress | None = None
     try:
@@ -112,16 +124,6 @@ def watch(ledger: Ledger, run: Run, view: View, every: float, once: bool) -> Non
         view.close(reader.read(), "still going on (the monitor was interrupted)")
         raise
     view.close(progress, "done")
-
-
-def _read_decided(reader: Reader) -> Progress:
-    """A reading that knows who is online: that takes up to `SURVEY_SECONDS` of watching."""
-    until = time.monotonic() + SURVEY_SECONDS
-    progress = reader.read()
-    while not progress.done and time.monotonic() < until:
-        time.sleep(POLL_SECONDS)
-        progress = reader.read()
-    return progress
 
 
 class JsonView:

@@ -156,6 +156,8 @@ class Tracker:
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         self._liveness = Liveness(trusted)
         self._points: deque[tuple[float, int]] = deque()
+        #: Whether it can tell by now who is online; before that it warns of nobody missing.
+        self.decided = False
 
     def update(
         self, snapshot: Snapshot, now: float, wall: float, stuck: dict[str, int] | None = None
@@ -165,7 +167,7 @@ class Tracker:
         `stuck`: messages by profile that were dispatched too long ago.
         """
         online = self._liveness.observe(now, snapshot.workers)
-        decided = self._liveness.is_decided(now, snapshot.workers)
+        self.decided = self._liveness.is_decided(now, snapshot.workers)
         senders = Counter[str]()
         for worker in online:
             senders[worker.profile] += worker.senders
@@ -194,7 +196,7 @@ class Tracker:
             eta_seconds=_eta(snapshot.total - finished, rate),
             times=_times(merged),
             profiles=profiles,
-            warnings=_warnings(snapshot.control, profiles, stuck or {}) if decided else (),
+            warnings=_warnings(snapshot.control, profiles, stuck or {}) if self.decided else (),
         )
 
     def _rate(self, now: float, finished: int) -> float:

@@ -96,6 +96,7 @@ class SenderBank:
         self._horizon = -math.inf
         self._line: deque[_Submission] = deque()
         self._playing: list[tuple[float, int, _Submission]] = []
+        self._someone_gives_up = False
         self._submissions = 0
 
     @property
@@ -120,10 +121,13 @@ class SenderBank:
         Those that no sender can start by `give_up_at` are not sent.
         """
         self._line.append(_Submission(key, arrival, durations, give_up_at))
+        self._someone_gives_up |= give_up_at < math.inf
 
     def step(self, now: float) -> list[Finished]:
         """Start everything that can start by `now`; return the submissions ended by then."""
         self._start_due(now)
+        if self._someone_gives_up:
+            self._give_up_late(now)
         finished = []
         while self._playing and self._playing[0][0] <= now:
             finished.append(heapq.heappop(self._playing)[2].finished())
@@ -134,7 +138,10 @@ class SenderBank:
         ends = self._playing[0][0] if self._playing else math.inf
         if not self._line:
             return ends
-        return min(ends, max(self._next_free(), self._line[0].arrival))
+        start = max(self._next_free(), self._line[0].arrival)
+        if not self._someone_gives_up:
+            return min(ends, start)
+        return min(ends, start, *(submission.give_up_at for submission in self._line))
 
     def _next_free(self) -> float:
         if self._idle_count:
@@ -233,7 +240,18 @@ class SenderBank:
         self._line[0].give_up(at)
         self._move_to_playing()
 
+    def _give_up_late(self, now: float) -> None:
+        """Give up what still waits after its time: all that could start by then has started."""
+        late = [submission for submission in self._line if submission.give_up_at <= now]
+        self._line = deque(item for item in self._line if item.give_up_at > now)
+        for submission in late:
+            submission.give_up(submission.give_up_at)
+            self._play(submission)
+        self._someone_gives_up = any(item.give_up_at < math.inf for item in self._line)
+
     def _move_to_playing(self) -> None:
-        submission = self._line.popleft()
+        self._play(self._line.popleft())
+
+    def _play(self, submission: _Submission) -> None:
         self._submissions += 1
         heapq.heappush(self._playing, (submission.last_finish, self._submissions, submission))

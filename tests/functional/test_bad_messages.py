@@ -63,9 +63,7 @@ class Bench(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def bench(
-    rabbitmq: RabbitMQNode, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Bench]:
+def bench(rabbitmq: RabbitMQNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """One worker for all bad messages: each finds it alive, or the one before killed it."""
     folder = tmp_path_factory.mktemp("bench")
     rabbitmq.heal()
@@ -204,7 +202,8 @@ BAD_MESSAGES: dict[str, Bad] = {
     "not UTF-8": body_only(b'[["\xff\xfe"], {}, {}]'),
     "1 MB of noise": body_only(os.urandom(1_000_000)),
     "pickle": body_only(
-        b"\x80\x04\x95\x1d\x00\x00\x00\x00\x00\x00\x00.", content_type="application/x-python-serialize"
+        b"\x80\x04\x95\x1d\x00\x00\x00\x00\x00\x00\x00.",
+        content_type="application/x-python-serialize",
     ),
     "unknown content type": body_only(task_body({"to": SECRET}), content_type="application/nope"),
     "unknown content encoding": body_only(task_body({"to": SECRET}), content_encoding="nonsense"),
@@ -297,8 +296,10 @@ def test_the_retries_header_does_not_matter(bench: Bench, retries: object) -> No
         body = task_body(batch_of(bench.ledger.id, run, 0))
         publish(channel, body, headers(retries=retries))
     wait_until(
-        lambda: checker.finished(bench.database_url, run) == BATCH_SIZE
-        or bench.rabbitmq.queue_depths(bench.url)[DEAD] == dead_before + 1,
+        lambda: (
+            checker.finished(bench.database_url, run) == BATCH_SIZE
+            or bench.rabbitmq.queue_depths(bench.url)[DEAD] == dead_before + 1
+        ),
         PATIENCE_SECONDS,
         "the batch is played or dead-lettered",
     )
@@ -325,8 +326,10 @@ def test_a_batch_delivered_again_is_counted_once(bench: Bench) -> None:
 
     # Then nothing is counted twice
     wait_until(
-        lambda: checker.finished(bench.database_url, run) >= 2 * BATCH_SIZE
-        and bench.rabbitmq.queue_depths(bench.url)[QUEUE] == queued_before,
+        lambda: (
+            checker.finished(bench.database_url, run) >= 2 * BATCH_SIZE
+            and bench.rabbitmq.queue_depths(bench.url)[QUEUE] == queued_before
+        ),
         PATIENCE_SECONDS,
         "the new batch is counted and all have left the queue",
     )
@@ -358,9 +361,7 @@ def test_messages_returned_by_someone_else_are_played(
     wait_until(
         lambda: checker.finished(database_url, run) == BATCH_SIZE, PATIENCE_SECONDS, "it is played"
     )
-    wait_until(
-        lambda: rabbitmq.queue_depths(broker_url)[DEAD] == 1, PATIENCE_SECONDS, "5 is dead"
-    )
+    wait_until(lambda: rabbitmq.queue_depths(broker_url)[DEAD] == 1, PATIENCE_SECONDS, "5 is dead")
     assert worker.running
 
 

@@ -99,18 +99,12 @@ def test_echo_prints_a_line_for_each_attempt_at_an_sms(terminal: Terminal) -> No
 
 
 @pytest.mark.parametrize("max_attempts", ["1", "3", "unlimited"])
-def test_no_message_is_tried_more_often_than_allowed(
-    terminal: Terminal, max_attempts: str
-) -> None:
-    terminal.configure(
-        senders=[flaky(0.5)], num_messages=400, retry={"backoff": 0}, batch_size=100
-    )
+def test_no_message_is_tried_more_often_than_allowed(terminal: Terminal, max_attempts: str) -> None:
+    terminal.configure(senders=[flaky(0.5)], num_messages=400, retry={"backoff": 0}, batch_size=100)
     result = terminal.run("run", "--json", "--max-attempts", max_attempts)
     assert result.code == 0, result.err
     checker.assert_counted_once(ledger_of(terminal), 1, 400)
-    deepest = 1 + max(
-        row["attempt"] for row in checker.rows(ledger_of(terminal), "settlements", 1)
-    )
+    deepest = 1 + max(row["attempt"] for row in checker.rows(ledger_of(terminal), "settlements", 1))
     if max_attempts == "unlimited":
         assert result.json["sent"] == 400
         assert deepest > 3

@@ -244,10 +244,13 @@ def test_monitor_reports_a_finished_run_as_json(ledger: Ledger) -> None:
     assert (found["run"], found["sent"], found["failed"], found["done"]) == (run.id, 9, 1, True)
 
 
-def test_latest_run_is_meant_unless_one_is_named(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sms_pipeline.monitor.SURVEY_SECONDS", 0)
+def test_new_run_and_a_named_one_exclude_each_other(ledger: Ledger) -> None:
+    result = invoke("monitor", "3", "--new")
+    assert result.exit_code == 2
+    assert "--new" in result.stderr
+
+
+def test_latest_run_is_meant_unless_one_is_named(ledger: Ledger) -> None:
     for total in (10, 20):
         ledger.start_run(make.simulation(num_messages=total), seed=1)
     assert json.loads(invoke("monitor", "--once", "--json").stdout)["total"] == 20
