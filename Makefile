@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos lint services lock clean
+.PHONY: help run test chaos bench lint services lock clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,9 @@ test: $(VENV)/.dev ## Run the tests; those that need RabbitMQ or PostgreSQL skip
 chaos: $(VENV)/.dev ## Run the whole fault matrix, SEEDS=1 times or with one SEED; write docs/faults.md
 	CHAOS_REPORT=$(if $(SEED)$(ARGS),,docs/faults.md) SEEDS=$(SEEDS) SEED=$(SEED) \
 		$(BIN)/pytest -m chaos tests/chaos $(ARGS)
+
+bench: $(VENV)/.dev ## Measure throughput beside the asyncio reference; write benchmarks/results
+	$(BIN)/python -m benchmarks.throughput $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and types
 	$(BIN)/ruff check .

@@ -32,8 +32,9 @@ log = logging.getLogger(__name__)
 
 #: How often the backlog is read while there is no room for another batch.
 POLL_SECONDS = 0.1
-#: Most batches recorded in one transaction, and most that a crash can leave unpublished.
-MAX_GROUP = 20
+#: Most batches, and messages, recorded in one transaction: what a crash can leave unpublished.
+MAX_GROUP = 100
+MAX_GROUP_MESSAGES = 100_000
 #: Pauses between two tries to reach broker or ledger grow from the first to the second.
 RETRY_SECONDS = 0.5
 RETRY_MAX_SECONDS = 5.0
@@ -234,13 +235,14 @@ class Producer:
         return batches
 
     def _plan(self, snapshot: Snapshot) -> list[BatchRow]:
-        """Rows for the next batches, as many as have room, at most `MAX_GROUP`."""
+        """Rows for the next batches, as many as have room, within the limits of a group."""
         adaptive = self._run.simulation.routing == "adaptive"
         choose = routing.choose_with_room if adaptive else routing.choose
         read = self._loads.adaptive if adaptive else self._loads.static
         loads = self._patiently(lambda: read(snapshot))
         index, rows = self._next_index, list[BatchRow]()
-        while index < self._run.total and len(rows) < MAX_GROUP:
+        end = min(self._run.total, index + MAX_GROUP_MESSAGES)
+        while index < end and len(rows) < MAX_GROUP:
             chosen = choose(loads)
             if chosen is None:
                 break

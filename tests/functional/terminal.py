@@ -123,7 +123,7 @@ class Terminal:
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
-                preexec_fn=_heed_interrupts,
+                preexec_fn=_heed_interrupts,  # noqa: PLW1509 - it takes no lock
             )
         started = Started(process, out, err)
         self._started.append(started)

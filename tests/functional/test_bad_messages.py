@@ -32,7 +32,7 @@ QUEUE = "sms.fast"
 DEAD = "sms.dead"
 
 #: Somewhere in every bad message, and never in a log: it stands for a phone number or a text.
-SECRET = "555-0100-SECRET"
+PRIVATE = "555-0100-private"
 
 BATCH_SIZE = 20
 SIMULATION = parse_simulation(
@@ -171,7 +171,7 @@ def batch_with(**changes: Any) -> Bad:
     """Our task with a batch of the run that is good but for these fields."""
 
     def put(channel: Channel, bench: Bench, run: int) -> None:
-        body = batch_of(bench.ledger.id, run, 0, text=f"{SECRET}\n" * (BATCH_SIZE - 1) + SECRET)
+        body = batch_of(bench.ledger.id, run, 0, text=f"{PRIVATE}\n" * (BATCH_SIZE - 1) + PRIVATE)
         publish(channel, task_body({**body, **changes}), headers())
 
     return put
@@ -189,12 +189,12 @@ def headers_with(**changes: Any) -> Bad:
 
 #: What can never be played: it must reach the dead-letter queue.
 BAD_MESSAGES: dict[str, Bad] = {
-    "not JSON": body_only(f"{{{SECRET}".encode()),
+    "not JSON": body_only(f"{{{PRIVATE}".encode()),
     "JSON 5": body_only(b"5"),
     "JSON null": body_only(b"null"),
     "JSON [1]": body_only(b"[1]"),
     "JSON {}": body_only(b"{}"),
-    "JSON string": body_only(json.dumps(SECRET).encode()),
+    "JSON string": body_only(json.dumps(PRIVATE).encode()),
     "JSON [[], {}, {}]": body_only(b"[[], {}, {}]"),
     "JSON [5, 5, 5]": body_only(b"[5, 5, 5]"),
     "deep JSON": body_only(b"[" * 100_000),
@@ -205,23 +205,23 @@ BAD_MESSAGES: dict[str, Bad] = {
         b"\x80\x04\x95\x1d\x00\x00\x00\x00\x00\x00\x00.",
         content_type="application/x-python-serialize",
     ),
-    "unknown content type": body_only(task_body({"to": SECRET}), content_type="application/nope"),
-    "unknown content encoding": body_only(task_body({"to": SECRET}), content_encoding="nonsense"),
-    "no headers": lambda channel, _bench, _run: publish(channel, task_body({"to": SECRET}), {}),
+    "unknown content type": body_only(task_body({"to": PRIVATE}), content_type="application/nope"),
+    "unknown content encoding": body_only(task_body({"to": PRIVATE}), content_encoding="nonsense"),
+    "no headers": lambda channel, _bench, _run: publish(channel, task_body({"to": PRIVATE}), {}),
     "no id": headers_with(id=...),
     "no task name": headers_with(task=...),
     "unknown task": headers_with(task=f"no_such_task_{uuid.uuid4().hex}"),
     "task name is a number": headers_with(task=5),
     "unknown compression": headers_with(compression="nope"),
     "broken compression": headers_with(compression="application/x-gzip"),
-    "eta garbage": headers_with(eta=SECRET),
+    "eta garbage": headers_with(eta=PRIVATE),
     "eta a number": headers_with(eta=5),
-    "expires garbage": headers_with(expires=SECRET),
-    "timelimit garbage": headers_with(timelimit=SECRET),
+    "expires garbage": headers_with(expires=PRIVATE),
+    "timelimit garbage": headers_with(timelimit=PRIVATE),
     "no fields": lambda channel, _bench, _run: publish(channel, task_body({}), headers()),
     "argument 5": lambda channel, _bench, _run: publish(channel, task_body(5), headers()),
     "argument null": lambda channel, _bench, _run: publish(channel, task_body(None), headers()),
-    "unknown field": batch_with(more=SECRET),
+    "unknown field": batch_with(more=PRIVATE),
     "field of a wrong type": batch_with(size=str(BATCH_SIZE)),
     "negative range": batch_with(first_index=-1),
     "negative size": batch_with(size=-BATCH_SIZE),
@@ -229,7 +229,7 @@ BAD_MESSAGES: dict[str, Bad] = {
     "huge run": batch_with(run=2**70),
     "huge number": batch_with(number=2**70),
     "size does not fit the columns": batch_with(size=BATCH_SIZE - 1),
-    "offsets are noise": batch_with(offsets=SECRET),
+    "offsets are noise": batch_with(offsets=PRIVATE),
     "offsets of another size": batch_with(offsets="/////////w=="),
     "unknown run": batch_with(run=9_999),
     "unknown profile": batch_with(profile="slow"),
@@ -276,7 +276,7 @@ def test_a_bad_message_is_dead_lettered_and_logged_once_without_its_body(
     logged = bench.worker.logs()[log_before:]
     assert len(ERROR_LOG.findall(logged)) == 1, logged
     assert "Unrecoverable" not in logged
-    assert SECRET not in logged
+    assert PRIVATE not in logged
     assert len(logged) < 10_000
 
 
@@ -335,6 +335,50 @@ def test_a_batch_delivered_again_is_counted_once(bench: Bench) -> None:
     )
     assert checker.finished(bench.database_url, run) == 2 * BATCH_SIZE
     assert len(checker.rows(bench.database_url, "settlements", run)) == 2
+
+
+def test_a_batch_played_by_two_workers_at_once_is_counted_once(
+    rabbitmq: RabbitMQNode,
+    broker_url: str,
+    database_url: str,
+    tmp_path: Path,
+    start_worker: Callable[..., WorkerProcess],
+) -> None:
+    # Given two workers that need about a second for a batch, and fail half of it
+    slow = ["--mean-time", "0.5", "--failure-rate", "0.5"]
+    workers = [
+        start_worker(
+            "fast", environment(broker_url, database_url, tmp_path), arguments=slow, wait=False
+        )
+        for _ in range(2)
+    ]
+    for worker in workers:
+        worker.ready()
+    ledger = Ledger.open(database_url)
+    run = ledger.start_run(SIMULATION, 1).id
+
+    # When both get the same batches, as after a lost connection
+    bodies = [task_body(batch_of(ledger.id, run, number)) for number in range(2)]
+    with channel_to(broker_url) as channel:
+        for body in [*bodies, bodies[0], *bodies]:
+            publish(channel, body, headers())
+
+    # Then both play, and all that they retry after it; and each message has one end
+    wait_until(
+        lambda: (
+            sum(rabbitmq.queue_depths(broker_url).values()) == 0
+            and checker.finished(database_url, run) >= 2 * BATCH_SIZE
+        ),
+        PATIENCE_SECONDS * 2,
+        "all is done",
+    )
+    assert checker.finished(database_url, run) == 2 * BATCH_SIZE
+    assert {row["kind"] for row in checker.rows(database_url, "absorbed", run)} >= {"repeated"}
+    settlements = checker.rows(database_url, "settlements", run)
+    assert sum(row["delivered"] + row["failed"] for row in settlements) == 2 * BATCH_SIZE
+    assert len(checker.rows(database_url, "failures", run)) == sum(
+        row["failed"] for row in settlements
+    )
 
 
 def test_messages_returned_by_someone_else_are_played(

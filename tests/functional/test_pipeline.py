@@ -1,4 +1,4 @@
-"""The whole pipeline as its users start it: RabbitMQ, workers, producers and monitors, each real."""
+"""The whole pipeline as its users start it: broker, workers, producers and monitors, all real."""
 
 from __future__ import annotations
 
@@ -434,7 +434,9 @@ def read(url: str) -> str:
     request = urllib.request.Request(  # noqa: S310 - our own URL
         url, headers={"Authorization": f"Basic {password}"}
     )
-    with suppress(urllib.error.URLError, ConnectionError):
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-            return str(answer.read().decode())
+    with (
+        suppress(urllib.error.URLError, ConnectionError),
+        urllib.request.urlopen(request, timeout=10) as answer,  # noqa: S310 - our own URL
+    ):
+        return str(answer.read().decode())
     return ""
