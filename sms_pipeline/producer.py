@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -35,6 +36,8 @@ POLL_SECONDS = 0.1
 #: Most batches, and messages, recorded in one transaction: what a crash can leave unpublished.
 MAX_GROUP = 100
 MAX_GROUP_MESSAGES = 100_000
+#: Batches published at once: while the broker writes one, others are made and sent.
+PUBLISHERS = 4
 #: Pauses between two tries to reach broker or ledger grow from the first to the second.
 RETRY_SECONDS = 0.5
 RETRY_MAX_SECONDS = 5.0
@@ -185,6 +188,7 @@ class Producer:
         self._next_index = run.next_index
         self._next_batch = run.next_batch
         self._stopping = threading.Event()
+        self._publishers = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="publisher")
 
     @property
     def dispatched(self) -> int:
@@ -262,10 +266,11 @@ class Producer:
             return
         self._next_index = group[-1].first_index + group[-1].size
         self._next_batch = group[-1].number + 1
-        published = [
-            (row.number, self._publish(make_batch(self._ledger, self._run, row))) for row in group
-        ]
+        published = list(self._publishers.map(self._publish_first, group))
         self._patiently(lambda: self._ledger.mark_published(self._run.id, published))
+
+    def _publish_first(self, row: BatchRow) -> tuple[int, float]:
+        return row.number, self._publish(make_batch(self._ledger, self._run, row))
 
     def _follow_other_producer(self) -> None:
         """Another producer, or `cancel`, took the batches that were planned here."""

@@ -58,6 +58,8 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     monkeypatch.setattr(producer_module.tasks, "publish", broker.publish)
     for name in ("RETRY_SECONDS", "RETRY_MAX_SECONDS", "POLL_SECONDS"):
         monkeypatch.setattr(producer_module, name, 0.001)
+    # One at a time, so that the order in which batches arrive says something.
+    monkeypatch.setattr(producer_module, "PUBLISHERS", 1)
     return broker
 
 
@@ -91,6 +93,16 @@ def test_every_message_is_dispatched_once_in_order(
     assert SEPARATOR.join(batch.to for batch in broker.batches) == columns.to
     assert SEPARATOR.join(batch.text for batch in broker.batches) == columns.text
     assert sum(one.dispatched for one in ledger.snapshot(run).profiles) == 30
+    assert ledger.unpublished(run.id) == []
+
+
+def test_publishers_at_once_publish_every_message_once(
+    ledger: Ledger, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer_module, "PUBLISHERS", 4)
+    run = start_run(ledger, num_messages=300, routing="static", batch_size=1)
+    producer(ledger, run).dispatch()
+    assert sorted(broker.indexes()) == list(range(300))
     assert ledger.unpublished(run.id) == []
 
 
