@@ -10,6 +10,8 @@ from celery.worker.consumer import Consumer
 from celery.worker.consumer.delayed_delivery import DelayedDelivery
 from kombu import Message
 
+from sms_pipeline.celery import pipeline
+
 log = get_logger(__name__)
 
 
@@ -45,7 +47,10 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
             except (*self.connection_errors, *self.channel_errors):
                 raise
             except Exception as error:
-                self._dead_letter(message, type(error).__name__)
+                # A pool that is closing takes no more tasks; that is not the message's fault. It
+                # stays unacknowledged, and the broker delivers it to another worker.
+                if not pipeline().worker.stopping.is_set():
+                    self._dead_letter(message, type(error).__name__)
 
         return guarded
 

@@ -194,6 +194,9 @@ def _working(
     try:
         yield ended
     finally:
+        if settings.embedded:
+            # Consumer and broker end with the process; what they say of that is no news.
+            logging.getLogger("celery").setLevel(logging.CRITICAL + 1)
         worker.stop()
         if not settings.embedded:
             consumption.stop()

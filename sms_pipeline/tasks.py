@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -26,6 +27,14 @@ from sms_pipeline.publishing import Publisher
 from sms_pipeline.worker import Worker
 
 log = get_task_logger(__name__)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Celery logs a rejected task with its traceback; why it is rejected was said here before."""
+    return not (record.exc_info and isinstance(record.exc_info[1], Reject))
+
+
+logging.getLogger("celery.app.trace").addFilter(_is_news)
 
 #: Pauses between two tries to publish a remainder grow from the first to the second.
 PUBLISH_RETRY_SECONDS = 0.5

@@ -49,14 +49,13 @@ class Case:
 
 
 CASES = (
-    Case(Fault.CALM, QUORUM_1),
-    Case(Fault.CALM, Setting(load=Load(jitter=1.0)), note="immediate-retries"),
+    Case(Fault.CALM, QUORUM_1, ci=True),
     Case(Fault.CALM, CLASSIC_FLOWER_3),
     Case(Fault.CALM, Setting(workers=2, flower=True, load=LONG), note="long"),
     Case(Fault.WORKER_KILL, QUORUM_1, ci=True),
     Case(Fault.WORKER_KILL, POSTGRES_3),
     Case(Fault.WORKER_KILL, CLASSIC_3),
-    Case(Fault.WORKER_FREEZE, QUORUM_3),
+    Case(Fault.WORKER_FREEZE, QUORUM_3, ci=True),
     Case(Fault.WORKER_FREEZE, CLASSIC_POSTGRES_3),
     Case(Fault.WORKER_TERM, QUORUM_3, ci=True),
     Case(Fault.WORKER_TERM, CLASSIC_POSTGRES_3),
@@ -85,8 +84,8 @@ CASES = (
     Case(Fault.CONNECTIONS_CLOSED, QUORUM_1, ci=True),
     Case(Fault.CONNECTIONS_CLOSED, FLOWER_1),
     Case(Fault.CONNECTIONS_CLOSED, CLASSIC_POSTGRES_3),
-    Case(Fault.EVERYTHING_TWICE, QUORUM_1),
-    Case(Fault.EVERYTHING_TWICE, POSTGRES_3, ci=True),
+    Case(Fault.EVERYTHING_TWICE, QUORUM_1, ci=True),
+    Case(Fault.EVERYTHING_TWICE, POSTGRES_3),
     Case(Fault.EVERYTHING_TWICE, CLASSIC_3),
     Case(Fault.SAME_BATCH_AT_ONCE, QUORUM_3, ci=True),
     Case(Fault.SAME_BATCH_AT_ONCE, POSTGRES_3),

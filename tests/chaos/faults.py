@@ -30,7 +30,8 @@ from tests.services.waiting import wait_until
 
 #: The broker does not answer for so long: longer than a publish waits for its confirm (10 s).
 FREEZE_SECONDS = 12.0
-ALARM_SECONDS = 8.0
+#: Shorter and longer than a publish waits for its confirm.
+ALARM_SECONDS = (8.0, 14.0)
 #: Longer than an SQLite connection waits for a lock (10 s).
 LOCK_SECONDS = 12.0
 FULL_SECONDS = 5.0
@@ -264,6 +265,7 @@ def _monitor_kill(scenario: Scenario) -> None:
 @_of(Fault.BROKER_KILL)
 def _broker_kill(scenario: Scenario) -> None:
     """SIGKILL of the broker; it is started again on the same files."""
+    scenario.expect_logged.add("Connection to broker lost")
     scenario.start()
     scenario.await_some_share()
     scenario.broker.kill()
@@ -285,11 +287,11 @@ def _broker_freeze(scenario: Scenario) -> None:
 
 @_of(Fault.MEMORY_ALARM)
 def _memory_alarm(scenario: Scenario) -> None:
-    """The broker's memory alarm blocks every publish for 8 s, while half of all attempts fail."""
+    """The broker's memory alarm blocks every publish for 8 to 14 s; half of all attempts fail."""
     scenario.start()
     scenario.await_some_share()
     scenario.broker.set_memory_alarm()
-    time.sleep(ALARM_SECONDS)
+    time.sleep(scenario.rng.uniform(*ALARM_SECONDS))
     scenario.broker.clear_memory_alarm()
     scenario.mended()
 
@@ -297,6 +299,7 @@ def _memory_alarm(scenario: Scenario) -> None:
 @_of(Fault.CONNECTIONS_CLOSED)
 def _connections_closed(scenario: Scenario) -> None:
     """The broker closes all connections, three times."""
+    scenario.expect_logged.add("Connection to broker lost")
     scenario.start()
     for closing in range(CLOSINGS):
         scenario.await_share(0.2 + 0.2 * closing + scenario.rng.uniform(0, 0.1))
@@ -390,6 +393,7 @@ def _garbage(scenario: Scenario) -> None:
 def _postgres_kill(scenario: Scenario) -> None:
     """SIGKILL of PostgreSQL with all its backends; it is started again."""
     assert scenario.postgres is not None
+    scenario.expect_logged.add("the ledger can't be reached")
     scenario.start()
     scenario.await_some_share()
     scenario.postgres.kill()
@@ -401,6 +405,7 @@ def _postgres_kill(scenario: Scenario) -> None:
 @_of(Fault.SQLITE_LOCK)
 def _sqlite_lock(scenario: Scenario) -> None:
     """Another process holds SQLite's write lock for 12 s."""
+    scenario.expect_logged.add("database is locked")
     scenario.start()
     scenario.await_some_share()
     file = make_url(scenario.database_url).database
@@ -418,6 +423,7 @@ def _disk_full(scenario: Scenario) -> None:
     """The ledger's disk is full for 5 s."""
     disk = _small_disk(scenario)
     scenario.database_url = f"sqlite:///{disk / 'ledger.db'}"
+    scenario.expect_logged.add("disk is full")
     scenario.start()
     scenario.await_some_share()
     ballast = disk / "ballast"

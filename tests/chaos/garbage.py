@@ -59,7 +59,7 @@ def _tasks(ledger: str) -> Iterator[dict[str, Any]]:
         "text": "x",
         "offsets": None,
     }
-    bad = [
+    bad: list[object] = [
         {**good, "run": 999_999},
         {**good, "profile": "nobody"},
         {**good, "size": 2},

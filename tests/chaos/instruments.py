@@ -130,7 +130,7 @@ def keep_journal(folder: Path, reach: Callable[[Point], None]) -> None:
         reach(Point.AFTER_PLAY)
         return settlement_of(batch, outcomes, ended_at, worker_id)
 
-    worker.settlement_of = noted
+    worker.settlement_of = noted  # type: ignore[assignment]
 
 
 def _journal_line(batch: Batch, outcomes: Outcomes, worker_id: str) -> bytes:

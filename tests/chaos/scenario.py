@@ -57,8 +57,6 @@ class Load(NamedTuple):
     mean_time: float = 0.06
     failure_rate: float = 0.2
     max_attempts: int = 4
-    #: With 0.5 every retry waits 1 s at the broker; with 1.0 half of them do not wait.
-    jitter: float = 0.5
 
 
 USUAL_LOAD = Load()
@@ -112,6 +110,8 @@ class Scenario:
     dead_letters: int = 0
     #: What the audit must have absorbed, else the fault did not happen: `repeated`, …
     expect_absorbed: set[str] = field(default_factory=set)
+    #: What a worker must have logged, else the fault did not happen.
+    expect_logged: set[str] = field(default_factory=set)
     may_send_twice: bool = True
     recovery_seconds: float | None = None
 
@@ -279,7 +279,9 @@ class Scenario:
         self.recovery_seconds = time.monotonic() - since
 
     def _known_counts(self) -> Counts:
-        return wait_until(self.counts, PATIENCE_SECONDS, "the ledger answers")
+        counts = wait_until(self.counts, PATIENCE_SECONDS, "the ledger answers")
+        assert counts is not None
+        return counts
 
     # -- faults that several cases share
 
@@ -324,6 +326,12 @@ class Scenario:
             self._attempt(problems, self._check_flower)
         self._attempt(problems, self._end_workers)
         problems += self._audit_problems()
+        logs = "".join(worker.logs() for worker in self.workers)
+        problems += [
+            f"the fault did not happen: no worker logged {text!r}"
+            for text in self.expect_logged
+            if text not in logs
+        ]
         findings = check(self.total, self.evidence.recorded(), read_journals(self.journals, RUN))
         problems += findings.problems()
         if findings.sent_twice and not self.may_send_twice:
@@ -418,11 +426,12 @@ class Scenario:
                     "count": load.senders // self.setting.workers,
                 }
             ],
+            # With full jitter the pause is 0 or 1 s: half of the retries wait at the broker.
             "retry": {
                 "max_attempts": load.max_attempts,
                 "backoff": 1.0,
                 "backoff_max": 1.0,
-                "jitter": load.jitter,
+                "jitter": 1.0,
             },
         }
 

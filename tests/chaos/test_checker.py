@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,13 @@ NOBODY: Indexes = frozenset()
 ALL: Indexes = frozenset(range(10))
 
 
-def _recorded(taken: Indexes, attempt: int = 0, batch: int = 0, **values: object) -> Recorded:
-    defaults = {"worker": "w1", "remainder": NOBODY, "unreached": NOBODY, "cancelled": False}
+def _recorded(taken: Indexes, attempt: int = 0, batch: int = 0, **values: Any) -> Recorded:
+    defaults: dict[str, Any] = {
+        "worker": "w1",
+        "remainder": NOBODY,
+        "unreached": NOBODY,
+        "cancelled": False,
+    }
     return Recorded(batch=batch, attempt=attempt, taken=taken, **{**defaults, **values})
 
 

@@ -336,6 +336,15 @@ def test_a_batch_delivered_again_is_counted_once(bench: Bench) -> None:
     assert checker.finished(bench.database_url, run) == 2 * BATCH_SIZE
     assert len(checker.rows(bench.database_url, "settlements", run)) == 2
 
+    # And nothing was sent twice: the ledger had the answer. It is told so with the next heartbeat.
+    wait_until(
+        lambda: checker.rows(bench.database_url, "absorbed", run),
+        PATIENCE_SECONDS,
+        "the ledger shows what came again",
+    )
+    absorbed = checker.rows(bench.database_url, "absorbed", run)
+    assert {row["kind"] for row in absorbed} == {"answered"}
+
 
 def test_a_batch_played_by_two_workers_at_once_is_counted_once(
     rabbitmq: RabbitMQNode,

@@ -375,6 +375,7 @@ def test_a_memory_alarm_delays_and_loses_nothing(stage: Stage) -> None:
     stage.rabbitmq.set_memory_alarm()
     time.sleep(ALARM_SECONDS)
     stage.rabbitmq.clear_memory_alarm()
+    assert "is not confirmed" in worker.logs()
 
     # Then the same worker and the same producer go on, and finish
     assert_ended(produce)
