@@ -210,7 +210,8 @@ def _follow(
         progress = follow(reader, view, every, ended)
     except KeyboardInterrupt:
         dispatch.producer.stop()
-        view.close(reader.read(), "interrupted")
+        last = reader.read()
+        view.close(last, f"interrupted (go on with: sms-pipeline resume {last.run})")
         raise
     if progress and progress.done:
         view.close(progress, "done")
