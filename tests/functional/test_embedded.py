@@ -151,7 +151,7 @@ def test_ctrl_c_ends_with_a_summary(terminal: Terminal) -> None:
     run.interrupt()
     result = run.wait()
     assert result.code == 130
-    assert re.search(r"Run 1 interrupted: [\d,]+ of 5,000 messages", result.out)
+    assert re.search(r"Run 1 interrupted .*resume 1\): [\d,]+ of 5,000 messages", result.out)
     assert_no_traceback(result)
     assert result.err == ""
 
