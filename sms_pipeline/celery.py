@@ -192,13 +192,13 @@ def _require_worker_settings(
             "a worker in a terminal of its own needs a broker: set "
             "CELERY_BROKER_URL=amqp://USER:PASSWORD@HOST, or use 'sms-pipeline run'"
         )
-    _require_threads(options.get("pool_cls"), arguments)
     for name, value in _REQUIRED_SETTINGS.items():
         if conf[name] != value:
             raise ConfigError(
                 f"celeryconfig: {name} must be {value!r}, got {conf[name]!r}; is there another "
                 "celeryconfig.py in this folder?"
             )
+    _require_threads(options.get("pool"), arguments)
 
 
 def _require_threads(pool: Any, arguments: Sequence[str]) -> None:

@@ -10,7 +10,13 @@ from typing import Any, NamedTuple
 import click
 
 from sms_pipeline import __version__
-from sms_pipeline.errors import EXIT_INTERRUPTED, EXIT_OK, NeedsBrokerError, PipelineError
+from sms_pipeline.errors import (
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    NeedsBrokerError,
+    PipelineError,
+)
 
 
 class _Commands(click.Group):
@@ -24,6 +30,11 @@ class _Commands(click.Group):
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(EXIT_INTERRUPTED)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            click.echo(f"Error: the output can't be written: {error.strerror}", err=True)
+            ctx.exit(EXIT_FAILURE)
 
 
 class _Context(NamedTuple):
@@ -89,7 +100,9 @@ def _simulation_options(function: Any) -> Any:
 
 
 _every_option = click.option("--every", type=float, help="Seconds between reports.  [default: 2]")
-_run_argument = click.argument("run_id", metavar="[RUN]", type=int, required=False)
+#: What the ledger numbers runs with.
+_RUN_NUMBER = click.IntRange(1, 2**31 - 1)
+_run_argument = click.argument("run_id", metavar="[RUN]", type=_RUN_NUMBER, required=False)
 
 
 @cli.command()
@@ -121,7 +134,10 @@ def run(
     from sms_pipeline.monitor import PlainView, SummaryJsonView, make_view
     from sms_pipeline.run import Echo, run_all
 
-    view = SummaryJsonView() if as_json else PlainView() if echo else make_view(False, _terminal())
+    view = make_view(False, _terminal())
+    if as_json or echo:
+        # The messages, or the object at the end, have stdout for themselves.
+        view = SummaryJsonView() if as_json else PlainView(err=True)
     run_all(context.settings, context.simulation, view, Echo() if echo else None)
 
 
@@ -214,7 +230,9 @@ def runs(config_file: Path | None) -> None:
 @_config_option
 @click.option("--csv", "as_csv", is_flag=True, help="As CSV, for a spreadsheet or a script.")
 def failures(run_id: int | None, config_file: Path | None, as_csv: bool) -> None:
-    """List who was not reached: the messages of a run that are out of attempts.
+    """List who was not reached: messages that failed for good or came too late.
+
+    Cancelled messages are counted, not listed.
 
     \b
     Examples:

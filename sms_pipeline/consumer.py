@@ -28,6 +28,20 @@ class RequiredDelayedDelivery(DelayedDelivery):  # type: ignore[misc]
             self._setup_delayed_delivery(c, broker_url)
 
 
+def _is_malformed_task(message: Message) -> bool:
+    """Whether it has a task's headers, but not its body: arguments, keyword arguments, options.
+
+    Celery looks at the body in a pool thread only, where an error vanishes with the message
+    unacknowledged for ever.
+    """
+    if "task" not in (message.headers or {}):
+        return False
+    match message.payload:
+        case [list(), dict(), None | dict()]:
+            return False
+    return True
+
+
 class GuardedConsumer(Consumer):  # type: ignore[misc]
     """Rejects what it can't handle, so that it reaches the dead-letter queue; logs no bodies."""
 
@@ -43,7 +57,10 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
 
         def guarded(message: Message) -> None:
             try:
-                handle(message)
+                if _is_malformed_task(message):
+                    self._dead_letter(message, "not a task's body")
+                else:
+                    handle(message)
             except (*self.connection_errors, *self.channel_errors):
                 raise
             except Exception as error:

@@ -247,6 +247,7 @@ class Ledger:
     def __init__(self, engine: Engine) -> None:
         is_sqlite = engine.dialect.name == "sqlite"
         self._engine = engine
+        self._where = _name(engine)
         self._writer = engine.execution_options(write=True)
         # The queries of one reading must see one state; SQLite's transactions always do.
         one_state = {} if is_sqlite else {"isolation_level": "REPEATABLE READ"}
@@ -278,10 +279,11 @@ class Ledger:
             ConfigError: not a URL of a database that can hold a ledger.
             LedgerUnavailableError: it can't be reached, or is of another version.
         """
+        engine = tables.open_engine(url)
         try:
-            return cls(tables.open_engine(url))
+            return cls(engine)
         except DatabaseError as error:
-            raise LedgerUnavailableError(_reason(error)) from error
+            raise LedgerUnavailableError(_reason(_name(engine), error)) from error
 
     def close(self) -> None:
         """Close all connections."""
@@ -635,12 +637,12 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with _reachable(), self._writer.begin() as connection:
+        with _reachable(self._where), self._writer.begin() as connection:
             yield connection
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with _reachable(), self._reader.begin() as connection:
+        with _reachable(self._where), self._reader.begin() as connection:
             yield connection
 
 
@@ -662,22 +664,27 @@ def _addition(statement: Any) -> Any:
 
 
 @contextmanager
-def _reachable() -> Iterator[None]:
+def _reachable(where: str) -> Iterator[None]:
     """Turn what may pass by itself (no server, locked, full, timed out) into one error."""
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-        raise LedgerUnavailableError(_reason(error)) from error
+        raise LedgerUnavailableError(_reason(where, error)) from error
     except DBAPIError as error:
         if error.connection_invalidated:
-            raise LedgerUnavailableError(_reason(error)) from error
+            raise LedgerUnavailableError(_reason(where, error)) from error
         raise
 
 
-def _reason(error: Exception) -> str:
+def _reason(where: str, error: Exception) -> str:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
     lines = str(cause).strip().splitlines()
-    return f"the ledger can't be reached: {lines[0] if lines else type(cause).__name__}"
+    return f"the ledger {where} can't be reached: {lines[0] if lines else type(cause).__name__}"
+
+
+def _name(engine: Engine) -> str:
+    """Its URL, without the password."""
+    return engine.url.render_as_string(hide_password=True)
 
 
 def _columns(row: BatchRow) -> dict[str, Any]:

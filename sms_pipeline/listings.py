@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from sms_pipeline.ledger import BatchRow, Ledger, Run, Settlement, WorkerRow
+from sms_pipeline.ledger import BatchRow, Ledger, Run, Settlement, Snapshot, WorkerRow
 from sms_pipeline.messages import make_columns
 from sms_pipeline.recovery import online_workers
 
@@ -30,8 +30,7 @@ def list_runs(ledger: Ledger) -> None:
         snapshot = ledger.snapshot(run)
         sent = sum(profile.delivered for profile in snapshot.profiles)
         failed = sum(profile.failed for profile in snapshot.profiles)
-        finished = sum(profile.finished for profile in snapshot.profiles)
-        state = "done" if finished >= run.total else f"{finished / run.total:.1%}"
+        state = _state(run, snapshot)
         rows.append(
             (
                 run.id,
@@ -44,6 +43,15 @@ def list_runs(ledger: Ledger) -> None:
             )
         )
     _print(("run", "started", "messages", "sent", "failed", "state", "seed"), rows)
+
+
+def _state(run: Run, snapshot: Snapshot) -> str:
+    finished = sum(profile.finished for profile in snapshot.profiles)
+    expired = sum(profile.expired for profile in snapshot.profiles)
+    cancelled = sum(profile.cancelled for profile in snapshot.profiles)
+    state = "done" if finished >= run.total else f"{finished / run.total:.1%}"
+    ends = {"expired": expired, "cancelled": cancelled}
+    return state + "".join(f", {count:,} {name}" for name, count in ends.items() if count)
 
 
 def list_senders(ledger: Ledger) -> None:
@@ -67,7 +75,7 @@ def list_senders(ledger: Ledger) -> None:
 
 def list_failures(ledger: Ledger, run: Run, as_csv: bool) -> None:
     """Print who was not reached."""
-    heading = ("message", "to", "profile", "attempts", "failed_at")
+    heading = ("message", "to", "profile", "reason", "attempts", "failed_at")
     simulation = run.simulation
     writer = csv.writer(sys.stdout)
     if as_csv:
@@ -81,15 +89,24 @@ def list_failures(ledger: Ledger, run: Run, as_csv: bool) -> None:
         count += 1
         if as_csv:
             writer.writerow(
-                (failure.message_index, message.to, failure.profile, failure.attempts, at)
+                (
+                    failure.message_index,
+                    message.to,
+                    failure.profile,
+                    failure.reason,
+                    failure.attempts,
+                    at,
+                )
             )
         else:
             click.echo(
                 f"message {failure.message_index}  {message.to}  {failure.profile}  "
-                f"{failure.attempts} attempts  {at}"
+                f"{failure.reason} after {failure.attempts} attempts  {at}"
             )
     if not as_csv:
-        click.echo(f"Run {run.id}: {count:,} messages were not delivered.")
+        cancelled = sum(profile.cancelled for profile in ledger.snapshot(run).profiles)
+        also = f" {cancelled:,} more were cancelled." if cancelled else ""
+        click.echo(f"Run {run.id}: {count:,} messages were not delivered.{also}")
 
 
 class Event(NamedTuple):

@@ -103,8 +103,9 @@ class Progress:
     retrying: int
     #: From the first dispatch to now, or to the last settlement when done.
     seconds: float
-    #: Messages a second that reached a terminal state: over the last seconds, and over all.
+    #: Messages a second that reached a terminal state over the last seconds…
     rate: float
+    #: … and that were sent or failed over all; those that expired or were cancelled took no time.
     average_rate: float
     eta_seconds: float | None
     times: Times
@@ -192,7 +193,7 @@ class Tracker:
             retrying=merged.retrying,
             seconds=seconds,
             rate=rate,
-            average_rate=finished / seconds if seconds else 0.0,
+            average_rate=(merged.delivered + merged.failed) / seconds if seconds else 0.0,
             eta_seconds=_eta(snapshot.total - finished, rate),
             times=_times(merged),
             profiles=profiles,
@@ -246,8 +247,9 @@ def _profile_progress(counts: ProfileCounts, online_senders: int) -> ProfileProg
 
 def _times(counts: ProfileCounts) -> Times:
     timed = counts.delivered + counts.failed
+    sent = counts.attempts - counts.expired - counts.cancelled
     return Times(
-        mean_send=counts.send_seconds / counts.attempts if counts.attempts else None,
+        mean_send=counts.send_seconds / sent if sent else None,
         mean_delivery=counts.delivery_seconds / timed if timed else None,
         p50_delivery=histogram.percentile(counts.delivery_times, 0.50),
         p95_delivery=histogram.percentile(counts.delivery_times, 0.95),

@@ -125,12 +125,23 @@ def resume(settings: Settings, ledger: Ledger, run: Run, force: bool, view: View
         )
     publisher = _prepare(settings, run.simulation)
     if settings.embedded:
+        if not force:
+            _require_nobody_online(ledger, run)
         _rehearse(settings, ledger, publisher, run, _again(ledger, run, view.note), view, None)
         return
     if not force:
         recovery.await_quiet(ledger, publisher, run, _say_status)
     _forget_dead_letters(ledger, publisher, run)
     _dispatch(ledger, publisher, run, _again(ledger, run, _say_status))
+
+
+def _require_nobody_online(ledger: Ledger, run: Run) -> None:
+    online = recovery.online_workers(ledger)
+    if online:
+        raise PipelineError(
+            f"run {run.id} may still be going on: worker {online[0].row.id} is online in another "
+            "process; resume it when that has ended, or use --force"
+        )
 
 
 def _again(ledger: Ledger, run: Run, say: Callable[[str], None]) -> Callable[[Producer], None]:
@@ -270,6 +281,7 @@ class Echo:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._reader_left = False
 
     def __call__(self, batch: Batch, outcomes: Outcomes) -> None:
         """See `SettledHook`."""
@@ -279,5 +291,10 @@ class Echo:
             zip(recipients, texts, outcomes.delivered.tolist(), strict=True)
         )
         with self._lock:
-            for to, text, delivered in rows:
-                click.echo(f"{'sent' if delivered else lost}: {to}  {text}")
+            if self._reader_left:
+                return
+            try:
+                for to, text, delivered in rows:
+                    click.echo(f"{'sent' if delivered else lost}: {to}  {text}")
+            except BrokenPipeError:
+                self._reader_left = True

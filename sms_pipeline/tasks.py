@@ -47,10 +47,13 @@ PAUSE_SECONDS = 2
 @app.task(  # type: ignore[untyped-decorator]
     bind=True, name=TASK_NAME, max_retries=None, default_retry_delay=0, typing=False
 )
-def send_sms(task: Task, body: dict[str, Any]) -> None:
-    """Play one attempt of the batch, settle it in the ledger, then retry its remainder."""
+def send_sms(task: Task, *arguments: Any, **options: Any) -> None:
+    """Play one attempt of the batch, settle it in the ledger, then retry its remainder.
+
+    Takes any arguments, so that wrong ones are rejected here: there must be one, a batch.
+    """
     worker = pipeline().worker
-    batch = _accept(worker, body)
+    batch = _accept(worker, arguments[0] if len(arguments) == 1 and not options else None)
     if (task.request.delivery_info or {}).get("redelivered"):
         worker.note(Absorbed.REDELIVERED, batch)
     try:

@@ -399,13 +399,12 @@ class Worker:
 def expire(outcomes: Outcomes, ended_at: NDArray[np.float64], due: float) -> Outcomes:
     """`outcomes` without what came too late: neither delivered, nor to be tried again.
 
-    A message that was not started (its end is NaN) took no sender any time.
+    Expired messages have no send time: some were given up before a sender took them.
     """
     late = ~(ended_at <= due)
     if not late.any():
         return outcomes
-    durations = np.where(np.isnan(ended_at), 0.0, outcomes.durations)
-    return Outcomes(durations, outcomes.delivered & ~late, late)
+    return Outcomes(np.where(late, 0.0, outcomes.durations), outcomes.delivered & ~late, late)
 
 
 def settlement_of(

@@ -393,7 +393,7 @@ def _garbage(scenario: Scenario) -> None:
 def _postgres_kill(scenario: Scenario) -> None:
     """SIGKILL of PostgreSQL with all its backends; it is started again."""
     assert scenario.postgres is not None
-    scenario.expect_logged.add("the ledger can't be reached")
+    scenario.expect_logged.add("can't be reached")
     scenario.start()
     scenario.await_some_share()
     scenario.postgres.kill()

@@ -44,7 +44,7 @@ def test_run_whose_messages_expired_or_were_cancelled_is_done(
     run = ledger.start_run(make.simulation(num_messages=10), seed=1)
     ledger.settle([make.settlement(run.id, delivered=2, expired=3, cancelled=5)])
     list_runs(ledger)
-    assert " done " in capsys.readouterr().out
+    assert " done, 3 expired, 5 cancelled " in capsys.readouterr().out
 
 
 def test_failures_name_who_was_not_reached(

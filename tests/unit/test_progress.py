@@ -80,7 +80,7 @@ def test_figures_are_the_sums_over_the_profiles() -> None:
     assert (progress.finished, progress.share, progress.done) == (31, 0.31, False)
     assert (progress.dispatched, progress.backlog, progress.retrying) == (50, 10, 6)
     assert progress.failed_attempts == 14
-    assert progress.times.mean_send == 9 / 45
+    assert progress.times.mean_send == 9 / 42
     assert progress.times.mean_delivery == 56 / 28
     fast, slow = progress.profiles
     assert (fast.backlog, fast.retrying, fast.failed_attempts) == (10, 5, 12)

@@ -317,7 +317,7 @@ def test_what_comes_too_late_is_expired_and_not_retried() -> None:
     assert (settlement.delivered, settlement.expired) == (1, 3)
     assert (settlement.failed, settlement.retried, settlement.remainder) == (0, 0, None)
     assert list(settlement.expired_indexes) == [101, 102, 103]
-    assert settlement.send_seconds == 1.5
+    assert settlement.send_seconds == 0.5
     assert settlement.delivery_seconds == pytest.approx(1.0)
 
 
