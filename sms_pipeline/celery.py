@@ -45,6 +45,7 @@ _REQUIRED_SETTINGS = {
     "task_acks_on_failure": False,
     "task_create_missing_queues": False,
     "task_serializer": "json",
+    "worker_enable_prefetch_count_reduction": False,
     "worker_consumer": "sms_pipeline.consumer:GuardedConsumer",
     "broker_channel_error_retry": True,
 }
