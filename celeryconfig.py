@@ -25,8 +25,8 @@ task_create_missing_queues = False
 worker_pool = "threads"
 #: A batch in hand per thread, none waiting behind: what waits stays free for other workers.
 worker_prefetch_multiplier = 1
-#: After a reconnect Celery would lower the prefetch and raise it again from pool threads, on the
-#: socket that the main loop is reading: on classic queues the worker then hangs until its heartbeat.
+#: After a reconnect Celery would lower the prefetch, and raise it again from pool threads on the
+#: socket that the main loop reads: on classic queues the worker then hangs until its heartbeat.
 worker_enable_prefetch_count_reduction = False
 #: Survives bodies that stop Celery's own consumer, and dead-letters them.
 worker_consumer = "sms_pipeline.consumer:GuardedConsumer"
