@@ -263,7 +263,7 @@ def _is_done(ledger: Ledger, setting: Setting) -> bool:
     if not runs:
         return False
     snapshot = ledger.snapshot(runs[-1])
-    return sum(profile.finished for profile in snapshot.profiles) >= setting.messages
+    return snapshot.finished >= setting.messages
 
 
 def _read(ledger: Ledger, setting: Setting, database_url: str) -> Result:

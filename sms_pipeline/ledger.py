@@ -206,6 +206,11 @@ class Snapshot:
     started_at: float | None
     settled_at: float | None
 
+    @property
+    def finished(self) -> int:
+        """Messages in a terminal state."""
+        return sum(profile.finished for profile in self.profiles)
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -708,10 +713,8 @@ def _dispatch_sums(rows: Iterable[BatchRow]) -> list[dict[str, Any]]:
     ]
 
 
-_SETTLEMENT_FIELDS = (
-    "profile",
-    "worker",
-    "messages",
+#: What a settlement adds to the counters as it stands.
+_SUMMED = (
     "delivered",
     "failed",
     "expired",
@@ -719,6 +722,12 @@ _SETTLEMENT_FIELDS = (
     "retried",
     "send_seconds",
     "delivery_seconds",
+)
+_SETTLEMENT_FIELDS = (
+    "profile",
+    "worker",
+    "messages",
+    *_SUMMED,
     "settled_at",
     "taken",
     "remainder",
@@ -740,15 +749,6 @@ def _counter_sums(settlements: Iterable[Settlement]) -> list[dict[str, Any]]:
     groups: dict[tuple[int, str, str], list[Settlement]] = defaultdict(list)
     for settlement in settlements:
         groups[settlement.key[0], settlement.profile, settlement.worker].append(settlement)
-    summed = (
-        "delivered",
-        "failed",
-        "expired",
-        "cancelled",
-        "retried",
-        "send_seconds",
-        "delivery_seconds",
-    )
     return [
         {
             "run": run,
@@ -757,7 +757,7 @@ def _counter_sums(settlements: Iterable[Settlement]) -> list[dict[str, Any]]:
             "settlements": len(group),
             "first_attempts": sum(s.messages for s in group if s.key[2] == 0),
             "attempts": sum(s.messages for s in group),
-            **{name: sum(getattr(s, name) for s in group) for name in summed},
+            **{name: sum(getattr(s, name) for s in group) for name in _SUMMED},
             "last_settled_at": max(s.settled_at for s in group),
         }
         for (run, profile, worker), group in sorted(groups.items())
@@ -858,17 +858,7 @@ def _scalar(connection: Connection, expression: Any, run_id: int) -> float | Non
     return value
 
 
-_COUNTED = (
-    "first_attempts",
-    "attempts",
-    "delivered",
-    "failed",
-    "expired",
-    "cancelled",
-    "retried",
-    "send_seconds",
-    "delivery_seconds",
-)
+_COUNTED = ("first_attempts", "attempts", *_SUMMED)
 
 
 def _profile_counts(connection: Connection, run: Run) -> tuple[ProfileCounts, ...]:

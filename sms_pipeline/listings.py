@@ -46,7 +46,7 @@ def list_runs(ledger: Ledger) -> None:
 
 
 def _state(run: Run, snapshot: Snapshot) -> str:
-    finished = sum(profile.finished for profile in snapshot.profiles)
+    finished = snapshot.finished
     expired = sum(profile.expired for profile in snapshot.profiles)
     cancelled = sum(profile.cancelled for profile in snapshot.profiles)
     state = "done" if finished >= run.total else f"{finished / run.total:.1%}"
@@ -122,7 +122,7 @@ def trace(ledger: Ledger, run: Run, follow: bool) -> None:
     newest = 0.0
     while True:
         snapshot = ledger.snapshot(run)
-        finished = sum(profile.finished for profile in snapshot.profiles)
+        finished = snapshot.finished
         fresh = [
             event
             for event in _events(ledger, run, newest - COMMIT_LAG_SECONDS)

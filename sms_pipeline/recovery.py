@@ -78,7 +78,7 @@ def steer(ledger: Ledger, run: Run, wanted: Control) -> None:
     """
     snapshot = ledger.snapshot(run)
     was_cancelled = snapshot.control is Control.CANCELLED and wanted is not snapshot.control
-    has_ended = sum(profile.finished for profile in snapshot.profiles) >= run.total
+    has_ended = snapshot.finished >= run.total
     if has_ended and not was_cancelled:
         raise PipelineError(f"run {run.id} has ended; there is nothing to steer")
     held = ledger.control(run.id, wanted)
