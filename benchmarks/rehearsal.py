@@ -17,7 +17,8 @@ import psutil
 import yaml
 
 from sms_pipeline.audit import Verdict, audit_ledger
-from sms_pipeline.ledger import Ledger, Run
+from sms_pipeline.entries import Run
+from sms_pipeline.ledger import Ledger
 from tests.services.postgres import PostgresNode
 from tests.services.rabbitmq import RabbitMQNode
 from tests.services.waiting import wait_until

@@ -10,8 +10,9 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
+from sms_pipeline.entries import BatchRow, Failure, Run, Settlement
 from sms_pipeline.errors import EXIT_BROKEN, EXIT_OK, EXIT_UNFINISHED, BadBatchError
-from sms_pipeline.ledger import BatchRow, Failure, Ledger, Run, Settlement
+from sms_pipeline.ledger import Ledger
 from sms_pipeline.messages import unpack_offsets
 from sms_pipeline.records import CounterRow, Records
 

@@ -356,7 +356,7 @@ def cancel(run_id: int | None, config_file: Path | None) -> None:
 
 def _steer(run_id: int | None, config_file: Path | None, wanted: str) -> None:
     context = _context(config_file)
-    from sms_pipeline.ledger import Control
+    from sms_pipeline.entries import Control
     from sms_pipeline.recovery import steer
 
     ledger = _ledger(context)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     Connection,
@@ -29,217 +27,37 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sms_pipeline import tables
-from sms_pipeline.config import SenderProfile, Simulation, parse_simulation
+from sms_pipeline.config import SenderProfile, Simulation
+from sms_pipeline.entries import (
+    Absorbed,
+    BatchRow,
+    Control,
+    Failure,
+    Key,
+    ProfileCounts,
+    Run,
+    Settled,
+    Settlement,
+    Snapshot,
+    Standing,
+    Unsettled,
+    WorkerRow,
+)
 from sms_pipeline.errors import LedgerUnavailableError, UnknownRunError
-
-#: (run, batch number, attempt)
-Key = tuple[int, int, int]
-
-
-class Control(StrEnum):
-    """What the user wants of a run. running <-> paused, and both -> cancelled, which is final."""
-
-    #: Dispatch and send.
-    RUNNING = "running"
-    #: Dispatch nothing; workers put batches back to wait.
-    PAUSED = "paused"
-    #: Dispatch nothing; workers settle what they receive as cancelled.
-    CANCELLED = "cancelled"
-
-
-class Absorbed(StrEnum):
-    """What came twice to a worker; none of it was counted twice."""
-
-    #: The broker delivered a task again: its first receiver did not acknowledge it.
-    REDELIVERED = "redelivered"
-    #: The attempt was settled before: answered from the ledger, not played.
-    ANSWERED = "answered"
-    #: The attempt was settled while it was played again: its messages were sent twice.
-    REPEATED = "repeated"
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One campaign and the configuration it was started with."""
-
-    id: int
-    created_at: float
-    seed: int
-    total: int
-    simulation: Simulation
-    embedded: bool = False
-    control: Control = Control.RUNNING
-    next_index: int = 0
-    next_batch: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRow:
-    """A dispatched range of messages."""
-
-    run: int
-    number: int
-    profile: str
-    first_index: int
-    size: int
-    queued_at: float
-    published_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """What one attempt of one batch came to."""
-
-    key: Key
-    profile: str
-    worker: str
-    messages: int
-    delivered: int
-    #: Out of attempts.
-    failed: int
-    retried: int
-    #: Sum of the durations at the senders of all messages of this attempt.
-    send_seconds: float
-    #: Sum, over the messages that became delivered or failed, of dispatch to that moment.
-    delivery_seconds: float
-    settled_at: float
-    taken: bytes | None
-    remainder: bytes | None
-    delivery_times: dict[int, int] = field(default_factory=dict)
-    #: Not delivered by the run's deadline.
-    expired: int = 0
-    cancelled: int = 0
-    failed_indexes: Sequence[int] = ()
-    expired_indexes: Sequence[int] = ()
-
-    @classmethod
-    def cancellation(
-        cls, key: Key, profile: str, worker: str, messages: int, taken: bytes | None = None
-    ) -> Settlement:
-        """Of an attempt that was not made, because the run was cancelled."""
-        return cls(
-            key=key,
-            profile=profile,
-            worker=worker,
-            messages=messages,
-            delivered=0,
-            failed=0,
-            cancelled=messages,
-            retried=0,
-            send_seconds=0.0,
-            delivery_seconds=0.0,
-            settled_at=time.time(),
-            taken=taken,
-            remainder=None,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What the ledger holds for an attempt: the caller acts on this, not on its own outcome."""
-
-    remainder: bytes | None
-    #: A newer attempt of the batch is settled too, so the remainder is in good hands.
-    superseded: bool = False
-    #: False when the ledger had the settlement before.
-    new: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileCounts:
-    """Sums over the workers of one profile in one run."""
-
-    profile: str
-    dispatched: int = 0
-    first_attempts: int = 0
-    attempts: int = 0
-    delivered: int = 0
-    failed: int = 0
-    expired: int = 0
-    cancelled: int = 0
-    retried: int = 0
-    send_seconds: float = 0.0
-    delivery_seconds: float = 0.0
-    delivery_times: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def finished(self) -> int:
-        """Messages in a terminal state."""
-        return self.delivered + self.failed + self.expired + self.cancelled
-
-    @property
-    def unsettled(self) -> int:
-        """Messages dispatched whose first attempt is not settled."""
-        return self.dispatched - self.first_attempts
-
-    @property
-    def retrying(self) -> int:
-        """Messages that failed an attempt and whose next one is not settled."""
-        return self.retried - (self.attempts - self.first_attempts)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerRow:
-    """A worker process and one profile it serves."""
-
-    id: str
-    profile: str
-    senders: int
-    mean_time: float
-    failure_rate: float
-    heartbeat: int
-    joined_at: float
-    left_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One consistent reading of a run's counters."""
-
-    run: int
-    total: int
-    control: Control
-    profiles: tuple[ProfileCounts, ...]
-    #: Worker processes that have not signed off; some of them may be dead.
-    workers: tuple[WorkerRow, ...]
-    #: Times of the first dispatch and of the last settlement; None before there is one.
-    started_at: float | None
-    settled_at: float | None
-
-    @property
-    def finished(self) -> int:
-        """Messages in a terminal state."""
-        return sum(profile.finished for profile in self.profiles)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A message that was not delivered."""
-
-    message_index: int
-    batch: int
-    profile: str
-    #: "failed" (out of attempts) or "expired".
-    reason: str
-    attempts: int
-    failed_at: float
-
-
-class Unsettled(NamedTuple):
-    """A batch whose last word is not spoken: what its next attempt would be."""
-
-    row: BatchRow
-    attempt: int
-    #: Bitmap of the messages it would take; None = the whole batch.
-    remainder: bytes | None
-
-
-class Standing(NamedTuple):
-    """What a worker must know before it plays an attempt."""
-
-    control: Control
-    #: What is settled for the attempt; None if nothing is.
-    settled: Settled | None
+from sms_pipeline.rows import (
+    SUMMED,
+    answer_from,
+    batch_columns,
+    counter_sums,
+    delivery_time_sums,
+    dispatch_sums,
+    failure_columns,
+    plain_numbers,
+    settlement_columns,
+    to_run,
+    to_settlement,
+    to_unsettled,
+)
 
 
 class Ledger:
@@ -331,7 +149,7 @@ class Ledger:
                 if run_id is None
                 else f"the ledger has no run {run_id}; 'sms-pipeline runs' lists those it has"
             )
-        return _run(row)
+        return to_run(row)
 
     def latest_run_id(self) -> int | None:
         """None while there is no run."""
@@ -343,7 +161,7 @@ class Ledger:
         """All runs, oldest first."""
         with self._reading() as connection:
             rows = connection.execute(select(tables.runs).order_by(tables.runs.c.id))
-            return [_run(row) for row in rows]
+            return [to_run(row) for row in rows]
 
     def control(self, run_id: int, wanted: Control) -> Control:
         """Ask for `wanted`; return what holds now. A cancelled run stays cancelled."""
@@ -380,8 +198,8 @@ class Ledger:
         with self._transaction() as connection:
             if not connection.execute(move).rowcount:
                 return _stored_batch(connection, first) == first
-            connection.execute(tables.batches.insert(), [_columns(row) for row in rows])
-            self._add(connection, tables.dispatched, _dispatch_sums(rows))
+            connection.execute(tables.batches.insert(), [batch_columns(row) for row in rows])
+            self._add(connection, tables.dispatched, dispatch_sums(rows))
         return True
 
     def mark_published(self, run_id: int, published: Sequence[tuple[int, float]]) -> None:
@@ -436,7 +254,7 @@ class Ledger:
             .order_by(batch.number)
         )
         with self._reading() as connection:
-            return [_unsettled(row) for row in connection.execute(query)]
+            return [to_unsettled(row) for row in connection.execute(query)]
 
     def claim_rest(self, run: Run, profile: str) -> None:
         """Record all that was never dispatched as one batch, so that nobody dispatches it.
@@ -479,7 +297,7 @@ class Ledger:
         if not rows:
             raise UnknownRunError(f"the ledger has no run {run_id}")
         found = [(row.attempt, row.remainder) for row in rows if row.attempt is not None]
-        return Standing(Control(rows[0].control), _settled(attempt, found))
+        return Standing(Control(rows[0].control), answer_from(attempt, found))
 
     def absorb(self, run_id: int, worker: str, seen: Mapping[Absorbed, tuple[int, int]]) -> None:
         """Add to what came twice: (batches, messages) of each kind."""
@@ -503,7 +321,7 @@ class Ledger:
         """
         ordered = sorted(group, key=lambda settlement: settlement.key)
         with self._transaction() as connection:
-            rows = [_settlement_row(settlement) for settlement in ordered]
+            rows = [settlement_columns(settlement) for settlement in ordered]
             inserted = self._insert_new(connection, tables.settlements, rows)
             new_keys = {tuple(row[:3]) for row in inserted}
             self._count(connection, [s for s in ordered if s.key in new_keys])
@@ -515,15 +333,15 @@ class Ledger:
         run_id, batch, attempt = settlement.key
         values = {"run_id": run_id, "batch_number": batch, "from_attempt": attempt}
         rows = connection.execute(_STANDING, values).all()
-        stored = _settled(attempt, [(row.attempt, row.remainder) for row in rows])
+        stored = answer_from(attempt, [(row.attempt, row.remainder) for row in rows])
         if stored is None:
             raise LedgerUnavailableError("a settlement vanished while it was read")
         return stored
 
     def _count(self, connection: Connection, settlements: Sequence[Settlement]) -> None:
-        self._add(connection, tables.counters, _counter_sums(settlements))
-        self._add(connection, tables.delivery_times, _delivery_time_sums(settlements))
-        rows = [row for settlement in settlements for row in _failure_rows(settlement)]
+        self._add(connection, tables.counters, counter_sums(settlements))
+        self._add(connection, tables.delivery_times, delivery_time_sums(settlements))
+        rows = [row for settlement in settlements for row in failure_columns(settlement)]
         if rows:
             connection.execute(tables.failures.insert(), rows)
 
@@ -614,7 +432,7 @@ class Ledger:
             .order_by(settled.settled_at, settled.batch, settled.attempt)
         )
         with self._reading() as connection:
-            return [settlement_from(row) for row in connection.execute(query)]
+            return [to_settlement(row) for row in connection.execute(query)]
 
     def all_workers(self) -> list[WorkerRow]:
         """Every worker process that ever joined."""
@@ -692,123 +510,11 @@ def _name(engine: Engine) -> str:
     return engine.url.render_as_string(hide_password=True)
 
 
-def _columns(row: BatchRow) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in BatchRow.__slots__}
-
-
-def _dispatch_sums(rows: Iterable[BatchRow]) -> list[dict[str, Any]]:
-    by_profile: dict[tuple[int, str], list[BatchRow]] = defaultdict(list)
-    for row in rows:
-        by_profile[row.run, row.profile].append(row)
-    return [
-        {
-            "run": run,
-            "profile": profile,
-            "batches": len(group),
-            "messages": sum(row.size for row in group),
-            "first_at": min(row.queued_at for row in group),
-            "last_at": max(row.queued_at for row in group),
-        }
-        for (run, profile), group in sorted(by_profile.items())
-    ]
-
-
-#: What a settlement adds to the counters as it stands.
-_SUMMED = (
-    "delivered",
-    "failed",
-    "expired",
-    "cancelled",
-    "retried",
-    "send_seconds",
-    "delivery_seconds",
-)
-_SETTLEMENT_FIELDS = (
-    "profile",
-    "worker",
-    "messages",
-    *_SUMMED,
-    "settled_at",
-    "taken",
-    "remainder",
-)
-
-
-def _settlement_row(settlement: Settlement) -> dict[str, Any]:
-    run, batch, attempt = settlement.key
-    values = {name: getattr(settlement, name) for name in _SETTLEMENT_FIELDS}
-    return {"run": run, "batch": batch, "attempt": attempt, **values}
-
-
-def settlement_from(row: Any) -> Settlement:
-    values = {name: getattr(row, name) for name in _SETTLEMENT_FIELDS}
-    return Settlement(key=(row.run, row.batch, row.attempt), **values)
-
-
-def _counter_sums(settlements: Iterable[Settlement]) -> list[dict[str, Any]]:
-    groups: dict[tuple[int, str, str], list[Settlement]] = defaultdict(list)
-    for settlement in settlements:
-        groups[settlement.key[0], settlement.profile, settlement.worker].append(settlement)
-    return [
-        {
-            "run": run,
-            "profile": profile,
-            "worker": worker,
-            "settlements": len(group),
-            "first_attempts": sum(s.messages for s in group if s.key[2] == 0),
-            "attempts": sum(s.messages for s in group),
-            **{name: sum(getattr(s, name) for s in group) for name in _SUMMED},
-            "last_settled_at": max(s.settled_at for s in group),
-        }
-        for (run, profile, worker), group in sorted(groups.items())
-    ]
-
-
-def _delivery_time_sums(settlements: Iterable[Settlement]) -> list[dict[str, Any]]:
-    sums: Counter[tuple[int, str, str, int]] = Counter()
-    for settlement in settlements:
-        for bucket, messages in settlement.delivery_times.items():
-            sums[settlement.key[0], settlement.profile, settlement.worker, bucket] += messages
-    return [
-        {"run": run, "profile": profile, "worker": worker, "bucket": bucket, "messages": messages}
-        for (run, profile, worker, bucket), messages in sorted(sums.items())
-    ]
-
-
-def _failure_rows(settlement: Settlement) -> Iterator[dict[str, Any]]:
-    _, batch, attempt = settlement.key
-    reasons = {"failed": settlement.failed_indexes, "expired": settlement.expired_indexes}
-    for reason, indexes in reasons.items():
-        for index in indexes:
-            yield {
-                "run": settlement.key[0],
-                "message_index": index,
-                "batch": batch,
-                "profile": settlement.profile,
-                "reason": reason,
-                "attempts": attempt + 1,
-                "failed_at": settlement.settled_at,
-            }
-
-
-def _unsettled(row: Any) -> Unsettled:
-    batch = BatchRow(**{name: getattr(row, name) for name in BatchRow.__slots__})
-    return Unsettled(batch, 0 if row.attempt is None else row.attempt + 1, row.remainder)
-
-
 def _stored_batch(connection: Connection, row: BatchRow) -> BatchRow | None:
     batch = tables.batches.c
     query = select(tables.batches).where(batch.run == row.run, batch.number == row.number)
     stored = connection.execute(query).one_or_none()
     return None if stored is None else BatchRow(**{**stored._mapping, "published_at": None})
-
-
-def _settled(attempt: int, found: Sequence[tuple[int, bytes | None]]) -> Settled | None:
-    """From the settled attempts of a batch, `attempt` and newer, in order."""
-    if not found:
-        return None
-    superseded = found[-1][0] > attempt
-    return Settled(None if superseded else found[0][1], superseded, new=False)
 
 
 def _standing_query() -> Select[Any]:
@@ -830,20 +536,6 @@ def _standing_query() -> Select[Any]:
 _STANDING = _standing_query()
 
 
-def _run(row: Any) -> Run:
-    return Run(
-        id=row.id,
-        created_at=row.created_at,
-        seed=row.seed,
-        total=row.total,
-        simulation=parse_simulation(row.simulation),
-        embedded=row.embedded,
-        control=Control(row.control),
-        next_index=row.next_index,
-        next_batch=row.next_batch,
-    )
-
-
 def present_workers(connection: Connection) -> tuple[WorkerRow, ...]:
     table = tables.workers
     query = select(table).where(table.c.left_at.is_(None)).order_by(table.c.joined_at)
@@ -858,7 +550,7 @@ def _scalar(connection: Connection, expression: Any, run_id: int) -> float | Non
     return value
 
 
-_COUNTED = ("first_attempts", "attempts", *_SUMMED)
+_COUNTED = ("first_attempts", "attempts", *SUMMED)
 
 
 def _profile_counts(connection: Connection, run: Run) -> tuple[ProfileCounts, ...]:
@@ -889,18 +581,7 @@ def _profile_counts(connection: Connection, run: Run) -> tuple[ProfileCounts, ..
             profile=name,
             dispatched=int(dispatched.get(name, 0)),
             delivery_times=histograms[name],
-            **_numbers(counts.get(name)),
+            **plain_numbers(counts.get(name)),
         )
         for name in dict.fromkeys([*configured, *dispatched, *counts])
     )
-
-
-def _numbers(mapping: Any) -> dict[str, Any]:
-    """PostgreSQL sums big integers as decimals; readers want plain numbers."""
-    if mapping is None:
-        return {}
-    return {
-        name: float(value) if name.endswith("_seconds") else int(value)
-        for name, value in mapping.items()
-        if name != "profile"
-    }

@@ -13,7 +13,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from sms_pipeline.ledger import BatchRow, Ledger, Run, Settlement, Snapshot, WorkerRow
+from sms_pipeline.entries import BatchRow, Run, Settlement, Snapshot, WorkerRow
+from sms_pipeline.ledger import Ledger
 from sms_pipeline.messages import make_columns
 from sms_pipeline.recovery import online_workers
 

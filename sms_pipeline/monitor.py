@@ -15,8 +15,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sms_pipeline.entries import Run
 from sms_pipeline.errors import LedgerUnavailableError
-from sms_pipeline.ledger import Ledger, Run
+from sms_pipeline.ledger import Ledger
 from sms_pipeline.progress import ProfileProgress, Progress, Tracker
 
 #: How often the counters are read to notice the end; the reports come every N seconds.

@@ -13,17 +13,17 @@ from typing import TypeVar
 
 from sms_pipeline import routing, tasks
 from sms_pipeline.config import SenderProfile
-from sms_pipeline.errors import LedgerUnavailableError
-from sms_pipeline.ledger import (
+from sms_pipeline.entries import (
     BatchRow,
     Control,
-    Ledger,
     ProfileCounts,
     Run,
     Snapshot,
     Unsettled,
     WorkerRow,
 )
+from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.ledger import Ledger
 from sms_pipeline.messages import Batch, make_columns, unpack_offsets
 from sms_pipeline.progress import Liveness
 from sms_pipeline.publishing import Publisher

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sms_pipeline import histogram
-from sms_pipeline.ledger import Control, ProfileCounts, Snapshot, WorkerRow
+from sms_pipeline.entries import Control, ProfileCounts, Snapshot, WorkerRow
 
 #: A worker is online while its heartbeat changed within this time, on the reader's own clock.
 ONLINE_SECONDS = 5.0

@@ -9,14 +9,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Table, select
 
 from sms_pipeline import tables
-from sms_pipeline.ledger import (
-    Absorbed,
-    BatchRow,
-    Failure,
-    Run,
-    Settlement,
-    settlement_from,
-)
+from sms_pipeline.entries import Absorbed, BatchRow, Failure, Run, Settlement
+from sms_pipeline.rows import to_settlement
 
 
 class CounterRow(NamedTuple):
@@ -55,7 +49,7 @@ class Records:
         """By batch number, then attempt."""
         table = tables.settlements
         for row in self._rows(table, table.c.batch, table.c.attempt):
-            yield settlement_from(row)
+            yield to_settlement(row)
 
     def failures(self) -> Iterator[Failure]:
         """By batch number."""

@@ -11,8 +11,9 @@ import click
 
 from sms_pipeline.audit import Report, audit_ledger
 from sms_pipeline.config import Settings, Simulation
+from sms_pipeline.entries import Control, Run, Settlement, Snapshot, WorkerRow
 from sms_pipeline.errors import BrokerUnavailableError, PipelineError
-from sms_pipeline.ledger import Control, Ledger, Run, Settlement, Snapshot, WorkerRow
+from sms_pipeline.ledger import Ledger
 from sms_pipeline.progress import Liveness
 from sms_pipeline.publishing import Publisher
 

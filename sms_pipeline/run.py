@@ -22,9 +22,10 @@ from sms_pipeline.celery import (
     use_queues,
 )
 from sms_pipeline.config import Settings, Simulation
+from sms_pipeline.entries import Control, Run
 from sms_pipeline.errors import NeedsBrokerError, PipelineError
 from sms_pipeline.gateway import Outcomes
-from sms_pipeline.ledger import Control, Ledger, Run
+from sms_pipeline.ledger import Ledger
 from sms_pipeline.messages import SEPARATOR, Batch, is_batch_of
 from sms_pipeline.monitor import Reader, View, follow
 from sms_pipeline.producer import Interrupted, LoadReader, Producer

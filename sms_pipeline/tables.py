@@ -72,7 +72,7 @@ runs = _table(
     _value("simulation", Text),
     #: Whether its broker lives, and dies, with the process that started it.
     _value("embedded", Boolean),
-    #: What the user wants: see `ledger.Control`.
+    #: What the user wants: see `entries.Control`.
     _value("control", String(16)),
     #: Where dispatch stands. Only who moves both from the values it read may dispatch the batches
     #: between, so two producers of one run can't overlap.
@@ -155,7 +155,7 @@ delivery_times = _table(
     _value("messages"),
 )
 
-#: What happened twice and was counted once; `kind` as in `ledger.Absorbed`.
+#: What happened twice and was counted once; `kind` as in `entries.Absorbed`.
 absorbed = _table(
     "absorbed",
     _key("run"),

@@ -15,13 +15,13 @@ from kombu import Queue
 from sms_pipeline import queues
 from sms_pipeline.backoff import retry_delay
 from sms_pipeline.celery import app, pipeline
+from sms_pipeline.entries import Absorbed, Control, Settled, Standing
 from sms_pipeline.errors import (
     EXIT_USAGE,
     BadBatchError,
     ForeignLedgerError,
     StoppingError,
 )
-from sms_pipeline.ledger import Absorbed, Control, Settled, Standing
 from sms_pipeline.messages import TASK_NAME, Batch, unpack_offsets
 from sms_pipeline.publishing import Publisher
 from sms_pipeline.worker import Worker

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from sms_pipeline import histogram
 from sms_pipeline.config import SenderProfile
+from sms_pipeline.entries import Absorbed, Key, Settled, Settlement, Standing
 from sms_pipeline.errors import (
     EXIT_FAILURE,
     BadBatchError,
@@ -31,7 +32,7 @@ from sms_pipeline.errors import (
     UnknownRunError,
 )
 from sms_pipeline.gateway import Gateway, Outcomes, SimulatedGateway
-from sms_pipeline.ledger import Absorbed, Key, Ledger, Settled, Settlement, Standing
+from sms_pipeline.ledger import Ledger
 from sms_pipeline.messages import Batch, pack_offsets
 from sms_pipeline.senders import SenderBank
 

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from sms_pipeline import gateway, tasks, worker
 from sms_pipeline.celery import app
+from sms_pipeline.entries import Settled, Settlement
 from sms_pipeline.gateway import Outcomes
-from sms_pipeline.ledger import Settled, Settlement
 from sms_pipeline.messages import Batch
 from sms_pipeline.publishing import Publisher
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sms_pipeline.config import ENVIRONMENT
-from sms_pipeline.ledger import Ledger, Run
+from sms_pipeline.entries import Run
+from sms_pipeline.ledger import Ledger
 from tests.unit import make
 
 

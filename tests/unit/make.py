@@ -5,14 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sms_pipeline.config import RetryPolicy, SenderProfile, Simulation
-from sms_pipeline.ledger import (
-    BatchRow,
-    Control,
-    ProfileCounts,
-    Settlement,
-    Snapshot,
-    WorkerRow,
-)
+from sms_pipeline.entries import BatchRow, Control, ProfileCounts, Settlement, Snapshot, WorkerRow
 from sms_pipeline.messages import Batch, make_columns, pack_offsets
 
 #: A moment, seconds since the epoch.

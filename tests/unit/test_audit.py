@@ -11,7 +11,8 @@ from sqlalchemy import Connection, create_engine, delete, insert, update
 from sms_pipeline import tables
 from sms_pipeline.audit import EXIT_CODES, Report, Verdict, audit_ledger
 from sms_pipeline.config import RetryPolicy
-from sms_pipeline.ledger import Absorbed, Ledger, Run
+from sms_pipeline.entries import Absorbed, Run
+from sms_pipeline.ledger import Ledger
 from tests.unit import make
 from tests.unit.make import NOON, bitmap
 

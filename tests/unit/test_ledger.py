@@ -12,13 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sms_pipeline.entries import Absorbed, Control, ProfileCounts, Run, Settlement
 from sms_pipeline.errors import (
     ConfigError,
     LedgerUnavailableError,
     PipelineError,
     UnknownRunError,
 )
-from sms_pipeline.ledger import Absorbed, Control, Ledger, ProfileCounts, Run, Settlement
+from sms_pipeline.ledger import Ledger
 from tests.unit import make
 from tests.unit.make import NOON, bitmap
 

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from sms_pipeline import listings, recovery
-from sms_pipeline.ledger import Ledger, Run
+from sms_pipeline.entries import Run
+from sms_pipeline.ledger import Ledger
 from sms_pipeline.listings import list_failures, list_runs, list_senders, trace
 from sms_pipeline.messages import SEPARATOR, make_columns
 from tests.unit import make

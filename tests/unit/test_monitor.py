@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from sms_pipeline import monitor
+from sms_pipeline.entries import Run
 from sms_pipeline.errors import LedgerUnavailableError
-from sms_pipeline.ledger import Ledger, Run
+from sms_pipeline.ledger import Ledger
 from sms_pipeline.monitor import (
     JsonView,
     LiveView,

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from sms_pipeline import producer as producer_module
+from sms_pipeline.entries import Control, Run
 from sms_pipeline.errors import LedgerUnavailableError
-from sms_pipeline.ledger import Control, Ledger, Run
+from sms_pipeline.ledger import Ledger
 from sms_pipeline.messages import SEPARATOR, Batch, make_columns
 from sms_pipeline.producer import (
     OBSERVE_SECONDS,

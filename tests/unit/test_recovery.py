@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sms_pipeline.audit import Verdict, audit_ledger
+from sms_pipeline.entries import Control, Run
 from sms_pipeline.errors import PipelineError
-from sms_pipeline.ledger import Control, Ledger, Run
+from sms_pipeline.ledger import Ledger
 from sms_pipeline.recovery import QUIET_SECONDS, cancel_unpublished, quiet_seconds, steer
 from tests.unit import make
 from tests.unit.make import NOON

@@ -14,6 +14,7 @@ import pytest
 
 from sms_pipeline import worker as worker_module
 from sms_pipeline.config import RetryPolicy
+from sms_pipeline.entries import Control, Run, Settled, Settlement
 from sms_pipeline.errors import (
     BadBatchError,
     ForeignLedgerError,
@@ -21,7 +22,7 @@ from sms_pipeline.errors import (
     StoppingError,
 )
 from sms_pipeline.gateway import Outcomes
-from sms_pipeline.ledger import Control, Ledger, Run, Settled, Settlement
+from sms_pipeline.ledger import Ledger
 from sms_pipeline.messages import Batch
 from sms_pipeline.senders import SenderBank
 from sms_pipeline.worker import (
