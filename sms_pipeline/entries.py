@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -146,6 +147,16 @@ class ProfileCounts:
         return self.delivered + self.failed + self.expired + self.cancelled
 
     @property
+    def attempts_made(self) -> int:
+        """Attempts at a sender: none is made at what expired or was cancelled."""
+        return self.attempts - self.expired - self.cancelled
+
+    @property
+    def failed_attempts(self) -> int:
+        """Attempts that failed, whether or not another followed."""
+        return self.retried + self.failed
+
+    @property
     def unsettled(self) -> int:
         """Messages dispatched whose first attempt is not settled."""
         return self.dispatched - self.first_attempts
@@ -169,6 +180,11 @@ class WorkerRow:
     joined_at: float
     left_at: float | None
 
+    @property
+    def capacity(self) -> float:
+        """Messages per second its senders can attempt; infinite when sending takes no time."""
+        return self.senders / self.mean_time if self.mean_time else math.inf
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -176,6 +192,8 @@ class Snapshot:
 
     run: int
     total: int
+    #: What the run was started with.
+    simulation: Simulation
     control: Control
     profiles: tuple[ProfileCounts, ...]
     #: Worker processes that have not signed off; some of them may be dead.

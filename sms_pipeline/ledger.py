@@ -396,7 +396,16 @@ class Ledger:
             started = _scalar(connection, func.min(tables.dispatched.c.first_at), run.id)
             settled = _scalar(connection, func.max(tables.counters.c.last_settled_at), run.id)
             workers = present_workers(connection)
-        return Snapshot(run.id, run.total, Control(control), profiles, workers, started, settled)
+        return Snapshot(
+            run=run.id,
+            total=run.total,
+            simulation=run.simulation,
+            control=Control(control),
+            profiles=profiles,
+            workers=workers,
+            started_at=started,
+            settled_at=settled,
+        )
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

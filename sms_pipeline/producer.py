@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -144,10 +143,7 @@ class LoadReader:
         self, profile: SenderProfile, counts: ProfileCounts, workers: list[WorkerRow], now: float
     ) -> Load:
         senders = sum(worker.senders for worker in workers)
-        nominal = sum(
-            worker.senders / worker.mean_time if worker.mean_time else math.inf
-            for worker in workers
-        )
+        nominal = sum(worker.capacity for worker in workers)
         failure_rate = sum(w.failure_rate * w.senders for w in workers) / senders
         batch_size = self._simulation.batch_size_for(profile)
         observed = self._observed.rate(now, counts, senders)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from sms_pipeline import histogram
+from sms_pipeline.config import Simulation
 from sms_pipeline.entries import Control, ProfileCounts, Snapshot, WorkerRow
+from sms_pipeline.pace import Pace
 
 #: A worker is online while its heartbeat changed within this time, on the reader's own clock.
 ONLINE_SECONDS = 5.0
 #: After so long a reader has seen the heartbeat of every living worker change.
 SURVEY_SECONDS = 2.5
-#: The rate "now" is taken over about this time.
-RATE_SECONDS = 5.0
 
 
 class Liveness:
@@ -74,6 +74,9 @@ class ProfileProgress:
 
     name: str
     online_senders: int
+    #: Messages dispatched to it, and its part of all dispatched so far, 0 to 1.
+    dispatched: int
+    share: float
     #: Messages dispatched to it whose first attempt is not settled.
     backlog: int
     retrying: int
@@ -81,8 +84,27 @@ class ProfileProgress:
     failed: int
     expired: int
     cancelled: int
+    #: Attempts made at a sender: none is made at what expired or was cancelled.
+    attempts: int
     failed_attempts: int
+    #: As the run's configuration has it; workers may have been started with another.
+    failure_rate: float | None
+    #: Messages a second that its online senders can attempt, by their own mean times.
+    capacity: float
+    #: Attempts settled per attempt they could have made (`Pace.efficiency`): over the last
+    #: seconds, or over the time watched when the run is done.
+    efficiency: float | None
     times: Times
+
+    @property
+    def in_flight(self) -> int:
+        """Messages dispatched to it that are not in a terminal state."""
+        return self.backlog + self.retrying
+
+    @property
+    def failure_rate_seen(self) -> float | None:
+        """Failed attempts per attempt made; None before the first."""
+        return _failure_rate(self.failed_attempts, self.attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +119,8 @@ class Progress:
     #: Not sent by the deadline.
     expired: int
     cancelled: int
+    #: Attempts made at a sender: none is made at what expired or was cancelled.
+    attempts: int
     failed_attempts: int
     dispatched: int
     backlog: int
@@ -107,6 +131,10 @@ class Progress:
     rate: float
     #: … and that were sent or failed over all; those that expired or were cancelled took no time.
     average_rate: float
+    #: The rate of each of the last seconds, oldest first.
+    history: tuple[float, ...]
+    #: Seconds since this reader saw the number of finished messages change, or began to look.
+    still_seconds: float
     eta_seconds: float | None
     times: Times
     profiles: tuple[ProfileProgress, ...]
@@ -127,6 +155,21 @@ class Progress:
         """Finished messages, 0 to 1 of the run."""
         return self.finished / self.total
 
+    @property
+    def in_flight(self) -> int:
+        """Messages dispatched that are not in a terminal state: backlog and retrying."""
+        return self.backlog + self.retrying
+
+    @property
+    def reached(self) -> float:
+        """Delivered messages, 0 to 1 of the run."""
+        return self.sent / self.total
+
+    @property
+    def failure_rate_seen(self) -> float | None:
+        """Failed attempts per attempt made; None before the first."""
+        return _failure_rate(self.failed_attempts, self.attempts)
+
     def to_json(self) -> dict[str, Any]:
         """The fields of `--json`."""
         return {
@@ -136,14 +179,21 @@ class Progress:
             "failed": self.failed,
             "expired": self.expired,
             "cancelled": self.cancelled,
+            "attempts": self.attempts,
             "failed_attempts": self.failed_attempts,
+            "failure_rate_seen": _rounded(self.failure_rate_seen),
             "seconds": round(self.seconds, 3),
             "messages_per_second": round(self.average_rate, 3),
             **_times_json(self.times),
             "done": self.done,
             "control": self.control.value,
             "rate": round(self.rate, 3),
+            "history": [round(rate, 3) for rate in self.history],
+            "still_seconds": round(self.still_seconds, 3),
             "eta_seconds": _rounded(self.eta_seconds),
+            "reached": _rounded(self.reached),
+            "dispatched": self.dispatched,
+            "in_flight": self.in_flight,
             "backlog": self.backlog,
             "retrying": self.retrying,
             "profiles": [_profile_json(profile) for profile in self.profiles],
@@ -156,7 +206,7 @@ class Tracker:
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         self._liveness = Liveness(trusted)
-        self._points: deque[tuple[float, int]] = deque()
+        self._pace = Pace()
         #: Whether it can tell by now who is online; before that it warns of nobody missing.
         self.decided = False
 
@@ -169,15 +219,16 @@ class Tracker:
         """
         online = self._liveness.observe(now, snapshot.workers)
         self.decided = self._liveness.is_decided(now, snapshot.workers)
-        senders = Counter[str]()
-        for worker in online:
-            senders[worker.profile] += worker.senders
-        profiles = tuple(
-            _profile_progress(counts, senders[counts.profile]) for counts in snapshot.profiles
-        )
         merged = _merged(snapshot.profiles)
+        self._pace.observe(
+            now,
+            merged.finished,
+            {counts.profile: counts.attempts_made for counts in snapshot.profiles},
+            _capacities(online),
+        )
+        profiles = self._profiles(snapshot, online, merged)
         finished = merged.finished
-        rate = self._rate(now, finished)
+        rate = self._pace.rate
         seconds = _seconds(snapshot, finished, wall)
         return Progress(
             run=snapshot.run,
@@ -187,25 +238,68 @@ class Tracker:
             failed=merged.failed,
             expired=merged.expired,
             cancelled=merged.cancelled,
-            failed_attempts=merged.retried + merged.failed,
+            attempts=merged.attempts_made,
+            failed_attempts=merged.failed_attempts,
             dispatched=merged.dispatched,
             backlog=merged.unsettled,
             retrying=merged.retrying,
             seconds=seconds,
             rate=rate,
             average_rate=(merged.delivered + merged.failed) / seconds if seconds else 0.0,
+            history=self._pace.history,
+            still_seconds=self._pace.still_seconds,
             eta_seconds=_eta(snapshot.total - finished, rate),
             times=_times(merged),
             profiles=profiles,
             warnings=_warnings(snapshot.control, profiles, stuck or {}) if self.decided else (),
         )
 
-    def _rate(self, now: float, finished: int) -> float:
-        self._points.append((now, finished))
-        while len(self._points) > 2 and now - self._points[1][0] >= RATE_SECONDS:
-            self._points.popleft()
-        then, before = self._points[0]
-        return (finished - before) / (now - then) if now > then else 0.0
+    def _profiles(
+        self, snapshot: Snapshot, online: Iterable[WorkerRow], merged: ProfileCounts
+    ) -> tuple[ProfileProgress, ...]:
+        senders = Counter[str]()
+        for worker in online:
+            senders[worker.profile] += worker.senders
+        capacities = _capacities(online)
+        rates = _failure_rates(snapshot.simulation)
+        done = merged.finished >= snapshot.total
+        return tuple(
+            ProfileProgress(
+                name=counts.profile,
+                online_senders=senders[counts.profile],
+                dispatched=counts.dispatched,
+                share=counts.dispatched / merged.dispatched if merged.dispatched else 0.0,
+                backlog=counts.unsettled,
+                retrying=counts.retrying,
+                sent=counts.delivered,
+                failed=counts.failed,
+                expired=counts.expired,
+                cancelled=counts.cancelled,
+                attempts=counts.attempts_made,
+                failed_attempts=counts.failed_attempts,
+                failure_rate=rates.get(counts.profile),
+                capacity=capacities.get(counts.profile, 0.0),
+                efficiency=self._pace.efficiency(counts.profile, over_all=done),
+                times=_times(counts),
+            )
+            for counts in snapshot.profiles
+        )
+
+
+def _capacities(online: Iterable[WorkerRow]) -> dict[str, float]:
+    """Messages a second that the online senders of each profile can attempt."""
+    capacities: dict[str, float] = defaultdict(float)
+    for worker in online:
+        capacities[worker.profile] += worker.capacity
+    return capacities
+
+
+def _failure_rates(simulation: Simulation) -> dict[str, float]:
+    return {sender.name: sender.failure_rate for sender in simulation.senders}
+
+
+def _failure_rate(failed_attempts: int, attempts: int) -> float | None:
+    return failed_attempts / attempts if attempts else None
 
 
 def _merged(profiles: Iterable[ProfileCounts]) -> ProfileCounts:
@@ -230,26 +324,10 @@ def _merged(profiles: Iterable[ProfileCounts]) -> ProfileCounts:
     )
 
 
-def _profile_progress(counts: ProfileCounts, online_senders: int) -> ProfileProgress:
-    return ProfileProgress(
-        name=counts.profile,
-        online_senders=online_senders,
-        backlog=counts.unsettled,
-        retrying=counts.retrying,
-        sent=counts.delivered,
-        failed=counts.failed,
-        expired=counts.expired,
-        cancelled=counts.cancelled,
-        failed_attempts=counts.retried + counts.failed,
-        times=_times(counts),
-    )
-
-
 def _times(counts: ProfileCounts) -> Times:
     timed = counts.delivered + counts.failed
-    sent = counts.attempts - counts.expired - counts.cancelled
     return Times(
-        mean_send=counts.send_seconds / sent if sent else None,
+        mean_send=counts.send_seconds / counts.attempts_made if counts.attempts_made else None,
         mean_delivery=counts.delivery_seconds / timed if timed else None,
         p50_delivery=histogram.percentile(counts.delivery_times, 0.50),
         p95_delivery=histogram.percentile(counts.delivery_times, 0.95),
@@ -301,13 +379,21 @@ def _profile_json(profile: ProfileProgress) -> dict[str, Any]:
     return {
         "name": profile.name,
         "online_senders": profile.online_senders,
+        "dispatched": profile.dispatched,
+        "share": _rounded(profile.share),
+        "in_flight": profile.in_flight,
         "backlog": profile.backlog,
         "retrying": profile.retrying,
         "sent": profile.sent,
         "failed": profile.failed,
         "expired": profile.expired,
         "cancelled": profile.cancelled,
+        "attempts": profile.attempts,
         "failed_attempts": profile.failed_attempts,
+        "failure_rate": _rounded(profile.failure_rate),
+        "failure_rate_seen": _rounded(profile.failure_rate_seen),
+        "capacity": _rounded(profile.capacity),
+        "efficiency": _rounded(profile.efficiency),
         **_times_json(profile.times),
     }
 

@@ -99,11 +99,64 @@ def test_percentiles_are_taken_over_all_profiles() -> None:
     assert upper_bound(89) <= p99 <= upper_bound(90)
 
 
+def test_in_flight_is_what_was_dispatched_and_has_not_ended() -> None:
+    progress = update(
+        make.counts("fast", dispatched=50, first_attempts=40, attempts=52, delivered=25, failed=2,
+                    expired=3, cancelled=4, retried=18),
+    )  # fmt: skip
+    (fast,) = progress.profiles
+    assert progress.in_flight == fast.in_flight == fast.dispatched - progress.finished == 16
+
+
+def test_failure_rate_seen_leaves_out_what_was_never_attempted() -> None:
+    simulation = make.simulation(senders=(make.profile("fast", failure_rate=0.2),))
+    progress = update(
+        make.counts(
+            "fast", attempts=60, delivered=30, failed=5, retried=15, expired=6, cancelled=4
+        ),
+        simulation=simulation,
+    )
+    (fast,) = progress.profiles
+    assert (progress.attempts, fast.attempts) == (50, 50)
+    assert progress.failure_rate_seen == fast.failure_rate_seen == 0.4
+    assert fast.failure_rate == 0.2
+
+
+def test_share_is_of_all_dispatched_and_reached_of_the_whole_run() -> None:
+    progress = update(
+        make.counts("fast", dispatched=30, delivered=20, failed=4),
+        make.counts("slow", dispatched=10),
+    )
+    assert [profile.share for profile in progress.profiles] == [0.75, 0.25]
+    assert progress.reached == 0.2
+
+
+def test_capacity_is_that_of_the_online_workers_own_senders() -> None:
+    workers = (
+        make.worker("w1", senders=5, mean_time=0.1),
+        make.worker("w2", senders=4, mean_time=0.5),
+        make.worker("dead", senders=100),
+    )
+    tracker = Tracker(["w1", "w2"])
+    counted = [make.counts(attempts=n) for n in (0, 58)]
+    for now, counts in enumerate(counted):
+        progress = tracker.update(make.snapshot(counts, workers=workers), now, NOON)
+    (fast,) = progress.profiles
+    assert (fast.online_senders, fast.capacity, fast.efficiency) == (9, 58.0, 1.0)
+
+
+def test_senders_that_need_no_time_have_a_capacity_that_json_can_hold() -> None:
+    tracker = Tracker(["w1"])
+    snapshot = make.snapshot(make.counts(), workers=(make.worker(mean_time=0.0),))
+    assert tracker.update(snapshot, 0, NOON).to_json()["profiles"][0]["capacity"] is None
+
+
 def test_nothing_counted_yet() -> None:
     progress = update(make.counts())
     assert progress.times.mean_send is progress.times.mean_delivery is None
     assert (progress.seconds, progress.rate, progress.average_rate) == (0, 0, 0)
-    assert progress.eta_seconds is None
+    assert progress.eta_seconds is progress.failure_rate_seen is None
+    assert (progress.profiles[0].share, progress.reached, progress.still_seconds) == (0, 0, 0)
 
 
 def test_time_runs_from_the_first_dispatch_to_now() -> None:
@@ -178,7 +231,14 @@ def test_batches_dispatched_long_ago_are_named() -> None:
 
 def test_json_holds_the_figures() -> None:
     progress = update(
-        make.counts(delivered=100, attempts=100, send_seconds=10.0, delivery_times={5: 100}),
+        make.counts(
+            dispatched=100,
+            first_attempts=100,
+            attempts=100,
+            delivered=100,
+            send_seconds=10.0,
+            delivery_times={5: 100},
+        ),
         started_at=NOON,
         settled_at=NOON + 5,
     )
@@ -186,7 +246,8 @@ def test_json_holds_the_figures() -> None:
     expected = {
         "run": 1, "total": 100, "sent": 100, "failed": 0, "seconds": 5.0, "done": True,
         "messages_per_second": 20.0, "mean_send_seconds": 0.1, "eta_seconds": 0.0,
-        "failed_attempts": 0, "warnings": [],
+        "failed_attempts": 0, "warnings": [], "attempts": 100, "failure_rate_seen": 0.0,
+        "in_flight": 0, "reached": 1.0, "history": [], "still_seconds": 0.0,
     }  # fmt: skip
     assert {key: found[key] for key in expected} == expected
     assert found["profiles"][0]["name"] == "fast"
