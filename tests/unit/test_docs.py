@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client.core import Metric
 from pydantic import BaseModel
 
 from sms_pipeline.config import (
@@ -17,6 +18,7 @@ from sms_pipeline.config import (
     Settings,
     Simulation,
 )
+from tests.unit.test_metrics import every_metric, reading
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
@@ -65,3 +67,17 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_the_page_on_metrics_lists_each_with_its_type_labels_and_meaning() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    table = re.search(r"<!-- table: metrics -->\n(.*?)<!-- end -->", page, re.S)
+    assert table
+    assert table[1].splitlines()[2:] == [_metric_row(family) for family in every_metric(reading())]
+
+
+def _metric_row(family: Metric) -> str:
+    name = family.name + ("_total" if family.type == "counter" else "")
+    labels = dict.fromkeys(label for sample in family.samples for label in sample.labels)
+    shown = ", ".join(f"`{label}`" for label in labels if label != "le")
+    return f"| `{name}` | {family.type} | {shown} | {family.documentation} |"
