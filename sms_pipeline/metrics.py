@@ -54,7 +54,6 @@ class Reading:
 
     snapshot: Snapshot
     progress: Progress
-    simulation: Simulation
     seed: int
     #: Seconds since the reader saw a batch dispatched or settled, on its own clock.
     idle_seconds: float
@@ -82,7 +81,7 @@ def health(reading: Reading) -> Health:
         return Health(True, f"{run} is done")
     if progress.control is Control.PAUSED:
         return Health(True, f"{run} is paused")
-    if reading.idle_seconds <= patience(reading.simulation):
+    if reading.idle_seconds <= patience(reading.snapshot.simulation):
         return Health(True, f"{run}: {progress.finished:,} of {progress.total:,} messages ended")
     waiting = progress.backlog + progress.retrying
     nobody = [
@@ -116,11 +115,11 @@ def run_metrics(reading: Reading) -> Iterator[Metric]:
     yield from _waiting_messages(reading.snapshot.profiles, run)
     yield _delivery_times(reading.snapshot.profiles, run)
     if reading.decided:
-        yield _senders_online(reading.progress)
+        yield from _online_senders(reading.progress, run)
 
 
 def _about_run(reading: Reading, run: str) -> Iterator[Metric]:
-    progress, simulation = reading.progress, reading.simulation
+    progress, simulation = reading.progress, reading.snapshot.simulation
     info = {"run": run, "seed": str(reading.seed), "routing": simulation.routing}
     yield _gauge(
         "run_info", "What the run was started with; always 1.", info, {tuple(info.values()): 1}
@@ -164,7 +163,7 @@ def _message_counters(profiles: Iterable[ProfileCounts], run: str) -> Iterator[M
         for state in ("delivered", "failed", "expired", "cancelled"):
             messages.add_metric([*labels, state], getattr(counts, state))
         attempts.add_metric([*labels, "delivered"], counts.delivered)
-        attempts.add_metric([*labels, "failed"], counts.failed + counts.retried)
+        attempts.add_metric([*labels, "failed"], counts.failed_attempts)
         dispatched.add_metric(labels, counts.dispatched)
         send.add_metric(labels, counts.send_seconds)
     yield from (messages, attempts, dispatched, send)
@@ -206,12 +205,28 @@ def cumulative(counts: Mapping[int, int]) -> list[tuple[str, float]]:
     return [*bounded, ("+Inf", sums[-1])]
 
 
-def _senders_online(progress: Progress) -> Metric:
-    return _gauge(
+def _online_senders(progress: Progress, run: str) -> Iterator[Metric]:
+    yield _gauge(
         "senders_online",
         "Senders of workers whose heartbeat is seen to change.",
         ("profile",),
         {(profile.name,): profile.online_senders for profile in progress.profiles},
+    )
+    yield _gauge(
+        "capacity_messages_per_second",
+        "Attempts a second that the online senders can make.",
+        ("profile",),
+        {(profile.name,): profile.capacity for profile in progress.profiles},
+    )
+    yield _gauge(
+        "efficiency_ratio",
+        "Attempts settled, per attempt that the online senders could have made, 0 to 1.",
+        _RUN_PROFILE,
+        {
+            (run, profile.name): profile.efficiency
+            for profile in progress.profiles
+            if profile.efficiency is not None
+        },
     )
 
 

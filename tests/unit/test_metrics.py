@@ -19,11 +19,13 @@ from sms_pipeline import histogram, metrics
 from sms_pipeline.config import RetryPolicy
 from sms_pipeline.entries import Control, Snapshot
 from sms_pipeline.metrics import Health, Reading, cumulative, health, patience
-from sms_pipeline.progress import Tracker
+from sms_pipeline.progress import Progress, Tracker
 from tests.unit import make
 from tests.unit.make import NOON
 
 PROMTOOL_SECONDS = 30
+#: Senders serve whatever run there is.
+OF_ALL_RUNS = ("sms_pipeline_senders_online", "sms_pipeline_capacity_messages_per_second")
 
 #: All figures differ, so that none can stand for another.
 FAST = make.counts(
@@ -36,7 +38,18 @@ SIMULATION = make.simulation(num_messages=1_000)
 
 
 def snapshot(*profiles: Any, **values: Any) -> Snapshot:
-    return make.snapshot(*profiles, **{"total": 1_000, "started_at": NOON, **values})
+    return make.snapshot(
+        *profiles, **{"total": 1_000, "started_at": NOON, "simulation": SIMULATION, **values}
+    )
+
+
+def progress(shot: Snapshot) -> Progress:
+    """Ten seconds into the run, five into the watching; one worker is online."""
+    tracker = Tracker()
+    before = dataclasses.replace(shot, profiles=(), workers=(make.worker(heartbeat=1),))
+    tracker.update(before, 0, NOON + 5)
+    now = dataclasses.replace(shot, workers=(make.worker(heartbeat=2),))
+    return tracker.update(now, 5, NOON + 10)
 
 
 def reading(shot: Snapshot | None = None, **values: Any) -> Reading:
@@ -44,8 +57,7 @@ def reading(shot: Snapshot | None = None, **values: Any) -> Reading:
     return Reading(
         **{
             "snapshot": shot,
-            "progress": Tracker().update(shot, 0, NOON + 10),
-            "simulation": SIMULATION,
+            "progress": progress(shot),
             "seed": 7,
             "idle_seconds": 3.0,
             "decided": True,
@@ -102,7 +114,11 @@ def test_figures_are_those_of_the_counters() -> None:
         ("run_state", "running"): 1,
         ("run_state", "done"): 0,
         ("run_info", "7", "adaptive"): 1,
-        ("senders_online", "fast"): 0,
+        ("senders_online", "fast"): 5,
+        ("senders_online", "slow"): 0,
+        ("capacity_messages_per_second", "fast"): 50,
+        # 740 attempts in the 5 s watched, in which 250 could have been made
+        ("efficiency_ratio", "fast"): 740 / 250,
         ("ledger_up",): 1,
         ("healthy",): 1,
     }
@@ -112,8 +128,7 @@ def test_figures_are_those_of_the_counters() -> None:
 
 def test_every_sample_of_a_run_names_it() -> None:
     for family in metrics.run_metrics(reading()):
-        labels = {"profile"} if family.name == "sms_pipeline_senders_online" else {"run"}
-        assert all(labels <= sample.labels.keys() for sample in family.samples), family.name
+        assert all("run" in s.labels for s in family.samples) or family.name in OF_ALL_RUNS
 
 
 def test_run_that_is_done_is_in_that_state_and_not_idle() -> None:
@@ -186,8 +201,9 @@ def test_a_run_is_healthy_while_it_moves() -> None:
 
 def test_a_run_that_stands_still_is_red_and_says_why() -> None:
     still = patience(SIMULATION) + 1
-    assert health(reading(idle_seconds=still - 2)).ok
-    ok, reason = health(reading(idle_seconds=still))
+    nobody = Tracker().update(snapshot(FAST, SLOW), 0, NOON + 10)
+    assert health(reading(progress=nobody, idle_seconds=still - 2)).ok
+    ok, reason = health(reading(progress=nobody, idle_seconds=still))
     assert not ok
     assert reason == (
         f"run 1: no progress for {still:.0f} s, 259 messages waiting, 100 not dispatched; "
@@ -196,10 +212,7 @@ def test_a_run_that_stands_still_is_red_and_says_why() -> None:
 
 
 def test_no_hint_at_profiles_with_senders() -> None:
-    one = reading(idle_seconds=1e6)
-    online = [dataclasses.replace(part, online_senders=5) for part in one.progress.profiles]
-    progress = dataclasses.replace(one.progress, profiles=tuple(online))
-    ok, reason = health(dataclasses.replace(one, progress=progress))
+    ok, reason = health(reading(idle_seconds=1e6))
     assert not ok
     assert "online" not in reason
 
