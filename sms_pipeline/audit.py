@@ -53,6 +53,10 @@ class Report:
     in_flight: int = 0
     #: Not dispatched yet.
     undispatched: int = 0
+    #: Of which no record tells any more what became of them …
+    lost: int = 0
+    #: … and of which two do.
+    doubled: int = 0
     batches: int = 0
     settlements: int = 0
     problems: list[str] = field(default_factory=list)
@@ -82,6 +86,8 @@ class Report:
             "cancelled": self.cancelled,
             "in_flight": self.in_flight,
             "undispatched": self.undispatched,
+            "lost": self.lost,
+            "doubled": self.doubled,
             "batches": self.batches,
             "settlements": self.settlements,
             "problems": self.problems,
@@ -201,11 +207,14 @@ class _Ranges:
         if batch.number != self._number:
             problems.append(f"batch {self._number} is not recorded")
         if batch.first_index < self._index:
+            self._report.doubled += min(self._index, batch.first_index + batch.size)
+            self._report.doubled -= batch.first_index
             problems.append(
                 f"batch {batch.number}: messages {batch.first_index}-{self._index - 1} doubled, "
                 "an earlier batch has them, too"
             )
         elif batch.first_index > self._index:
+            self._report.lost += batch.first_index - self._index
             problems.append(
                 f"messages {self._index}-{batch.first_index - 1} lost: they are in no batch"
             )
@@ -220,6 +229,7 @@ class _Ranges:
                 f"end at message {self._index}, batch {self._number}"
             )
         if self._index > total:
+            self._report.doubled += self._index - total
             self._report.problems.append(
                 f"messages {total}-{self._index - 1} doubled: beyond the run's {total}"
             )
@@ -242,7 +252,12 @@ def _check_chain(report: Report, batch: BatchRow, chain: list[Settlement]) -> No
             report.problems.append(f"{where}: {error}")
             return
         if taken != expected:
-            report.problems.append(f"{where}: {_difference(expected, taken, batch.size)}")
+            lost, doubled = _difference(expected, taken, batch.size)
+            report.lost += lost
+            report.doubled += doubled
+            report.problems.append(
+                f"{where}: {lost} messages lost and {doubled} doubled since the attempt before"
+            )
         took = batch.size if taken is None else len(taken)
         if settlement.messages != took:
             report.problems.append(f"{where}: {settlement.messages} messages, but took {took}")
@@ -250,7 +265,10 @@ def _check_chain(report: Report, batch: BatchRow, chain: list[Settlement]) -> No
             report.problems.append(f"{where}: left over messages that it never took")
         if len(left or ()) != settlement.retried:
             report.problems.append(f"{where}: retried {settlement.retried}, left {len(left or ())}")
-        if _fates(settlement) + settlement.retried != settlement.messages:
+        ended = _fates(settlement) + settlement.retried
+        report.lost += max(settlement.messages - ended, 0)
+        report.doubled += max(ended - settlement.messages, 0)
+        if ended != settlement.messages:
             report.problems.append(
                 f"{where}: {settlement.messages} messages, but {_fates(settlement)} ended and "
                 f"{settlement.retried} were left"
@@ -265,11 +283,11 @@ def _offsets(bitmap: bytes | None, size: int) -> set[int] | None:
     return None if bitmap is None else set(unpack_offsets(bitmap, size).tolist())
 
 
-def _difference(expected: set[int] | None, taken: set[int] | None, size: int) -> str:
+def _difference(expected: set[int] | None, taken: set[int] | None, size: int) -> tuple[int, int]:
+    """How many messages the attempt should have taken and did not, and the other way round."""
     wanted = set(range(size)) if expected is None else expected
     found = set(range(size)) if taken is None else taken
-    lost, doubled = len(wanted - found), len(found - wanted)
-    return f"{lost} messages lost and {doubled} doubled since the attempt before"
+    return len(wanted - found), len(found - wanted)
 
 
 def _fates(settlement: Settlement) -> int:
@@ -332,6 +350,7 @@ def _place(
     if not left:
         return
     report.in_flight += left
+    report.lost += left if lost else 0
     since = chain[-1].settled_at if chain else batch.queued_at
     report.unsettled[_state(run, batch, chain, now - since, lost)].append(batch.number)
 

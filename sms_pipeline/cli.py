@@ -99,6 +99,14 @@ def _simulation_options(function: Any) -> Any:
     return function
 
 
+_threshold_option = click.option(
+    "--threshold",
+    "checks",
+    multiple=True,
+    metavar="CHECK",
+    help="What the run must keep to, as in 'p95 delivery < 30s'; again for more. "
+    "Ends with 3 if it does not.",
+)
 _every_option = click.option("--every", type=float, help="Seconds between reports.  [default: 2]")
 #: What the ledger numbers runs with.
 _RUN_NUMBER = click.IntRange(1, 2**31 - 1)
@@ -109,12 +117,14 @@ _run_argument = click.argument("run_id", metavar="[RUN]", type=_RUN_NUMBER, requ
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @_config_option
 @_simulation_options
+@_threshold_option
 @_every_option
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
 @click.option("--echo", is_flag=True, help="Print each SMS with its outcome.")
 def run(
     config: Path | None,
     config_file: Path | None,
+    checks: tuple[str, ...],
     every: float | None,
     as_json: bool,
     echo: bool,
@@ -129,8 +139,9 @@ def run(
       sms-pipeline run
       sms-pipeline run alert.yml --messages 50000 --every 5
       sms-pipeline run --seed 1 --json | tail -1
+      sms-pipeline run --threshold "failed < 1%" --threshold "reached 99% < 2m"
     """
-    context = _context(config or config_file, every, options)
+    context = _context(config or config_file, every, options, checks)
     from sms_pipeline.monitor import PlainView, SummaryJsonView, make_view
     from sms_pipeline.run import Echo, run_all
 
@@ -144,17 +155,19 @@ def run(
 @cli.command()
 @_config_option
 @_simulation_options
-def produce(config_file: Path | None, **options: Any) -> None:
+@_threshold_option
+def produce(config_file: Path | None, checks: tuple[str, ...], **options: Any) -> None:
     """Make messages and dispatch them to the workers' queues; needs a broker.
 
-    Prints the run's number, and ends when the broker has confirmed the last batch.
+    Prints the run's number, and ends when the broker has confirmed the last batch. Thresholds are
+    kept with the run: 'monitor' judges them.
 
     \b
     Examples:
       sms-pipeline produce -n 10000
       sms-pipeline produce --config alert.yml --seed 7
     """
-    context = _context(config_file, options=options)
+    context = _context(config_file, options=options, checks=checks)
     _require_broker(context, "produce")
     from sms_pipeline.run import produce as dispatch
 
@@ -164,6 +177,7 @@ def produce(config_file: Path | None, **options: Any) -> None:
 @cli.command()
 @_run_argument
 @_config_option
+@_threshold_option
 @_every_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per report.")
 @click.option("--once", is_flag=True, help="One report, then end.")
@@ -171,6 +185,7 @@ def produce(config_file: Path | None, **options: Any) -> None:
 def monitor(
     run_id: int | None,
     config_file: Path | None,
+    checks: tuple[str, ...],
     every: float | None,
     as_json: bool,
     once: bool,
@@ -191,6 +206,7 @@ def monitor(
 
     ledger = _ledger(context)
     run = await_new_run(ledger) if new else ledger.run(run_id)
+    run = _with_thresholds(run, checks)
     view = make_view(as_json, _terminal())
     watch(ledger, run, view, context.simulation.report_period, once)
 
@@ -294,8 +310,15 @@ def audit(run_id: int | None, config_file: Path | None, as_json: bool) -> None:
 @_run_argument
 @_config_option
 @click.option("--force", is_flag=True, help="Do not wait until what is not settled must be lost.")
+@_threshold_option
 @_every_option
-def resume(run_id: int | None, config_file: Path | None, force: bool, every: float | None) -> None:
+def resume(
+    run_id: int | None,
+    config_file: Path | None,
+    force: bool,
+    checks: tuple[str, ...],
+    every: float | None,
+) -> None:
     """Dispatch again what is not settled, and go on where a killed producer stopped.
 
     Waits first until queues are empty and nothing moves; what is in truth still under way is
@@ -310,9 +333,12 @@ def resume(run_id: int | None, config_file: Path | None, force: bool, every: flo
     from sms_pipeline.monitor import make_view
     from sms_pipeline.run import resume as resume_run
 
+    if checks and not context.settings.embedded:
+        raise click.UsageError("over a broker 'resume' ends before the run: use 'monitor' for it")
     ledger = _ledger(context)
     view = make_view(False, context.settings.embedded and _terminal())
-    resume_run(context.settings, ledger, ledger.run(run_id), force, view)
+    run = _with_thresholds(ledger.run(run_id), checks)
+    resume_run(context.settings, ledger, run, force, view)
 
 
 @cli.command()
@@ -369,12 +395,23 @@ def _ledger(context: _Context) -> Any:
     return Ledger.open(context.settings.database_url)
 
 
+def _with_thresholds(run: Any, checks: tuple[str, ...]) -> Any:
+    from dataclasses import replace
+
+    from sms_pipeline.config import with_thresholds
+
+    return replace(run, simulation=with_thresholds(run.simulation, checks))
+
+
 def _context(
-    config: Path | None, every: float | None = None, options: dict[str, Any] | None = None
+    config: Path | None,
+    every: float | None = None,
+    options: dict[str, Any] | None = None,
+    checks: tuple[str, ...] = (),
 ) -> _Context:
     import logging
 
-    from sms_pipeline.config import load_settings, load_simulation
+    from sms_pipeline.config import load_settings, load_simulation, with_thresholds
 
     settings = load_settings()
     log_level = click.get_current_context().find_root().params["log_level"]
@@ -383,7 +420,8 @@ def _context(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     overrides = _overrides({**(options or {}), "every": every})
-    return _Context(settings, load_simulation(config or settings.config, overrides))
+    simulation = load_simulation(config or settings.config, overrides)
+    return _Context(settings, with_thresholds(simulation, checks))
 
 
 def _overrides(options: dict[str, Any]) -> dict[str, Any]:

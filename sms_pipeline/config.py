@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -20,7 +20,9 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
+from sms_pipeline import thresholds
 from sms_pipeline.errors import ConfigError
 
 #: A profile's name is part of a queue name and of a topic routing key, where dots separate words.
@@ -94,6 +96,32 @@ class RetryPolicy(_Frozen):
         return self.max_attempts is None or attempt + 1 < self.max_attempts
 
 
+#: The type of a validation error that points into an expression.
+_BAD_CHECK = "bad_check"
+
+
+class Threshold(_Frozen):
+    """What the run must keep to, and whether missing it ends the run."""
+
+    check: str = Field(description="metric, comparison, limit: see below")
+    abort: bool = Field(default=False, description="missed for good, it cancels the run")
+
+    @field_validator("check")
+    @classmethod
+    def _parsed(cls, text: str) -> str:
+        try:
+            thresholds.parse(text)
+        except thresholds.BadCheckError as error:
+            context = {"what": error.what, "pointed": error.pointed}
+            raise PydanticCustomError(_BAD_CHECK, "{what}", context) from error
+        return text
+
+
+def _threshold(value: object) -> object:
+    """A string stands for a mapping with nothing but `check`."""
+    return {"check": value} if isinstance(value, str) else value
+
+
 DEFAULT_SENDERS = (
     SenderProfile(name="fast", count=20, mean_time=0.05, failure_rate=0.05),
     SenderProfile(name="standard", count=10, mean_time=0.1, failure_rate=0.10),
@@ -143,6 +171,9 @@ class Simulation(_Frozen):
         default=300.0, gt=0, description="seconds after which an unsettled batch is named as stuck"
     )
     retry: RetryPolicy = Field(default=RetryPolicy(), description="retry policy")
+    thresholds: Annotated[
+        tuple[Annotated[Threshold, BeforeValidator(_threshold)], ...], Field(strict=False)
+    ] = Field(default=(), description="what the run must keep to, else it ends with 3")
 
     @field_validator("senders")
     @classmethod
@@ -237,6 +268,19 @@ def load_simulation(path: Path | None, overrides: Mapping[str, Any] | None = Non
     return _validate(merged, "option")
 
 
+def with_thresholds(simulation: Simulation, checks: Sequence[str]) -> Simulation:
+    """`simulation` with more thresholds than it has, from `--threshold`.
+
+    Raises:
+        ConfigError: one of `checks` is not a check; the message points at the mistake.
+    """
+    try:
+        added = tuple(Threshold(check=check) for check in checks)
+    except ValidationError as error:
+        raise ConfigError(_first_problem(error, "--threshold")) from error
+    return simulation.model_copy(update={"thresholds": (*simulation.thresholds, *added)})
+
+
 def parse_simulation(text: str) -> Simulation:
     """The frozen configuration as the ledger keeps it, JSON."""
     return Simulation.model_validate_json(text, strict=False)
@@ -304,6 +348,9 @@ def _first_problem(error: ValidationError, source: str) -> str:
         return f"{source}: unknown key {key!r}; allowed here: {_allowed_keys(first['loc'])}{more}"
     if first["type"] == "missing":
         return f"{source}: {key}: is required{more}"
+    if first["type"] == _BAD_CHECK:
+        where = ": ".join(filter(None, (source, key.removesuffix("check").rstrip("."))))
+        return f"{where}: {first['msg']}{more}\n{first['ctx']['pointed']}"
     what = _IN_YAML_WORDS.get(first["type"])
     what = what or first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if not key:
@@ -327,6 +374,8 @@ def _allowed_keys(location: tuple[int | str, ...]) -> str:
         model = SenderProfile
     elif "retry" in location[:1]:
         model = RetryPolicy
+    elif "thresholds" in location[:1]:
+        model = Threshold
     return ", ".join(model.model_fields)
 
 

@@ -5,6 +5,8 @@ EXIT_OK = 0
 EXIT_FAILURE = 1
 #: The user asked for something impossible: bad file, bad option, unknown run.
 EXIT_USAGE = 2
+#: The run ended, or can only end, beyond one of its thresholds.
+EXIT_THRESHOLD = 3
 #: The audit found records that contradict one another.
 EXIT_BROKEN = 4
 #: The audit found nothing wrong, but the run has not ended.
@@ -23,6 +25,12 @@ class ConfigError(PipelineError):
     """The configuration can't be used; the message names source, key, value and what is allowed."""
 
     exit_code = EXIT_USAGE
+
+
+class ThresholdMissedError(PipelineError):
+    """The run did not keep to its thresholds; the message names those missed, and what was seen."""
+
+    exit_code = EXIT_THRESHOLD
 
 
 class UnknownRunError(PipelineError):

@@ -443,6 +443,20 @@ class Ledger:
         with self._reading() as connection:
             return [to_settlement(row) for row in connection.execute(query)]
 
+    def delivered_at(self, run_id: int, messages: int) -> float | None:
+        """When that many messages of the run were delivered; None while fewer are."""
+        settled = tables.settlements.c
+        order = (settled.settled_at, settled.batch, settled.attempt)
+        sums = (
+            select(settled.settled_at, func.sum(settled.delivered).over(order_by=order).label("n"))
+            .where(settled.run == run_id)
+            .subquery()
+        )
+        query = select(func.min(sums.c.settled_at)).where(sums.c.n >= messages)
+        with self._reading() as connection:
+            at: float | None = connection.execute(query).scalar()
+            return at
+
     def all_workers(self) -> list[WorkerRow]:
         """Every worker process that ever joined."""
         with self._reading() as connection:

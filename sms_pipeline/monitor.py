@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import click
@@ -15,10 +17,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sms_pipeline.entries import Run
-from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.audit import audit_ledger
+from sms_pipeline.entries import Run, Snapshot
+from sms_pipeline.errors import LedgerUnavailableError, ThresholdMissedError
 from sms_pipeline.ledger import Ledger
-from sms_pipeline.progress import ProfileProgress, Progress, Tracker
+from sms_pipeline.progress import Findings, ProfileProgress, Progress, Tracker
+from sms_pipeline.recovery import Abort
+from sms_pipeline.thresholds import Judgement, State, parse
 
 #: How often the counters are read to notice the end; the reports come every N seconds.
 POLL_SECONDS = 0.1
@@ -50,8 +55,10 @@ class Reader:
         self._ledger = ledger
         self._run = run
         self._tracker = Tracker(trusted)
-        self._stuck: dict[str, int] = {}
+        self._checks = [parse(threshold.check) for threshold in run.simulation.thresholds]
+        self._findings = Findings()
         self._stuck_read_at = 0.0
+        self._read_to_the_end = False
 
     def read_decided(self) -> Progress:
         """The run's progress, once it is known who is online; that takes up to 2.5 s.
@@ -75,24 +82,64 @@ class Reader:
         snapshot = self._ledger.snapshot(self._run)
         if now - self._stuck_read_at >= STUCK_PERIOD_SECONDS:
             self._stuck_read_at = now
-            before = time.time() - self._run.simulation.stuck_after
-            self._stuck = self._ledger.stuck(self._run.id, before)
-        return self._tracker.update(snapshot, now, time.time(), self._stuck)
+            self._look_for_stuck()
+        self._look_for_reached(snapshot)
+        if snapshot.finished >= snapshot.total and not self._read_to_the_end:
+            self._look_at_the_end()
+            self._read_to_the_end = True
+        return self._tracker.update(snapshot, now, time.time(), self._findings)
+
+    def _look_for_stuck(self) -> None:
+        before = time.time() - self._run.simulation.stuck_after
+        self._find(stuck=self._ledger.stuck(self._run.id, before))
+
+    def _look_for_reached(self, snapshot: Snapshot) -> None:
+        """Once for each number of messages: the query reads rows, not counters."""
+        sent = sum(profile.delivered for profile in snapshot.profiles)
+        found = self._findings.reached_at
+        due = {check.messages(snapshot.total) for check in self._checks if check.share}
+        for messages in due - found.keys():
+            at = self._ledger.delivered_at(self._run.id, messages) if sent >= messages else None
+            if at is not None:
+                self._find(reached_at={**self._findings.reached_at, messages: at})
+
+    def _look_at_the_end(self) -> None:
+        """The audit reads every record, so it is made once, and only if a threshold asks."""
+        if not any(check.audited for check in self._checks):
+            return
+        report = audit_ledger(self._ledger, self._run)
+        if report.lost or report.doubled or not report.problems:
+            self._find(lost=report.lost, doubled=report.doubled)
+
+    def _find(self, **found: object) -> None:
+        self._findings = dataclasses.replace(self._findings, **found)  # type: ignore[arg-type]
 
 
-def follow(reader: Reader, view: View, every: float, stopped: threading.Event) -> Progress | None:
-    """Report every `every` seconds until the run is done or `stopped` is set; return the last."""
+def follow(
+    reader: Reader,
+    view: View,
+    every: float,
+    stopped: threading.Event,
+    abort: Callable[[Progress], str | None] | None = None,
+) -> Progress | None:
+    """Report every `every` seconds until the run is done or `stopped` is set; return the last.
+
+    `abort` sees each reading; what it says is shown.
+    """
     progress: Progress | None = None
     shown_at = -every
     while not stopped.is_set():
         try:
             progress = reader.read()
+            said = abort(progress) if abort else None
         except LedgerUnavailableError as error:
             view.note(f"{error}; waiting for it")
             stopped.wait(max(every, 1.0))
             continue
         if progress.done:
             break
+        if said:
+            view.note(said)
         if time.monotonic() - shown_at >= every:
             shown_at = time.monotonic()
             view.show(progress)
@@ -112,19 +159,37 @@ def watch(ledger: Ledger, run: Run, view: View, every: float, once: bool) -> Non
     """The `monitor` command: report until the run is done, or only `once`.
 
     Raises:
+        ThresholdMissedError: the run did not keep to its thresholds.
         KeyboardInterrupt: the user stopped it; the view has shown the summary.
     """
     reader = Reader(ledger, run)
     if once:
-        view.show(reader.read_decided())
+        now = reader.read_decided()
+        view.show(now)
+        require_thresholds(now)
         return
-    progress: Progress | None = None
     try:
-        progress = follow(reader, view, every, threading.Event())
+        progress = follow(reader, view, every, threading.Event(), Abort(ledger, run))
     except KeyboardInterrupt:
         view.close(reader.read(), "still going on (the monitor was interrupted)")
         raise
     view.close(progress, "done")
+    require_thresholds(progress)
+
+
+def require_thresholds(progress: Progress | None) -> None:
+    """At the end every threshold must be known to hold; before it, none may be missed for good.
+
+    Raises:
+        ThresholdMissedError: that is not so.
+    """
+    if progress is None:
+        return
+    refused = {State.MISSED, State.UNKNOWN} if progress.done else {State.MISSED}
+    bad = [one for one in progress.thresholds if one.state in refused]
+    if bad:
+        listed = "; ".join(f"{one.check.text} ({one.seen_text})" for one in bad)
+        raise ThresholdMissedError(f"threshold missed: {listed}")
 
 
 class JsonView:
@@ -173,6 +238,8 @@ class PlainView:
             self._line(f"    {profile_line(profile)}")
         for warning in progress.warnings:
             self._line(f"    ! {warning}")
+        for judgement in progress.thresholds:
+            self._line(f"    {threshold_line(judgement)}")
 
     def note(self, message: str) -> None:
         """See `View.note`."""
@@ -274,6 +341,11 @@ def profile_line(profile: ProfileProgress) -> str:
         f"average time per message {_time(profile.times.mean_delivery)} "
         f"(send {_time(profile.times.mean_send)})"
     )
+
+
+def threshold_line(judgement: Judgement) -> str:
+    """One threshold as one line."""
+    return f"threshold {judgement.state}: {judgement.check.text} ({judgement.seen_text})"
 
 
 def summary_lines(progress: Progress, ended: str) -> list[str]:

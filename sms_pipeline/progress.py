@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from sms_pipeline import histogram
+from sms_pipeline import histogram, thresholds
 from sms_pipeline.config import Simulation
 from sms_pipeline.entries import Control, ProfileCounts, Snapshot, WorkerRow
 from sms_pipeline.pace import Pace
+from sms_pipeline.thresholds import Evidence, Judgement, State
 
 #: A worker is online while its heartbeat changed within this time, on the reader's own clock.
 ONLINE_SECONDS = 5.0
@@ -55,6 +56,22 @@ class Liveness:
     def _is_online(self, worker: str, now: float) -> bool:
         changed = self._changed_at.get(worker)
         return worker in self._trusted or (changed is not None and now - changed <= ONLINE_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What is known of a run beyond its counters."""
+
+    #: Messages by profile that were dispatched too long ago.
+    stuck: Mapping[str, int] = field(default_factory=dict)
+    #: Seconds since the epoch at which so many messages were delivered.
+    reached_at: Mapping[int, float] = field(default_factory=dict)
+    #: From the audit; None before it.
+    lost: int | None = None
+    doubled: int | None = None
+
+
+_NOTHING_FOUND = Findings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +156,7 @@ class Progress:
     times: Times
     profiles: tuple[ProfileProgress, ...]
     warnings: tuple[str, ...]
+    thresholds: tuple[Judgement, ...] = ()
 
     @property
     def finished(self) -> int:
@@ -149,6 +167,11 @@ class Progress:
     def done(self) -> bool:
         """Every message is in a terminal state."""
         return self.finished >= self.total
+
+    @property
+    def missed(self) -> tuple[Judgement, ...]:
+        """The thresholds that it does not keep to, whatever still happens."""
+        return tuple(one for one in self.thresholds if one.state is State.MISSED)
 
     @property
     def share(self) -> float:
@@ -198,6 +221,7 @@ class Progress:
             "retrying": self.retrying,
             "profiles": [_profile_json(profile) for profile in self.profiles],
             "warnings": list(self.warnings),
+            "thresholds": [judgement.to_json() for judgement in self.thresholds],
         }
 
 
@@ -211,12 +235,13 @@ class Tracker:
         self.decided = False
 
     def update(
-        self, snapshot: Snapshot, now: float, wall: float, stuck: dict[str, int] | None = None
+        self,
+        snapshot: Snapshot,
+        now: float,
+        wall: float,
+        findings: Findings = _NOTHING_FOUND,
     ) -> Progress:
-        """Progress at `now` (a clock that only moves forward) and `wall` (seconds since epoch).
-
-        `stuck`: messages by profile that were dispatched too long ago.
-        """
+        """Progress at `now` (a clock that only moves forward) and `wall` (seconds since epoch)."""
         online = self._liveness.observe(now, snapshot.workers)
         self.decided = self._liveness.is_decided(now, snapshot.workers)
         merged = _merged(snapshot.profiles)
@@ -251,7 +276,8 @@ class Tracker:
             eta_seconds=_eta(snapshot.total - finished, rate),
             times=_times(merged),
             profiles=profiles,
-            warnings=_warnings(snapshot.control, profiles, stuck or {}) if self.decided else (),
+            warnings=_warnings(snapshot.control, profiles, findings.stuck) if self.decided else (),
+            thresholds=_judgements(snapshot, merged, seconds, findings),
         )
 
     def _profiles(
@@ -284,6 +310,32 @@ class Tracker:
             )
             for counts in snapshot.profiles
         )
+
+
+def _judgements(
+    snapshot: Snapshot, merged: ProfileCounts, seconds: float, findings: Findings
+) -> tuple[Judgement, ...]:
+    started_at = snapshot.started_at or 0.0
+    evidence = Evidence(
+        total=snapshot.total,
+        sent=merged.delivered,
+        failed=merged.failed,
+        expired=merged.expired,
+        cancelled=merged.cancelled,
+        attempts=merged.attempts_made,
+        failed_attempts=merged.failed_attempts,
+        seconds=seconds,
+        send_seconds=merged.send_seconds,
+        delivery_seconds=merged.delivery_seconds,
+        delivery_times=merged.delivery_times,
+        reached={count: max(at - started_at, 0) for count, at in findings.reached_at.items()},
+        lost=findings.lost,
+        doubled=findings.doubled,
+    )
+    return tuple(
+        thresholds.judge(thresholds.parse(one.check), evidence, one.abort)
+        for one in snapshot.simulation.thresholds
+    )
 
 
 def _capacities(online: Iterable[WorkerRow]) -> dict[str, float]:
@@ -349,7 +401,7 @@ def _eta(left: int, rate: float) -> float | None:
 
 
 def _warnings(
-    control: Control, profiles: Iterable[ProfileProgress], stuck: dict[str, int]
+    control: Control, profiles: Iterable[ProfileProgress], stuck: Mapping[str, int]
 ) -> tuple[str, ...]:
     steered = [] if control is Control.RUNNING else [f"the run is {control}"]
     waiting = [

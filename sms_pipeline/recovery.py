@@ -14,7 +14,7 @@ from sms_pipeline.config import Settings, Simulation
 from sms_pipeline.entries import Control, Run, Settlement, Snapshot, WorkerRow
 from sms_pipeline.errors import BrokerUnavailableError, PipelineError
 from sms_pipeline.ledger import Ledger
-from sms_pipeline.progress import Liveness
+from sms_pipeline.progress import Liveness, Progress
 from sms_pipeline.publishing import Publisher
 
 log = logging.getLogger(__name__)
@@ -86,11 +86,7 @@ def steer(ledger: Ledger, run: Run, wanted: Control) -> None:
     if held is not wanted:
         raise PipelineError(f"run {run.id} was cancelled; that is final")
     if wanted is Control.CANCELLED:
-        count = cancel_unpublished(ledger, run)
-        click.echo(
-            f"Run {run.id} is cancelled: {count:,} messages were never published; what waits in "
-            "queues is cancelled as workers receive it, what is being sent is finished."
-        )
+        click.echo(_cancelled(run, cancel_unpublished(ledger, run)))
     elif wanted is Control.PAUSED:
         click.echo(
             f"Run {run.id} is paused: batches in hand are finished, the others wait. "
@@ -98,6 +94,40 @@ def steer(ledger: Ledger, run: Run, wanted: Control) -> None:
         )
     else:
         click.echo(f"Run {run.id} goes on.")
+
+
+def _cancelled(run: Run, unpublished: int) -> str:
+    return (
+        f"Run {run.id} is cancelled: {unpublished:,} messages were never published; what waits in "
+        "queues is cancelled as workers receive it, what is being sent is finished."
+    )
+
+
+class Abort:
+    """Cancels a run that misses a threshold with `abort: true`; once."""
+
+    def __init__(self, ledger: Ledger, run: Run) -> None:
+        self._ledger = ledger
+        self._run = run
+        self._done = False
+
+    def __call__(self, progress: Progress) -> str | None:
+        """What was done, if anything was.
+
+        Raises:
+            LedgerUnavailableError: the ledger can't be reached; the next call tries again.
+        """
+        missed = [one for one in progress.missed if one.abort]
+        if self._done or progress.done or not missed:
+            return None
+        if progress.control is not Control.CANCELLED:
+            self._ledger.control(self._run.id, Control.CANCELLED)
+        count = cancel_unpublished(self._ledger, self._run)
+        self._done = True
+        return (
+            f"threshold missed: {missed[0].check.text} ({missed[0].seen_text}). "
+            f"{_cancelled(self._run, count)}"
+        )
 
 
 def cancel_unpublished(ledger: Ledger, run: Run) -> int:

@@ -27,8 +27,9 @@ from sms_pipeline.errors import NeedsBrokerError, PipelineError
 from sms_pipeline.gateway import Outcomes
 from sms_pipeline.ledger import Ledger
 from sms_pipeline.messages import SEPARATOR, Batch, is_batch_of
-from sms_pipeline.monitor import Reader, View, follow
+from sms_pipeline.monitor import Reader, View, follow, require_thresholds
 from sms_pipeline.producer import Interrupted, LoadReader, Producer
+from sms_pipeline.progress import Progress
 from sms_pipeline.publishing import Publisher
 from sms_pipeline.worker import SettledHook, Worker
 
@@ -102,7 +103,8 @@ def run_all(
     """Rehearse a new run in this process, start to end.
 
     Raises:
-        PipelineError: broker or database not reachable, or a part of the pipeline failed.
+        PipelineError: broker or database not reachable, a part of the pipeline failed, or the
+            run did not keep to its thresholds.
         KeyboardInterrupt: the user stopped it; the view has shown the summary.
     """
     publisher = _prepare(settings, simulation)
@@ -117,7 +119,8 @@ def resume(settings: Settings, ledger: Ledger, run: Run, force: bool, view: View
     A run whose broker lives in this process is finished here, too.
 
     Raises:
-        PipelineError: broker or database not reachable, or the run can't be resumed here.
+        PipelineError: broker or database not reachable, the run can't be resumed here, or it
+            did not keep to its thresholds.
         KeyboardInterrupt: the user stopped it; a summary was printed.
     """
     if settings.embedded and not run.embedded:
@@ -189,7 +192,15 @@ def _rehearse(
     producer = Producer(ledger, publisher, run, loads, view.note)
     reader = Reader(ledger, run, trusted=(worker.id,))
     with _working(worker, publisher, simulation, settings) as ended:
-        _follow(Dispatch(producer, work, ended), reader, view, simulation.report_period, ended)
+        progress = _follow(
+            Dispatch(producer, work, ended),
+            reader,
+            view,
+            simulation.report_period,
+            ended,
+            recovery.Abort(ledger, run),
+        )
+    require_thresholds(progress)
 
 
 @contextmanager
@@ -215,11 +226,16 @@ def _working(
 
 
 def _follow(
-    dispatch: Dispatch, reader: Reader, view: View, every: float, ended: threading.Event
-) -> None:
+    dispatch: Dispatch,
+    reader: Reader,
+    view: View,
+    every: float,
+    ended: threading.Event,
+    abort: recovery.Abort,
+) -> Progress:
     dispatch.start()
     try:
-        progress = follow(reader, view, every, ended)
+        progress = follow(reader, view, every, ended, abort)
     except KeyboardInterrupt:
         dispatch.producer.stop()
         last = reader.read()
@@ -227,7 +243,7 @@ def _follow(
         raise
     if progress and progress.done:
         view.close(progress, "done")
-        return
+        return progress
     view.close(progress, "stopped")
     raise dispatch.error or PipelineError("the worker ended before the run was done")
 

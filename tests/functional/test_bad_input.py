@@ -161,3 +161,14 @@ def test_an_empty_ledger_has_no_run_to_show(terminal: Terminal, command: str) ->
 
 def test_an_unknown_run_is_refused(terminal: Terminal) -> None:
     assert_one_line(terminal.run("monitor", "7"), EXIT_USAGE, "no run 7")
+
+
+def test_a_bad_threshold_is_pointed_at(terminal: Terminal) -> None:
+    (terminal.folder / "bad.yml").write_text("thresholds: [failed < 1%, p95 delivery < 30]\n")
+    result = terminal.run("run", "bad.yml")
+    assert result.code == EXIT_USAGE
+    assert result.err.splitlines() == [
+        "Error: bad.yml: thresholds[1]: needs a unit; use ms, s, m or h",
+        "    p95 delivery < 30",
+        "                     ^",
+    ]

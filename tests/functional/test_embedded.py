@@ -156,6 +156,50 @@ def test_ctrl_c_ends_with_a_summary(terminal: Terminal) -> None:
     assert result.err == ""
 
 
+EXIT_THRESHOLD = 3
+
+
+def test_thresholds_that_are_kept_end_with_0_and_are_shown(terminal: Terminal) -> None:
+    terminal.configure(senders=[INSTANT], num_messages=500, thresholds=["lost == 0", "failed < 1%"])
+    result = terminal.run("run", "--json", "--threshold", "reached 99% < 1m")
+    assert result.code == 0, result.err
+    assert [(one["check"], one["state"]) for one in result.json["thresholds"]] == [
+        ("lost == 0", "holding"), ("failed < 1%", "holding"), ("reached 99% < 1m", "holding"),
+    ]  # fmt: skip
+
+
+def test_a_missed_threshold_ends_with_3_once_the_run_is_done(terminal: Terminal) -> None:
+    terminal.configure(senders=[flaky(0.5)], num_messages=400, retry={"max_attempts": 1})
+    result = terminal.run("run", "--threshold", "failed < 10%")
+    assert result.code == EXIT_THRESHOLD, result.err
+    assert "Run 1 done: 400 of 400 messages" in result.out
+    assert "threshold missed: failed < 10%" in result.err.splitlines()[-1]
+    assert terminal.run("monitor", "1").code == EXIT_THRESHOLD
+    assert terminal.run("audit", "1").code == 0
+
+
+def test_a_missed_threshold_with_abort_stops_the_run(terminal: Terminal) -> None:
+    # Given a run that would take minutes
+    terminal.configure(
+        num_messages=20_000,
+        senders=[flaky(0.5, 0.05)],
+        retry={"max_attempts": 1},
+        thresholds=[{"check": "failed < 10", "abort": True}],
+    )
+
+    # When it misses its threshold
+    result = terminal.run("run")
+
+    # Then it ends soon, says why, and what was not sent is counted as cancelled
+    assert result.code == EXIT_THRESHOLD, result.err
+    assert "failed < 10 (seen" in result.err
+    assert "Run 1 is cancelled" in result.err
+    assert_no_traceback(result)
+    cancelled = sum(row["cancelled"] for row in checker.rows(ledger_of(terminal), "counters", 1))
+    assert cancelled > 10_000
+    assert terminal.run("audit", "1").code == 0
+
+
 @pytest.mark.parametrize("option", ["", "--echo", "--json"])
 def test_a_reader_that_goes_away_causes_no_traceback(terminal: Terminal, option: str) -> None:
     terminal.configure(

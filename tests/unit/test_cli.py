@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +61,7 @@ def test_help_of_every_command_has_an_example_that_parses(command: str) -> None:
     result = invoke(command, "-h")
     assert result.exit_code == 0
     examples = [
-        line.split("|")[0].split(">")[0].split()[1:]
+        shlex.split(re.split(r" [|>] ", line)[0])[1:]
         for line in result.stdout.splitlines()
         if line.strip().startswith("sms-pipeline ")
     ]
@@ -279,3 +281,36 @@ def test_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("sms_pipeline.listings.list_runs", interrupt)
     assert invoke("runs").exit_code == 130
+
+
+# Thresholds
+
+
+@pytest.mark.parametrize("command", ["run", "produce", "monitor", "resume"])
+def test_bad_threshold_is_pointed_at(command: str, ledger: Ledger) -> None:
+    ledger.start_run(make.simulation(), seed=1)
+    result = invoke(command, "--threshold", "failed < 1%", "--threshold", "lost = 0")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "Error: --threshold: '=' is not a comparison; use <, <=, >, >= or ==",
+        "    lost = 0",
+        "         ^",
+    ]
+
+
+def test_threshold_of_the_command_line_is_judged_by_the_monitor(ledger: Ledger) -> None:
+    run = ledger.start_run(make.simulation(num_messages=10), seed=1)
+    ledger.settle([make.settlement(run.id)])
+    watched = invoke("monitor", "--json", "--threshold", "sent < 5", "--threshold", "sent > 5")
+    assert watched.exit_code == 3
+    assert watched.stderr == "Error: threshold missed: sent < 5 (seen 10)\n"
+    states = [one["state"] for one in json.loads(watched.stdout)["thresholds"]]
+    assert states == ["missed", "holding"]
+
+
+def test_resume_that_does_not_watch_judges_nothing(ledger: Ledger) -> None:
+    ledger.start_run(make.simulation(), seed=1)
+    broker = {"CELERY_BROKER_URL": "amqp://localhost"}
+    result = invoke("resume", "--threshold", "lost == 0", **broker)
+    assert result.exit_code == 2
+    assert "'monitor'" in result.stderr

@@ -23,6 +23,7 @@ from sms_pipeline.config import (
     load_simulation,
     override_profile,
     parse_simulation,
+    with_thresholds,
 )
 from sms_pipeline.errors import ConfigError
 from tests.unit import make
@@ -101,6 +102,7 @@ def test_every_key() -> None:
         "max_text_length": 20,
         "phone_format": "e164",
         "retry": {"max_attempts": None, "backoff": 0, "backoff_max": 5, "jitter": 0},
+        "thresholds": [{"check": "failed < 1%", "abort": True}],
         "senders": [
             {
                 "name": "a_B-3",
@@ -523,3 +525,58 @@ def test_empty_variables_are_not_set() -> None:
 def test_bad_variable_is_refused(name: str, value: str, allowed: str) -> None:
     with pytest.raises(ConfigError, match=f"^{name}: .*{allowed}.*'{value}'"):
         load_settings({name: value})
+
+
+# Thresholds
+
+
+def test_a_threshold_is_a_check_or_a_mapping_with_one() -> None:
+    text = "thresholds: ['failed < 1%', {check: lost == 0, abort: true}]"
+    found = load_simulation(write(text)).thresholds
+    assert [(one.check, one.abort) for one in found] == [
+        ("failed < 1%", False),
+        ("lost == 0", True),
+    ]
+
+
+def test_thresholds_are_frozen_with_the_run() -> None:
+    simulation = load_simulation(write("thresholds: [{check: failed < 1%, abort: true}]"))
+    assert parse_simulation(simulation.model_dump_json()) == simulation
+
+
+def test_thresholds_of_the_command_line_come_on_top() -> None:
+    simulation = load_simulation(write("thresholds: ['failed < 1%']"))
+    more = with_thresholds(simulation, ["lost == 0"])
+    assert [one.check for one in more.thresholds] == ["failed < 1%", "lost == 0"]
+
+
+def test_a_bad_check_is_pointed_at() -> None:
+    path = write("thresholds: ['failed < 1%', 'p95 delivery < 30']")
+    with pytest.raises(ConfigError) as caught:
+        load_simulation(path)
+    assert str(caught.value).splitlines() == [
+        f"{path}: thresholds[1]: needs a unit; use ms, s, m or h",
+        "    p95 delivery < 30",
+        "                     ^",
+    ]
+
+
+def test_a_bad_check_of_the_command_line_is_pointed_at() -> None:
+    with pytest.raises(ConfigError, match=r"^--threshold: '=' is not a comparison") as caught:
+        with_thresholds(Simulation(), ["lost = 0"])
+    assert str(caught.value).splitlines()[1:] == ["    lost = 0", "         ^"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("thresholds: failed < 1%", "thresholds: should be a list"),
+        ("thresholds: [5]", r"thresholds\[0\]: should be a mapping"),
+        ("thresholds: [{abort: true}]", r"thresholds\[0\]\.check: is required"),
+        ("thresholds: [{check: lost == 0, halt: 1}]", "unknown key .*; allowed here: check, abort"),
+        ("thresholds: [{check: lost == 0, abort: 1}]", r"thresholds\[0\]\.abort: .* got 1"),
+    ],
+)
+def test_thresholds_of_a_wrong_form_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_simulation(write(text))

@@ -17,6 +17,7 @@ from sms_pipeline.config import (
     SenderProfile,
     Settings,
     Simulation,
+    Threshold,
 )
 from tests.unit.test_metrics import every_metric, reading
 
@@ -33,7 +34,7 @@ def rows_of(model: str) -> dict[str, tuple[str, str]]:
     return {key.strip("`"): (default.strip("`"), meaning) for key, default, meaning in cells}
 
 
-@pytest.mark.parametrize("model", [Simulation, SenderProfile, RetryPolicy])
+@pytest.mark.parametrize("model", [Simulation, SenderProfile, RetryPolicy, Threshold])
 def test_the_table_has_each_key_with_its_default_and_meaning(model: type[BaseModel]) -> None:
     rows = rows_of(model.__name__)
     assert list(rows) == sorted(rows, key=list(rows).index)

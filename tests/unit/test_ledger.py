@@ -500,3 +500,15 @@ def test_what_came_twice_is_added_up(ledger: Ledger, run: Run) -> None:
             "SELECT kind, sum(batches), sum(messages) FROM absorbed GROUP BY kind ORDER BY kind"
         ).all()
     assert [tuple(row) for row in rows] == [("answered", 6, 15), ("redelivered", 3, 30)]
+
+
+@pytest.mark.parametrize(("messages", "at"), [(1, 5), (10, 5), (11, 7), (20, 7), (21, None)])
+def test_it_knows_when_so_many_were_delivered(
+    ledger: Ledger, run: Run, messages: int, at: int | None
+) -> None:
+    # Given settlements that were committed in another order than they were made
+    for number, second in ((0, 7), (1, 5)):
+        ledger.settle([make.settlement(run.id, number, settled_at=NOON + second)])
+    other = ledger.start_run(make.simulation(), seed=1)
+    ledger.settle([make.settlement(other.id, settled_at=NOON)])
+    assert ledger.delivered_at(run.id, messages) == (None if at is None else NOON + at)

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from sms_pipeline import monitor
-from sms_pipeline.entries import Run
-from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.entries import Control, Run
+from sms_pipeline.errors import EXIT_THRESHOLD, LedgerUnavailableError, ThresholdMissedError
 from sms_pipeline.ledger import Ledger
 from sms_pipeline.monitor import (
     JsonView,
@@ -24,11 +24,14 @@ from sms_pipeline.monitor import (
     follow,
     make_view,
     report_line,
+    require_thresholds,
     status_lines,
     summary_lines,
     watch,
 )
 from sms_pipeline.progress import Progress, Tracker
+from sms_pipeline.recovery import Abort
+from sms_pipeline.thresholds import State
 from tests.unit import make
 from tests.unit.make import NOON
 
@@ -140,6 +143,133 @@ def test_watching_a_finished_run_ends_at_once(
 def test_reader_names_old_batches(ledger: Ledger, run: Run) -> None:
     ledger.record_batches(run.id, [make.row(run.id)])
     assert any("dispatched long ago" in one for one in Reader(ledger, run).read().warnings)
+
+
+# Thresholds
+
+
+def kept_to(ledger: Ledger, *checks: str, abort: bool = False) -> Run:
+    """A run of 100 messages with these thresholds."""
+    thresholds = [{"check": check, "abort": abort} for check in checks]
+    return ledger.start_run(make.simulation(num_messages=100, thresholds=thresholds), seed=7)
+
+
+def deliver(ledger: Ledger, run: Run, delivered: int, number: int = 0) -> None:
+    """Record and settle a batch of 50 messages; those not delivered fail."""
+    first = number * 50
+    ledger.record_batches(run.id, [make.row(run.id, number, first_index=first, size=50)])
+    missing = 50 - delivered
+    ledger.settle([
+        make.settlement(
+            run.id, number, messages=50, delivered=delivered, failed=missing,
+            failed_indexes=range(first, first + missing),
+            settled_at=NOON + 10 * (number + 1), delivery_times={80: 50},
+        )
+    ])  # fmt: skip
+
+
+def test_reader_tells_when_a_share_was_reached(ledger: Ledger) -> None:
+    run = kept_to(ledger, "reached 50% < 15s", "reached 51% < 15s")
+    deliver(ledger, run, 50)
+    reader = Reader(ledger, run)
+    assert [one.seen for one in reader.read().thresholds] == [10.0, None]
+    deliver(ledger, run, 50, number=1)
+    assert [one.seen for one in reader.read().thresholds] == [10.0, 20.0]
+    assert [one.state for one in reader.read().thresholds] == [State.HOLDING, State.MISSED]
+
+
+def test_reader_audits_at_the_end_and_only_then(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = kept_to(ledger, "lost == 0", "doubled == 0")
+    audits: list[int] = []
+    audit = monitor.audit_ledger
+    monkeypatch.setattr(monitor, "audit_ledger", lambda *a: audits.append(1) or audit(*a))
+    reader = Reader(ledger, run)
+    deliver(ledger, run, 50)
+    assert {one.state for one in reader.read().thresholds} == {State.UNKNOWN}
+    assert audits == []
+    deliver(ledger, run, 50, number=1)
+    for _ in range(2):
+        assert {one.state for one in reader.read().thresholds} == {State.HOLDING}
+    assert len(audits) == 1
+
+
+def test_contradicting_records_do_not_show_that_nothing_is_lost(ledger: Ledger) -> None:
+    # Given a settlement of a batch that was never recorded
+    run = kept_to(ledger, "lost == 0")
+    ledger.settle([make.settlement(run.id, messages=100, delivered=100)])
+    progress = Reader(ledger, run).read()
+    assert progress.done
+    with pytest.raises(ThresholdMissedError, match=r"lost == 0 \("):
+        require_thresholds(progress)
+
+
+def test_run_without_an_audited_threshold_is_not_audited(
+    ledger: Ledger, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor, "audit_ledger", None)
+    ledger.settle([make.settlement(run.id, messages=100, delivered=100)])
+    assert Reader(ledger, run).read().done
+
+
+def test_missed_threshold_ends_with_its_own_code(ledger: Ledger) -> None:
+    run = kept_to(ledger, "failed < 10%", "sent > 50%")
+    deliver(ledger, run, 30)
+    with pytest.raises(ThresholdMissedError) as caught:
+        watch(ledger, run, Shown(), 1.0, once=True)
+    assert str(caught.value) == "threshold missed: failed < 10% (seen 20.00%)"
+    assert caught.value.exit_code == EXIT_THRESHOLD == 3
+
+
+def test_threshold_that_can_still_turn_is_not_held_against_a_run(ledger: Ledger) -> None:
+    run = kept_to(ledger, "sent > 50%", "lost == 0")
+    deliver(ledger, run, 30)
+    watch(ledger, run, Shown(), 1.0, once=True)
+
+
+def test_missed_threshold_with_abort_cancels_the_run(ledger: Ledger) -> None:
+    # Given a run of which half was dispatched when too many failed
+    run = kept_to(ledger, "failed < 10%", abort=True)
+    deliver(ledger, run, 30)
+    view = Shown()
+    reader = Reader(ledger, run)
+
+    # When it is followed
+    with pytest.raises(ThresholdMissedError):
+        watch(ledger, run, view, 0.0, once=False)
+
+    # Then the rest was cancelled, once, and said
+    progress = reader.read()
+    assert (progress.done, progress.cancelled, progress.control) == (True, 50, Control.CANCELLED)
+    (note,) = view.notes
+    assert "failed < 10% (seen 20.00%)" in note
+    assert f"Run {run.id} is cancelled" in note
+
+
+def test_missed_threshold_without_abort_cancels_nothing(ledger: Ledger) -> None:
+    run = kept_to(ledger, "failed < 10%")
+    deliver(ledger, run, 30)
+    assert Abort(ledger, run)(Reader(ledger, run).read()) is None
+    assert ledger.run(run.id).control is Control.RUNNING
+
+
+def test_abort_is_tried_again_while_the_ledger_is_away(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = kept_to(ledger, "failed < 10%", abort=True)
+    deliver(ledger, run, 30)
+    progress, abort = Reader(ledger, run).read(), Abort(ledger, run)
+
+    def away(*_: object) -> None:
+        raise LedgerUnavailableError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "unpublished", away)
+        with pytest.raises(LedgerUnavailableError):
+            abort(progress)
+    assert abort(progress)
+    assert abort(progress) is None
 
 
 def test_new_run_is_waited_for(ledger: Ledger, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,15 @@ import json
 import pytest
 
 from sms_pipeline.histogram import upper_bound
-from sms_pipeline.progress import ONLINE_SECONDS, SURVEY_SECONDS, Liveness, Progress, Tracker
+from sms_pipeline.progress import (
+    ONLINE_SECONDS,
+    SURVEY_SECONDS,
+    Findings,
+    Liveness,
+    Progress,
+    Tracker,
+)
+from sms_pipeline.thresholds import State
 from tests.unit import make
 from tests.unit.make import NOON
 
@@ -223,10 +231,31 @@ def test_no_warning_before_it_is_known_who_is_online() -> None:
 
 
 def test_batches_dispatched_long_ago_are_named() -> None:
-    progress = Tracker().update(make.snapshot(make.counts()), 0, NOON, {"fast": 1_500})
+    progress = Tracker().update(
+        make.snapshot(make.counts()), 0, NOON, Findings(stuck={"fast": 1_500})
+    )
     assert progress.warnings == (
         "profile fast: 1,500 messages dispatched long ago and not settled",
     )
+
+
+# Thresholds
+
+
+def test_thresholds_of_the_run_are_judged_on_all_profiles() -> None:
+    # Given one profile that keeps to its share and one that does not
+    simulation = make.simulation(thresholds=["failed < 5%", "reached 50% < 1m", "lost == 0"])
+    profiles = [make.counts("fast", delivered=60, failed=1), make.counts("slow", failed=4)]
+    snapshot = make.snapshot(*profiles, simulation=simulation, started_at=NOON)
+    findings = Findings(reached_at={50: NOON + 20})
+    found = Tracker().update(snapshot, 0, NOON + 30, findings)
+    assert [(one.state, one.seen) for one in found.thresholds] == [
+        (State.MISSED, 0.05), (State.HOLDING, 20.0), (State.UNKNOWN, None),
+    ]  # fmt: skip
+    assert [one.check.text for one in found.missed] == ["failed < 5%"]
+    assert found.to_json()["thresholds"][1] == {
+        "check": "reached 50% < 1m", "state": "holding", "seen": 20.0,
+    }  # fmt: skip
 
 
 def test_json_holds_the_figures() -> None:
