@@ -19,6 +19,8 @@ README = (ROOT / "README.md").read_text()
 BIN = Path(sys.executable).parent
 #: Long enough for a run of 10,000 messages by the default profiles on a loaded machine.
 LONG_SECONDS = 110
+#: Of an example's thresholds, when one attempt at each message is too few to keep to them.
+EXIT_THRESHOLD = 3
 
 
 def commands() -> list[str]:
@@ -92,7 +94,7 @@ def test_the_configuration_shown_is_accepted(tmp_path: Path) -> None:
         file = tmp_path / f"{number}.yml"
         file.write_text(example)
         ran = shell(f"sms-pipeline run {file} -n 20 --max-attempts 1", tmp_path)
-        assert ran.returncode == 0, ran.stderr
+        assert ran.returncode in (0, EXIT_THRESHOLD), ran.stderr
 
 
 @pytest.mark.parametrize("row", re.findall(r"^\| `(sms-pipeline[^|]*)\|", README, re.M))
