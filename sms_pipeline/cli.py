@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from sms_pipeline.errors import (
     EXIT_OK,
     NeedsBrokerError,
     PipelineError,
+    ThresholdMissedError,
 )
 
 
@@ -182,6 +185,12 @@ def produce(config_file: Path | None, checks: tuple[str, ...], **options: Any) -
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per report.")
 @click.option("--once", is_flag=True, help="One report, then end.")
 @click.option("--new", is_flag=True, help="Wait for the next run to start, and watch that.")
+@click.option("--forever", is_flag=True, help="Watch run after run, until Ctrl-C.")
+@click.option(
+    "--metrics",
+    metavar="[HOST:]PORT",
+    help="Serve /metrics for Prometheus, and /healthz; on this machine only, unless HOST is given.",
+)
 def monitor(
     run_id: int | None,
     config_file: Path | None,
@@ -190,6 +199,8 @@ def monitor(
     as_json: bool,
     once: bool,
     new: bool,
+    forever: bool,
+    metrics: str | None,
 ) -> None:
     """Watch a run (the latest, if none is named) until it is done.
 
@@ -198,17 +209,50 @@ def monitor(
       sms-pipeline monitor --every 2
       sms-pipeline monitor 3 --once --json
       sms-pipeline monitor --new
+      sms-pipeline monitor --forever --metrics 9464
     """
-    if new and run_id is not None:
-        raise click.UsageError("--new watches the next run, whatever its number: leave out RUN")
+    _refuse_contradictions(run_id, once, new, forever)
     context = _context(config_file, every)
-    from sms_pipeline.monitor import await_new_run, make_view, watch
+    from sms_pipeline.monitor import make_view, runs_to_watch, watch
 
     ledger = _ledger(context)
-    run = await_new_run(ledger) if new else ledger.run(run_id)
-    run = _with_thresholds(run, checks)
-    view = make_view(as_json, _terminal())
-    watch(ledger, run, view, context.simulation.report_period, once)
+    with _serving_metrics(context, run_id, metrics):
+        for run in runs_to_watch(ledger, run_id, new, forever):
+            kept_to = _with_thresholds(run, checks)
+            view = make_view(as_json, _terminal())
+            with _told_and_forgotten(forever):
+                watch(ledger, kept_to, view, context.simulation.report_period, once)
+
+
+@contextmanager
+def _told_and_forgotten(forever: bool) -> Iterator[None]:
+    """A missed threshold does not end what goes on for ever."""
+    try:
+        yield
+    except ThresholdMissedError as error:
+        if not forever:
+            raise
+        click.echo(f"Error: {error}", err=True)
+
+
+def _refuse_contradictions(run_id: int | None, once: bool, new: bool, forever: bool) -> None:
+    if new and run_id is not None:
+        raise click.UsageError("--new watches the next run, whatever its number: leave out RUN")
+    if forever and (once or run_id is not None):
+        raise click.UsageError("--forever watches run after run: leave out RUN and --once")
+
+
+@contextmanager
+def _serving_metrics(context: _Context, run_id: int | None, where: str | None) -> Iterator[None]:
+    if where is None:
+        yield
+        return
+    from sms_pipeline.exporter import METRICS_PATH, Exporter, parse_address, serving
+
+    address = parse_address(where, "--metrics")
+    with serving(Exporter(_ledger(context), run_id), address) as served:
+        click.echo(f"Metrics: http://{served}{METRICS_PATH}", err=True)
+        yield
 
 
 @cli.command()

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import click
@@ -147,12 +147,33 @@ def follow(
     return progress
 
 
-def await_new_run(ledger: Ledger) -> Run:
-    """Wait until a run is started, and return it."""
-    latest = ledger.latest_run_id()
-    while ledger.latest_run_id() == latest:
+def await_new_run(ledger: Ledger, seen: int | None) -> Run:
+    """Wait until a run newer than `seen` is started (None: any run), and return it."""
+    told = False
+    while True:
+        try:
+            if ledger.latest_run_id() != seen:
+                return ledger.run()
+        except LedgerUnavailableError as error:
+            if not told:
+                click.echo(f"{error}; waiting for it", err=True)
+            told = True
         time.sleep(NEW_RUN_POLL_SECONDS)
-    return ledger.run()
+
+
+def runs_to_watch(ledger: Ledger, run_id: int | None, new: bool, forever: bool) -> Iterator[Run]:
+    """The run with this id, or the latest; or the next one; or one after the other, for ever.
+
+    Raises:
+        UnknownRunError: there is none, and none is to be waited for.
+    """
+    seen = ledger.latest_run_id()
+    wait = new or (forever and seen is None)
+    run = await_new_run(ledger, seen) if wait else ledger.run(run_id)
+    yield run
+    while forever:
+        run = await_new_run(ledger, run.id)
+        yield run
 
 
 def watch(ledger: Ledger, run: Run, view: View, every: float, once: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -251,6 +252,44 @@ def test_new_run_and_a_named_one_exclude_each_other(ledger: Ledger) -> None:
     result = invoke("monitor", "3", "--new")
     assert result.exit_code == 2
     assert "--new" in result.stderr
+
+
+@pytest.mark.parametrize("other", ["3", "--once"])
+def test_run_after_run_is_not_one_run(ledger: Ledger, other: str) -> None:
+    result = invoke("monitor", "--forever", other)
+    assert result.exit_code == 2
+    assert "--forever" in result.stderr
+
+
+def test_a_missed_threshold_does_not_end_what_goes_on_for_ever(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        run = ledger.start_run(make.simulation(num_messages=10), seed=1)
+        ledger.settle([make.settlement(run.id, delivered=0, failed=10)])
+    both = [ledger.run(1), ledger.run(2)]
+    monkeypatch.setattr("sms_pipeline.monitor.runs_to_watch", lambda *_: both)
+    result = invoke("monitor", "--forever", "--threshold", "failed < 1%")
+    assert result.exit_code == 0
+    assert result.stderr.count("Error: threshold missed") == 2
+    assert invoke("monitor", "--threshold", "failed < 1%").stderr.count("Error:") == 1
+
+
+def test_metrics_are_served_where_the_monitor_says(ledger: Ledger) -> None:
+    run = ledger.start_run(make.simulation(num_messages=10), seed=1)
+    ledger.settle([make.settlement(run.id)])
+    result = invoke("monitor", "--metrics", "0")
+    assert result.exit_code == 0
+    assert re.match(r"Metrics: http://127\.0\.0\.1:\d+/metrics\n", result.stderr)
+
+
+def test_metrics_at_no_address_or_at_one_in_use(ledger: Ledger) -> None:
+    ledger.start_run(make.simulation(), seed=1)
+    assert "option --metrics: must be PORT" in refused("monitor", "--metrics", "nowhere")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        line = refused("monitor", "--metrics", str(port))
+    assert line == f"can't listen on 127.0.0.1:{port}: Address already in use"
 
 
 def test_latest_run_is_meant_unless_one_is_named(ledger: Ledger) -> None:

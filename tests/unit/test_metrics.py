@@ -174,6 +174,7 @@ def test_buckets_are_cumulative_and_end_with_all() -> None:
     bounds = [float(bound) for bound, _ in buckets]
     counts = [count for _, count in buckets]
     assert bounds == sorted(set(bounds))
+    assert (bounds[0], bounds[-2]) == (0.008, 4_194.304)
     assert counts == sorted(counts)
     # What took longest is in the last one only; what was quickest, in the first already.
     assert counts[0] == 3

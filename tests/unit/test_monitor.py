@@ -6,13 +6,19 @@ import json
 import threading
 from collections.abc import Iterator
 from io import StringIO
+from itertools import islice
 
 import pytest
 from rich.console import Console
 
 from sms_pipeline import monitor
 from sms_pipeline.entries import Control, Run
-from sms_pipeline.errors import EXIT_THRESHOLD, LedgerUnavailableError, ThresholdMissedError
+from sms_pipeline.errors import (
+    EXIT_THRESHOLD,
+    LedgerUnavailableError,
+    ThresholdMissedError,
+    UnknownRunError,
+)
 from sms_pipeline.ledger import Ledger
 from sms_pipeline.monitor import (
     JsonView,
@@ -20,11 +26,11 @@ from sms_pipeline.monitor import (
     PlainView,
     Reader,
     SummaryJsonView,
-    await_new_run,
     follow,
     make_view,
     report_line,
     require_thresholds,
+    runs_to_watch,
     status_lines,
     summary_lines,
     watch,
@@ -272,14 +278,62 @@ def test_abort_is_tried_again_while_the_ledger_is_away(
     assert abort(progress) is None
 
 
-def test_new_run_is_waited_for(ledger: Ledger, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Clock:
-        @staticmethod
-        def sleep(_seconds: float) -> None:
-            ledger.start_run(make.simulation(), seed=1)
+class StartsRuns:
+    """Stands for the module `time`: whenever somebody sleeps, a run is started."""
 
-    monkeypatch.setattr(monitor, "time", Clock)
-    assert await_new_run(ledger).id == run.id + 1
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def sleep(self, _seconds: float) -> None:
+        self._ledger.start_run(make.simulation(), seed=1)
+
+
+@pytest.fixture
+def sleeping_starts_runs(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "time", StartsRuns(ledger))
+
+
+def watched(ledger: Ledger, count: int, **options: object) -> list[int]:
+    """The numbers of the first runs to watch."""
+    given = {"run_id": None, "new": False, "forever": False, **options}
+    return [run.id for run in islice(runs_to_watch(ledger, **given), count)]  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("sleeping_starts_runs")
+def test_which_runs_are_watched(ledger: Ledger, run: Run) -> None:
+    latest = ledger.start_run(make.simulation(), seed=1).id
+    assert watched(ledger, 9) == [latest]
+    assert watched(ledger, 9, run_id=run.id) == [run.id]
+    assert watched(ledger, 9, new=True) == [latest + 1]
+    assert watched(ledger, 3, forever=True) == [latest + 1, latest + 2, latest + 3]
+    assert watched(ledger, 2, new=True, forever=True) == [latest + 4, latest + 5]
+
+
+@pytest.mark.usefixtures("sleeping_starts_runs")
+def test_the_first_run_is_waited_for(ledger: Ledger) -> None:
+    assert watched(ledger, 2, forever=True) == [1, 2]
+
+
+def test_without_any_run_there_is_nothing_to_watch(ledger: Ledger) -> None:
+    with pytest.raises(UnknownRunError):
+        watched(ledger, 1)
+
+
+@pytest.mark.usefixtures("sleeping_starts_runs")
+def test_waiting_for_a_run_outlasts_the_ledger(
+    ledger: Ledger, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter([LedgerUnavailableError("away")] * 3)
+    latest = ledger.latest_run_id
+
+    def away_at_first() -> int | None:
+        for error in answers:
+            raise error
+        return latest()
+
+    monkeypatch.setattr(ledger, "latest_run_id", away_at_first)
+    assert monitor.await_new_run(ledger, run.id).id > run.id
+    assert capsys.readouterr().err == "away; waiting for it\n"
 
 
 # Views
