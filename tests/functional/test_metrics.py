@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections import Counter
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from sms_pipeline.entries import ProfileCounts
 from sms_pipeline.ledger import Ledger
 from tests.functional.terminal import PATIENCE_SECONDS, Started, Terminal
 from tests.services.postgres import PostgresNode
+from tests.services.processes import free_port
 from tests.services.waiting import wait_until
+
+OBSERVABILITY = Path(__file__).parents[2] / "observability"
 
 HTTP_SECONDS = 10
 MESSAGES = 3_000
@@ -156,3 +166,71 @@ def test_health_is_red_while_the_database_is_away(
 
     postgres.start()
     wait_until(lambda: healthz(url)[0] == 200, PATIENCE_SECONDS, "health is ok again")
+
+
+@pytest.fixture
+def prometheus(terminal: Terminal, url: str) -> str:
+    """The URL of a Prometheus that scrapes the monitor, with the rules of this project."""
+    if not shutil.which("prometheus"):
+        pytest.skip("prometheus is not installed")
+    config = yaml.safe_load((OBSERVABILITY / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["rule_files"] = [str(OBSERVABILITY / "rules.yml")]
+    (job,) = (job for job in config["scrape_configs"] if job["job_name"] == "sms-pipeline")
+    job["static_configs"] = [{"targets": [url.removeprefix("http://")]}]
+    config["scrape_configs"] = [job]
+    (terminal.folder / "prometheus.yml").write_text(json.dumps(config))
+    port = free_port()
+    terminal.start(
+        "--config.file=prometheus.yml",
+        "--storage.tsdb.path=tsdb",
+        f"--web.listen-address=127.0.0.1:{port}",
+        program=("prometheus",),
+    )
+    return f"http://127.0.0.1:{port}"
+
+
+def ask(prometheus: str, path: str, **parameters: str) -> Any:
+    query = urllib.parse.urlencode(parameters)
+    try:
+        with urllib.request.urlopen(  # noqa: S310
+            f"{prometheus}/api/v1/{path}?{query}", timeout=HTTP_SECONDS
+        ) as response:
+            return json.load(response)["data"]
+    except urllib.error.HTTPError as error:
+        starting = error.code == HTTPStatus.SERVICE_UNAVAILABLE
+        assert starting, f"{parameters}: {error.read().decode()}"
+    except urllib.error.URLError:
+        pass  # It does not even listen yet.
+    return {}
+
+
+def test_every_panel_of_the_board_shows_something(terminal: Terminal, prometheus: str) -> None:
+    # Given a run long enough for rates
+    terminal.configure(num_messages=2 * MESSAGES, retry={"backoff": 1})
+    rehearsal = terminal.start("run")
+
+    # When each query of the board is asked, then all have an answer
+    board = json.loads((OBSERVABILITY / "grafana" / "board.json").read_text())
+    unanswered = {
+        target["expr"].replace("$run", "1").replace("$__rate_interval", "30s")
+        for panel in board["panels"]
+        for target in panel["targets"]
+    }
+
+    def all_answered() -> bool:
+        answered = {
+            query for query in unanswered if ask(prometheus, "query", query=query).get("result")
+        }
+        unanswered.difference_update(answered)
+        return not unanswered
+
+    wait_until(all_answered, PATIENCE_SECONDS, f"every query is answered; left: {unanswered}")
+    assert rehearsal.wait().code == 0
+
+    # And no alert was raised
+    rules = ask(prometheus, "rules")["groups"][0]["rules"]
+    assert len(rules) > 1
+    assert {(rule["name"], rule["state"], rule.get("lastError")) for rule in rules} == {
+        (rule["name"], "inactive", None) for rule in rules
+    }

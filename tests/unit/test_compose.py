@@ -74,9 +74,9 @@ def _in_our_image() -> list[str]:
 def test_every_foreign_image_names_its_version() -> None:
     foreign = {name: s["image"] for name, s in SERVICES.items() if "build" not in s}
 
-    assert foreign.keys() == {"rabbitmq", "postgres"}
+    assert foreign.keys() == {"rabbitmq", "postgres", "prometheus", "grafana"}
     for image in foreign.values():
-        assert re.fullmatch(r"[a-z]+:\d+(\.\d+)*(-[a-z]+)?", image), image
+        assert re.fullmatch(r"([a-z]+/)?[a-z]+:v?\d+(\.\d+)*(-[a-z]+)?", image), image
     # RabbitMQ changes behaviour between minor versions.
     assert re.match(r"rabbitmq:\d+\.\d+.*-management$", foreign["rabbitmq"])
 
@@ -91,7 +91,7 @@ def test_no_image_is_the_latest() -> None:
 
 
 def test_our_services_share_one_image() -> None:
-    assert set(_in_our_image()) == WORKERS | ONE_SHOT | {"flower"}
+    assert set(_in_our_image()) == WORKERS | ONE_SHOT | {"flower", "metrics"}
     assert len({SERVICES[name]["image"] for name in _in_our_image()}) == 1
 
 
@@ -134,7 +134,8 @@ def test_no_password_is_written_down() -> None:
 
 
 def test_every_password_is_required_with_a_hint() -> None:
-    assert {"RABBITMQ_PASSWORD", "POSTGRES_PASSWORD", "FLOWER_PASSWORD"} == REQUIRED
+    servers = ("RABBITMQ", "POSTGRES", "FLOWER", "GRAFANA")
+    assert {f"{server}_PASSWORD" for server in servers} == REQUIRED
     for match in VARIABLE.finditer(TEXT):
         assert match["kind"] != ":?" or ".env.example" in match["rest"]
 
@@ -150,7 +151,7 @@ def test_the_example_names_every_variable_and_no_password() -> None:
 def test_ports_are_open_on_this_machine_only() -> None:
     ports = {name: s["ports"] for name, s in SERVICES.items() if "ports" in s}
 
-    assert ports.keys() == {"rabbitmq", "flower"}
+    assert ports.keys() == {"rabbitmq", "flower", "prometheus", "grafana"}
     for published in ports.values():
         assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in published)
     assert not any("network_mode" in service for service in SERVICES.values())
@@ -161,7 +162,30 @@ def test_flower_asks_for_a_password() -> None:
     assert "UNAUTHENTICATED" not in TEXT.upper()
 
 
+def test_grafana_has_a_password_and_lets_nobody_else_in() -> None:
+    environment = SERVICES["grafana"]["environment"]
+    assert VARIABLE.search(environment["GF_SECURITY_ADMIN_PASSWORD"])
+    assert environment["GF_USERS_ALLOW_SIGN_UP"] == "false"
+    assert "ANONYMOUS" not in TEXT.upper()
+
+
 # Services
+
+
+def test_who_does_not_ask_for_observability_gets_none() -> None:
+    profiles = {name: s["profiles"] for name, s in SERVICES.items() if "profiles" in s}
+    assert profiles == {key: ["observability"] for key in ("metrics", "prometheus", "grafana")}
+
+
+def test_every_file_that_is_mounted_is_there() -> None:
+    mounts = [mount for s in SERVICES.values() for mount in s.get("volumes", [])]
+    files = [mount.split(":") for mount in mounts if mount.startswith(".")]
+    assert len(files) == 5
+    for file, _, mode in files:
+        assert (ROOT / file).is_file(), file
+        assert mode == "ro"
+    named = {mount.partition(":")[0] for mount in mounts if not mount.startswith(".")}
+    assert named == COMPOSE["volumes"].keys()
 
 
 def test_there_is_a_worker_for_each_default_profile_and_each_can_be_multiplied() -> None:
@@ -203,14 +227,15 @@ def test_a_worker_is_asked_by_its_own_name() -> None:
 # Command lines
 
 
-@pytest.mark.parametrize("service", sorted(ONE_SHOT))
+@pytest.mark.parametrize("service", [*sorted(ONE_SHOT), "metrics"])
 def test_our_commands_are_accepted(service: str) -> None:
     from sms_pipeline.cli import cli
 
     program, command, *arguments = _words(service)
 
     assert program == "sms-pipeline"
-    cli.commands[command].make_context(command, arguments)
+    parent = click.Context(cli, **cli.context_settings)
+    cli.commands[command].make_context(command, arguments, parent)
 
 
 @pytest.mark.parametrize("service", sorted(WORKERS))
@@ -288,7 +313,7 @@ def _run(command: list[str], variables: dict[str, str]) -> subprocess.CompletedP
 
 
 def test_compose_accepts_the_file(compose: list[str]) -> None:
-    done = _run([*compose, "config"], VALUES)
+    done = _run([*compose, "--profile", "observability", "config"], VALUES)
 
     assert done.returncode == 0, done.stderr
     resolved = yaml.safe_load(done.stdout)["services"]
