@@ -4,8 +4,8 @@ WORKDIR /src
 RUN python -m venv --without-pip /opt/venv
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 # Dependencies first: they stay in the build cache when only the code changes.
-COPY requirements.lock ./
-RUN pip --python /opt/venv/bin/python install --require-hashes -r requirements.lock
+COPY requirements-dashboard.lock ./
+RUN pip --python /opt/venv/bin/python install --require-hashes -r requirements-dashboard.lock
 COPY pyproject.toml README.md LICENSE celeryconfig.py ./
 COPY sms_pipeline ./sms_pipeline
 RUN pip --python /opt/venv/bin/python install --no-deps .

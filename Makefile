@@ -4,13 +4,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos bench lint services lock clean
+.PHONY: help run dashboard test chaos bench lint services lock clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 run: $(VENV)/.run ## Rehearse 1,000 messages; needs Python >= 3.11 and nothing else
 	$(BIN)/sms-pipeline run
+
+dashboard: $(VENV)/.dashboard ## Open the web page of all runs on http://127.0.0.1:8080
+	$(BIN)/sms-pipeline dashboard $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests; those that need RabbitMQ or PostgreSQL skip without them
 	$(BIN)/pytest $(ARGS)
@@ -27,12 +30,14 @@ lint: $(VENV)/.dev ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-services: ## Install RabbitMQ and PostgreSQL where that is possible
+services: ## Install RabbitMQ, PostgreSQL and Chromium where that is possible
 	@scripts/services
 
 lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml
 	$(BIN)/pip-compile $(COMPILE) --upgrade --output-file requirements.lock pyproject.toml
-	$(BIN)/pip-compile $(COMPILE) --upgrade --extra dev --allow-unsafe \
+	$(BIN)/pip-compile $(COMPILE) --upgrade --extra dashboard \
+		--constraint requirements.lock --output-file requirements-dashboard.lock pyproject.toml
+	$(BIN)/pip-compile $(COMPILE) --upgrade --extra dev --extra dashboard --allow-unsafe \
 		--constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 
 COMPILE := --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url \
@@ -51,6 +56,11 @@ $(VENV)/.venv:
 $(VENV)/.run: $(VENV)/.venv requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dashboard: $(VENV)/.run requirements-dashboard.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-dashboard.lock
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock

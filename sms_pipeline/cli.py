@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -424,13 +425,76 @@ def cancel(run_id: int | None, config_file: Path | None) -> None:
     _steer(run_id, config_file, "cancelled")
 
 
+@cli.command()
+@_config_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port to listen on; 0 takes one that is free.",
+)
+@click.option(
+    "--password-file", type=click.Path(path_type=Path), help="File whose first line is a password."
+)
+@click.option(
+    "--password",
+    prompt=True,
+    prompt_required=False,
+    hide_input=True,
+    help="Ask for a password to protect the page with. Given here, others may see it in `ps`; "
+    "rather set SMS_DASHBOARD_PASSWORD.",
+)
+@click.option("--read-only", is_flag=True, help="Nobody can pause, continue or cancel here.")
+@click.option(
+    "--allow-host", multiple=True, metavar="NAME", help="A name that the page is reached by."
+)
+def dashboard(
+    config_file: Path | None,
+    host: str,
+    port: int,
+    password_file: Path | None,
+    password: str | None,
+    read_only: bool,
+    allow_host: tuple[str, ...],
+) -> None:
+    """Serve a web page of all runs: live figures, charts, and buttons that steer.
+
+    On this machine only, unless --host says otherwise; a password is needed then.
+
+    \b
+    Examples:
+      sms-pipeline dashboard
+      sms-pipeline dashboard --read-only --port 9000
+      sms-pipeline dashboard --host 0.0.0.0 --password-file secret.txt
+    """
+    context = _context(config_file)
+    from sms_pipeline.dashboard import read_password, require_packages
+
+    require_packages()
+    from sms_pipeline.dashboard.access import Door
+    from sms_pipeline.dashboard.server import serve
+
+    password = password or read_password(password_file) or context.settings.dashboard_password
+    door = Door(host, port, frozenset(allow_host), password, read_only)
+    serve(
+        partial(_ledger, context),
+        door,
+        lambda url: click.echo(f"The dashboard is at {url} (Ctrl-C ends it)"),
+    )
+
+
 def _steer(run_id: int | None, config_file: Path | None, wanted: str) -> None:
     context = _context(config_file)
     from sms_pipeline.entries import Control
     from sms_pipeline.recovery import steer
 
     ledger = _ledger(context)
-    steer(ledger, ledger.run(run_id), Control(wanted))
+    run = ledger.run(run_id)
+    click.echo(steer(ledger, run, Control(wanted)))
+    if wanted == Control.PAUSED:
+        click.echo(f"Go on with: sms-pipeline continue {run.id}")
 
 
 def _ledger(context: _Context) -> Any:

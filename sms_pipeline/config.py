@@ -409,6 +409,7 @@ class Settings(_Frozen):
     config: Path | None = None
     log_level: str = "WARNING"
     queue_type: str = "quorum"
+    dashboard_password: str | None = Field(default=None, repr=False)
 
     @property
     def embedded(self) -> bool:
@@ -423,6 +424,7 @@ ENVIRONMENT = {
     "SMS_CONFIG": "config",
     "SMS_LOG_LEVEL": "log_level",
     "SMS_QUEUE_TYPE": "queue_type",
+    "SMS_DASHBOARD_PASSWORD": "dashboard_password",
 }
 
 

@@ -208,6 +208,21 @@ class Snapshot:
         return sum(profile.finished for profile in self.profiles)
 
 
+class RunTotals(NamedTuple):
+    """A run in a list of runs."""
+
+    run: Run
+    delivered: int
+    failed: int
+    expired: int
+    cancelled: int
+
+    @property
+    def finished(self) -> int:
+        """Messages in a terminal state."""
+        return self.delivered + self.failed + self.expired + self.cancelled
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A message that was not delivered."""

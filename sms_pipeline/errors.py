@@ -39,6 +39,12 @@ class UnknownRunError(PipelineError):
     exit_code = EXIT_USAGE
 
 
+class MissingPackagesError(PipelineError):
+    """The command is an optional part, and its packages are not installed."""
+
+    exit_code = EXIT_USAGE
+
+
 class NeedsBrokerError(PipelineError):
     """The command works across processes, and no broker is configured."""
 

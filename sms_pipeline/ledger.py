@@ -36,6 +36,7 @@ from sms_pipeline.entries import (
     Key,
     ProfileCounts,
     Run,
+    RunTotals,
     Settled,
     Settlement,
     Snapshot,
@@ -162,6 +163,29 @@ class Ledger:
         with self._reading() as connection:
             rows = connection.execute(select(tables.runs).order_by(tables.runs.c.id))
             return [to_run(row) for row in rows]
+
+    def totals(self, count: int, before: int | None = None) -> list[RunTotals]:
+        """The latest `count` runs, or the latest of those older than `before`, newest first."""
+        counter = tables.counters.c
+        sums = [
+            func.sum(counter[name]).label(name)
+            for name in ("delivered", "failed", "expired", "cancelled")
+        ]
+        query = select(tables.runs).order_by(tables.runs.c.id.desc()).limit(count)
+        if before is not None:
+            query = query.where(tables.runs.c.id < before)
+        with self._reading() as connection:
+            runs = [to_run(row) for row in connection.execute(query)]
+            counted = {
+                row.run: plain_numbers({name: row._mapping[name] for name in row._fields[1:]})
+                for row in connection.execute(
+                    select(counter.run, *sums)
+                    .where(counter.run.in_([run.id for run in runs]))
+                    .group_by(counter.run)
+                )
+            }
+        nothing = {"delivered": 0, "failed": 0, "expired": 0, "cancelled": 0}
+        return [RunTotals(run, **counted.get(run.id, nothing)) for run in runs]
 
     def control(self, run_id: int, wanted: Control) -> Control:
         """Ask for `wanted`; return what holds now. A cancelled run stays cancelled."""

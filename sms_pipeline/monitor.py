@@ -59,6 +59,8 @@ class Reader:
         self._findings = Findings()
         self._stuck_read_at = 0.0
         self._read_to_the_end = False
+        #: The counters that the last progress was made from.
+        self.snapshot: Snapshot | None = None
 
     def read_decided(self) -> Progress:
         """The run's progress, once it is known who is online; that takes up to 2.5 s.
@@ -79,7 +81,7 @@ class Reader:
             LedgerUnavailableError: the ledger can't be reached.
         """
         now = time.monotonic()
-        snapshot = self._ledger.snapshot(self._run)
+        snapshot = self.snapshot = self._ledger.snapshot(self._run)
         if now - self._stuck_read_at >= STUCK_PERIOD_SECONDS:
             self._stuck_read_at = now
             self._look_for_stuck()

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-import click
-
 from sms_pipeline.audit import Report, audit_ledger
 from sms_pipeline.config import Settings, Simulation
 from sms_pipeline.entries import Control, Run, Settlement, Snapshot, WorkerRow
@@ -71,8 +69,8 @@ def online_workers(ledger: Ledger) -> list[OnlineWorker]:
         time.sleep(_POLL_SECONDS)
 
 
-def steer(ledger: Ledger, run: Run, wanted: Control) -> None:
-    """Ask for `wanted`, and say what that means.
+def steer(ledger: Ledger, run: Run, wanted: Control) -> str:
+    """Ask for `wanted`; return a sentence or two that say what that means.
 
     Raises:
         PipelineError: the run was cancelled before, which is final.
@@ -86,14 +84,10 @@ def steer(ledger: Ledger, run: Run, wanted: Control) -> None:
     if held is not wanted:
         raise PipelineError(f"run {run.id} was cancelled; that is final")
     if wanted is Control.CANCELLED:
-        click.echo(_cancelled(run, cancel_unpublished(ledger, run)))
-    elif wanted is Control.PAUSED:
-        click.echo(
-            f"Run {run.id} is paused: batches in hand are finished, the others wait. "
-            f"Go on with: sms-pipeline continue {run.id}"
-        )
-    else:
-        click.echo(f"Run {run.id} goes on.")
+        return _cancelled(run, cancel_unpublished(ledger, run))
+    if wanted is Control.PAUSED:
+        return f"Run {run.id} is paused: batches in hand are finished, the others wait."
+    return f"Run {run.id} goes on."
 
 
 def _cancelled(run: Run, unpublished: int) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.services import chromium
 from tests.services.postgres import PostgresNode
 from tests.services.rabbitmq import RabbitMQNode
 from tests.services.worker import WorkerProcess
@@ -71,6 +72,17 @@ def postgres_url(postgres: PostgresNode) -> Iterator[str]:
     yield postgres.new_database(name)
     postgres.start()
     postgres.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def chromium_browser() -> Iterator[Any]:
+    """One browser for a module's tests, which open pages of their own.
+
+    Not for the session: while it is open, no other test can run an event loop.
+    """
+    _require(chromium.unavailable())
+    with chromium.running() as browser:
+        yield browser
 
 
 @pytest.fixture

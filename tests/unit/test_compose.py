@@ -91,7 +91,7 @@ def test_no_image_is_the_latest() -> None:
 
 
 def test_our_services_share_one_image() -> None:
-    assert set(_in_our_image()) == WORKERS | ONE_SHOT | {"flower", "metrics"}
+    assert set(_in_our_image()) == WORKERS | ONE_SHOT | {"flower", "dashboard", "metrics"}
     assert len({SERVICES[name]["image"] for name in _in_our_image()}) == 1
 
 
@@ -134,7 +134,7 @@ def test_no_password_is_written_down() -> None:
 
 
 def test_every_password_is_required_with_a_hint() -> None:
-    servers = ("RABBITMQ", "POSTGRES", "FLOWER", "GRAFANA")
+    servers = ("RABBITMQ", "POSTGRES", "FLOWER", "DASHBOARD", "GRAFANA")
     assert {f"{server}_PASSWORD" for server in servers} == REQUIRED
     for match in VARIABLE.finditer(TEXT):
         assert match["kind"] != ":?" or ".env.example" in match["rest"]
@@ -151,7 +151,7 @@ def test_the_example_names_every_variable_and_no_password() -> None:
 def test_ports_are_open_on_this_machine_only() -> None:
     ports = {name: s["ports"] for name, s in SERVICES.items() if "ports" in s}
 
-    assert ports.keys() == {"rabbitmq", "flower", "prometheus", "grafana"}
+    assert ports.keys() == {"rabbitmq", "dashboard", "flower", "prometheus", "grafana"}
     for published in ports.values():
         assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in published)
     assert not any("network_mode" in service for service in SERVICES.values())
@@ -227,7 +227,7 @@ def test_a_worker_is_asked_by_its_own_name() -> None:
 # Command lines
 
 
-@pytest.mark.parametrize("service", [*sorted(ONE_SHOT), "metrics"])
+@pytest.mark.parametrize("service", [*sorted(ONE_SHOT), "dashboard", "metrics"])
 def test_our_commands_are_accepted(service: str) -> None:
     from sms_pipeline.cli import cli
 

@@ -59,7 +59,8 @@ def test_the_page_names_every_variable_and_its_default() -> None:
 
 def test_every_module_is_in_the_architecture() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
-    modules = {path.name for path in (ROOT / "sms_pipeline").glob("*.py")} - {"__init__.py"}
+    package = ROOT / "sms_pipeline"
+    modules = {str(path.relative_to(package)) for path in package.rglob("*.py")} - {"__init__.py"}
     assert {name for name in modules if f"`{name}`" not in page} == set()
 
 

@@ -49,7 +49,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
-    expected = {str(path.relative_to(ROOT)) for path in (ROOT / "sms_pipeline").rglob("*.py")} | {
+    modules = (ROOT / "sms_pipeline").rglob("*.py")
+    pages = (path for path in (ROOT / "sms_pipeline/dashboard/pages").rglob("*") if path.is_file())
+    expected = {str(path.relative_to(ROOT)) for path in (*modules, *pages)} | {
         "celeryconfig.py",
         "sms_pipeline/py.typed",
     }

@@ -12,19 +12,16 @@ from sms_pipeline.recovery import QUIET_SECONDS, cancel_unpublished, quiet_secon
 from tests.unit import make
 from tests.unit.make import NOON
 
-Output = pytest.CaptureFixture[str]
-
 
 def control_of(ledger: Ledger, run: Run) -> Control:
     return ledger.run(run.id).control
 
 
-def test_pause_and_continue(ledger: Ledger, run: Run, capsys: Output) -> None:
-    steer(ledger, run, Control.PAUSED)
+def test_pause_and_continue(ledger: Ledger, run: Run) -> None:
+    assert f"Run {run.id} is paused" in steer(ledger, run, Control.PAUSED)
     assert control_of(ledger, run) is Control.PAUSED
-    steer(ledger, run, Control.RUNNING)
+    assert steer(ledger, run, Control.RUNNING) == f"Run {run.id} goes on."
     assert control_of(ledger, run) is Control.RUNNING
-    assert f"sms-pipeline continue {run.id}" in capsys.readouterr().out
 
 
 def test_cancelled_is_final(ledger: Ledger, run: Run) -> None:

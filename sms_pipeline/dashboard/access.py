@@ -1,0 +1,92 @@
+"""Who may talk to the dashboard. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from sms_pipeline.errors import ConfigError
+
+#: Names that lead to this machine only, whatever a name server says.
+LOCAL_NAMES = frozenset({"localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """How the dashboard may be reached, and by whom."""
+
+    host: str
+    port: int
+    #: Names, besides addresses and localhost, that it answers to.
+    names: frozenset[str] = frozenset()
+    password: str | None = None
+    read_only: bool = False
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server bound to `host` can be reached from this machine only."""
+    address = _address(host)
+    return host in LOCAL_NAMES or (address is not None and address.is_loopback)
+
+
+def require_password(host: str, password: str | None) -> None:
+    """Refuse to open the door to others without a lock.
+
+    Raises:
+        ConfigError: other machines can reach `host`, and there is no password.
+    """
+    if password or is_loopback(host):
+        return
+    raise ConfigError(
+        f"--host {host}: other machines can reach that address, so a password is needed; set "
+        "SMS_DASHBOARD_PASSWORD or name a --password-file"
+    )
+
+
+def is_known_host(header: str, names: Collection[str]) -> bool:
+    """Whether the request's `Host` is ours, port aside.
+
+    A page elsewhere can make its own name lead here (DNS rebinding) and then counts as the same
+    site for a browser. It can't do that with an address, nor with a name that is not its own.
+    """
+    host = _host_of(header)
+    return host is not None and (
+        _address(host) is not None or host in LOCAL_NAMES or host in {n.lower() for n in names}
+    )
+
+
+def is_same_site(headers: Mapping[str, str]) -> bool:
+    """Whether a request that changes something was not sent by a page of another site.
+
+    Browsers say where a request comes from; what is not a browser says nothing, and has no
+    cookies that another page could abuse.
+    """
+    origin = headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc.lower() != headers.get("Host", "").lower():
+        return False
+    return headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"
+
+
+def is_password(given: str, wanted: str) -> bool:
+    """In a time that tells nothing about `wanted`, not even its length."""
+    digests = [hashlib.sha256(text.encode()).digest() for text in (given, wanted)]
+    return hmac.compare_digest(*digests)
+
+
+def _host_of(header: str) -> str | None:
+    try:
+        host = urlsplit(f"//{header}").hostname
+    except ValueError:
+        return None
+    return host and host.rstrip(".")
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

@@ -1,0 +1,144 @@
+// What both pages need: reading figures again and again, saying when that fails, and formats.
+
+const PERIOD_MS = 1000;
+const PATIENCE_MS = 15000;
+
+const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+
+export const byId = (id) => document.getElementById(id);
+
+export const count = (value) => whole.format(value);
+
+export function percent(share, digits = 1) {
+  // Rounded down: what is not all must not look like all.
+  const scale = 10 ** (digits + 2);
+  return `${(Math.floor(share * scale + 1e-9) / (scale / 100)).toFixed(digits)} %`;
+}
+
+export function rate(value) {
+  return value > 0 && value < 10 ? value.toFixed(1) : count(value);
+}
+
+export function seconds(value) {
+  if (value === null || value === undefined) return "–";
+  if (value < 1) return `${Math.round(value * 1000)} ms`;
+  return value < 100 ? `${value.toFixed(2)} s` : duration(value);
+}
+
+export function duration(value) {
+  if (value === null || value === undefined) return "–";
+  const all = Math.round(value);
+  const [hours, minutes] = [Math.floor(all / 3600), Math.floor(all / 60) % 60];
+  if (hours) return `${hours} h ${String(minutes).padStart(2, "0")} min`;
+  if (minutes) return `${minutes} min ${String(all % 60).padStart(2, "0")} s`;
+  return all < 10 && value !== all ? `${value.toFixed(1)} s` : `${all} s`;
+}
+
+export const clock = (epoch) => new Date(epoch * 1000).toLocaleTimeString("en-GB");
+
+export function moment(epoch) {
+  const at = new Date(epoch * 1000);
+  const today = at.toDateString() === new Date().toDateString();
+  const day = at.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
+  return today ? clock(epoch) : `${day}, ${clock(epoch)}`;
+}
+
+export function stateOf(run) {
+  if (!run.done) return run.control;
+  return run.control === "cancelled" ? "cancelled" : "done";
+}
+
+export function showState(element, run) {
+  element.textContent = stateOf(run);
+  element.className = `state ${stateOf(run)}`;
+}
+
+export function setBar(bar, run) {
+  const parts = { sent: run.sent, failed: run.failed, other: run.expired + run.cancelled };
+  for (const [name, messages] of Object.entries(parts)) {
+    bar.querySelector(`.${name}`).style.width = `${(100 * messages) / run.total}%`;
+  }
+}
+
+export function newBar(run) {
+  const bar = document.createElement("div");
+  bar.className = "bar";
+  for (const name of ["sent", "failed", "other"]) {
+    bar.append(Object.assign(document.createElement("i"), { className: name }));
+  }
+  setBar(bar, run);
+  return bar;
+}
+
+/** Fill a table; `rows` are lists of cells: a text or number, or {content, kind}. */
+export function fill(table, rows) {
+  const names = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+  const kinds = [...table.tHead.rows[0].cells].map((cell) => cell.className);
+  table.tBodies[0].replaceChildren(
+    ...rows.map((cells) => {
+      const row = document.createElement("tr");
+      cells.forEach((content, index) => {
+        const cell = row.insertCell();
+        cell.dataset.name = names[index];
+        cell.className = index ? kinds[index] : "name broken";
+        cell.append(content);
+      });
+      return row;
+    }),
+  );
+}
+
+async function read(url) {
+  const response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) });
+  if (response.status === 401) location.assign("/login");
+  const answer = await response.json();
+  if (!response.ok) throw Object.assign(new Error(answer.error), { status: response.status });
+  return answer;
+}
+
+/** Read `url()` once a second for as long as the page is looked at; returns what reads it now. */
+export function follow(url, show) {
+  let shownAt = null;
+  let timer = null;
+  async function step() {
+    clearTimeout(timer);
+    let again = true;
+    try {
+      show(await read(url()));
+      shownAt = Date.now() / 1000;
+      byId("trouble").hidden = true;
+      byId("read").textContent = `live · ${clock(shownAt)}`;
+    } catch (error) {
+      again = error.status !== 404;
+      trouble(error, shownAt, again);
+    }
+    clearTimeout(timer);
+    if (again && !document.hidden) timer = setTimeout(step, PERIOD_MS);
+  }
+  document.addEventListener("visibilitychange", () => document.hidden || step());
+  step();
+  return step;
+}
+
+function trouble(error, shownAt, again) {
+  const what = error.status ? error.message : "The dashboard does not answer";
+  const old = shownAt ? ` The figures are those of ${clock(shownAt)}.` : "";
+  byId("trouble").textContent = sentence(what) + old + (again ? " Trying again…" : "");
+  byId("trouble").hidden = false;
+  byId("read").textContent = "";
+}
+
+export function sentence(text) {
+  const capital = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?…]$/.test(capital) ? capital : `${capital}.`;
+}
+
+export async function post(url) {
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "X-Xsrftoken": document.body.dataset.xsrf },
+    signal: AbortSignal.timeout(4 * PATIENCE_MS),
+  });
+  const answer = await response.json();
+  return answer.said ?? answer.error;
+}

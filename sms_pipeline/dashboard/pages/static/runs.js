@@ -1,0 +1,34 @@
+// The list of runs.
+
+import { byId, count, fill, follow, moment, newBar, showState } from "./page.js";
+
+const before = new URLSearchParams(location.search).get("before");
+
+function row(run) {
+  const link = document.createElement("a");
+  link.href = `/runs/${run.run}`;
+  link.textContent = `Run ${run.run}`;
+  const state = document.createElement("span");
+  showState(state, run);
+  return [
+    link,
+    moment(run.created_at),
+    state,
+    newBar(run),
+    count(run.total),
+    count(run.sent),
+    count(run.failed),
+  ];
+}
+
+function show({ runs, older }) {
+  byId("none").hidden = runs.length > 0;
+  byId("runs").hidden = runs.length === 0;
+  fill(byId("runs"), runs.map(row));
+  for (const line of byId("runs").tBodies[0].rows) line.className = "link";
+  byId("older").hidden = older === null;
+  byId("older").href = `/?before=${older}`;
+  byId("newest").hidden = before === null;
+}
+
+follow(() => (before ? `/api/runs?before=${encodeURIComponent(before)}` : "/api/runs"), show);
