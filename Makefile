@@ -18,8 +18,8 @@ dashboard: $(VENV)/.dashboard ## Open the web page of all runs on http://127.0.0
 test: $(VENV)/.dev ## Run the tests; those that need RabbitMQ or PostgreSQL skip without them
 	$(BIN)/pytest $(ARGS)
 
-chaos: $(VENV)/.dev ## Run the whole fault matrix, SEEDS=1 times or with one SEED; write docs/faults.md
-	CHAOS_REPORT=$(if $(SEED)$(ARGS),,docs/faults.md) SEEDS=$(SEEDS) SEED=$(SEED) \
+chaos: $(VENV)/.dev ## Run the fault matrix with SEEDS=1 seeds or with one SEED; add to docs/faults.md
+	CHAOS_REPORT=$(if $(ARGS),,docs/faults.md) SEEDS=$(SEEDS) SEED=$(SEED) \
 		$(BIN)/pytest -m chaos tests/chaos $(ARGS)
 
 bench: $(VENV)/.dev ## Measure throughput beside the asyncio reference; write benchmarks/results

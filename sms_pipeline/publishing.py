@@ -126,7 +126,7 @@ class Publisher:
                 for _ in range(self._ready(queues.DEAD_LETTER_QUEUE)):
                     message = channel.basic_get(queues.DEAD_LETTER_QUEUE)
                     if message is not None and is_known(message.body):
-                        message.ack()
+                        channel.basic_ack(message.delivery_tag)
                         taken += 1
         except BrokerUnavailableError:
             raise

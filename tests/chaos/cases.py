@@ -18,9 +18,13 @@ CLASSIC_POSTGRES_3 = Setting(queue_type="classic", database="postgresql", worker
 SILENT_3 = Setting(workers=3, events=False)
 FLOWER_1 = Setting(flower=True)
 CLASSIC_FLOWER_3 = Setting(queue_type="classic", database="postgresql", workers=3, flower=True)
+TWO_PROFILES = Setting(profiles=2)
+CLASSIC_POSTGRES_TWO_PROFILES = Setting(queue_type="classic", database="postgresql", profiles=2)
 
 #: Half of all attempts fail, so that many retries are published.
 FAILING = Load(messages=4_000, failure_rate=0.5)
+#: Many messages expire as soon as anything takes longer than usual.
+HURRIED = Load(deadline=2.5)
 #: Long enough for events and confirms to get in one another's way, if they can.
 LONG = Load(messages=400_000, batch_size=200, mean_time=0.001, failure_rate=0.1, senders=30)
 
@@ -42,6 +46,7 @@ class Case:
         words += [setting.queue_type] * (setting.queue_type != "quorum")
         words += [setting.database] * (setting.database != "sqlite")
         words += [f"{setting.workers}-workers"] * (setting.workers > 1)
+        words += [f"{setting.profiles}-profiles"] * (setting.profiles > 1)
         words += ["no-events"] * (not setting.events)
         words += ["flower"] * setting.flower
         words += [self.note] * bool(self.note)
@@ -55,12 +60,17 @@ CASES = (
     Case(Fault.WORKER_KILL, QUORUM_1, ci=True),
     Case(Fault.WORKER_KILL, POSTGRES_3),
     Case(Fault.WORKER_KILL, CLASSIC_3),
+    Case(Fault.WORKER_KILL, TWO_PROFILES),
+    Case(Fault.WORKER_KILL, CLASSIC_POSTGRES_TWO_PROFILES),
+    Case(Fault.WORKER_KILL, replace(QUORUM_1, load=HURRIED), note="deadline"),
     Case(Fault.WORKER_FREEZE, QUORUM_3, ci=True),
     Case(Fault.WORKER_FREEZE, CLASSIC_POSTGRES_3),
     Case(Fault.WORKER_TERM, QUORUM_3, ci=True),
     Case(Fault.WORKER_TERM, CLASSIC_POSTGRES_3),
     Case(Fault.WORKER_CHURN, QUORUM_1),
     Case(Fault.WORKER_CHURN, CLASSIC_POSTGRES_1),
+    Case(Fault.FOREIGN_LEDGER, QUORUM_1),
+    Case(Fault.FOREIGN_LEDGER, CLASSIC_POSTGRES_3),
     Case(Fault.KILL_AFTER_PLAY, QUORUM_1),
     Case(Fault.KILL_AFTER_PLAY, CLASSIC_POSTGRES_3),
     Case(Fault.KILL_AFTER_COMMIT, QUORUM_1, ci=True),
@@ -77,6 +87,7 @@ CASES = (
     Case(Fault.BROKER_KILL, QUORUM_1, ci=True),
     Case(Fault.BROKER_KILL, POSTGRES_3),
     Case(Fault.BROKER_KILL, CLASSIC_3),
+    Case(Fault.BROKER_KILL, replace(QUORUM_1, load=HURRIED), note="deadline"),
     Case(Fault.BROKER_FREEZE, QUORUM_1),
     Case(Fault.BROKER_FREEZE, CLASSIC_POSTGRES_3),
     Case(Fault.MEMORY_ALARM, replace(QUORUM_1, load=FAILING), ci=True),
@@ -87,12 +98,14 @@ CASES = (
     Case(Fault.EVERYTHING_TWICE, QUORUM_1, ci=True),
     Case(Fault.EVERYTHING_TWICE, POSTGRES_3),
     Case(Fault.EVERYTHING_TWICE, CLASSIC_3),
+    Case(Fault.EVERYTHING_TWICE, replace(POSTGRES_3, load=HURRIED), note="deadline"),
     Case(Fault.SAME_BATCH_AT_ONCE, QUORUM_3, ci=True),
     Case(Fault.SAME_BATCH_AT_ONCE, POSTGRES_3),
     Case(Fault.STALE_ATTEMPT, QUORUM_1, ci=True),
     Case(Fault.STALE_ATTEMPT, CLASSIC_POSTGRES_3),
     Case(Fault.GARBAGE, QUORUM_1, ci=True),
     Case(Fault.GARBAGE, CLASSIC_3),
+    Case(Fault.DELIVERY_LIMIT, QUORUM_1, ci=True),
     Case(Fault.POSTGRES_KILL, POSTGRES_1, ci=True),
     Case(Fault.POSTGRES_KILL, POSTGRES_3),
     Case(Fault.SQLITE_LOCK, QUORUM_1),

@@ -12,13 +12,15 @@ from enum import StrEnum
 from pathlib import Path
 
 import pytest
-from kombu import Connection, Message
+from kombu import Connection, Message, Queue
 from sqlalchemy.engine import make_url
 
+from sms_pipeline.messages import Batch
 from tests.chaos import garbage
 from tests.chaos.instruments import CLOCK, FAILPOINT, TWICE, Point, Twice
 from tests.chaos.scenario import (
     COMMAND_SECONDS,
+    DEAD_LETTERS,
     PATIENCE_SECONDS,
     PROVEN,
     QUEUE,
@@ -43,6 +45,11 @@ STILL_SECONDS = 3.0
 HOUR_SECONDS = 3600.0
 CLOSINGS = 3
 CHURNS = 5
+STRANGERS = 2
+#: RabbitMQ 4's own limit: after so many returns it dead-letters a batch.
+RETURNS = 20
+#: What a worker of another ledger ends with.
+FOREIGN = 2
 #: Messages that are kept and delivered again, late.
 STALE_MESSAGES = 10
 #: Room for the ledger of a usual run, and quickly filled.
@@ -59,6 +66,7 @@ class Fault(StrEnum):
     WORKER_FREEZE = "worker-freeze"
     WORKER_TERM = "worker-term"
     WORKER_CHURN = "worker-churn"
+    FOREIGN_LEDGER = "foreign-ledger"
     KILL_AFTER_PLAY = "kill-after-play"
     KILL_AFTER_COMMIT = "kill-after-commit"
     KILL_AFTER_RETRY = "kill-after-retry"
@@ -74,6 +82,7 @@ class Fault(StrEnum):
     SAME_BATCH_AT_ONCE = "same-batch-at-once"
     STALE_ATTEMPT = "stale-attempt"
     GARBAGE = "garbage"
+    DELIVERY_LIMIT = "delivery-limit"
     POSTGRES_KILL = "postgres-kill"
     SQLITE_LOCK = "sqlite-lock"
     DISK_FULL = "disk-full"
@@ -120,11 +129,14 @@ def _calm(scenario: Scenario) -> None:
 
 @_of(Fault.WORKER_KILL)
 def _worker_kill(scenario: Scenario) -> None:
-    """SIGKILL of a worker in the middle of its batches; another one is started."""
+    """SIGKILL of a worker (of each profile) in the middle of its batches; others are started."""
     scenario.start()
     scenario.await_some_share()
-    scenario.kill_worker(scenario.workers[0])
-    scenario.add_worker()
+    killed = scenario.first_workers
+    for worker in killed:
+        scenario.kill_worker(worker)
+    for worker in [scenario.add_worker(profile=worker.profile, wait=False) for worker in killed]:
+        worker.ready()
     scenario.expect_absorbed.add("redelivered")
     scenario.mended()
 
@@ -172,6 +184,22 @@ def _worker_churn(scenario: Scenario) -> None:
             guest.term()
             assert guest.wait(PATIENCE_SECONDS) == 0, f"{guest.name}: {guest.exit_code}"
             scenario.workers.remove(guest)
+
+
+@_of(Fault.FOREIGN_LEDGER)
+def _foreign_ledger(scenario: Scenario) -> None:
+    """Workers of another ledger join; each puts back what it receives, and ends with 2."""
+    scenario.may_send_twice = False
+    scenario.expect_absorbed.add("redelivered")
+    scenario.start()
+    scenario.await_share(scenario.rng.uniform(0, 0.2))
+    foreign = {"SMS_DATABASE_URL": f"sqlite:///{scenario.folder / 'foreign.db'}"}
+    strangers = [scenario.add_worker(foreign, wait=False) for _ in range(STRANGERS)]
+    for stranger in strangers:
+        code = stranger.wait(PATIENCE_SECONDS)
+        assert code == FOREIGN and "another ledger" in stranger.logs(), f"ended with {code}"
+        scenario.workers.remove(stranger)
+    scenario.mended()
 
 
 def _kill_at(scenario: Scenario, point: Point) -> None:
@@ -386,6 +414,45 @@ def _garbage(scenario: Scenario) -> None:
     scenario.mended()
 
 
+@_of(Fault.DELIVERY_LIMIT)
+def _delivery_limit(scenario: Scenario) -> None:
+    """A batch is returned too often and dead-lettered; the audit misses it, `resume` sends it."""
+    scenario.may_send_twice = False
+    scenario.delivery_limit = RETURNS
+    scenario.start()
+    scenario.await_some_share()
+    leaving = scenario.workers.pop()
+    leaving.term()
+    assert leaving.wait(PATIENCE_SECONDS) == 0, f"{leaving.name} ended with {leaving.exit_code}"
+    missing = _return_until_dead_lettered(scenario)
+    scenario.add_worker()
+    others = scenario.total - missing
+    scenario.await_counts(lambda counts: counts.finished >= others, "all others have a fate")
+    code, report = scenario.audit()
+    shown = code, report["in_flight"], report["dead_letters"]
+    assert shown == (UNFINISHED, missing, 1), f"audit before resume: {code}, {report}"
+    scenario.resume()
+    scenario.mended()
+
+
+def _return_until_dead_lettered(scenario: Scenario) -> int:
+    """Return the first batch of the queue until it is gone; return how many messages it has."""
+    with Connection(scenario.broker_url) as connection:
+        queue = Queue(QUEUE).bind(connection.default_channel)
+        first = again = wait_until(queue.get, PATIENCE_SECONDS, "a batch waits")
+        # What was returned comes first, until it is dead-lettered.
+        while again.body == first.body:
+            again.reject(requeue=True)
+            again = wait_until(queue.get, PATIENCE_SECONDS, "a batch waits")
+        again.reject(requeue=True)
+        wait_until(
+            lambda: scenario.broker.queue_depths(scenario.broker_url)[DEAD_LETTERS] == 1,
+            PATIENCE_SECONDS,
+            "the batch is dead-lettered",
+        )
+    return Batch.from_wire(json.loads(first.body)[0][0]).count
+
+
 # Ledger
 
 
@@ -475,10 +542,10 @@ def _pause(scenario: Scenario) -> None:
     scenario.may_send_twice = False
     scenario.start()
     scenario.await_some_share()
-    assert scenario.command("pause", str(RUN)).returncode == 0
+    assert scenario.command("pause", str(RUN))[0] == 0
     counts = _await_standstill(scenario)
     assert counts < scenario.total, "the run was over before it was paused"
-    assert scenario.command("continue", str(RUN)).returncode == 0
+    assert scenario.command("continue", str(RUN))[0] == 0
     scenario.mended()
 
 
@@ -504,7 +571,7 @@ def _cancel(scenario: Scenario) -> None:
     scenario.may_send_twice = False
     scenario.start()
     scenario.await_some_share()
-    assert scenario.command("cancel", str(RUN)).returncode == 0
+    assert scenario.command("cancel", str(RUN))[0] == 0
     scenario.mended()
     scenario.await_counts(lambda counts: counts.finished >= scenario.total, "all is cancelled")
     code, report = scenario.audit()

@@ -23,7 +23,7 @@ import numpy as np
 from celery import Task
 from numpy.typing import NDArray
 
-from sms_pipeline import gateway, tasks, worker
+from sms_pipeline import gateway, queues, tasks, worker
 from sms_pipeline.celery import app
 from sms_pipeline.entries import Settled, Settlement
 from sms_pipeline.gateway import Outcomes
@@ -40,6 +40,8 @@ TWICE = "CHAOS_TWICE"
 CLOCK = "CHAOS_CLOCK"
 #: "off" switches task events off.
 EVENTS = "CHAOS_EVENTS"
+#: Returns to a queue before a batch is dead-lettered.
+DELIVERY_LIMIT = "CHAOS_DELIVERY_LIMIT"
 
 #: A seed keeps its sign bit when it is mixed with this many bits.
 _SALT_MASK = 0x7FFF_FFFF
@@ -77,6 +79,8 @@ def install() -> None:
     _wrap_play(reach)
     _wrap_publish(reach, bool(os.environ.get(TWICE)))
     _wrap_retry(reach, os.environ.get(TWICE) == Twice.EVERYTHING)
+    if limit := os.environ.get(DELIVERY_LIMIT):
+        queues.DELIVERY_LIMIT = int(limit)
     if os.environ.get(EVENTS) == "off":
         app.conf.worker_send_task_events = False
 

@@ -1,18 +1,24 @@
-"""docs/faults.md: what the fault matrix came to, written by the run itself."""
+"""docs/faults.md: what the fault matrix came to, written from all runs of this version.
+
+Each run is a line in a file of results, so the matrix can be run in portions, over days.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 from tests.chaos.cases import CASES, Case
 from tests.chaos.faults import Fault
-from tests.chaos.scenario import Result
+from tests.chaos.scenario import ROOT, Result
 
 HEAD = """\
 # Faults
@@ -53,64 +59,129 @@ COLUMNS = (
     "max",
 )
 
+#: What decides how a run fares: a result counts for exactly this source.
+SOURCES = ("celeryconfig.py", "sms_pipeline/*.py")
+DIGEST_LENGTH = 12
 
-class Report:
-    """Results by case."""
 
-    def __init__(self) -> None:
-        self._results: dict[Case, list[Result]] = defaultdict(list)
-        self._failures: dict[Case, int] = defaultdict(int)
+@dataclass(frozen=True)
+class Line:
+    """A run of a case, as it is kept in the file of results."""
 
-    def add(self, case: Case, result: Result) -> None:
+    source: str
+    machine: str
+    case: str
+    seed: int
+    problems: tuple[str, ...]
+    #: Messages; None where the run did not come to its end, so that nobody knows.
+    total: int | None = None
+    lost: int | None = None
+    doubled: int | None = None
+    sent_twice: int | None = None
+    recovery_seconds: float | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def of(cls, case: Case, seed: int, result: Result) -> Line:
         """A scenario that came to its end; with problems it counts as failed, too."""
-        self._results[case].append(result)
-        if result.problems:
-            self._failures[case] += 1
-
-    def add_failure(self, case: Case) -> None:
-        """A scenario that did not come to its end: what it lost is not known."""
-        self._results[case] += []
-        self._failures[case] += 1
-
-    def write(self, file: Path) -> None:
-        """Write the page, unless there is nothing to tell."""
-        if self._results:
-            file.write_text(HEAD + "".join(self._lines()))
-
-    def _lines(self) -> Iterator[str]:
-        runs = sum(map(len, self._results.values()))
-        yield (
-            f"{runs} runs on {os.cpu_count()} cores; Python {platform.python_version()}, "
-            f"Celery {version('celery')}, kombu {version('kombu')}.\n\n"
+        findings = result.findings
+        return cls(
+            source=source_digest(),
+            machine=machine(),
+            case=case.name,
+            seed=seed,
+            problems=tuple(result.problems),
+            total=result.total,
+            lost=len(findings.lost),
+            doubled=len(findings.doubled),
+            sent_twice=len(findings.sent_twice),
+            recovery_seconds=result.recovery_seconds,
+            seconds=result.seconds,
         )
-        yield _line(COLUMNS)
-        yield _line(["---", "---", *["--:"] * (len(COLUMNS) - 2)])
-        for case in CASES:
-            if case in self._results:
-                yield _row(case, self._results[case], self._failures[case])
-        yield "\n## The faults\n\n"
-        for fault in Fault:
-            yield f"- **{fault}**: {fault.meaning}\n"
+
+    @classmethod
+    def of_failure(cls, case: Case, seed: int, problem: str) -> Line:
+        """A scenario that did not come to its end."""
+        return cls(source_digest(), machine(), case.name, seed, (problem,))
 
 
-def _row(case: Case, results: list[Result], failures: int) -> str:
-    unknown = failures - sum(bool(result.problems) for result in results)
-    times = [r.recovery_seconds for r in results if r.recovery_seconds is not None]
-    cells = [
-        case.name,
-        case.setting.describe(),
-        len(results) + unknown,
-        failures,
-        f"{sum(result.total for result in results):,}",
-        *(
-            f"{sum(len(getattr(result.findings, name)) for result in results):,}"
-            for name in ("lost", "doubled", "sent_twice")
-        ),
-        f"{median(times):.1f} s" if times else "-",
-        f"{max(times):.1f} s" if times else "-",
-    ]
-    return _line(cells)
+def source_digest() -> str:
+    """What names this version of the package: any change of its source changes it."""
+    digest = hashlib.sha256()
+    for pattern in SOURCES:
+        for file in sorted(ROOT.glob(pattern)):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:DIGEST_LENGTH]
 
 
-def _line(cells: Iterable[object]) -> str:
+def machine() -> str:
+    """On what the runs were made."""
+    return (
+        f"{os.cpu_count()} cores; Python {platform.python_version()}, "
+        f"Celery {version('celery')}, kombu {version('kombu')}"
+    )
+
+
+def keep(line: Line, file: Path) -> None:
+    """Append a run to the file of results."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as results:
+        results.write(json.dumps(asdict(line)) + "\n")
+
+
+def read(file: Path) -> list[Line]:
+    """All runs of this version of the package, in the order in which they were made."""
+    if not file.exists():
+        return []
+    lines = (Line(**json.loads(text)) for text in file.read_text().splitlines())
+    return [line for line in lines if line.source == source_digest()]
+
+
+def write(lines: Iterable[Line], page: Path) -> None:
+    """Write the page, unless there is nothing to tell."""
+    by_case = defaultdict(list)
+    for line in lines:
+        by_case[line.case].append(line)
+    if by_case:
+        page.write_text(HEAD + "".join(_text(by_case)))
+
+
+def _text(by_case: Mapping[str, list[Line]]) -> Iterator[str]:
+    yield f"{_summary([line for lines in by_case.values() for line in lines])}\n\n"
+    yield _row(COLUMNS)
+    yield _row(["---", "---", *["--:"] * (len(COLUMNS) - 2)])
+    for case in CASES:
+        yield _row(_cells(case, by_case.get(case.name, [])))
+    yield "\n## The faults\n\n"
+    for fault in Fault:
+        yield f"- **{fault}**: {fault.meaning}\n"
+
+
+def _summary(lines: list[Line]) -> str:
+    seeds = len({line.seed for line in lines})
+    return (
+        f"{len(lines)} runs with {seeds} seed{'s' * (seeds > 1)}, {_failed(lines)} of them failed. "
+        f"{_sum(lines, 'total')} messages: {_sum(lines, 'lost')} lost, "
+        f"{_sum(lines, 'doubled')} double-counted, {_sum(lines, 'sent_twice')} sent twice.\n\n"
+        f"Source {lines[0].source}; {lines[0].machine}."
+    )
+
+
+def _cells(case: Case, lines: list[Line]) -> Iterator[object]:
+    times = [line.recovery_seconds for line in lines if line.recovery_seconds is not None]
+    yield from (case.name, case.setting.describe(), len(lines), _failed(lines))
+    yield from (_sum(lines, name) for name in ("total", "lost", "doubled", "sent_twice"))
+    yield f"{median(times):.1f} s" if times else "-"
+    yield f"{max(times):.1f} s" if times else "-"
+
+
+def _failed(lines: Iterable[Line]) -> int:
+    return sum(bool(line.problems) for line in lines)
+
+
+def _sum(lines: Iterable[Line], name: str) -> str:
+    return f"{sum(getattr(line, name) or 0 for line in lines):,}"
+
+
+def _row(cells: Iterable[object]) -> str:
     return f"| {' | '.join(map(str, cells))} |\n"

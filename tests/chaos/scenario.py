@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple, Self
 from tests.chaos import instruments
 from tests.chaos.checker import Findings, check
 from tests.chaos.evidence import Counts, Evidence, read_journals
+from tests.services.nursery import Nursery
 from tests.services.postgres import PostgresNode
 from tests.services.processes import GuardedProcess, free_port
 from tests.services.rabbitmq import RabbitMQNode
@@ -26,8 +26,11 @@ from tests.services.waiting import wait_until
 from tests.services.worker import WorkerProcess
 
 ROOT = Path(__file__).parents[2]
-PROFILE = "chaos"
+#: The profiles of a run, in this order: the second one is slower, and fails more often.
+PROFILES = ("chaos", "tough")
+PROFILE = PROFILES[0]
 QUEUE = f"sms.{PROFILE}"
+TOUGHNESS = 1.5
 RUN = 1
 
 #: Only a run that has come to a stand waits this long: any progress starts the time again. Longer
@@ -59,6 +62,8 @@ class Load(NamedTuple):
     mean_time: float = 0.06
     failure_rate: float = 0.2
     max_attempts: int = 4
+    #: Seconds after dispatch until which a message may be sent.
+    deadline: float | None = None
 
 
 USUAL_LOAD = Load()
@@ -68,7 +73,9 @@ USUAL_LOAD = Load()
 class Setting:
     """Under which circumstances a fault is tried."""
 
+    #: Of each profile.
     workers: int = 1
+    profiles: int = 1
     queue_type: str = "quorum"
     database: str = "sqlite"
     #: Task events of the workers.
@@ -80,6 +87,7 @@ class Setting:
     def describe(self) -> str:
         """For the report: `quorum, sqlite, 1 worker`."""
         workers = f"{self.workers} worker{'s' if self.workers > 1 else ''}"
+        workers += f" of each of {self.profiles} profiles" * (self.profiles > 1)
         extras = ["no events"] * (not self.events) + ["Flower"] * self.flower
         return ", ".join([self.queue_type, self.database, workers, *extras])
 
@@ -93,6 +101,8 @@ class Result:
     problems: list[str]
     #: From the end of the fault to the next settlement; None where a fault has no end.
     recovery_seconds: float | None = None
+    #: What the whole scenario took.
+    seconds: float = 0.0
 
 
 @dataclass
@@ -103,6 +113,7 @@ class Scenario:
     seed: int
     folder: Path
     database_url: str
+    nursery: Nursery
     #: None: the run has its broker inside its process.
     node: RabbitMQNode | None = None
     broker_url: str | None = None
@@ -115,12 +126,15 @@ class Scenario:
     #: What a worker must have logged, else the fault did not happen.
     expect_logged: set[str] = field(default_factory=set)
     may_send_twice: bool = True
+    #: Returns to its queue before a batch is dead-lettered; None: the package's own limit.
+    delivery_limit: int | None = None
     recovery_seconds: float | None = None
 
     def __post_init__(self) -> None:
         """Write the simulation; nothing is started."""
         #: Decides when faults strike.
         self.rng = random.Random(self.seed)
+        self._started_at = time.monotonic()
         self.cleanup = ExitStack()
         self.journals = self.folder / "journals"
         self.journals.mkdir()
@@ -153,6 +167,11 @@ class Scenario:
         return self.setting.load.messages
 
     @property
+    def first_workers(self) -> list[WorkerProcess]:
+        """One worker of each profile, as long as nobody has joined or left."""
+        return self.workers[:: self.setting.workers]
+
+    @property
     def evidence(self) -> Evidence:
         """The ledger's rows."""
         if self._evidence is None:
@@ -177,12 +196,13 @@ class Scenario:
         """Start workers and Flower, wait until they are ready, then start the producer.
 
         Args:
-            worker: environment of the first worker.
+            worker: environment of the first worker of each profile.
             others: environment of the other workers.
             producer: environment of the producer.
         """
-        for number in range(self.setting.workers):
-            self.add_worker(others if number else worker, wait=False)
+        for profile in PROFILES[: self.setting.profiles]:
+            for number in range(self.setting.workers):
+                self.add_worker(others if number else worker, profile=profile, wait=False)
         if self.setting.flower:
             self._start_flower()
         for process in self.workers:
@@ -190,15 +210,20 @@ class Scenario:
         self.producer = self.spawn("produce", "--config", self.simulation, environment=producer)
 
     def add_worker(
-        self, environment: Mapping[str, str] | None = None, *, wait: bool = True
+        self,
+        environment: Mapping[str, str] | None = None,
+        *,
+        profile: str = PROFILE,
+        wait: bool = True,
     ) -> WorkerProcess:
         """Start one more worker."""
         worker = WorkerProcess(
-            PROFILE,
+            profile,
             self.folder,
             {**self._environment(), **(environment or {})},
             arguments=["--config", str(self.simulation)],
             app="tests.chaos.chaos_app",
+            nursery=self.nursery,
         )
         self.workers.append(worker)
         worker.start()
@@ -215,25 +240,15 @@ class Scenario:
             cwd=self.folder,
             environment={**_clean_environment(), **self._environment(), **(environment or {})},
             log=self._log(str(arguments[0])),
+            nursery=self.nursery,
         )
         self.cleanup.callback(process.kill)
         return process
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run an `sms-pipeline` command to its end; only what it prints on stdout is kept."""
-        with self._log(arguments[0]).open("w") as log:
-            done = subprocess.run(
-                [sys.executable, "-m", "tests.chaos.chaos_cli", *arguments],
-                cwd=self.folder,
-                env={**_clean_environment(), **self._environment()},
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                timeout=COMMAND_SECONDS,
-                check=False,
-            )
-            log.write(done.stdout)
-        return done
+    def command(self, *arguments: str) -> tuple[int, str]:
+        """Run an `sms-pipeline` command to its end; return its exit code and what it printed."""
+        process = self.spawn(*arguments)
+        return process.wait(COMMAND_SECONDS), process.log.read_text()
 
     # -- watching
 
@@ -305,16 +320,16 @@ class Scenario:
 
     def resume(self, *options: str) -> None:
         """`sms-pipeline resume`, which must succeed."""
-        done = self.command("resume", str(RUN), *options)
-        assert done.returncode == 0, f"resume ended with {done.returncode}"
+        code, output = self.command("resume", str(RUN), *options)
+        assert code == 0, f"resume ended with {code}: {output}"
 
     def audit(self) -> tuple[int, dict[str, Any]]:
         """Exit code and report of `sms-pipeline audit`."""
-        done = self.command("audit", str(RUN), "--json")
+        code, output = self.command("audit", str(RUN), "--json")
         try:
-            return done.returncode, json.loads(done.stdout)
+            return code, json.JSONDecoder().raw_decode(output, output.index("{"))[0]
         except ValueError:
-            return done.returncode, {"verdict": f"no report: {done.stdout!r}"}
+            return code, {"verdict": f"no report: {output!r}"}
 
     # -- the end
 
@@ -338,7 +353,8 @@ class Scenario:
         problems += findings.problems()
         if findings.sent_twice and not self.may_send_twice:
             problems.append(f"{len(findings.sent_twice)} messages sent twice, here none need be")
-        return Result(self.total, findings, problems, self.recovery_seconds)
+        seconds = time.monotonic() - self._started_at
+        return Result(self.total, findings, problems, self.recovery_seconds, seconds)
 
     @staticmethod
     def _attempt(problems: list[str], step: Callable[[], None]) -> None:
@@ -385,6 +401,8 @@ class Scenario:
             problems.append(f"audit: {report['verdict']}, exit code {code}: {report}")
         if report.get("dead_letters") not in (None, self.dead_letters):
             problems.append(f"audit: {report['dead_letters']} dead letters")
+        if self.setting.load.deadline and not (report.get("expired") and report.get("delivered")):
+            problems.append("the fault did not happen: all messages expired, or none did")
         for kind in self.expect_absorbed:
             if not report.get("absorbed", {}).get(kind, {}).get("batches"):
                 problems.append(f"the fault did not happen: no batch was {kind}")
@@ -420,13 +438,15 @@ class Scenario:
             "batch_size": load.batch_size,
             "report_period": 0.5,
             "seed": self.seed,
+            "deadline": load.deadline,
             "senders": [
                 {
-                    "name": PROFILE,
-                    "mean_time": load.mean_time,
-                    "failure_rate": load.failure_rate,
-                    "count": load.senders // self.setting.workers,
+                    "name": profile,
+                    "mean_time": load.mean_time * factor,
+                    "failure_rate": load.failure_rate * factor,
+                    "count": load.senders // self.setting.workers // self.setting.profiles,
                 }
+                for profile, factor in self._profiles()
             ],
             # With full jitter the pause is 0 or 1 s: half of the retries wait at the broker.
             "retry": {
@@ -437,6 +457,12 @@ class Scenario:
             },
         }
 
+    def _profiles(self) -> list[tuple[str, float]]:
+        return [
+            (profile, TOUGHNESS**number)
+            for number, profile in enumerate(PROFILES[: self.setting.profiles])
+        ]
+
     def _environment(self) -> dict[str, str]:
         variables = {
             "PYTHONPATH": str(ROOT),
@@ -445,6 +471,8 @@ class Scenario:
             instruments.JOURNAL: str(self.journals),
             instruments.EVENTS: "on" if self.setting.events else "off",
         }
+        if self.delivery_limit is not None:
+            variables[instruments.DELIVERY_LIMIT] = str(self.delivery_limit)
         if self.broker_url is not None:
             variables["CELERY_BROKER_URL"] = self.broker_url
         return variables

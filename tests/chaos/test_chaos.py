@@ -5,37 +5,52 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
+from tests.chaos import report
 from tests.chaos.cases import CASES, Case
-from tests.chaos.report import Report
 from tests.chaos.scenario import ROOT, Scenario
 
 #: Only a broken test needs it: a scenario gives up by itself when nothing moves.
 TIMEOUT_SECONDS = 900
 
-#: Where the logs of failed scenarios are kept, unless CHAOS_KEEP names another folder.
-KEPT = ROOT / ".chaos"
+#: Where results and the logs of failed scenarios are kept, unless CHAOS_KEEP names another folder.
+KEPT = Path(os.environ.get("CHAOS_KEEP", ROOT / ".chaos"))
+RESULTS = KEPT / "results.jsonl"
 
 
-def _seeds() -> list[int]:
+def _seeds() -> Iterable[int]:
     """SEED=7: that one. SEEDS=20: 1 to 20. Neither: 1."""
     if seed := os.environ.get("SEED"):
         return [int(seed)]
-    return list(range(1, int(os.environ.get("SEEDS") or 1) + 1))
+    return range(1, int(os.environ.get("SEEDS") or 1) + 1)
+
+
+def _matrix() -> Iterator[ParameterSet]:
+    """All cases with the first seed, then all with the next."""
+    for seed in _seeds():
+        for case in CASES:
+            marks = [pytest.mark.ci] * case.ci
+            yield pytest.param(case, seed, id=f"{case.name}-seed{seed}", marks=marks)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _page() -> Iterator[None]:
+    """Write the page named in CHAOS_REPORT from all results, at the end."""
+    yield
+    if page := os.environ.get("CHAOS_REPORT"):
+        report.write(report.read(RESULTS), Path(page))
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(TIMEOUT_SECONDS)
-@pytest.mark.parametrize("seed", [pytest.param(seed, id=f"seed{seed}") for seed in _seeds()])
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, id=case.name, marks=[pytest.mark.ci] * case.ci) for case in CASES],
-)
+@pytest.mark.parametrize(("case", "seed"), _matrix())
 def test_every_message_has_exactly_one_fate(
-    case: Case, seed: int, request: pytest.FixtureRequest, tmp_path: Path, chaos_report: Report
+    case: Case, seed: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     print(f"{case.name}, seed {seed}: {case.setting.describe()}, {case.setting.load}")
     with _scenario(case, seed, request, tmp_path) as scenario:
@@ -43,16 +58,17 @@ def test_every_message_has_exactly_one_fate(
             case.fault.strike(scenario)
             result = scenario.finish()
         except Exception as error:
-            chaos_report.add_failure(case)
+            report.keep(report.Line.of_failure(case, seed, str(error)), RESULTS)
             raise AssertionError(_message(case, seed, scenario, str(error))) from error
-        chaos_report.add(case, result)
+        report.keep(report.Line.of(case, seed, result), RESULTS)
         if result.problems:
             problems = "\n".join(result.problems)
             pytest.fail(_message(case, seed, scenario, problems), pytrace=False)
 
 
 def _scenario(case: Case, seed: int, request: pytest.FixtureRequest, folder: Path) -> Scenario:
-    scenario = Scenario(case.setting, seed, folder, f"sqlite:///{folder / 'ledger.db'}")
+    nursery = request.getfixturevalue("nursery")
+    scenario = Scenario(case.setting, seed, folder, f"sqlite:///{folder / 'ledger.db'}", nursery)
     if not case.fault.is_embedded:
         scenario.broker_url = request.getfixturevalue("broker_url")
         scenario.node = request.getfixturevalue("rabbitmq")
@@ -64,8 +80,7 @@ def _scenario(case: Case, seed: int, request: pytest.FixtureRequest, folder: Pat
 
 def _message(case: Case, seed: int, scenario: Scenario, problems: str) -> str:
     """What went wrong, where the logs are, how to see it again."""
-    folder = Path(os.environ.get("CHAOS_KEEP", KEPT))
-    kept = folder / f"{case.name}-seed{seed}-{uuid.uuid4().hex[:6]}"
+    kept = KEPT / f"{case.name}-seed{seed}-{uuid.uuid4().hex[:6]}"
     shutil.copytree(scenario.folder, kept)
     if scenario.node is not None:
         shutil.copytree(scenario.node.folder / "log", kept / "rabbitmq", dirs_exist_ok=True)

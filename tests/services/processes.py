@@ -7,12 +7,14 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
+from tests.services.nursery import Child, Nursery
 from tests.services.waiting import wait_until
 
 #: A killed process is gone as soon as the kernel gets to it: this is for very busy machines.
@@ -49,6 +51,7 @@ class GuardedProcess:
         environment: Mapping[str, str],
         log: Path,
         user: str | None = None,
+        nursery: Nursery | None = None,
     ) -> None:
         """Start it.
 
@@ -58,21 +61,15 @@ class GuardedProcess:
             environment: Its whole environment, not additions to ours.
             log: Gets both output streams, appended.
             user: Run as this user and its group of the same name; needs root.
+            nursery: Where to fork it, if it is a `python -m …` of our own interpreter.
         """
         self.log = log
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [str(argument) for argument in arguments],
-                cwd=cwd,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                user=user,
-                group=user,
-                extra_groups=None if user is None else [],
-            )
+        command = [str(argument) for argument in arguments]
+        self._process: subprocess.Popen[bytes] | Child
+        if nursery is None:
+            self._process = _open(command, cwd, environment, log, user)
+        else:
+            self._process = _fork(nursery, command, cwd, environment, log)
         self._guard: subprocess.Popen[bytes] | None = _start_guard(self.pid)
 
     @property
@@ -142,6 +139,32 @@ class GuardedProcess:
         assert self._guard.stdin is not None
         self._guard.stdin.close()
         self._guard = None
+
+
+def _open(
+    command: Sequence[str], cwd: Path, environment: Mapping[str, str], log: Path, user: str | None
+) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
+        )
+
+
+def _fork(
+    nursery: Nursery, command: Sequence[str], cwd: Path, environment: Mapping[str, str], log: Path
+) -> Child:
+    interpreter, option, module, *arguments = command
+    assert (interpreter, option) == (sys.executable, "-m"), f"not a Python module: {command}"
+    return nursery.fork(module, arguments, cwd=cwd, environment=environment, log=log)
 
 
 def _start_guard(group: int) -> subprocess.Popen[bytes]:

@@ -86,9 +86,15 @@ class RabbitMQNode:
     Messages survive `kill` and `restart`: the ports and folders stay the same.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Choose ports. Nothing is started or written yet."""
+    def __init__(self, folder: Path, settings: Mapping[str, int] | None = None) -> None:
+        """Choose ports. Nothing is started or written yet.
+
+        Args:
+            folder: For configuration, data and logs.
+            settings: Settings of the application `rabbit` that rabbitmq.conf does not know.
+        """
         self.folder = folder
+        self._settings = dict(settings or {})
         self.port = free_port()
         self._distribution_port = free_port()
         self._epmd_port = free_port()
@@ -291,6 +297,8 @@ class RabbitMQNode:
 
     def _write_configuration(self) -> None:
         (self.folder / "rabbitmq.conf").write_text(CONFIGURATION)
+        settings = ", ".join(f"{{{name}, {value}}}" for name, value in self._settings.items())
+        (self.folder / "advanced.config").write_text(f"[{{rabbit, [{settings}]}}].\n")
         (self.folder / "enabled_plugins").write_text("[].\n")
         (self.folder / "rabbitmq-env.conf").touch()
 
@@ -338,6 +346,7 @@ class RabbitMQNode:
             "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),
             "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.folder / "advanced.config"),
             "RABBITMQ_CONF_ENV_FILE": str(self.folder / "rabbitmq-env.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
             "RABBITMQ_PID_FILE": str(self.folder / "rabbitmq.pid"),

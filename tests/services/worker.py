@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.services.nursery import Nursery
 from tests.services.processes import GuardedProcess
 from tests.services.waiting import wait_until
 
@@ -38,6 +39,7 @@ class WorkerProcess:
         arguments: Sequence[str] = (),
         app: str = "sms_pipeline",
         cwd: Path | None = None,
+        nursery: Nursery | None = None,
     ) -> None:
         """Prepare it; `start` starts it.
 
@@ -48,11 +50,13 @@ class WorkerProcess:
             arguments: Further options of the worker, after the profile.
             app: What `-A` gets.
             cwd: The current folder; `folder` if not given.
+            nursery: Where to fork it.
         """
         self.profile = profile
         self.name = f"worker-{profile}-{next(_numbers)}"
         self.log = folder / f"{self.name}.log"
         self._cwd = cwd or folder
+        self._nursery = nursery
         self._environment = dict(environment or {})
         self._command = [sys.executable, "-m", "celery", "-A", app, "worker"]
         self._command += ["--profile", profile, "--loglevel", "INFO", *arguments]
@@ -102,6 +106,7 @@ class WorkerProcess:
             cwd=self._cwd,
             environment=_own_environment() | {"PYTHONUNBUFFERED": "1"} | self._environment,
             log=self.log,
+            nursery=self._nursery,
         )
 
     def ready(self, timeout: float = READY_SECONDS) -> bool:

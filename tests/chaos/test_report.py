@@ -1,0 +1,52 @@
+"""The page on faults tells of every run of this version, whenever it was made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tests.chaos import report
+from tests.chaos.cases import CASES
+from tests.chaos.checker import Findings
+from tests.chaos.scenario import Result
+
+CALM = CASES[0]
+GOOD = Result(6_000, Findings(sent_twice={1, 2}), [], recovery_seconds=0.5, seconds=9.0)
+BAD = Result(6_000, Findings(lost={3}), ["1 messages lost"], recovery_seconds=1.5)
+
+
+def _page(tmp_path: Path, *lines: report.Line) -> str:
+    results, page = tmp_path / "kept" / "results.jsonl", tmp_path / "faults.md"
+    for line in lines:
+        report.keep(line, results)
+    report.write(report.read(results), page)
+    return page.read_text() if page.exists() else ""
+
+
+def _row_of_calm(page: str) -> str:
+    return next(line for line in page.splitlines() if line.startswith("| calm |"))
+
+
+def test_runs_of_several_invocations_are_added_up(tmp_path: Path) -> None:
+    # Given a good run, a bad one, and one that did not come to its end
+    _page(tmp_path, report.Line.of(CALM, 1, GOOD))
+    _page(tmp_path, report.Line.of(CALM, 2, BAD))
+    page = _page(tmp_path, report.Line.of_failure(CALM, 3, "nothing moved"))
+
+    # Then the page has them all
+    setting = CALM.setting.describe()
+    cells = f"| calm | {setting} | 3 | 2 | 12,000 | 1 | 0 | 2 | 1.0 s | 1.5 s |"
+    assert _row_of_calm(page) == cells
+    assert "3 runs with 3 seeds, 2 of them failed." in page
+    assert "12,000 messages: 1 lost, 0 double-counted, 2 sent twice." in page
+
+
+def test_runs_of_another_version_do_not_count(tmp_path: Path) -> None:
+    other = replace(report.Line.of(CALM, 1, BAD), source="another")
+    assert _page(tmp_path, other) == ""
+    assert " | 1 | 0 | 6,000 | 0 |" in _row_of_calm(_page(tmp_path, report.Line.of(CALM, 1, GOOD)))
+
+
+def test_cases_that_were_not_run_are_shown_as_such(tmp_path: Path) -> None:
+    page = _page(tmp_path, report.Line.of(CALM, 1, GOOD))
+    assert page.count(" | 0 | 0 | 0 | 0 | 0 | 0 | - | - |") == len(CASES) - 1
