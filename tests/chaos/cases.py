@@ -90,6 +90,7 @@ CASES = (
     Case(Fault.BROKER_KILL, replace(QUORUM_1, load=HURRIED), note="deadline"),
     Case(Fault.BROKER_FREEZE, QUORUM_1),
     Case(Fault.BROKER_FREEZE, CLASSIC_POSTGRES_3),
+    Case(Fault.RETRIES_STUCK, QUORUM_1),
     Case(Fault.MEMORY_ALARM, replace(QUORUM_1, load=FAILING), ci=True),
     Case(Fault.MEMORY_ALARM, replace(CLASSIC_POSTGRES_3, load=FAILING)),
     Case(Fault.CONNECTIONS_CLOSED, QUORUM_1, ci=True),

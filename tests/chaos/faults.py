@@ -16,6 +16,7 @@ from kombu import Connection, Message, Queue
 from sqlalchemy.engine import make_url
 
 from sms_pipeline.messages import Batch
+from sms_pipeline.queues import EXCHANGE
 from tests.chaos import garbage
 from tests.chaos.instruments import CLOCK, FAILPOINT, TWICE, Point, Twice
 from tests.chaos.scenario import (
@@ -40,7 +41,7 @@ FULL_SECONDS = 5.0
 OUTAGE_SECONDS = 2.0
 #: Between two events of a fault that strikes several times.
 PAUSE_SECONDS = 1.0
-#: A paused run must stand still for so long.
+#: A run that stands must stand still for so long.
 STILL_SECONDS = 3.0
 HOUR_SECONDS = 3600.0
 CLOSINGS = 3
@@ -56,6 +57,8 @@ STALE_MESSAGES = 10
 LEDGER_DISK_BYTES = 32_000_000
 
 COPIES_QUEUE = "copies"
+#: Where the delay queues give back what has waited.
+DELIVERY_EXCHANGE = "celery_delayed_delivery"
 
 
 class Fault(StrEnum):
@@ -76,6 +79,7 @@ class Fault(StrEnum):
     MONITOR_KILL = "monitor-kill"
     BROKER_KILL = "broker-kill"
     BROKER_FREEZE = "broker-freeze"
+    RETRIES_STUCK = "retries-stuck"
     MEMORY_ALARM = "memory-alarm"
     CONNECTIONS_CLOSED = "connections-closed"
     EVERYTHING_TWICE = "everything-twice"
@@ -310,6 +314,22 @@ def _broker_freeze(scenario: Scenario) -> None:
     scenario.broker.pause()
     time.sleep(FREEZE_SECONDS)
     scenario.broker.resume()
+    scenario.mended()
+
+
+@_of(Fault.RETRIES_STUCK)
+def _retries_stuck(scenario: Scenario) -> None:
+    """Waiting retries find no way back to their queue, as it may be while the broker starts."""
+    scenario.start()
+    scenario.await_some_share()
+    with Connection(scenario.broker_url) as connection:
+        way_back = EXCHANGE.bind(connection.default_channel)
+        key = f"#.{QUEUE}"
+        way_back.unbind_from(DELIVERY_EXCHANGE, key)
+        _await_standstill(scenario)
+        code, report = scenario.audit()
+        assert code == UNFINISHED and report["in_flight"], f"audit: {code}, {report}"
+        way_back.bind_to(DELIVERY_EXCHANGE, key)
     scenario.mended()
 
 
@@ -560,7 +580,7 @@ def _await_standstill(scenario: Scenario) -> int:
             last, since = counts, time.monotonic()
         return time.monotonic() - since >= STILL_SECONDS
 
-    wait_until(stands, PATIENCE_SECONDS, "the paused run stands still")
+    wait_until(stands, PATIENCE_SECONDS, "the run stands still")
     assert last is not None
     return last.finished
 

@@ -33,10 +33,8 @@ QUEUE = f"sms.{PROFILE}"
 TOUGHNESS = 1.5
 RUN = 1
 
-#: Only a run that has come to a stand waits this long: any progress starts the time again. Longer
-#: than the three minutes after which RabbitMQ repeats the transfer of a delayed message that was
-#: not confirmed when it was killed.
-PATIENCE_SECONDS = 240.0
+#: Only a run that has come to a stand waits this long: any progress starts the time again.
+PATIENCE_SECONDS = 120.0
 #: Least time between two looks at a queue or at the ledger while a run goes on.
 POLL_SECONDS = 0.05
 #: A command that waits for quiet queues needs tens of seconds.

@@ -48,7 +48,7 @@ def _page() -> Iterator[None]:
 
 @pytest.mark.chaos
 @pytest.mark.timeout(TIMEOUT_SECONDS)
-@pytest.mark.parametrize(("case", "seed"), _matrix())
+@pytest.mark.parametrize(("case", "seed"), list(_matrix()))
 def test_every_message_has_exactly_one_fate(
     case: Case, seed: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -43,6 +43,10 @@ USUAL_WATERMARK = "0.4"
 #: A laptop with a full disk would otherwise block every publisher.
 CONFIGURATION = "disk_free_limit.absolute = 1MB\n"
 
+#: As in docker-compose.yml: otherwise a message that could not be dead-lettered at once, as happens
+#: while a killed broker starts again, waits for three minutes.
+SETTINGS = {"dead_letter_worker_publisher_confirm_timeout": 5_000}
+
 #: The last expression of every evaluation, and how its value is shown: proof that it got there.
 EVALUATED = "evaluated"
 EVALUATED_RESULT = "{ok, evaluated}"
@@ -86,15 +90,15 @@ class RabbitMQNode:
     Messages survive `kill` and `restart`: the ports and folders stay the same.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, int] | None = None) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, int] = SETTINGS) -> None:
         """Choose ports. Nothing is started or written yet.
 
         Args:
             folder: For configuration, data and logs.
-            settings: Settings of the application `rabbit` that rabbitmq.conf does not know.
+            settings: Settings of the broker that rabbitmq.conf does not know.
         """
         self.folder = folder
-        self._settings = dict(settings or {})
+        self._settings = settings
         self.port = free_port()
         self._distribution_port = free_port()
         self._epmd_port = free_port()
@@ -297,8 +301,6 @@ class RabbitMQNode:
 
     def _write_configuration(self) -> None:
         (self.folder / "rabbitmq.conf").write_text(CONFIGURATION)
-        settings = ", ".join(f"{{{name}, {value}}}" for name, value in self._settings.items())
-        (self.folder / "advanced.config").write_text(f"[{{rabbit, [{settings}]}}].\n")
         (self.folder / "enabled_plugins").write_text("[].\n")
         (self.folder / "rabbitmq-env.conf").touch()
 
@@ -346,7 +348,9 @@ class RabbitMQNode:
             "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),
             "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq"),
-            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.folder / "advanced.config"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(
+                f"-rabbit {name} {value}" for name, value in self._settings.items()
+            ),
             "RABBITMQ_CONF_ENV_FILE": str(self.folder / "rabbitmq-env.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
             "RABBITMQ_PID_FILE": str(self.folder / "rabbitmq.pid"),
