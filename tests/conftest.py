@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.services import chromium
+from tests.services.nursery import Nursery
 from tests.services.postgres import PostgresNode
 from tests.services.rabbitmq import RabbitMQNode
 from tests.services.worker import WorkerProcess
@@ -83,6 +84,14 @@ def chromium_browser() -> Iterator[Any]:
     _require(chromium.unavailable())
     with chromium.running() as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where processes can be forked that would take long to load their libraries."""
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
 
 
 @pytest.fixture

@@ -18,7 +18,9 @@ from kombu import Connection, Exchange, Queue
 from kombu.exceptions import OperationalError
 from pytest_celery import CeleryTestSetup
 
+from tests.services.nursery import Nursery
 from tests.services.postgres import PostgresNode
+from tests.services.processes import GuardedProcess
 from tests.services.rabbitmq import RabbitMQNode
 from tests.services.waiting import wait_until
 from tests.services.worker import WorkerProcess
@@ -307,6 +309,42 @@ def _wait_for(path: Path, text: str) -> None:
         PATIENCE_SECONDS,
         f"the worker has noted {text!r}",
     )
+
+
+def _module(tmp_path: Path, code: str, nursery: Nursery) -> GuardedProcess:
+    (tmp_path / "module_under_test.py").write_text(code)
+    return GuardedProcess(
+        [sys.executable, "-m", "module_under_test", "one", "two"],
+        cwd=tmp_path,
+        environment={"COLOUR": "blue"},
+        log=tmp_path / "module.log",
+        nursery=nursery,
+    )
+
+
+def test_a_forked_process_is_as_if_it_was_started(tmp_path: Path, nursery: Nursery) -> None:
+    code = "import os, sys; print(sys.argv[1:], dict(os.environ), os.getcwd()); sys.exit(7)"
+    process = _module(tmp_path, code, nursery)
+    assert process.wait(PATIENCE_SECONDS) == 7
+    assert process.log_tail() == f"['one', 'two'] {{'COLOUR': 'blue'}} {tmp_path}\n"
+
+
+def test_a_forked_process_shows_its_traceback(tmp_path: Path, nursery: Nursery) -> None:
+    process = _module(tmp_path, "1 / 0", nursery)
+    assert process.wait(PATIENCE_SECONDS) == 1
+    assert "ZeroDivisionError" in process.log_tail()
+
+
+def test_a_forked_process_is_killed_with_its_group(tmp_path: Path, nursery: Nursery) -> None:
+    # Given a process with a child of its own
+    code = "import signal, subprocess as s; print(s.Popen(['sleep', '600']).pid); signal.pause()"
+    process = _module(tmp_path, code, nursery)
+    child = psutil.Process(int(wait_until(process.log_tail, PATIENCE_SECONDS, "a child is there")))
+
+    # When it is killed, then so is its child
+    process.kill()
+    assert process.exit_code == -signal.SIGKILL
+    wait_until(lambda: _is_over(child), PATIENCE_SECONDS, "the child is killed")
 
 
 def test_celery_setup_survives_a_killed_worker_and_a_killed_broker(

@@ -64,6 +64,7 @@ class GuardedProcess:
             nursery: Where to fork it, if it is a `python -m …` of our own interpreter.
         """
         self.log = log
+        log.touch()
         command = [str(argument) for argument in arguments]
         self._process: subprocess.Popen[bytes] | Child
         if nursery is None:
