@@ -53,7 +53,8 @@ hand, and tries them again after `dead_letter_worker_publisher_confirm_timeout`,
 default. No other message of that queue moves meanwhile. Nothing is lost: the audit shows the
 messages as in flight, the monitor as being retried; then they come, or at once when any policy is
 set on the queues. `sms-pipeline resume` does not wait for them: it sees the queues as empty, sends
-them again after ten quiet seconds, and the ledger absorbs those that come later.
+them again after ten quiet seconds, and the ledger absorbs those that come later. (What fails once
+more and must wait, waits with the others.)
 
 `docker-compose.yml` and the runs below set five seconds instead, by
 `RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-rabbit dead_letter_worker_publisher_confirm_timeout 5000"`.

@@ -339,7 +339,8 @@ def test_a_forked_process_is_killed_with_its_group(tmp_path: Path, nursery: Nurs
     # Given a process with a child of its own
     code = "import signal, subprocess as s; print(s.Popen(['sleep', '600']).pid); signal.pause()"
     process = _module(tmp_path, code, nursery)
-    child = psutil.Process(int(wait_until(process.log_tail, PATIENCE_SECONDS, "a child is there")))
+    number = wait_until(process.log_tail, PATIENCE_SECONDS, "a child is there")
+    child = psutil.Process(int(number))
 
     # When it is killed, then so is its child
     process.kill()

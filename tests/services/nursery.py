@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from io import FileIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -160,9 +161,9 @@ def _redirect(log: str) -> None:
         os.dup2(source, target)
     os.close(nothing)
     os.close(output)
-    # What a killed process has printed is worth reading.
     sys.stdin = os.fdopen(0, closefd=False)
-    sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
+    # Unbuffered: what a killed process has printed is worth reading.
+    sys.stdout = TextIOWrapper(FileIO(1, "w", closefd=False), write_through=True)
 
 
 def _main() -> None:
