@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -561,7 +562,8 @@ def _require_broker(context: _Context, command: str) -> None:
 
 
 def _terminal() -> bool:
-    return sys.stdout.isatty()
+    """Whether stdout is a terminal on which something can be redrawn."""
+    return sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def main() -> None:

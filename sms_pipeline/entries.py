@@ -192,6 +192,7 @@ class Snapshot:
 
     run: int
     total: int
+    seed: int
     #: What the run was started with.
     simulation: Simulation
     control: Control

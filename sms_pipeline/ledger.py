@@ -423,6 +423,7 @@ class Ledger:
         return Snapshot(
             run=run.id,
             total=run.total,
+            seed=run.seed,
             simulation=run.simulation,
             control=Control(control),
             profiles=profiles,

@@ -1,4 +1,4 @@
-"""Views of a run's progress: a table that redraws in place, plain lines, or JSON lines."""
+"""Follows a run, and shows it: in a terminal, as plain lines or as JSON lines."""
 
 from __future__ import annotations
 
@@ -10,20 +10,16 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import click
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.padding import Padding
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
 from sms_pipeline.audit import audit_ledger
 from sms_pipeline.entries import Run, Snapshot
 from sms_pipeline.errors import LedgerUnavailableError, ThresholdMissedError
 from sms_pipeline.ledger import Ledger
-from sms_pipeline.progress import Findings, ProfileProgress, Progress, Tracker
+from sms_pipeline.lines import profile_line, report_line, summary_lines, threshold_line
+from sms_pipeline.progress import Findings, Progress, Tracker
 from sms_pipeline.recovery import Abort
-from sms_pipeline.thresholds import Judgement, State, parse
+from sms_pipeline.terminal import LiveView
+from sms_pipeline.thresholds import State, parse
 
 #: How often the counters are read to notice the end; the reports come every N seconds.
 POLL_SECONDS = 0.1
@@ -31,8 +27,6 @@ POLL_SECONDS = 0.1
 NEW_RUN_POLL_SECONDS = 0.5
 #: How often old batches are looked for: that query reads rows, not counters.
 STUCK_PERIOD_SECONDS = 10.0
-#: Below this width a table row keeps only what fits.
-_NARROW_COLUMNS = 72
 
 
 class View(Protocol):
@@ -273,7 +267,7 @@ class PlainView:
         if progress is None:
             self._line(ended)
             return
-        self.show(progress)
+        self._line(report_line(progress))
         for line in summary_lines(progress, ended):
             self._line(line)
 
@@ -281,152 +275,8 @@ class PlainView:
         click.echo(text, err=self._err)
 
 
-class LiveView:
-    """A table that redraws in place."""
-
-    def __init__(self) -> None:
-        self._console = Console()
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-        self._live.start()
-
-    def show(self, progress: Progress) -> None:
-        """See `View.show`."""
-        self._live.update(self._render(progress), refresh=True)
-
-    def note(self, message: str) -> None:
-        """See `View.note`."""
-        self._live.console.print(Text(message, style="yellow"))
-
-    def close(self, progress: Progress | None, ended: str) -> None:
-        """See `View.close`."""
-        self._live.stop()
-        if progress is None:
-            self._console.print(ended)
-            return
-        self._console.print(_profile_table(progress, self._narrow))
-        for line in summary_lines(progress, ended):
-            self._console.print(Text(line))
-
-    @property
-    def _narrow(self) -> bool:
-        return self._console.width < _NARROW_COLUMNS
-
-    def _render(self, progress: Progress) -> RenderableType:
-        # A bar alone does not end its line.
-        bar = Padding(ProgressBar(total=progress.total, completed=progress.finished), 0)
-        lines = [Text(line) for line in status_lines(progress)]
-        warnings = [Text(f"! {warning}", style="bold yellow") for warning in progress.warnings]
-        table = _profile_table(progress, self._narrow)
-        return Group(Text(f"Run {progress.run}", style="bold"), bar, *lines, table, *warnings)
-
-
 def make_view(as_json: bool, terminal: bool) -> View:
     """The view for where the output goes."""
     if as_json:
         return JsonView()
     return LiveView() if terminal else PlainView()
-
-
-def status_lines(progress: Progress) -> list[str]:
-    """The figures of a run, in short lines."""
-    times = progress.times
-    return [
-        f"{progress.share:.1%} of {progress.total:,}  ·  sent {progress.sent:,}  ·  "
-        f"failed {progress.failed:,}",
-        f"failed attempts {progress.failed_attempts:,}  ·  waiting {progress.backlog:,}  ·  "
-        f"retrying {progress.retrying:,}",
-        f"rate {progress.rate:,.0f}/s (average {progress.average_rate:,.0f}/s)  ·  "
-        f"ETA {_duration(progress.eta_seconds)}",
-        f"average time per message {_time(times.mean_delivery)} (send {_time(times.mean_send)})",
-        f"delivered within {_time(times.p50_delivery)} (p50), {_time(times.p95_delivery)} (p95), "
-        f"{_time(times.p99_delivery)} (p99)",
-    ]
-
-
-def report_line(progress: Progress) -> str:
-    """One report as one line."""
-    times = progress.times
-    return (
-        f"[{progress.seconds:7.1f} s] {progress.share:6.1%}  sent {progress.sent:,}  "
-        f"failed {progress.failed:,}  average time per message {_time(times.mean_delivery)} "
-        f"(send {_time(times.mean_send)})  failed attempts {progress.failed_attempts:,}  "
-        f"rate {progress.rate:,.0f}/s  p50 {_time(times.p50_delivery)}  "
-        f"p95 {_time(times.p95_delivery)}  p99 {_time(times.p99_delivery)}  "
-        f"ETA {_duration(progress.eta_seconds)}"
-    )
-
-
-def profile_line(profile: ProfileProgress) -> str:
-    """One profile as one line."""
-    return (
-        f"{profile.name}: senders online {profile.online_senders:,}  backlog {profile.backlog:,}  "
-        f"retrying {profile.retrying:,}  sent {profile.sent:,}  failed {profile.failed:,}  "
-        f"average time per message {_time(profile.times.mean_delivery)} "
-        f"(send {_time(profile.times.mean_send)})"
-    )
-
-
-def threshold_line(judgement: Judgement) -> str:
-    """One threshold as one line."""
-    return f"threshold {judgement.state}: {judgement.check.text} ({judgement.seen_text})"
-
-
-def summary_lines(progress: Progress, ended: str) -> list[str]:
-    """What is worth reading a week later."""
-    times = progress.times
-    return [
-        f"Run {progress.run} {ended}: {progress.finished:,} of {progress.total:,} messages in "
-        f"{progress.seconds:,.1f} s, {progress.average_rate:,.0f} a second.",
-        f"Sent {progress.sent:,}, failed {progress.failed:,} (out of attempts)"
-        f"{_other_ends(progress)}; failed attempts {progress.failed_attempts:,}.",
-        f"Average time per message {_time(times.mean_delivery)} from dispatch to the end "
-        f"(p50 {_time(times.p50_delivery)}, p95 {_time(times.p95_delivery)}, "
-        f"p99 {_time(times.p99_delivery)}); {_time(times.mean_send)} at the sender.",
-    ]
-
-
-def _other_ends(progress: Progress) -> str:
-    ends = {"expired": progress.expired, "cancelled": progress.cancelled}
-    return "".join(f", {name} {count:,}" for name, count in ends.items() if count)
-
-
-_HEADINGS = ("profile", "online", "waiting", "retrying", "sent", "failed", "time", "send")
-_NARROW_HEADINGS = 6
-
-
-def _profile_table(progress: Progress, narrow: bool) -> Table:
-    table = Table(box=None, pad_edge=False)
-    headings = _HEADINGS[:_NARROW_HEADINGS] if narrow else _HEADINGS
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "profile" else "right")
-    for profile in progress.profiles:
-        cells = (
-            profile.name,
-            f"{profile.online_senders:,}",
-            f"{profile.backlog:,}",
-            f"{profile.retrying:,}",
-            f"{profile.sent:,}",
-            f"{profile.failed:,}",
-            _time(profile.times.mean_delivery),
-            _time(profile.times.mean_send),
-        )
-        table.add_row(*cells[: len(headings)])
-    return table
-
-
-def _time(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds:.3f} s"
-
-
-_MINUTE, _HOUR = 60, 3_600
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    whole = round(seconds)
-    if whole < _MINUTE:
-        return f"{whole} s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE:02d} s"
-    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} min"

@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from sms_pipeline import histogram, thresholds
@@ -130,6 +131,9 @@ class Progress:
 
     run: int
     total: int
+    seed: int
+    #: What it was started with.
+    simulation: Simulation
     control: Control
     sent: int
     failed: int
@@ -142,6 +146,8 @@ class Progress:
     dispatched: int
     backlog: int
     retrying: int
+    #: Of the first dispatch, seconds since the epoch; None before it.
+    started_at: float | None
     #: From the first dispatch to now, or to the last settlement when done.
     seconds: float
     #: Messages a second that reached a terminal state over the last seconds…
@@ -198,6 +204,8 @@ class Progress:
         return {
             "run": self.run,
             "total": self.total,
+            "seed": self.seed,
+            "started_at": None if self.started_at is None else _iso(self.started_at),
             "sent": self.sent,
             "failed": self.failed,
             "expired": self.expired,
@@ -258,6 +266,8 @@ class Tracker:
         return Progress(
             run=snapshot.run,
             total=snapshot.total,
+            seed=snapshot.seed,
+            simulation=snapshot.simulation,
             control=snapshot.control,
             sent=merged.delivered,
             failed=merged.failed,
@@ -268,6 +278,7 @@ class Tracker:
             dispatched=merged.dispatched,
             backlog=merged.unsettled,
             retrying=merged.retrying,
+            started_at=snapshot.started_at,
             seconds=seconds,
             rate=rate,
             average_rate=(merged.delivered + merged.failed) / seconds if seconds else 0.0,
@@ -448,6 +459,10 @@ def _profile_json(profile: ProfileProgress) -> dict[str, Any]:
         "efficiency": _rounded(profile.efficiency),
         **_times_json(profile.times),
     }
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
 def _rounded(value: float | None) -> float | None:

@@ -215,26 +215,91 @@ def test_a_reader_that_goes_away_causes_no_traceback(terminal: Terminal, option:
     assert len(result.err.splitlines()) <= (200 if option else 0), result.err
 
 
-def test_a_narrow_terminal_shows_whole_lines(terminal: Terminal) -> None:
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_a_narrow_terminal_shows_whole_lines(terminal: Terminal, columns: int) -> None:
     terminal.configure(
-        num_messages=300, senders=[flaky(0.1, 0.02)], report_period=0.2, retry={"backoff": 0}
+        num_messages=300,
+        senders=[flaky(0.1, 0.02)],
+        report_period=0.2,
+        retry={"backoff": 0},
+        thresholds=["lost == 0"],
     )
-    code, output = run_in_terminal(terminal, columns=40)
+    code, output = run_in_terminal(terminal, columns)
     assert code == 0, output
     assert "Traceback" not in output
-    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\r", output).replace("\r", "\n").splitlines()
-    assert max(map(len, lines)) <= 40
+    lines = ESCAPE.sub("\r", output).replace("\r", "\n").splitlines()
+    assert max(map(len, lines)) <= columns
     assert "flaky" in output
+    assert "… lost == 0" in output
+    assert "✓ lost == 0" in output
     assert "300 of 300" in " ".join(output.split())
 
 
-def run_in_terminal(terminal: Terminal, columns: int) -> tuple[int, str]:
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_a_terminal_that_wants_no_colour_gets_none(
+    terminal: Terminal, variables: dict[str, str]
+) -> None:
+    terminal.configure(num_messages=100, senders=[INSTANT])
+    code, output = run_in_terminal(terminal, 80, **variables)
+    assert code == 0, output
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", output)
+    if "TERM" in variables:
+        assert "\x1b" not in output
+
+
+def test_a_pipe_gets_no_escape_codes(terminal: Terminal) -> None:
+    terminal.configure(num_messages=300, senders=[flaky(0.1, 0.02)], report_period=0.2)
+    result = terminal.run("run", FORCE_COLOR="1", CLICOLOR_FORCE="1")
+    assert result.code == 0, result.err
+    assert "\x1b" not in result.out + result.err
+
+
+def test_every_view_ends_with_the_numbers_of_the_ledger(terminal: Terminal) -> None:
+    # Given a run with failures, watched in a terminal
+    terminal.configure(num_messages=500, senders=[flaky(0.4, 0.005)], retry={"max_attempts": 2})
+    code, screen = run_in_terminal(terminal, 120)
+    assert code == 0, screen
+
+    # When the other views show it, and the ledger is summed up row by row
+    lines = terminal.run("monitor", "1").out
+    (shown,) = terminal.run("monitor", "1", "--json").objects
+    settled = checker.rows(ledger_of(terminal), "settlements", 1)
+    names = ("delivered", "failed", "retried", "messages", "send_seconds", "delivery_seconds")
+    sums = {name: sum(row[name] for row in settled) for name in names}
+    failed_attempts = sums["failed"] + sums["retried"]
+    assert sums["failed"] > 0
+
+    # Then all of them say the same
+    assert (shown["sent"], shown["failed"]) == (sums["delivered"], sums["failed"])
+    assert (shown["attempts"], shown["failed_attempts"]) == (sums["messages"], failed_attempts)
+    assert shown["mean_send_seconds"] == pytest.approx(
+        sums["send_seconds"] / sums["messages"], abs=1e-6
+    )
+    assert shown["mean_delivery_seconds"] == pytest.approx(sums["delivery_seconds"] / 500, abs=1e-6)
+    (flaky_profile,) = shown["profiles"]
+    assert (flaky_profile["sent"], flaky_profile["in_flight"]) == (sums["delivered"], 0)
+    for view in (screen, lines):
+        text = " ".join(ESCAPE.sub("", view).split())
+        for part in (
+            f"Sent {sums['delivered']:,}, failed {sums['failed']:,} (out of attempts)",
+            f"failed attempts {failed_attempts:,} of {sums['messages']:,}",
+            f"Average time per message {shown['mean_delivery_seconds']:.3f} s",
+            f"p95 {shown['p95_delivery_seconds']:.3f} s",
+            f"{shown['mean_send_seconds']:.3f} s at the sender",
+        ):
+            assert part in text
+
+
+def run_in_terminal(terminal: Terminal, columns: int, **variables: str) -> tuple[int, str]:
     """`sms-pipeline run` on a pseudo-terminal of this width: its exit code and all it drew."""
     main, side = pty.openpty()
     process = subprocess.Popen(
         [*PIPELINE, "run"],
         cwd=terminal.folder,
-        env=terminal.variables({"COLUMNS": str(columns), "TERM": "xterm"}),
+        env=terminal.variables({"COLUMNS": str(columns), "TERM": "xterm", **variables}),
         stdin=side,
         stdout=side,
         stderr=side,

@@ -105,6 +105,7 @@ def snapshot(*profiles: ProfileCounts, **values: Any) -> Snapshot:
         **{
             "run": 1,
             "total": 100,
+            "seed": 7,
             "simulation": simulation(),
             "control": Control.RUNNING,
             "profiles": profiles,

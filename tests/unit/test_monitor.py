@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from io import StringIO
 from itertools import islice
 
 import pytest
-from rich.console import Console
 
 from sms_pipeline import monitor
 from sms_pipeline.entries import Control, Run
@@ -20,19 +17,16 @@ from sms_pipeline.errors import (
     UnknownRunError,
 )
 from sms_pipeline.ledger import Ledger
+from sms_pipeline.lines import report_line
 from sms_pipeline.monitor import (
     JsonView,
-    LiveView,
     PlainView,
     Reader,
     SummaryJsonView,
     follow,
     make_view,
-    report_line,
     require_thresholds,
     runs_to_watch,
-    status_lines,
-    summary_lines,
     watch,
 )
 from sms_pipeline.progress import Progress, Tracker
@@ -339,19 +333,6 @@ def test_waiting_for_a_run_outlasts_the_ledger(
 # Views
 
 
-def test_report_line_says_what_was_sent_failed_and_how_long_it_took() -> None:
-    line = report_line(progress())
-    assert "\n" not in line
-    for part in ("45.0%", "sent 40", "failed 5", "average time per message 2.000 s", "0.120 s"):
-        assert part in line
-
-
-def test_summary_is_worth_reading_a_week_later() -> None:
-    text = "\n".join(summary_lines(DONE, "done"))
-    for part in ("Run 1 done: 100 of 100 messages in 9.0 s", "Sent 95, failed 5", "p95", "p99"):
-        assert part in text
-
-
 def test_plain_view_shows_profiles_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     PlainView().show(progress())
     lines = capsys.readouterr().out.splitlines()
@@ -384,41 +365,6 @@ def test_view_closes_also_before_the_first_report(view: monitor.View) -> None:
     view.close(None, "stopped")
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[LiveView, StringIO]]:
-    output = StringIO()
-    monkeypatch.setattr(
-        monitor, "Console", lambda: Console(file=output, force_terminal=True, width=150)
-    )
-    yield LiveView(), output
-
-
-def test_live_view_shows_every_line(terminal: tuple[LiveView, StringIO]) -> None:
-    view, output = terminal
-    view.show(progress())
-    for line in (*status_lines(progress()), *progress().warnings):
-        assert line in output.getvalue()
-
-
-def test_live_view_leaves_the_summary_on_the_screen(terminal: tuple[LiveView, StringIO]) -> None:
-    view, output = terminal
-    view.note("broker away")
-    view.close(DONE, "done")
-    for part in ("broker away", "profile", "fast", *summary_lines(DONE, "done")):
-        assert part in output.getvalue()
-
-
 @pytest.mark.parametrize(("as_json", "kind"), [(True, JsonView), (False, PlainView)])
 def test_view_for_a_pipe(as_json: bool, kind: type) -> None:
     assert type(make_view(as_json, terminal=False)) is kind
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, "-"), (0, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (125, "2 min 05 s"),
-        (3_599.7, "1 h 00 min"), (3_720, "1 h 02 min"), (360_000, "100 h 00 min"),
-    ],
-)  # fmt: skip
-def test_durations_are_easy_to_read(seconds: float | None, text: str) -> None:
-    assert monitor._duration(seconds) == text
