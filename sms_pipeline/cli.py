@@ -355,6 +355,69 @@ def audit(run_id: int | None, config_file: Path | None, as_json: bool) -> None:
 @cli.command()
 @_run_argument
 @_config_option
+@click.option("-o", "--output", help="File to write; - is stdout.  [default: stdout]")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["html", "json", "csv"]),
+    help="Default: by the file's suffix, else html.",
+)
+def report(
+    run_id: int | None, config_file: Path | None, output: str | None, kind: str | None
+) -> None:
+    """Make a report of a run (the latest, if none is named) to keep or to send.
+
+    As HTML it is one file that needs no network: figures, reach and throughput over time, delivery
+    times, profiles, workers, configuration and the audit's verdict. JSON has the same; CSV has the
+    course of the run, a row for each stretch of time. A run that goes on is shown as it is now.
+
+    \b
+    Examples:
+      sms-pipeline report -o report.html
+      sms-pipeline report 3 -o report.json
+      sms-pipeline report 3 --format csv > course.csv
+    """
+    path = None if output in (None, "-") else Path(str(output))
+    kind = kind or _kind_of(path)
+    if kind == "html" and path is None and _terminal():
+        raise click.UsageError("an HTML page is not for a terminal; name a file: -o report.html")
+    context = _context(config_file)
+    from sms_pipeline.page import save
+    from sms_pipeline.report import make_report
+
+    ledger = _ledger(context)
+    save(make_report(context.settings, ledger, ledger.run(run_id)), kind, path)
+
+
+def _kind_of(path: Path | None) -> str:
+    suffix = path.suffix.lower().removeprefix(".") if path else ""
+    return suffix if suffix in ("json", "csv") else "html"
+
+
+@cli.command()
+@click.argument("first", metavar="RUN", type=_RUN_NUMBER)
+@click.argument("second", metavar="RUN", type=_RUN_NUMBER)
+@_config_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def compare(first: int, second: int, config_file: Path | None, as_json: bool) -> None:
+    """Hold two runs against each other: figures, their difference, and what was set otherwise.
+
+    \b
+    Examples:
+      sms-pipeline compare 3 4
+      sms-pipeline compare 3 4 --json
+    """
+    context = _context(config_file)
+    from sms_pipeline.compare import compare as compare_runs
+    from sms_pipeline.compare import show
+
+    ledger = _ledger(context)
+    show(compare_runs(ledger.run(first), ledger.run(second), ledger), as_json)
+
+
+@cli.command()
+@_run_argument
+@_config_option
 @click.option("--force", is_flag=True, help="Do not wait until what is not settled must be lost.")
 @_threshold_option
 @_every_option

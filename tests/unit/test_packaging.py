@@ -54,6 +54,8 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
     expected = {str(path.relative_to(ROOT)) for path in (*modules, *pages)} | {
         "celeryconfig.py",
         "sms_pipeline/py.typed",
+        "sms_pipeline/templates/chart.html",
+        "sms_pipeline/templates/report.html",
     }
 
     with zipfile.ZipFile(wheel) as archive:
