@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +49,19 @@ _REQUIRED_SETTINGS = {
     "worker_consumer": "sms_pipeline.consumer:GuardedConsumer",
     "broker_channel_error_retry": True,
 }
+
+
+#: What `celery -A sms_pipeline flower` starts with, unless it is told otherwise by variables of its
+#: own or by options. Flower would listen on every interface, without a password.
+_FLOWER_DEFAULTS = {
+    "FLOWER_ADDRESS": "127.0.0.1",
+    "FLOWER_MAX_TASKS": "10000",
+    # Without the task's name: there is one task.
+    "FLOWER_TASKS_COLUMNS": "uuid,args,state,retries,received,runtime,worker",
+}
+
+#: How the result of an attempt begins whose remainder is retried.
+RETRIED = "retried as "
 
 
 class Pipeline(NamedTuple):
@@ -119,7 +132,15 @@ def exit_with(error: PipelineError) -> None:
     sys.exit(error.exit_code)
 
 
+def use_flower_defaults(arguments: Sequence[str], environment: MutableMapping[str, str]) -> None:
+    """Set Flower's variables that are not set, if this is Flower."""
+    if "flower" in arguments:
+        for name, value in _FLOWER_DEFAULTS.items():
+            environment.setdefault(name, value)
+
+
 def _make_app() -> Celery:
+    use_flower_defaults(sys.argv, os.environ)
     memory.keep_freed_memory()
     serialization.install()
     made = Celery("sms_pipeline", include=["sms_pipeline.tasks"])

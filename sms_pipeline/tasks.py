@@ -14,7 +14,7 @@ from kombu import Queue
 
 from sms_pipeline import queues
 from sms_pipeline.backoff import retry_delay
-from sms_pipeline.celery import app, pipeline
+from sms_pipeline.celery import RETRIED, app, pipeline
 from sms_pipeline.entries import Absorbed, Control, Settled, Standing
 from sms_pipeline.errors import (
     EXIT_USAGE,
@@ -45,12 +45,18 @@ PAUSE_SECONDS = 2
 
 # Without a countdown Celery's retry would wait for its own default, three minutes.
 @app.task(  # type: ignore[untyped-decorator]
-    bind=True, name=TASK_NAME, max_retries=None, default_retry_delay=0, typing=False
+    bind=True,
+    name=TASK_NAME,
+    max_retries=None,
+    default_retry_delay=0,
+    typing=False,
+    Request="sms_pipeline.consumer:BatchRequest",
 )
-def send_sms(task: Task, *arguments: Any, **options: Any) -> None:
+def send_sms(task: Task, *arguments: Any, **options: Any) -> str | None:
     """Play one attempt of the batch, settle it in the ledger, then retry its remainder.
 
-    Takes any arguments, so that wrong ones are rejected here: there must be one, a batch.
+    Takes any arguments, so that wrong ones are rejected here: there must be one, a batch. Returns
+    what is retried, in words, for whoever watches.
     """
     worker = pipeline().worker
     batch = _accept(worker, arguments[0] if len(arguments) == 1 and not options else None)
@@ -58,26 +64,24 @@ def send_sms(task: Task, *arguments: Any, **options: Any) -> None:
         worker.note(Absorbed.REDELIVERED, batch)
     try:
         with worker.in_flight.turn(batch.key) as mine:
-            if mine:
-                _handle(task, worker, batch)
+            return _handle(task, worker, batch) if mine else None
     except StoppingError:
         # The broker delivers it again, to whoever comes next.
         raise Reject("worker stops", requeue=True) from None
 
 
-def _handle(task: Task, worker: Worker, batch: Batch) -> None:
+def _handle(task: Task, worker: Worker, batch: Batch) -> str | None:
     control, settled = _standing(worker, batch)
     if settled is not None:
         worker.note(Absorbed.ANSWERED, batch)
     elif control is Control.PAUSED and not task.request.is_eager:
         # Not held: a message that stays unacknowledged for long is taken away by the broker.
-        _publish_until_confirmed(task, batch, PAUSE_SECONDS)
-        return
+        return _publish_until_confirmed(task, batch, PAUSE_SECONDS)
     elif control is Control.CANCELLED:
         settled = worker.cancel(batch)
     else:
         settled = worker.play(batch)
-    _retry_remainder(task, worker, batch, settled)
+    return _retry_remainder(task, worker, batch, settled)
 
 
 def _standing(worker: Worker, batch: Batch) -> Standing:
@@ -104,15 +108,15 @@ def _dead_letter(error: BadBatchError) -> Reject:
     return Reject("not a batch", requeue=False)
 
 
-def _retry_remainder(task: Task, worker: Worker, batch: Batch, settled: Settled) -> None:
+def _retry_remainder(task: Task, worker: Worker, batch: Batch, settled: Settled) -> str | None:
     if settled.remainder is None:
-        return
+        return None
     remainder = batch.remainder(unpack_offsets(settled.remainder, batch.size))
     delay = retry_delay(batch.retry, batch.attempt, worker.rng)
     if task.request.is_eager:
         # Celery's eager retry is the exception itself: `apply` catches it and calls again.
         raise task.retry(args=(remainder.to_wire(),), **shown_as(remainder))
-    _publish_until_confirmed(task, remainder, delay)
+    return _publish_until_confirmed(task, remainder, delay)
 
 
 def shown_as(batch: Batch) -> dict[str, str]:
@@ -124,17 +128,18 @@ def _queue_of(batch: Batch) -> Queue:
     return app.amqp.queues[queues.queue_name(batch.profile)]
 
 
-def _publish_until_confirmed(task: Task, batch: Batch, delay: int) -> None:
+def _publish_until_confirmed(task: Task, batch: Batch, delay: int) -> str:
     """Celery's retry, tried again while its publish fails: a lost one would lose the batch.
 
-    Meanwhile the message in hand stays unacknowledged, so a crash loses nothing either.
+    Returns it in words. Meanwhile the message in hand stays unacknowledged, so a crash loses
+    nothing either.
     """
     stopping = pipeline().worker.stopping
     pause = PUBLISH_RETRY_SECONDS
     while True:
         try:
             _retry_once(task, batch, delay, pipeline().publisher)
-            return
+            return f"{RETRIED}{batch.describe()} in {delay} s"
         except Reject as rejected:
             # `Task.retry` turns whatever went wrong with the publish into a Reject.
             reason = type(rejected.__context__ or rejected).__name__

@@ -197,3 +197,29 @@ def test_app_knows_the_queues_it_was_told_of_and_the_one_task() -> None:
         use_queues([queue.name.removeprefix("sms.") for queue in before], "quorum")
     app.loader.import_default_modules()
     assert [name for name in app.tasks if name.startswith("sms_pipeline.")] == [TASK_NAME]
+
+
+# Flower
+
+
+def test_flower_stays_on_this_machine_unless_it_is_told_otherwise() -> None:
+    environment = {"FLOWER_MAX_TASKS": "7"}
+    celery.use_flower_defaults(["celery", "-A", "sms_pipeline", "flower"], environment)
+    assert environment["FLOWER_ADDRESS"] == "127.0.0.1"
+    assert environment["FLOWER_MAX_TASKS"] == "7"
+
+
+def test_other_commands_have_no_variables_of_flower() -> None:
+    environment: dict[str, str] = {}
+    celery.use_flower_defaults(["celery", "-A", "sms_pipeline", "worker"], environment)
+    assert environment == {}
+
+
+def test_flower_knows_its_variables_and_columns() -> None:
+    from flower.options import default_options
+    from flower.views.tasks import visible_task_columns
+
+    names = {name.removeprefix("FLOWER_").lower() for name in celery._FLOWER_DEFAULTS}
+    assert all(name in default_options for name in names)
+    columns = celery._FLOWER_DEFAULTS["FLOWER_TASKS_COLUMNS"].split(",")
+    assert [name for name, _ in visible_task_columns(",".join(columns))] == columns
