@@ -248,3 +248,33 @@ def test_report_lists_few_and_counts_the_rest() -> None:
     assert "(100 in all)" in lines
     assert lines.endswith("Verdict: broken")
     assert report.to_json()["unsettled"]["in flight"] == list(range(100))
+
+
+@pytest.mark.parametrize(
+    ("name", "lost", "doubled"),
+    [
+        # Moved by one, the batch also reaches beyond the run.
+        ("a gap between batches", 1, 1),
+        ("an overlap of batches", 0, 1),
+        ("a batch beyond the run", 0, 1),
+        ("an attempt took less than was left", 1, 0),
+        ("an attempt took more than was left", 0, 1),
+        ("an attempt took another message", 1, 1),
+        ("an attempt after the end", 0, 1),
+        ("a delivered message too many", 0, 1),
+    ],
+)
+def test_messages_lost_and_doubled_are_counted(
+    ledger: Ledger, ledger_url: str, ended: Run, name: str, lost: int, doubled: int
+) -> None:
+    _make_histogram_fit(ledger_url)
+    with create_engine(ledger_url).begin() as connection:
+        CORRUPTIONS[name][0](connection)
+    report = audit_ledger(ledger, ended)
+    assert (report.lost, report.doubled) == (lost, doubled), report.problems
+
+
+def test_what_is_lost_with_its_broker_is_counted(ledger: Ledger, run: Run) -> None:
+    ledger.record_batches(run.id, [make.row(run.id)])
+    assert audit_ledger(ledger, run).lost == 0
+    assert audit_ledger(ledger, run, lost=True).to_json()["lost"] == 10
