@@ -1,15 +1,20 @@
-"""One measured rehearsal: real worker and producer processes over a real broker, then its audit."""
+"""One measured rehearsal: real worker and producer processes over a real broker, then its audit.
+
+A fleet (workers, a virtual host, a ledger) can be kept for several rehearsals in a row.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +30,17 @@ from tests.services.waiting import wait_until
 from tests.services.worker import WorkerProcess
 
 BIN = Path(sys.executable).parent
+PROFILE = "bench"
 #: The part of a run between its first and last tenth of messages.
 MIDDLE = (0.1, 0.9)
-_SAMPLE_SECONDS = 0.2
+_SAMPLE_SECONDS = 0.1
+#: How often the ledger is asked whether a run is done: rarely, for it costs what it measures.
+_POLL_SECONDS = 0.25
+TIMEOUT_SECONDS = 900.0
+MEGABYTE = 2**20
+MILLION = 1e6
+#: Marks of one transaction have one time.
+_SHORTEST_SECONDS = 1e-9
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,14 @@ class Setting:
     database: str = "sqlite"
     max_text_length: int = 100
     backoff: float = 1.0
+    routing: str = "adaptive"
+
+    @property
+    def nominal_rate(self) -> float:
+        """Messages a second that all senders could end at most; infinite without a mean time."""
+        if not self.mean_time:
+            return math.inf
+        return self.workers * self.senders / self.mean_time * (1 - self.failure_rate)
 
 
 @dataclass
@@ -73,21 +94,20 @@ class Result:
     @property
     def efficiency(self) -> float:
         """Middle rate by what the senders could do at most."""
-        setting = self.setting
-        attempts_needed = 1 / (1 - setting.failure_rate)
-        nominal = setting.workers * setting.senders / setting.mean_time / attempts_needed
-        return self.middle_rate / nominal
+        return self.middle_rate / self.setting.nominal_rate
+
+    @property
+    def cpu_per_million(self) -> dict[str, float]:
+        """CPU seconds for a million messages, by role."""
+        messages = self.setting.messages / MILLION
+        return {role: used.cpu_seconds / messages for role, used in self.usage.items()}
 
     def to_json(self) -> dict[str, Any]:
         """All of it, and what follows from it."""
-        cpu = {
-            role: used.cpu_seconds / self.setting.messages * 1e6
-            for role, used in self.usage.items()
-        }
         return {
             **asdict(self),
             "efficiency": self.efficiency if self.setting.mean_time else None,
-            "cpu_seconds_per_million": cpu,
+            "cpu_seconds_per_million": self.cpu_per_million,
         }
 
 
@@ -98,6 +118,7 @@ class Services:
         self._folder = folder
         self._stack = ExitStack()
         self._count = 0
+        self._folders = 0
         self.broker = RabbitMQNode(folder / "rabbitmq")
         self._postgres: PostgresNode | None = None
 
@@ -109,6 +130,18 @@ class Services:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    @property
+    def folder(self) -> Path:
+        """For whatever belongs to these services."""
+        return self._folder
+
+    def new_folder(self) -> Path:
+        """A fresh one, for logs and files of one rehearsal."""
+        self._folders += 1
+        folder = self._folder / f"rehearsal-{self._folders}"
+        folder.mkdir()
+        return folder
 
     def database_url(self, kind: str) -> str:
         """A fresh database."""
@@ -139,74 +172,155 @@ class Services:
 class Meter(threading.Thread):
     """Samples CPU time and memory of processes by role until stopped."""
 
-    def __init__(self, processes: dict[str, list[int]]) -> None:
+    def __init__(self, processes: Mapping[str, Sequence[int]]) -> None:
         super().__init__(daemon=True)
         self._processes = {
             role: [psutil.Process(pid) for pid in pids] for role, pids in processes.items()
         }
-        self._before = {role: self._cpu(role) for role in processes}
+        self._before = {role: cpu_seconds(found) for role, found in self._processes.items()}
         self._latest = dict(self._before)
         self._ended = threading.Event()
-        self.peaks = dict.fromkeys(processes, 0.0)
+        self._peaks = dict.fromkeys(processes, 0.0)
 
     def run(self) -> None:
+        """Thread body."""
+        self._sample()
         while not self._ended.wait(_SAMPLE_SECONDS):
-            for role, processes in self._processes.items():
-                self._sample(role, processes)
+            self._sample()
 
-    def stop(self) -> dict[str, Usage]:
-        """What was used since the start."""
-        self._ended.set()
-        self.join()
+    def usage(self) -> dict[str, Usage]:
+        """What has been used since the start."""
         return {
-            role: Usage(self._latest[role] - self._before[role], self.peaks[role])
+            role: Usage(self._latest[role] - self._before[role], self._peaks[role])
             for role in self._processes
         }
 
-    def _sample(self, role: str, processes: list[psutil.Process]) -> None:
-        try:
+    def stop(self) -> dict[str, Usage]:
+        """What was used from start to now."""
+        self._ended.set()
+        self.join()
+        self._sample()
+        return self.usage()
+
+    def _sample(self) -> None:
+        for role, processes in self._processes.items():
             # A process that has ended keeps what it had used when it was last seen.
-            self._latest[role] = self._cpu(role)
-            memory = sum(process.memory_info().rss for process in processes) / 2**20
-            self.peaks[role] = max(self.peaks[role], memory)
-        except psutil.Error:
-            return
-
-    def _cpu(self, role: str) -> float:
-        total = 0.0
-        for process in self._processes[role]:
-            times = process.cpu_times()
-            total += times.user + times.system
-        return total
+            with suppress(psutil.Error):
+                self._latest[role] = cpu_seconds(processes)
+                self._peaks[role] = max(self._peaks[role], resident_mb(processes))
 
 
-def rehearse(services: Services, setting: Setting, folder: Path, timeout: float = 900) -> Result:
-    """Run `setting` and measure it from the ledger; the audit's verdict is part of the result."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = _write_config(setting, folder)
+def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
+    """What they have used since they were started."""
+    times = [process.cpu_times() for process in processes]
+    return sum(used.user + used.system for used in times)
+
+
+def resident_mb(processes: Iterable[psutil.Process]) -> float:
+    """Their resident memory, shared pages counted in each."""
+    return sum(process.memory_info().rss for process in processes) / MEGABYTE
+
+
+class Fleet:
+    """Workers that are online, with their broker and ledger, for rehearsals one after another."""
+
+    def __init__(
+        self,
+        services: Services,
+        folder: Path,
+        environment: dict[str, str],
+        workers: Sequence[WorkerProcess],
+        ledger: Ledger,
+    ) -> None:
+        self.environment = environment
+        self.folder = folder
+        self.ledger = ledger
+        self._services = services
+        self._workers = workers
+
+    @property
+    def workers(self) -> list[int]:
+        """Their process ids."""
+        return [worker.pid for worker in self._workers]
+
+    def rehearse(self, setting: Setting, timeout: float = TIMEOUT_SECONDS) -> Result:
+        """Run `setting` and measure it from the ledger, from when the run is registered."""
+        write_config(setting, self.folder)
+        latest = self.ledger.latest_run_id()
+        with command(self.folder, self.environment, "produce") as producer:
+            wait_until(
+                lambda: self.ledger.latest_run_id() != latest, timeout, "the run is registered"
+            )
+            run = self.ledger.run()
+            meter = Meter(self._roles(setting, producer.pid))
+            meter.start()
+            _await_done(self.ledger, run, timeout)
+            usage = meter.stop()
+        return replace(_read(self.ledger, run, setting, self._database_url), usage=usage)
+
+    @contextmanager
+    def producing(self, setting: Setting) -> Iterator[psutil.Process]:
+        """A producer at work on `setting`; it is ended with the block."""
+        write_config(setting, self.folder)
+        with command(self.folder, self.environment, "produce") as producer:
+            yield psutil.Process(producer.pid)
+
+    @property
+    def _database_url(self) -> str:
+        return self.environment["SMS_DATABASE_URL"]
+
+    def _roles(self, setting: Setting, producer: int) -> dict[str, list[int]]:
+        roles = {
+            "producer": [producer],
+            "worker": self.workers,
+            "broker": [self._services.broker.pid],
+        }
+        if setting.database == "postgresql":
+            roles["database"] = [
+                process.pid
+                for process in psutil.process_iter(["name"])
+                if process.info["name"] == "postgres"
+            ]
+        return roles
+
+
+@contextmanager
+def fleet(services: Services, setting: Setting) -> Iterator[Fleet]:
+    """The workers that `setting` asks for, on a virtual host and a ledger of their own."""
+    folder = services.new_folder()
+    config = write_config(setting, folder)
     database_url = services.database_url(setting.database)
     with services.vhost() as broker_url, ExitStack() as stack:
-        environment = {
-            "CELERY_BROKER_URL": broker_url,
-            "SMS_DATABASE_URL": database_url,
-            "SMS_CONFIG": str(config),
-            "SMS_QUEUE_TYPE": setting.queue_type,
-        }
-        workers = [_start_worker(folder, environment, stack) for _ in range(setting.workers)]
+        environment = environment_for(broker_url, database_url, config, setting)
+        workers = start_workers(setting.workers, folder, environment, stack)
         ledger = Ledger.open(database_url)
         stack.callback(ledger.close)
-        producer = stack.enter_context(_producer(folder, environment))
-        meter = Meter(_roles(services, setting, [worker.pid for worker in workers], producer.pid))
-        meter.start()
-        wait_until(lambda: _is_done(ledger, setting), timeout, "the run is done")
-        usage = meter.stop()
-        return replace(_read(ledger, setting, database_url), usage=usage)
+        yield Fleet(services, folder, environment, workers, ledger)
 
 
-def _write_config(setting: Setting, folder: Path) -> Path:
+def rehearse(services: Services, setting: Setting, timeout: float = TIMEOUT_SECONDS) -> Result:
+    """Run `setting` on a fleet of its own; the audit's verdict is part of the result."""
+    with fleet(services, setting) as workers:
+        return workers.rehearse(setting, timeout)
+
+
+def environment_for(
+    broker_url: str, database_url: str, config: Path, setting: Setting
+) -> dict[str, str]:
+    """What makes a process part of the pipeline."""
+    return {
+        "CELERY_BROKER_URL": broker_url,
+        "SMS_DATABASE_URL": database_url,
+        "SMS_CONFIG": str(config),
+        "SMS_QUEUE_TYPE": setting.queue_type,
+    }
+
+
+def write_config(setting: Setting, folder: Path) -> Path:
+    """The simulation's file."""
     path = folder / "simulation.yml"
     profile = {
-        "name": "bench",
+        "name": PROFILE,
         "mean_time": setting.mean_time,
         "failure_rate": setting.failure_rate,
         "count": setting.senders,
@@ -218,24 +332,36 @@ def _write_config(setting: Setting, folder: Path) -> Path:
         "batch_size": setting.batch_size,
         "max_text_length": setting.max_text_length,
         "retry": {"backoff": setting.backoff},
+        "routing": setting.routing,
     }
     path.write_text(yaml.safe_dump(content))
     return path
 
 
-def _start_worker(folder: Path, environment: dict[str, str], stack: ExitStack) -> WorkerProcess:
-    worker = WorkerProcess("bench", folder, environment)
-    stack.enter_context(worker)
-    return worker
+def start_workers(
+    count: int, folder: Path, environment: dict[str, str], stack: ExitStack
+) -> list[WorkerProcess]:
+    """Workers of the benchmark's profile, all ready; they end with the stack."""
+    workers = [WorkerProcess(PROFILE, folder, environment) for _ in range(count)]
+    for worker in workers:
+        stack.callback(worker.kill)
+        worker.start()
+    for worker in workers:
+        worker.ready()
+    return workers
 
 
 @contextmanager
-def _producer(folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    with (folder / "producer.log").open("wb") as log:
+def command(
+    folder: Path, environment: dict[str, str], *arguments: object
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`sms-pipeline` with these arguments, ended with the block; its output is in a file."""
+    with (folder / f"{arguments[0]}.log").open("ab") as log:
         process = subprocess.Popen(
-            [BIN / "sms-pipeline", "produce"],
+            [BIN / "sms-pipeline", *map(str, arguments)],
             cwd=folder,
             env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -246,29 +372,14 @@ def _producer(folder: Path, environment: dict[str, str]) -> Iterator[subprocess.
             process.wait()
 
 
-def _roles(
-    services: Services, setting: Setting, workers: list[int], producer: int
-) -> dict[str, list[int]]:
-    roles = {"producer": [producer], "worker": workers, "broker": [services.broker.pid]}
-    if setting.database == "postgresql":
-        roles["database"] = [
-            process.pid
-            for process in psutil.process_iter(["name"])
-            if process.info["name"] == "postgres"
-        ]
-    return roles
+def _await_done(ledger: Ledger, run: Run, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while ledger.snapshot(run).finished < run.total:
+        assert time.monotonic() < deadline, f"run {run.id} is not done after {timeout:g} s"
+        time.sleep(_POLL_SECONDS)
 
 
-def _is_done(ledger: Ledger, setting: Setting) -> bool:
-    runs = ledger.runs()
-    if not runs:
-        return False
-    snapshot = ledger.snapshot(runs[-1])
-    return snapshot.finished >= setting.messages
-
-
-def _read(ledger: Ledger, setting: Setting, database_url: str) -> Result:
-    run = ledger.run()
+def _read(ledger: Ledger, run: Run, setting: Setting, database_url: str) -> Result:
     report = audit_ledger(ledger, run)
     if report.verdict is not Verdict.PROVEN:
         raise AssertionError("\n".join(report.lines()))
@@ -280,27 +391,33 @@ def _read(ledger: Ledger, setting: Setting, database_url: str) -> Result:
         setting=setting,
         seconds=seconds,
         rate=setting.messages / seconds,
-        middle_rate=_middle_rate(ledger, run),
+        middle_rate=middle_rate(settled_marks(ledger, run), run.total),
         delivered=report.delivered,
         failed=report.failed,
         retried=sum(profile.retried for profile in snapshot.profiles),
         verdict=report.verdict.value,
-        ledger_bytes=_size(database_url),
+        ledger_bytes=size_of(database_url),
     )
 
 
-def _middle_rate(ledger: Ledger, run: Run) -> float:
-    """Finished messages a second between the first and the last tenth of them."""
-    finished, marks = 0, []
-    for settlement in ledger.settlements_since(run.id, 0):
-        finished += settlement.delivered + settlement.failed
-        marks.append((settlement.settled_at, finished))
-    low = next(mark for mark in marks if mark[1] >= MIDDLE[0] * run.total)
-    high = next(mark for mark in marks if mark[1] >= MIDDLE[1] * run.total)
-    return (high[1] - low[1]) / max(high[0] - low[0], 1e-9)
+def settled_marks(ledger: Ledger, run: Run) -> list[tuple[float, int]]:
+    """(time, messages ended by then) after each settlement."""
+    settlements = ledger.settlements_since(run.id, 0)
+    ended = accumulate(settlement.delivered + settlement.failed for settlement in settlements)
+    return [
+        (settlement.settled_at, count) for settlement, count in zip(settlements, ended, strict=True)
+    ]
 
 
-def _size(database_url: str) -> int:
+def middle_rate(marks: Sequence[tuple[float, int]], total: int) -> float:
+    """Messages a second between the first and the last tenth of them."""
+    low = next(mark for mark in marks if mark[1] >= MIDDLE[0] * total)
+    high = next(mark for mark in marks if mark[1] >= MIDDLE[1] * total)
+    return (high[1] - low[1]) / max(high[0] - low[0], _SHORTEST_SECONDS)
+
+
+def size_of(database_url: str) -> int:
+    """Bytes on disk of a SQLite ledger; 0 for others."""
     if not database_url.startswith("sqlite:///"):
         return 0
     path = Path(database_url.removeprefix("sqlite:///"))
