@@ -22,8 +22,8 @@ chaos: $(VENV)/.dev ## Run the fault matrix with SEEDS=1 seeds or with one SEED;
 	CHAOS_REPORT=$(if $(ARGS),,docs/faults.md) SEEDS=$(SEEDS) SEED=$(SEED) \
 		$(BIN)/pytest -m chaos tests/chaos $(ARGS)
 
-bench: $(VENV)/.dev ## Measure throughput beside the asyncio reference; write benchmarks/results
-	$(BIN)/python -m benchmarks.throughput $(ARGS)
+bench: $(VENV)/.dev ## Run all benchmarks; write benchmarks/results, figures and tables (ARGS=--tiny: none of these)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and types
 	$(BIN)/ruff check .

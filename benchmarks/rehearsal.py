@@ -181,6 +181,8 @@ class Meter(threading.Thread):
         self._latest = dict(self._before)
         self._ended = threading.Event()
         self._peaks = dict.fromkeys(processes, 0.0)
+        #: Resident memory in MB by role, when it was last seen.
+        self.resident = dict(self._peaks)
 
     def run(self) -> None:
         """Thread body."""
@@ -207,7 +209,8 @@ class Meter(threading.Thread):
             # A process that has ended keeps what it had used when it was last seen.
             with suppress(psutil.Error):
                 self._latest[role] = cpu_seconds(processes)
-                self._peaks[role] = max(self._peaks[role], resident_mb(processes))
+                self.resident[role] = resident_mb(processes)
+                self._peaks[role] = max(self._peaks[role], self.resident[role])
 
 
 def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
@@ -368,7 +371,8 @@ def command(
         try:
             yield process
         finally:
-            process.terminate()
+            if process.poll() is None:
+                process.terminate()
             process.wait()
 
 

@@ -1,0 +1,163 @@
+"""Renders the tables of benchmarks/README.md from the results files; measures nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import peers, population, scaling, throughput
+from benchmarks.harness import RESULTS
+
+README = Path(__file__).parent / "README.md"
+NOT_MEASURED = "Not measured yet."
+
+Content = dict[str, Any]
+Render = Callable[[Content], Iterable[str]]
+
+
+def throughput_table(results: Content) -> Iterable[str]:
+    """A line for each rehearsal."""
+    best = max(found["rate"] for found in results["reference"])
+    yield f"The asyncio reference at its best: {best:,.0f} messages/s."
+    yield ""
+    headings = ("row", "messages/s", "middle 80 %", "reference", "middle x", "worker MB")
+    rows = [
+        (
+            title,
+            _whole(row["rate"]),
+            _whole(row["middle_rate"]),
+            _whole(row["reference_nearby"]),
+            f"{row['middle_ratio']:.1f}",
+            _whole(row["usage"]["worker"]["peak_mb"]),
+            *_cpu(row, ("producer", "worker", "broker", "database")),
+        )
+        for title, row in results["rows"].items()
+    ]
+    yield from _table((*headings, "CPU s per million: producer, worker, broker, database"), rows)
+
+
+def peers_table(results: Content) -> Iterable[str]:
+    """A line for each way to send one SMS after the other."""
+    headings = ("", "messages/s", "publishing alone", "consuming alone", "sms_pipeline is", "")
+    rows = []
+    for title, row in results["rows"].items():
+        ratio = row.get("ratios", {}).get("sms_pipeline")
+        rows.append(
+            (
+                title,
+                _whole(row["rate"]),
+                _whole(row.get("publish_rate")),
+                _whole(row.get("consume_rate")),
+                f"{ratio:,.0f} x" if ratio else "-",
+                row.get("chosen", ""),
+            )
+        )
+    yield from _table(headings, rows)
+
+
+def scaling_table(results: Content) -> Iterable[str]:
+    """Rates over senders, and costs over messages."""
+    curves = (scaling.REFERENCE, scaling.BANK, scaling.PIPELINE)
+    senders = sorted({int(count) for curve in curves for count in results.get(curve, {})})
+    rows = [
+        (_whole(count), *(_whole(_at(results, curve, count, "rate")) for curve in curves))
+        for count in senders
+    ]
+    yield from _table(("senders", "asyncio reference", "bank alone", "whole pipeline"), rows)
+    yield ""
+    costs = [
+        (
+            _whole(int(count)),
+            f"{row['cpu_seconds_per_million_in_all']:.2f}",
+            f"{row['wall_seconds_per_million']:.2f}",
+            _whole(row["ledger_bytes_per_million"]),
+        )
+        for count, row in results.get(scaling.MESSAGES, {}).items()
+    ]
+    headings = ("messages", "CPU s per million", "s per million", "ledger bytes per million")
+    yield from _table(headings, costs)
+
+
+def population_table(results: Content) -> Iterable[str]:
+    """The great run in a few figures."""
+    if "summary" not in results:
+        yield "Not finished yet."
+        return
+    summary, audit = results["summary"], results["audit"]
+    setting = results["setting"]
+    rows = [
+        ("messages", _whole(setting["messages"])),
+        ("failure rate of an attempt", f"{setting['failure_rate']:.0%}"),
+        ("delivered", _whole(audit["delivered"])),
+        ("failed, out of attempts", _whole(audit["failed"])),
+        ("audit", f"{audit['verdict']}, in {audit['seconds']:.0f} s"),
+        ("calls", _whole(summary["calls"])),
+        ("seconds", _whole(summary["seconds"])),
+        ("messages/s", _whole(summary["rate"])),
+        ("ledger bytes per million", _whole(summary["ledger_bytes_per_million"])),
+    ]
+    for role, seconds in summary["cpu_seconds_per_million"].items():
+        peak = summary["peak_mb"][role]
+        rows.append((role, f"{seconds:.2f} CPU s per million, at most {peak:,.0f} MB"))
+    yield from _table(("", ""), rows)
+
+
+TABLES: dict[str, Render] = {
+    throughput.NAME: throughput_table,
+    peers.NAME: peers_table,
+    scaling.NAME: scaling_table,
+    population.NAME: population_table,
+}
+
+
+def rendered(text: str, results: Path) -> str:
+    """`text` with what stands between its markers made anew."""
+    for name, render in TABLES.items():
+        path = results / f"{name}.json"
+        lines = render(json.loads(path.read_text())) if path.exists() else [NOT_MEASURED]
+        text = _fill(text, name, lines)
+    return text
+
+
+def _fill(text: str, name: str, lines: Iterable[str]) -> str:
+    begin, end = f"<!-- results: {name} -->\n", "<!-- end -->"
+    before, found, rest = text.partition(begin)
+    assert found, f"there is no place for the table of {name}"
+    after = rest.partition(end)[2]
+    return "".join((before, begin, *(f"{line}\n" for line in lines), end, after))
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
+    yield _row(headings)
+    yield _row(["---", *["---:"] * (len(headings) - 1)])
+    for row in rows:
+        yield _row(row)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cpu(row: Content, roles: Sequence[str]) -> tuple[str]:
+    used = row["cpu_seconds_per_million"]
+    return (", ".join(f"{used[role]:.2f}" for role in roles if role in used),)
+
+
+def _at(results: Content, curve: str, senders: int, value: str) -> float | None:
+    found: float | None = results.get(curve, {}).get(str(senders), {}).get(value)
+    return found
+
+
+def _whole(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def main() -> None:
+    """Renew the README's tables."""
+    README.write_text(rendered(README.read_text(), RESULTS))
+
+
+if __name__ == "__main__":
+    main()

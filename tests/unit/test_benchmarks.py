@@ -1,0 +1,108 @@
+"""The benchmarks' arithmetic, and that the figures they publish are those they measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import tables
+from benchmarks.bank import Mark, steady_rate
+from benchmarks.harness import RESULTS, Record
+from benchmarks.population import summary
+from benchmarks.rehearsal import Result, Setting, Usage, middle_rate
+
+
+def test_the_readme_has_the_figures_of_the_results_files() -> None:
+    text = tables.README.read_text()
+    assert tables.rendered(text, RESULTS) == text
+
+
+def test_a_table_without_results_says_so_and_rendering_twice_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    once = tables.rendered(tables.README.read_text(), tmp_path)
+    assert once.count(tables.NOT_MEASURED) == len(tables.TABLES)
+    assert tables.rendered(once, tmp_path) == once
+
+
+def test_the_middle_rate_leaves_out_ramp_and_tail() -> None:
+    ramp, steady, tail = (10.0, 10), (18.0, 90), (60.0, 100)
+    assert middle_rate([(0.0, 0), ramp, (14.0, 50), steady, tail], 100) == pytest.approx(10)
+
+
+def test_the_steady_rate_does_not_count_what_was_sent_before_the_first_mark() -> None:
+    marks = [Mark(12.0, 5, 0), Mark(10.0, 7, 0), Mark(11.0, 5, 0)]
+    assert steady_rate(marks) == pytest.approx(5)
+    assert steady_rate(marks[:1]) == 0
+    assert steady_rate([]) == 0
+
+
+def result_of(setting: Setting, rate: float) -> Result:
+    return Result(
+        setting=setting,
+        seconds=setting.messages / rate,
+        rate=rate,
+        middle_rate=rate,
+        delivered=setting.messages,
+        failed=0,
+        retried=0,
+        verdict="proven",
+        ledger_bytes=100,
+        usage={"worker": Usage(cpu_seconds=3.0, peak_mb=80.0)},
+    )
+
+
+def test_efficiency_allows_for_failures_and_workers() -> None:
+    setting = Setting(messages=10, senders=50, mean_time=0.5, failure_rate=0.2, workers=2)
+    assert result_of(setting, 160).efficiency == pytest.approx(1)
+
+
+def test_cpu_is_for_a_million_messages() -> None:
+    found = result_of(Setting(messages=2_000_000, senders=1), 1).to_json()
+    assert found["cpu_seconds_per_million"] == {"worker": 1.5}
+
+
+def test_a_results_file_grows_row_by_row(tmp_path: Path) -> None:
+    path = tmp_path / "deeper" / "some.json"
+    record = Record("some", path)
+    record.add("rows", "first", {"rate": 1.0})
+    assert json.loads(path.read_text())["rows"] == {"first": {"rate": 1.0}}
+    record.add("rows", "second", {"rate": 2.0})
+    assert list(json.loads(path.read_text())["rows"]) == ["first", "second"]
+
+
+def call(seconds: float, finished: int, cpu: float, memory: float) -> dict[str, Any]:
+    first = {"seconds": 0, "finished": 0, "cpu_seconds": {"worker": 0}}
+    samples = [{**first, "resident_mb": {"worker": memory}, "ledger_bytes": 1}]
+    last = {"seconds": seconds, "finished": finished, "cpu_seconds": {"worker": cpu}}
+    samples.append({**last, "resident_mb": {"worker": 50.0}, "ledger_bytes": 3_000})
+    return {"samples": samples}
+
+
+def test_a_run_in_several_calls_is_summed() -> None:
+    found = summary([call(20, 600_000, 4, 90), call(20, 1_000_000, 2, 70)], 1_000_000)
+    assert found["rate"] == pytest.approx(25_000)
+    assert found["cpu_seconds_per_million"] == {"worker": pytest.approx(6)}
+    assert found["peak_mb"] == {"worker": 90}
+
+
+def test_figures_are_drawn_from_results_and_are_the_same_when_drawn_again(tmp_path: Path) -> None:
+    from benchmarks import figures  # Here, for it loads matplotlib.
+
+    points = {
+        str(senders): {"rate": rate, "rate_per_sender": 1.0, "population_seconds": 1e6}
+        for senders, rate in ((1, 1.0), (1_000, 990.0))
+    }
+    costs = {"cpu_seconds_per_million_in_all": 2.0, "wall_seconds_per_million": 2.0}
+    scaling = dict.fromkeys(figures.CURVES, points) | {"messages": {"1000": costs}}
+    setting = {"messages": 1_000_000}
+    population = {"setting": setting, "calls": [call(9, 5, 1, 9), call(9, 8, 1, 9)]}
+    (tmp_path / "scaling.json").write_text(json.dumps(scaling))
+    (tmp_path / "population.json").write_text(json.dumps(population))
+    once = figures.draw(tmp_path, tmp_path / "once")
+    assert [path.stem for path in once] == list(figures.FIGURES)
+    for path in figures.draw(tmp_path, tmp_path / "again"):
+        assert path.read_bytes() == (tmp_path / "once" / path.name).read_bytes()
