@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import tempfile
@@ -30,6 +29,7 @@ from benchmarks.rehearsal import (
     Setting,
     command,
     environment_for,
+    own_environment,
     size_of,
     start_workers,
     write_config,
@@ -185,7 +185,7 @@ def audit(folder: Path) -> dict[str, Any]:
     done = subprocess.run(
         [BIN / "sms-pipeline", "audit", "--json"],
         cwd=folder,
-        env={**os.environ, "SMS_DATABASE_URL": f"sqlite:///{folder / 'ledger.db'}"},
+        env=own_environment() | {"SMS_DATABASE_URL": f"sqlite:///{folder / 'ledger.db'}"},
         stdout=subprocess.PIPE,
         text=True,
         check=False,

@@ -27,7 +27,7 @@ from sms_pipeline.ledger import Ledger
 from tests.services.postgres import PostgresNode
 from tests.services.rabbitmq import RabbitMQNode
 from tests.services.waiting import wait_until
-from tests.services.worker import WorkerProcess
+from tests.services.worker import FOREIGN_VARIABLES, WorkerProcess
 
 BIN = Path(sys.executable).parent
 PROFILE = "bench"
@@ -354,6 +354,13 @@ def start_workers(
     return workers
 
 
+def own_environment() -> dict[str, str]:
+    """Ours, without the settings of whoever runs the benchmark."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_VARIABLES)
+    }
+
+
 @contextmanager
 def command(
     folder: Path, environment: dict[str, str], *arguments: object
@@ -363,7 +370,7 @@ def command(
         process = subprocess.Popen(
             [BIN / "sms-pipeline", *map(str, arguments)],
             cwd=folder,
-            env={**os.environ, **environment},
+            env=own_environment() | environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
