@@ -10,9 +10,27 @@ import argparse
 import time
 from types import ModuleType
 
-from benchmarks import figures, harness, peers, population, scaling, tables, throughput
+from benchmarks import (
+    figures,
+    footprint,
+    harness,
+    peers,
+    population,
+    scaling,
+    stability,
+    tables,
+    throughput,
+    watching,
+)
 
-BENCHMARKS: tuple[ModuleType, ...] = (throughput, peers, scaling)
+BENCHMARKS: tuple[ModuleType, ...] = (
+    throughput,
+    peers,
+    scaling,
+    stability,
+    footprint,
+    watching,
+)
 
 
 def main() -> None:
@@ -20,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--tiny", action="store_true", help="every row in seconds, nothing kept")
     chosen = parser.parse_args()
-    chosen.only = chosen.output = None
+    chosen.only, chosen.output = "", None
     benchmarks = (*BENCHMARKS, population) if chosen.tiny else BENCHMARKS
     with harness.services() as services:
         for benchmark in benchmarks:

@@ -29,7 +29,7 @@ from benchmarks.rehearsal import (
     own_environment,
     resident_mb,
 )
-from benchmarks.scaling import TINY_WARM_UP_SECONDS, TINY_WINDOW_SECONDS, bank
+from benchmarks.scaling import bank
 from sms_pipeline.ledger import Ledger
 from sms_pipeline.publishing import Publisher
 from tests.services.waiting import wait_until
@@ -49,7 +49,7 @@ CALM_SECONDS = 3.0
 #: So slow that all messages are in the worker's hands before one batch is done.
 HELD = Setting(messages=1_000_000, senders=1_000_000, mean_time=20.0, routing="static")
 TINY_HELD = Setting(messages=1_000, senders=1_000, mean_time=20.0, routing="static")
-BANK_SENDERS, TINY_BANK_SENDERS = 1_000_000, 1_000
+BANK_SENDERS = 1_000_000
 BANK_WARM_UP_SECONDS, BANK_WINDOW_SECONDS = 3.0, 3.0
 TIMEOUT_SECONDS = 60.0
 
@@ -145,10 +145,7 @@ def measure_worker(record: Record, services: Services) -> None:
 
 def measure_bank(record: Record) -> None:
     """The process of a bank alone, all its senders at work."""
-    if record.tiny:
-        row = bank(TINY_BANK_SENDERS, TINY_WARM_UP_SECONDS, TINY_WINDOW_SECONDS)
-    else:
-        row = bank(BANK_SENDERS, BANK_WARM_UP_SECONDS, BANK_WINDOW_SECONDS)
+    row = bank(BANK_SENDERS, BANK_WARM_UP_SECONDS, BANK_WINDOW_SECONDS)
     record.add("rows", BANK, row)
     print(f"{BANK}: {row['peak_mb']:.0f} MB, {row['bank_mb']:.0f} of it the bank's", flush=True)
 
@@ -163,7 +160,7 @@ def measure(record: Record, services: Services) -> None:
         repeated(record, FIRST_BATCH, times)
     if record.wants(IDLE) or record.wants(IN_FLIGHT):
         measure_worker(record, services)
-    if record.wants(BANK) and not record.tiny:  # `stability` has a tiny row of it.
+    if record.wants(BANK) and not record.tiny:  # `scaling` has a tiny row of it.
         measure_bank(record)
 
 

@@ -200,7 +200,8 @@ def working(services: Services, peer: Peer, warm_up: int) -> Iterator[Worker]:
         declare_queues(url, peer.is_safe)
         worker = Worker(services, peer, url, services.new_folder())
         try:
-            worker.warm_up(warm_up)
+            if warm_up:
+                worker.warm_up(warm_up)
             yield worker
         finally:
             worker.process.end(signal.SIGTERM, STOP_SECONDS)
@@ -240,8 +241,8 @@ def both_at_once(worker: Worker, messages: int) -> dict[str, Any]:
 def measure_peer(services: Services, peer: Peer, messages: int, warm_up: int) -> dict[str, Any]:
     """A row of the table."""
     with working(services, peer, warm_up) as worker:
-        alone = one_by_one(worker, messages)
-        return {**asdict(peer), "chosen": peer.chosen, **alone, **both_at_once(worker, messages)}
+        both = both_at_once(worker, messages)
+        return {**asdict(peer), "chosen": peer.chosen, **both, **one_by_one(worker, messages)}
 
 
 def best_of(record: Record, services: Services, pool: str) -> Peer:
@@ -277,7 +278,7 @@ def measure(record: Record, services: Services) -> None:
     """Ours, then each pool at its best, then the best pool without any care."""
     ours = measure_ours(record, services)
     messages = TINY_MESSAGES if record.tiny else MESSAGES
-    warm_up = TINY_MESSAGES if record.tiny else WARM_UP_MESSAGES
+    warm_up = 0 if record.tiny else WARM_UP_MESSAGES
     found: dict[Peer, float] = {}
 
     def add(peer: Peer) -> None:

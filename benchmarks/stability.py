@@ -13,12 +13,7 @@ from benchmarks import harness
 from benchmarks.bank import MEAN_SECONDS, WARM_UP_SECONDS, WINDOW_SECONDS
 from benchmarks.harness import Record
 from benchmarks.rehearsal import Services, Setting, fleet, rehearse
-from benchmarks.scaling import (
-    TINY_SENDERS,
-    TINY_WARM_UP_SECONDS,
-    TINY_WINDOW_SECONDS,
-    bank,
-)
+from benchmarks.scaling import bank
 from benchmarks.throughput import PLENTY, TINY
 
 NAME = "stability"
@@ -56,17 +51,14 @@ def decay(rates: list[float]) -> dict[str, Any]:
 
 def measure_pipeline(record: Record, services: Services) -> None:
     """The middle part of a run that is limited by its senders."""
-    result = rehearse(services, TINY if record.tiny else BUSY)
+    result = rehearse(services, BUSY)
     record.add("efficiency", PIPELINE, result.to_json())
     print(f"{result.setting.senders:,} senders: {result.efficiency:.1%} at work", flush=True)
 
 
 def measure_bank(record: Record) -> None:
     """The steady part of the bank alone."""
-    if record.tiny:
-        row = bank(TINY_SENDERS[0], TINY_WARM_UP_SECONDS, TINY_WINDOW_SECONDS)
-    else:
-        row = bank(BANK_SENDERS, WARM_UP_SECONDS, WINDOW_SECONDS)
+    row = bank(BANK_SENDERS, WARM_UP_SECONDS, WINDOW_SECONDS)
     record.add("efficiency", BANK, row)
     print(f"bank alone, {row['senders']:,} senders: {row['efficiency']:.1%} at work", flush=True)
 
@@ -77,7 +69,7 @@ def measure(record: Record, services: Services) -> None:
         measure_runs(record, services)
     if record.wants(PIPELINE) and not record.tiny:  # A tiny one is what `measure_runs` does.
         measure_pipeline(record, services)
-    if record.wants(BANK):
+    if record.wants(BANK) and not record.tiny:  # `scaling` has a tiny row of it.
         measure_bank(record)
 
 

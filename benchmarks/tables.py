@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import peers, population, scaling, throughput
+from benchmarks import footprint, peers, population, scaling, stability, throughput, watching
 from benchmarks.harness import RESULTS
 
 README = Path(__file__).parent / "README.md"
@@ -104,10 +104,63 @@ def population_table(results: Content) -> Iterable[str]:
     yield from _table(("", ""), rows)
 
 
+def stability_table(results: Content) -> Iterable[str]:
+    """Runs in a row, and how busy the senders were."""
+    rows = [
+        (f"run {number}", _whole(row["middle_rate"]), f"{row['usage']['worker']['peak_mb']:,.0f}")
+        for number, row in results.get("runs", {}).items()
+    ]
+    yield from _table(("in a row", "messages/s, middle 80 %", "worker MB"), rows)
+    yield ""
+    if "decay" in results:
+        decay = results["decay"]
+        yield (
+            f"The later half of the runs is {decay['loss']:.1%} below the earlier; the fastest is "
+            f"{decay['spread']:.1%} above the slowest."
+        )
+        yield ""
+    busy = [
+        (title, _whole(_senders(row)), f"{row['efficiency']:.2%}")
+        for title, row in results.get("efficiency", {}).items()
+    ]
+    yield from _table(("senders at work", "senders", "efficiency"), busy)
+
+
+def footprint_table(results: Content) -> Iterable[str]:
+    """Start-up, idleness, memory."""
+    describe: dict[str, Callable[[Content], str]] = {
+        footprint.HELP: _start_up,
+        footprint.FIRST_BATCH: _start_up,
+        footprint.IDLE: lambda row: f"{row['cores']:.2%} of a core, {row['resident_mb']:.0f} MB",
+        footprint.IN_FLIGHT: lambda row: (
+            f"worker {row['worker_bytes_per_message']:,.0f} bytes each; "
+            f"producer at most {row['producer_peak_mb']:,.0f} MB"
+        ),
+        footprint.BANK: lambda row: (
+            f"{row['peak_mb']:,.0f} MB, {row['bank_mb']:,.0f} MB of it the bank with its work"
+        ),
+    }
+    rows = [(title, describe[title](row)) for title, row in results["rows"].items()]
+    yield from _table(("", ""), rows)
+
+
+def watching_table(results: Content) -> Iterable[str]:
+    """What being watched costs."""
+    rows = []
+    for title, row in results["rows"].items():
+        pairs = row["pairs"]
+        cores = sum(pair["watched"]["watchers_cores"] for pair in pairs) / len(pairs)
+        rows.append((title, f"{row['cost']:.1%}", str(len(pairs)), f"{cores:.2f}"))
+    yield from _table(("run", "rate lost", "pairs", "cores used by those who watch"), rows)
+
+
 TABLES: dict[str, Render] = {
     throughput.NAME: throughput_table,
     peers.NAME: peers_table,
     scaling.NAME: scaling_table,
+    stability.NAME: stability_table,
+    footprint.NAME: footprint_table,
+    watching.NAME: watching_table,
     population.NAME: population_table,
 }
 
@@ -143,6 +196,15 @@ def _row(cells: Sequence[str]) -> str:
 def _cpu(row: Content, roles: Sequence[str]) -> tuple[str]:
     used = row["cpu_seconds_per_million"]
     return (", ".join(f"{used[role]:.2f}" for role in roles if role in used),)
+
+
+def _senders(row: Content) -> int:
+    """Of a rehearsal, or of a bank alone."""
+    return int(row.get("setting", row)["senders"])
+
+
+def _start_up(row: Content) -> str:
+    return f"{row['median_seconds']:.2f} s (best {row['best_seconds']:.2f} s)"
 
 
 def _at(results: Content, curve: str, senders: int, value: str) -> float | None:

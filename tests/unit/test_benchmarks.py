@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from benchmarks import tables
+from benchmarks import tables, watching
 from benchmarks.bank import Mark, steady_rate
 from benchmarks.harness import RESULTS, Record
 from benchmarks.population import summary
 from benchmarks.rehearsal import Result, Setting, Usage, middle_rate
+from benchmarks.scaling import cost
+from benchmarks.stability import decay
 
 
 def test_the_readme_has_the_figures_of_the_results_files() -> None:
@@ -63,6 +65,26 @@ def test_efficiency_allows_for_failures_and_workers() -> None:
 def test_cpu_is_for_a_million_messages() -> None:
     found = result_of(Setting(messages=2_000_000, senders=1), 1).to_json()
     assert found["cpu_seconds_per_million"] == {"worker": 1.5}
+
+
+def test_costs_are_for_a_million_messages() -> None:
+    found = cost(result_of(Setting(messages=2_000_000, senders=1), 1_000_000))
+    assert found["cpu_seconds_per_million_in_all"] == pytest.approx(1.5)
+    assert found["wall_seconds_per_million"] == pytest.approx(1)
+    assert found["ledger_bytes_per_million"] == pytest.approx(50)
+
+
+def test_decay_compares_the_halves_of_a_row_of_runs() -> None:
+    found = decay([100.0, 98.0, 102.0, 90.0, 88.0, 95.0])
+    assert found["loss"] == pytest.approx(0.1)
+    assert found["spread"] == pytest.approx(102 / 88 - 1)
+
+
+def test_the_cost_of_watching_is_the_middle_one_of_the_pairs() -> None:
+    pairs = [
+        {"unwatched": {"rate": 100.0}, "watched": {"rate": rate}} for rate in (99.0, 50.0, 96.0)
+    ]
+    assert watching.cost(pairs) == pytest.approx(0.04)
 
 
 def test_a_results_file_grows_row_by_row(tmp_path: Path) -> None:
