@@ -42,6 +42,8 @@ from tests.services.waiting import wait_until
 NAME = "watching"
 PAIRS, TINY_PAIRS = 5, 1
 PERIOD_SECONDS = 1.0
+#: In a run of so long every visitor has been answered.
+SEEN_SECONDS = 4.0
 START_SECONDS, ANSWER_SECONDS = 30.0, 5.0
 _TERMINAL_BYTES = 65_536
 FAST = Setting(messages=100_000, senders=10_000, mean_time=0.01)
@@ -206,6 +208,8 @@ def run_watched(workers: Fleet, setting: Setting) -> dict[str, Any]:
         found["watchers_cores"] = (watchers.cpu_seconds() - before) / (time.monotonic() - began)
         found["watchers"] = len(watchers.processes)
         found["answers"] = [visitor.answers for visitor in watchers.visitors]
+        long = found["seconds"] > SEEN_SECONDS
+        assert all(found["answers"]) or not long, "a watcher saw nothing of the run"
     return found
 
 
