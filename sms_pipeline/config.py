@@ -28,7 +28,7 @@ from sms_pipeline.errors import ConfigError
 #: A profile's name is part of a queue name and of a topic routing key, where dots separate words.
 PROFILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 #: Largest batch: its body stays near 300 kB, and its settlement within one small transaction.
-MAX_BATCH_SIZE = 5_000
+MAX_BATCH_SIZE = 20_000
 #: `auto` batches hold about this many seconds of work for the profile's senders.
 AUTO_BATCH_SECONDS = 0.5
 #: In a small run every profile gets at least about this many batches.

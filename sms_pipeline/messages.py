@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import string
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -39,16 +40,49 @@ _CODE_TO_CHARACTER = (ALPHABET + SEPARATOR).encode().ljust(256, b"?")
 
 #: North American numbers: area code and exchange 200 to 999, then four digits.
 _FIRST_CODE, _CODES, _LINES = 200, 800, 10_000
-_THREE_DIGITS = np.array(
-    [list(b"%03d" % number) for number in range(_FIRST_CODE, _FIRST_CODE + _CODES)], np.uint8
-)
-_FOUR_DIGITS = np.array([list(b"%04d" % number) for number in range(_LINES)], np.uint8)
+_NUMBER_MASK = np.uint64(2**40 - 1)
 
 PhoneFormat = Literal["xxx-xxx-xxxx", "e164"]
-#: Where area code, exchange and line number stand in each format's template.
-_PHONE_TEMPLATES: dict[PhoneFormat, tuple[bytes, tuple[int, int, int]]] = {
-    "xxx-xxx-xxxx": (b"xxx-xxx-xxxx\n", (0, 4, 8)),
-    "e164": (b"+1xxxxxxxxxx\n", (2, 5, 8)),
+
+
+class _Phones:
+    """Writes numbers of one format: the pieces of a number are looked up, not printed."""
+
+    def __init__(self, area: str, exchange: str, line: str) -> None:
+        codes = range(_FIRST_CODE, _FIRST_CODE + _CODES)
+        self._area = _pieces(area, codes)
+        self._exchange = _pieces(exchange, codes)
+        self._line = _pieces(line + SEPARATOR, range(_LINES))
+        parts = (self._area, self._exchange, self._line)
+        self._number = np.dtype([(f"part{i}", part.dtype) for i, part in enumerate(parts)])
+
+    def write(self, header: NDArray[np.uint64]) -> str:
+        """One number for each entry of `header`, joined by the separator."""
+        # Floor division by a constant is many times faster than `divmod`.
+        random = (header & _NUMBER_MASK).astype(np.int64)
+        random, line = _divide(random, _LINES)
+        random, exchange = _divide(random, _CODES)
+        _, area = _divide(random, _CODES)
+        numbers = np.empty(len(header), self._number)
+        numbers["part0"] = self._area.take(area)
+        numbers["part1"] = self._exchange.take(exchange)
+        numbers["part2"] = self._line.take(line)
+        return numbers.tobytes()[:-1].decode("ascii")
+
+
+def _pieces(template: str, values: Iterable[int]) -> NDArray[np.void]:
+    texts = [template.format(value).encode() for value in values]
+    return np.frombuffer(b"".join(texts), f"V{len(texts[0])}")
+
+
+def _divide(values: NDArray[np.int64], by: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    quotient = values // by
+    return quotient, values - quotient * by
+
+
+_PHONES: dict[PhoneFormat, _Phones] = {
+    "xxx-xxx-xxxx": _Phones("{:03d}-", "{:03d}-", "{:04d}"),
+    "e164": _Phones("+1{:03d}", "{:03d}", "{:04d}"),
 }
 
 
@@ -70,24 +104,12 @@ def make_columns(
     blocks = _blocks_per_message(max_text_length)
     generator = np.random.Philox(key=seed, counter=first_index * blocks)
     words = generator.random_raw(count * blocks * _WORDS_PER_BLOCK).reshape(count, -1)
-    return Columns(_phones(words[:, 0], phone_format), _texts(words, max_text_length))
+    return Columns(_PHONES[phone_format].write(words[:, 0]), _texts(words, max_text_length))
 
 
 def _blocks_per_message(max_text_length: int) -> int:
     words = _HEADER_WORDS + -(-max_text_length // _BYTES_PER_WORD)
     return -(-words // _WORDS_PER_BLOCK)
-
-
-def _phones(header: NDArray[np.uint64], phone_format: PhoneFormat) -> str:
-    template, (area_at, exchange_at, line_at) = _PHONE_TEMPLATES[phone_format]
-    rest, line = np.divmod(header & np.uint64(2**40 - 1), np.uint64(_LINES))
-    rest, exchange = np.divmod(rest, np.uint64(_CODES))
-    phones = np.empty((len(header), len(template)), np.uint8)
-    phones[:] = np.frombuffer(template, np.uint8)
-    phones[:, area_at : area_at + 3] = _THREE_DIGITS[rest % np.uint64(_CODES)]
-    phones[:, exchange_at : exchange_at + 3] = _THREE_DIGITS[exchange]
-    phones[:, line_at : line_at + 4] = _FOUR_DIGITS[line]
-    return phones.tobytes()[:-1].decode("ascii")
 
 
 def _texts(words: NDArray[np.uint64], max_length: int) -> str:
