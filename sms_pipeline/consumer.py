@@ -44,7 +44,15 @@ def _is_malformed_task(message: Message) -> bool:
 
 
 class BatchRequest(Request):  # type: ignore[misc]
-    """A batch as Flower and `celery inspect` see it: no number, no text, and a retry as a retry."""
+    """A batch as Flower and `celery inspect` see it: no number, no text, and a retry as a retry.
+
+    Its body is decoded once. Celery decodes it at arrival to look at its form, then hands the raw
+    body to the pool thread, which decodes it again, and holds all three while the task runs.
+    """
+
+    def __init__(self, message: Message, **kwargs: Any) -> None:
+        super().__init__(message, **{**kwargs, "body": message.payload, "decoded": True})
+        message.body = None
 
     def info(self, safe: bool = False) -> dict[str, Any]:
         """Celery answers with all arguments, unless asked not to; here they are told in short."""

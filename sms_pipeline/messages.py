@@ -174,7 +174,7 @@ class Batch(BaseModel):
     @model_validator(mode="after")
     def _columns_fit(self) -> Self:
         count = self.count
-        if self.to.count(SEPARATOR) + 1 != count or self.text.count(SEPARATOR) + 1 != count:
+        if _entries(self.to) != count or _entries(self.text) != count:
             raise ValueError("the columns do not fit the number of messages")
         return self
 
@@ -245,9 +245,31 @@ def is_batch_of(body: object, ledger: str, run: int) -> bool:
         return False
 
 
+def _entries(column: str) -> int:
+    return int(np.count_nonzero(_is_break(_encode(column)))) + 1
+
+
 def _pick(column: str, taken: Offsets) -> str:
-    entries = column.split(SEPARATOR)
-    return SEPARATOR.join([entries[position] for position in taken.tolist()])
+    """The column with the entries at the positions `taken` only."""
+    data = _encode(column)
+    breaks = np.flatnonzero(_is_break(data))
+    starts = np.concatenate(([0], breaks + 1))[taken].tolist()
+    ends = np.concatenate((breaks, [len(data)]))[taken].tolist()
+    picked = [data[start:end] for start, end in zip(starts, ends, strict=True)]
+    return SEPARATOR.encode().join(picked).decode("utf-8", _SURROGATES)
+
+
+def _is_break(data: bytes) -> NDArray[np.bool_]:
+    """Which bytes separate entries; `str.split` would make an object of every entry."""
+    return np.frombuffer(data, np.uint8) == ord(SEPARATOR)
+
+
+#: JSON can spell halves of characters; a column with one is odd, but no reason to fail.
+_SURROGATES = "surrogatepass"
+
+
+def _encode(column: str) -> bytes:
+    return column.encode("utf-8", _SURROGATES)
 
 
 def _from_base64(text: str) -> bytes:

@@ -9,7 +9,7 @@ from kombu.serialization import register
 from kombu.utils import json as kombu_json
 
 #: Kombu marks values that JSON does not know, such as dates, with this key.
-_KOMBU_TYPE = b'"__type__"'
+_KOMBU_TYPE = "__type__"
 
 
 def dumps(value: object) -> bytes | str:
@@ -26,8 +26,23 @@ def loads(data: bytes | str | memoryview) -> Any:
     Raises:
         ValueError: not JSON.
     """
-    body = data.encode() if isinstance(data, str) else bytes(data)
-    return kombu_json.loads(body) if _KOMBU_TYPE in body else orjson.loads(body)
+    value = orjson.loads(data)
+    return kombu_json.loads(data) if _has_kombu_types(value) else value
+
+
+def _has_kombu_types(value: object) -> bool:
+    """Looks at containers only: to search the text of a batch takes longer than to decode it."""
+    containers = [value]
+    while containers:
+        container = containers.pop()
+        if isinstance(container, dict):
+            if _KOMBU_TYPE in container:
+                return True
+            container = container.values()
+        elif not isinstance(container, list):
+            continue
+        containers += [item for item in container if isinstance(item, dict | list)]
+    return False
 
 
 def install() -> None:
