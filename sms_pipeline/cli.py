@@ -95,7 +95,7 @@ def _simulation_options(function: Any) -> Any:
         (
             click.option("-n", "--messages", type=int, help="Messages to send.  [default: 1000]"),
             click.option("--seed", type=int, help="Makes a run repeatable."),
-            click.option("--batch-size", help="Messages per task, 1 to 5000, or auto."),
+            click.option("--batch-size", help="Messages per task, 1 to 20000, or auto."),
             click.option("--routing", help="adaptive (follow the backlog) or static."),
             click.option("--max-attempts", help="Attempts in all: 1, 2, …, or unlimited."),
         )

@@ -261,7 +261,8 @@ def _pick(column: str, taken: Offsets) -> str:
 
 def _is_break(data: bytes) -> NDArray[np.bool_]:
     """Which bytes separate entries; `str.split` would make an object of every entry."""
-    return np.frombuffer(data, np.uint8) == ord(SEPARATOR)
+    is_break: NDArray[np.bool_] = np.frombuffer(data, np.uint8) == ord(SEPARATOR)
+    return is_break
 
 
 #: JSON can spell halves of characters; a column with one is odd, but no reason to fail.

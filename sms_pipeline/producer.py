@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.1
 #: Most batches, and messages, recorded in one transaction: what a crash can leave unpublished.
 MAX_GROUP = 100
-MAX_GROUP_MESSAGES = 100_000
+MAX_GROUP_MESSAGES = 200_000
 #: Batches published at once: while the broker writes one, others are made and sent.
 PUBLISHERS = 4
 #: Pauses between two tries to reach broker or ledger grow from the first to the second.

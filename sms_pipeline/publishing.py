@@ -162,7 +162,7 @@ class Publisher:
         if self._is_embedded or not waits_at_broker:
             return {"queue": queue, "countdown": delay}
         key = calculate_routing_key(delay, queue.routing_key)
-        return {"queue": queue, "exchange": queues.DELAY_EXCHANGE, "routing_key": key}
+        return {"queue": queue, "exchange": queues.delay_exchange(delay), "routing_key": key}
 
     @property
     def options(self) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from kombu import Exchange, Queue
 from kombu.transport.native_delayed_delivery import (
-    MAX_LEVEL,
     MAX_NUMBER_OF_BITS_TO_USE,
     level_name,
 )
@@ -22,13 +21,20 @@ DEAD_LETTER_QUEUE = "sms.dead"
 DELIVERY_LIMIT = 1_000
 #: Where retries wait on quorum queues: one queue for each bit of the delay in seconds.
 DELAY_QUEUES = tuple(level_name(level) for level in range(MAX_NUMBER_OF_BITS_TO_USE))
-#: Where a message enters the waiting rooms; its routing key spells the delay.
-DELAY_EXCHANGE = Exchange(level_name(MAX_LEVEL), type="topic")
 
 
 def queue_name(profile: str) -> str:
     """The queue that holds the batches of `profile`; also its routing key."""
     return f"sms.{profile}"
+
+
+def delay_exchange(seconds: int) -> Exchange:
+    """Where a message that waits so long, at least 1 s, enters the waiting rooms.
+
+    It is the exchange of the highest bit of the delay. Celery's own publishes enter at the 28th
+    bit; each level above the right one only passes the message on.
+    """
+    return Exchange(level_name(seconds.bit_length() - 1), type="topic")
 
 
 def profile_queue(profile: str, queue_type: str) -> Queue:

@@ -182,10 +182,10 @@ BAD_FILES = [
     ("report_period: .inf", "report_period", "inf", "finite"),
     ("seed: -1", "seed", "-1", "greater than or equal to 0"),
     ("seed: 9223372036854775808", "seed", "9223372036854775808", "less than"),
-    ("batch_size: 0", "batch_size", "0", "'auto' or a whole number from 1 to 5000"),
-    ("batch_size: 5001", "batch_size", "5001", "'auto' or a whole number from 1 to 5000"),
-    ("batch_size: big", "batch_size", "'big'", "'auto' or a whole number from 1 to 5000"),
-    ("batch_size: 1.5", "batch_size", "1.5", "'auto' or a whole number from 1 to 5000"),
+    ("batch_size: 0", "batch_size", "0", "'auto' or a whole number from 1 to 20000"),
+    ("batch_size: 20001", "batch_size", "20001", "'auto' or a whole number from 1 to 20000"),
+    ("batch_size: big", "batch_size", "'big'", "'auto' or a whole number from 1 to 20000"),
+    ("batch_size: 1.5", "batch_size", "1.5", "'auto' or a whole number from 1 to 20000"),
     ("routing: best", "routing", "'best'", "'adaptive' or 'static'"),
     ("max_text_length: 0", "max_text_length", "0", "greater than or equal to 1"),
     ("max_text_length: 1531", "max_text_length", "1531", "1530"),
@@ -435,6 +435,24 @@ def test_bad_override_is_refused() -> None:
 def test_auto_batch_is_half_a_second_of_work(profile: SenderProfile, size: int) -> None:
     simulation = make.simulation(num_messages=10**9, senders=(profile,))
     assert simulation.batch_size_for(profile) == profile.batch_size == size
+
+
+def test_batches_of_long_texts_are_smaller() -> None:
+    profile = make.profile(mean_time=0)
+    short, long = (
+        make.simulation(num_messages=10**9, senders=(profile,), max_text_length=length)
+        for length in (100, 1_530)
+    )
+    assert short.batch_size_for(profile) == MAX_BATCH_SIZE
+    assert 1_000 < long.batch_size_for(profile) < 2_000
+
+
+def test_batch_that_the_broker_would_refuse_is_refused_with_one_that_fits() -> None:
+    content = {"batch_size": MAX_BATCH_SIZE, "max_text_length": 1_530}
+    with pytest.raises(ConfigError, match="use a batch_size of at most ") as refused:
+        load_simulation(None, content)
+    largest = int(str(refused.value).split("at most ")[1].split(",")[0])
+    load_simulation(None, {**content, "batch_size": largest})
 
 
 def test_small_runs_are_cut_finer_so_that_every_profile_gets_a_share() -> None:

@@ -36,6 +36,14 @@ def test_dead_letters_have_a_queue_that_takes_all_of_them(queue_type: str) -> No
     assert queue.queue_arguments["x-queue-type"] == queue_type
 
 
+@pytest.mark.parametrize(("seconds", "level"), [(1, 0), (2, 1), (3, 1), (8, 3), (86_400, 16)])
+def test_a_retry_enters_the_waiting_rooms_at_the_highest_bit_of_its_delay(
+    seconds: int, level: int
+) -> None:
+    assert queues.delay_exchange(seconds).name == f"celery_delayed_{level}"
+    assert 2**level <= seconds < 2 ** (level + 1)
+
+
 def test_one_queue_for_each_profile() -> None:
     names = [queue.name for queue in queues.profile_queues(["a", "b"], "quorum")]
     assert names == ["sms.a", "sms.b"]
