@@ -6,6 +6,7 @@ environment variable REQUIRE_SERVICES=1 (set where all must run) it fails them i
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import tempfile
 import uuid
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from sms_pipeline.dashboard import PACKAGES
 from tests.services import chromium
 from tests.services.nursery import Nursery
 from tests.services.postgres import PostgresNode
@@ -75,8 +77,15 @@ def postgres_url(postgres: PostgresNode) -> Iterator[str]:
     postgres.drop_database(name)
 
 
+@pytest.fixture(scope="session")
+def dashboard_packages() -> None:
+    """The optional part that the dashboard needs."""
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    _require(f"not installed: {', '.join(missing)}; make test installs it" if missing else None)
+
+
 @pytest.fixture(scope="module")
-def chromium_browser() -> Iterator[Any]:
+def chromium_browser(dashboard_packages: None) -> Iterator[Any]:
     """One browser for a module's tests, which open pages of their own.
 
     Not for the session: while it is open, no other test can run an event loop.

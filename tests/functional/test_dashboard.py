@@ -28,6 +28,8 @@ DARK, LIGHT = 60, 200
 
 Open = Callable[..., Visit]
 
+pytestmark = pytest.mark.usefixtures("dashboard_packages")
+
 
 @pytest.fixture
 def visit(chromium_browser: Any) -> Iterator[Open]:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-PACKAGES = ("playwright", "plotly", "tornado")
 #: Nothing of the browser's own goes to the network, and it runs as root, too.
 ARGUMENTS = [
     "--no-sandbox",
@@ -29,9 +28,8 @@ PATIENCE_MS = 60_000
 
 def unavailable() -> str | None:
     """Why there is no browser; None if there is one."""
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        return f"not installed: {', '.join(missing)}; make test installs them"
+    if importlib.util.find_spec("playwright") is None:
+        return "Playwright is not installed; make test installs it"
     if _program() is None:
         return "Chromium is not installed; make services installs it"
     return None

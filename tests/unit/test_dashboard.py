@@ -83,7 +83,7 @@ class Browser:
 
 
 @pytest.fixture
-def serve(ledger: Ledger) -> Iterator[Callable[..., Browser]]:
+def serve(ledger: Ledger, dashboard_packages: None) -> Iterator[Callable[..., Browser]]:
     """Start the dashboard behind a door; returns someone who knocks."""
     loop = asyncio.new_event_loop()
     boards: list[Board] = []
