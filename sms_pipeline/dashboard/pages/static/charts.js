@@ -7,7 +7,11 @@ const TICK_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 720
 const MOST_TICKS = 10;
 const TICK_PIXELS = 62;
 const LABEL_HEIGHTS = [0.34, 0.2, 0.06];
-const TIME_TICKS = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 36000, 360000];
+const FINE_TIMES = [
+  0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300, 600, 1200, 3600, 7200, 18000,
+  36000, 86400,
+];
+const COARSE_TIMES = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 36000];
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -48,7 +52,7 @@ function timeAxis(end, element) {
   const step = TICK_STEPS.find((each) => end / each <= wanted) ?? TICK_STEPS.at(-1);
   const tickvals = [];
   for (let at = 0; at <= end; at += step) tickvals.push(at);
-  return { range: [0, Math.max(end, 1)], tickangle: 0, tickvals, ticktext: tickvals.map(duration) };
+  return { range: [0, Math.max(end, 1)], tickangle: 0, tickvals, ticktext: tickvals.map(tick) };
 }
 
 export function drawThroughput(element, { timeline }) {
@@ -137,20 +141,22 @@ export function drawDeliveryTimes(element, { delivery_times: times, ...run }) {
   const lowest = x.length ? x[0] - 0.1 : -2;
   const highest = x.length ? x.at(-1) + 0.1 : 1;
   const ticks = ticksBetween(10 ** lowest, 10 ** highest, element.clientWidth / TICK_PIXELS);
-  const xaxis = { range: [lowest, highest], tickangle: 0, tickvals: ticks.map(Math.log10), ticktext: ticks.map(plain) };
+  const xaxis = { range: [lowest, highest], tickangle: 0, tickvals: ticks.map(Math.log10), ticktext: ticks.map(tick) };
   draw(element, [trace], layout(xaxis, { tickformat: "~s" }, { shapes, annotations, hovermode: "closest", bargap: 0 }));
 }
 
 function ticksBetween(low, high, wanted) {
-  const fine = TIME_TICKS.flatMap((tick) => (tick < 60 ? [tick, 2 * tick, 5 * tick] : [tick, 5 * tick]));
-  const within = fine.filter((tick) => tick >= low && tick <= high);
-  const coarse = TIME_TICKS.filter((tick) => tick >= low && tick <= high);
-  return within.length <= wanted ? within : coarse;
+  const fine = FINE_TIMES.filter((time) => time >= low && time <= high);
+  return fine.length <= wanted ? fine : COARSE_TIMES.filter((time) => time >= low && time <= high);
 }
 
-function plain(value) {
-  if (value < 1) return `${Math.round(value * 1000)} ms`;
-  return duration(value);
+/** A round time, as short as it can be said. */
+function tick(value) {
+  if (value < 1 && value > 0) return `${Math.round(value * 1000)} ms`;
+  if (value < 60) return `${value} s`;
+  if (value % 60) return duration(value);
+  if (value < 3600) return `${value / 60} min`;
+  return value % 3600 ? `${Math.floor(value / 3600)} h ${(value % 3600) / 60}` : `${value / 3600} h`;
 }
 
 function draw(element, traces, layout) {

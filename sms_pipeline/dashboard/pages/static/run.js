@@ -145,7 +145,7 @@ function showThresholds(run) {
   byId("thresholds").replaceChildren(
     ...thresholds.map(({ check, state, seen }) =>
       Object.assign(document.createElement("li"), {
-        textContent: `${SIGNS[state]} ${check} · seen ${seen} · ${state}`,
+        textContent: `${SIGNS[state]} ${check} · ${seen} · ${state}`,
         className: state.replaceAll(" ", "-"),
       }),
     ),
