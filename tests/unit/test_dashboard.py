@@ -220,11 +220,12 @@ def test_all_who_look_share_one_reading() -> None:
 
 
 @pytest.mark.parametrize("action", sorted(ACTIONS))
-def test_a_button_does_what_the_command_does(
-    browser: Browser, ledger: Ledger, run: Run, action: str
+def test_a_button_does_what_the_command_does_and_is_seen_at_once(
+    browser: Browser, ledger: Ledger, run: Run, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if action == "continue":
-        ledger.control(run.id, Control.PAUSED)
+    monkeypatch.setattr(board, "PERIOD_SECONDS", 3_600.0)
+    ledger.control(run.id, Control.PAUSED if action == "continue" else Control.RUNNING)
+    browser.json(f"/api/runs/{run.id}")
 
     response = browser.ask(
         f"/api/runs/{run.id}/{action}", "POST", X_Xsrftoken=browser.token(), Origin=origin(browser)
@@ -235,6 +236,7 @@ def test_a_button_does_what_the_command_does(
     assert f"Run {run.id}" in json.loads(response.body)["said"]
     # Cancelling settles what was never published, as the command does.
     shown = browser.json(f"/api/runs/{run.id}")
+    assert shown["control"] == ACTIONS[action]
     assert shown["cancelled"] == (100 if action == "cancel" else 0)
 
 
