@@ -13,7 +13,7 @@ from typing import Any
 from sms_pipeline.entries import BatchRow, Failure, Run, Settlement
 from sms_pipeline.errors import EXIT_BROKEN, EXIT_OK, EXIT_UNFINISHED, BadBatchError
 from sms_pipeline.ledger import Ledger
-from sms_pipeline.messages import unpack_offsets
+from sms_pipeline.messages import bitmap_as_number
 from sms_pipeline.records import CounterRow, Records
 
 #: Problems and batch numbers that are spelled out; the others are counted.
@@ -238,7 +238,7 @@ class _Ranges:
 
 def _check_chain(report: Report, batch: BatchRow, chain: list[Settlement]) -> None:
     """What each attempt left over is exactly what the next one took."""
-    expected: set[int] | None = None
+    expected: int | None = None
     for attempt, settlement in enumerate(chain):
         report.settlements += 1
         where = f"batch {batch.number}, attempt {settlement.key[2] + 1}"
@@ -246,8 +246,8 @@ def _check_chain(report: Report, batch: BatchRow, chain: list[Settlement]) -> No
             report.problems.append(f"batch {batch.number}: no settlement of attempt {attempt + 1}")
             return
         try:
-            taken = _offsets(settlement.taken, batch.size)
-            left = _offsets(settlement.remainder, batch.size) if settlement.remainder else set()
+            taken = _bits(settlement.taken, batch.size)
+            left = _bits(settlement.remainder, batch.size) or 0
         except BadBatchError as error:
             report.problems.append(f"{where}: {error}")
             return
@@ -258,13 +258,15 @@ def _check_chain(report: Report, batch: BatchRow, chain: list[Settlement]) -> No
             report.problems.append(
                 f"{where}: {lost} messages lost and {doubled} doubled since the attempt before"
             )
-        took = batch.size if taken is None else len(taken)
+        took = batch.size if taken is None else taken.bit_count()
         if settlement.messages != took:
             report.problems.append(f"{where}: {settlement.messages} messages, but took {took}")
-        if left and taken is not None and not left <= taken:
+        if taken is not None and left & ~taken:
             report.problems.append(f"{where}: left over messages that it never took")
-        if len(left or ()) != settlement.retried:
-            report.problems.append(f"{where}: retried {settlement.retried}, left {len(left or ())}")
+        if left.bit_count() != settlement.retried:
+            report.problems.append(
+                f"{where}: retried {settlement.retried}, left {left.bit_count()}"
+            )
         ended = _fates(settlement) + settlement.retried
         report.lost += max(settlement.messages - ended, 0)
         report.doubled += max(ended - settlement.messages, 0)
@@ -278,16 +280,20 @@ def _check_chain(report: Report, batch: BatchRow, chain: list[Settlement]) -> No
         expected = left
 
 
-def _offsets(bitmap: bytes | None, size: int) -> set[int] | None:
-    """None stands for the whole batch: it may be larger than any bitmap."""
-    return None if bitmap is None else set(unpack_offsets(bitmap, size).tolist())
+def _bits(bitmap: bytes | None, size: int) -> int | None:
+    """A bit for each message: sets of them that are compared at once.
+
+    None stands for the whole batch, which may be larger than any bitmap.
+    """
+    return None if bitmap is None else bitmap_as_number(bitmap, size)
 
 
-def _difference(expected: set[int] | None, taken: set[int] | None, size: int) -> tuple[int, int]:
+def _difference(expected: int | None, taken: int | None, size: int) -> tuple[int, int]:
     """How many messages the attempt should have taken and did not, and the other way round."""
-    wanted = set(range(size)) if expected is None else expected
-    found = set(range(size)) if taken is None else taken
-    return len(wanted - found), len(found - wanted)
+    whole = (1 << size) - 1
+    wanted = whole if expected is None else expected
+    found = whole if taken is None else taken
+    return (wanted & ~found).bit_count(), (found & ~wanted).bit_count()
 
 
 def _fates(settlement: Settlement) -> int:

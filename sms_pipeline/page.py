@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 from tornado.template import Loader
 
-from sms_pipeline import charts
+from sms_pipeline import charts, lines
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.progress import Progress
 from sms_pipeline.report import RunReport, as_csv, as_json
@@ -101,10 +100,6 @@ def _optional(show: Callable[[float], str]) -> Callable[[float | None], str]:
     return lambda value: "-" if value is None else show(value)
 
 
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-
-
 def share(value: float) -> str:
     """Of 0 to 1. 99.96 % is not shown as all: only all is 100 %."""
     if 0 < value < 1:
@@ -119,8 +114,8 @@ _LEAST_SHOWN = 0.001
 _WORDS: dict[str, Callable[..., str]] = {
     "headline": headline,
     "number": _optional(lambda value: f"{value:,.0f}"),
-    "time": _optional(lambda value: f"{value:,.3f} s"),
+    "time": lines.time,
     "duration": _optional(charts.duration),
     "share": _optional(share),
-    "moment": _optional(_moment),
+    "moment": lines.date,
 }

@@ -105,6 +105,12 @@ CORRUPTIONS: dict[str, tuple[Corruption, str]] = {
         lambda c: c.execute(update(settlements).where(_settled(0, 1)).values(taken=bitmap(4))),
         "1 messages lost and 1 doubled",
     ),
+    "an attempt left over what it never took": (
+        lambda c: c.execute(
+            update(settlements).where(_settled(0, 1)).values(remainder=bitmap(5), retried=1)
+        ),
+        "left over messages that it never took",
+    ),
     "an attempt after the end": (
         lambda c: c.execute(
             update(settlements)
