@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run dashboard test chaos bench lint services lock clean
+.PHONY: help run dashboard screenshots test chaos bench lint services lock clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ chaos: $(VENV)/.dev ## Run the fault matrix with SEEDS=1 seeds or with one SEED;
 
 bench: $(VENV)/.dev ## Run all benchmarks; write benchmarks/results, figures and tables (ARGS=--tiny: none of these)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+screenshots: $(VENV)/.dev ## Make the images of the documentation from a real run
+	$(BIN)/python -m scripts.screenshots
 
 lint: $(VENV)/.dev ## Check style and types
 	$(BIN)/ruff check .

@@ -56,8 +56,8 @@ _REQUIRED_SETTINGS = {
 _FLOWER_DEFAULTS = {
     "FLOWER_ADDRESS": "127.0.0.1",
     "FLOWER_MAX_TASKS": "10000",
-    # Without the task's name: there is one task.
-    "FLOWER_TASKS_COLUMNS": "uuid,args,state,retries,received,runtime,worker",
+    # Without the task's name, for there is one task.
+    "FLOWER_TASKS_COLUMNS": "args,state,retries,worker,received,runtime,uuid",
 }
 
 #: How the result of an attempt begins whose remainder is retried.
