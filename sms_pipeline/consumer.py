@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery.utils.log import get_logger
+from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.delayed_delivery import DelayedDelivery
 from celery.worker.request import Request
@@ -27,6 +28,21 @@ class RequiredDelayedDelivery(DelayedDelivery):  # type: ignore[misc]
         self._validate_configuration(c.app)
         for broker_url in self._validate_broker_urls(c.app.conf.broker_url):
             self._setup_delayed_delivery(c, broker_url)
+
+
+class _Forgetful(set[str]):
+    """Where Celery notes the ids of tasks that succeeded; here it notes nothing.
+
+    Its own set breaks when several threads add to it: the error escapes just before the
+    acknowledgement, and the batch stays with its worker until that ends. What was done is known to
+    the ledger.
+    """
+
+    def add(self, element: str) -> None:
+        """Forget it."""
+
+
+state.successful_requests = _Forgetful()
 
 
 def _is_malformed_task(message: Message) -> bool:
