@@ -66,7 +66,7 @@ def is_same_site(headers: Mapping[str, str]) -> bool:
     cookies that another page could abuse.
     """
     origin = headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != headers.get("Host", "").lower():
+    if origin is not None and _site_of(origin) != headers.get("Host", "").lower():
         return False
     return headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"
 
@@ -75,6 +75,13 @@ def is_password(given: str, wanted: str) -> bool:
     """In a time that tells nothing about `wanted`, not even its length."""
     digests = [hashlib.sha256(text.encode()).digest() for text in (given, wanted)]
     return hmac.compare_digest(*digests)
+
+
+def _site_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _host_of(header: str) -> str | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import http
 import logging
+import re
 from collections.abc import Awaitable
 from importlib.metadata import version
 from typing import Any
@@ -29,6 +29,9 @@ SESSION_DAYS = 7
 WRONG_PASSWORD_SECONDS = 0.5
 #: What the buttons ask for: the words of the commands.
 ACTIONS = {"pause": Control.PAUSED, "continue": Control.RUNNING, "cancel": Control.CANCELLED}
+#: A run's number, as in the addresses.
+RUN_NUMBER = "[0-9]{1,9}"
+_RUN_OR_NOTHING = re.compile(f"({RUN_NUMBER})?")
 #: Nothing from elsewhere, and nowhere inside another page. Plotly sets styles as it draws.
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -207,7 +210,7 @@ class _Answer(_Guarded):
             return False
         try:
             _, _, given = base64.b64decode(encoded, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             return False
         return await self.doorkeeper.admits(given)
 
@@ -218,7 +221,7 @@ class RunsAnswer(_Answer):
     async def get(self) -> None:
         """Runs older than the one named by `before`."""
         before = self.get_query_argument("before", "")
-        if before and not before.isdecimal():
+        if not _RUN_OR_NOTHING.fullmatch(before):
             raise HTTPError(http.HTTPStatus.BAD_REQUEST)
         await self.answer(self.board.runs(int(before) if before else None))
 
@@ -260,6 +263,8 @@ class HealthAnswer(_Guarded):
         if self.current_user is None:
             answer = answer._replace(body=answer.body.partition(b":")[0] + b"\n")
         _send(self, answer)
+
+    head = get
 
 
 def _send(handler: RequestHandler, answer: Answer) -> None:

@@ -37,7 +37,7 @@ def make_application(door: Door, board: Board, exporter: Exporter) -> Applicatio
         "board": board,
         "exporter": exporter,
     }
-    number = r"([0-9]{1,9})"
+    number = f"({handlers.RUN_NUMBER})"
     actions = "|".join(handlers.ACTIONS)
     return Application(
         [

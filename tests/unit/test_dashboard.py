@@ -168,7 +168,7 @@ def test_runs_come_in_pages_newest_first(browser: Browser, ledger: Ledger) -> No
     assert seen == [run.id for run in reversed(runs)]
 
 
-@pytest.mark.parametrize("before", ["x", "-1", "1'"])
+@pytest.mark.parametrize("before", ["x", "-1", "1'", "9" * 20, "9" * 5_000, "%D9%A3"])
 def test_a_page_is_named_by_a_number(browser: Browser, before: str) -> None:
     assert browser.ask(f"/api/runs?before={before}").code == HTTPStatus.BAD_REQUEST
 
@@ -256,6 +256,7 @@ def origin(browser: Browser) -> str:
     [
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://[::"},
         {"Origin": "http://127.0.0.1:1"},
         {"Sec_Fetch_Site": "cross-site"},
         {"Sec_Fetch_Site": "same-site"},
@@ -402,6 +403,16 @@ def test_a_scraper_brings_the_password_along(
     response = serve(password=PASSWORD).ask("/metrics", Authorization=header)
     assert response.code == status
     assert (b"sms_pipeline_" in response.body) == (status is HTTPStatus.OK)
+
+
+def test_credentials_that_are_no_text_are_refused(serve: Callable[..., Browser], run: Run) -> None:
+    answer = serve(password=PASSWORD).ask("/metrics", Authorization="Basic \xff")
+    assert answer.code == HTTPStatus.UNAUTHORIZED
+
+
+def test_health_can_be_asked_for_without_its_body(browser: Browser, run: Run) -> None:
+    answer = browser.ask("/healthz", "HEAD")
+    assert (answer.code, answer.body) == (HTTPStatus.OK, b"")
 
 
 def test_health_is_open_and_tells_strangers_nothing_more(
