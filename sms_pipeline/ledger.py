@@ -554,8 +554,7 @@ def _reason(where: str, error: Exception) -> str:
 
 
 def _name(engine: Engine) -> str:
-    """Its URL, without the password."""
-    return engine.url.render_as_string(hide_password=True)
+    return tables.without_secrets(engine.url)
 
 
 def _stored_batch(connection: Connection, row: BatchRow) -> BatchRow | None:

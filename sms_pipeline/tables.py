@@ -215,6 +215,11 @@ def open_engine(url: str) -> Engine:
     return create_engine(parsed, pool_pre_ping=True, connect_args=connect_args, **options)
 
 
+def without_secrets(url: URL) -> str:
+    """What may be shown of it: a password can stand in the query, too."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
 #: A PostgreSQL host that vanished is noticed after about 25 s.
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
@@ -227,7 +232,7 @@ def _parse(url: str) -> URL:
         raise ConfigError(f"SMS_DATABASE_URL: not a database URL; use {allowed}") from None
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
-    shown = parsed.render_as_string(hide_password=True)
+    shown = without_secrets(parsed)
     if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
         raise ConfigError(f"SMS_DATABASE_URL: got {shown!r}; use {allowed}")
     if parsed.drivername == "sqlite" and parsed.database in (None, "", ":memory:"):

@@ -56,6 +56,7 @@ def test_ledgers_differ(ledger: Ledger, tmp_path: Path) -> None:
         "sqlite+aiosqlite:///x.db",
         "https://user:secret@host/",
         "postgresql://user:secret@host:port/db",
+        "mysql://host/db?password=secret",
     ],
 )
 def test_url_that_is_no_ledgers_is_refused_without_its_password(url: str) -> None:
@@ -70,7 +71,11 @@ def test_url_that_is_no_ledgers_is_refused_without_its_password(url: str) -> Non
 
 @pytest.mark.parametrize(
     "url",
-    ["sqlite:////no/such/folder/ledger.db", "postgresql://user:secret@127.0.0.1:1/db"],
+    [
+        "sqlite:////no/such/folder/ledger.db",
+        "postgresql://user:secret@127.0.0.1:1/db",
+        "postgresql://user@127.0.0.1:1/db?password=secret",
+    ],
 )
 def test_unreachable_database(url: str) -> None:
     with pytest.raises(LedgerUnavailableError) as caught:
