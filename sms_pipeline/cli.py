@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import click
 
@@ -626,7 +626,10 @@ def _require_broker(context: _Context, command: str) -> None:
 
 def _terminal() -> bool:
     """Whether stdout is a terminal on which something can be redrawn."""
-    return sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    # Python has no stdout where the shell closed it.
+    stdout: TextIO | None = sys.stdout
+    is_terminal = stdout is not None and stdout.isatty()
+    return is_terminal and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def main() -> None:

@@ -457,18 +457,38 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     Raises:
         ConfigError: a variable has a value that is not allowed.
     """
-    import dotenv
-
     environment = os.environ if environment is None else environment
-    file = dotenv.find_dotenv(usecwd=True)
-    merged = {**(dotenv.dotenv_values(file) if file else {}), **environment}
+    merged = {**_read_dotenv(), **environment}
     given = {field: value for name, field in ENVIRONMENT.items() if (value := merged.get(name))}
+    _require_text(merged)
     _require_broker_url(given.get("broker_url"))
     if "log_level" in given:
         given["log_level"] = given["log_level"].upper()
     _require("SMS_LOG_LEVEL", given.get("log_level"), LOG_LEVELS)
     _require("SMS_QUEUE_TYPE", given.get("queue_type"), QUEUE_TYPES)
     return Settings.model_validate(given, strict=False)
+
+
+def _read_dotenv() -> Mapping[str, str | None]:
+    import dotenv
+
+    file = ".env"
+    try:
+        file = dotenv.find_dotenv(usecwd=True)
+        return dotenv.dotenv_values(file) if file else {}
+    except OSError as error:
+        raise ConfigError(f"{file}: can't be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: is not UTF-8 text") from error
+
+
+def _require_text(values: Mapping[str, str | None]) -> None:
+    """Only a file may have a name that is no text."""
+    for name in ENVIRONMENT.keys() - {"SMS_CONFIG"}:
+        try:
+            (values.get(name) or "").encode()
+        except UnicodeEncodeError:
+            raise ConfigError(f"{name}: is not UTF-8 text") from None
 
 
 def _require(name: str, value: str | None, allowed: tuple[str, ...]) -> None:

@@ -192,6 +192,8 @@ def parse_address(text: str, option: str) -> Address:
     try:
         parts = urlsplit(f"//{written}")
         address = Address(parts.hostname or "", -1 if parts.port is None else parts.port)
+        # As the name server will be asked; names that can't be are refused here.
+        address.host.encode("idna")
     except ValueError:
         address = Address("", 0)
     if not address.host or str(address) != written.lower():

@@ -20,7 +20,8 @@ class BadCheckError(ValueError):
     def __init__(self, what: str, text: str, column: int) -> None:
         super().__init__(what)
         self.what = what
-        self._text = text
+        # A shell or a YAML file may hold what is no text; it must be possible to print this.
+        self._text = text.encode(errors="replace").decode()
         self._column = column
 
     @property

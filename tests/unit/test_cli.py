@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sms_pipeline import __version__
-from sms_pipeline.cli import cli
+from sms_pipeline.cli import _terminal, cli
 from sms_pipeline.ledger import Ledger
 from tests.unit import make
 
@@ -110,6 +110,11 @@ def test_help_comes_at_once_without_heavy_imports(arguments: list[str]) -> None:
     )
     heavy = {"celery", "kombu", "sqlalchemy", "numpy", "pydantic", "yaml", "rich"}
     assert heavy & set(done.stderr.split()) == set()
+
+
+def test_no_stdout_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert not _terminal()
 
 
 # Bad options and files

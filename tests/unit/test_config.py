@@ -545,6 +545,27 @@ def test_bad_variable_is_refused(name: str, value: str, allowed: str) -> None:
         load_settings({name: value})
 
 
+@pytest.mark.parametrize("name", ["SMS_DATABASE_URL", "SMS_DASHBOARD_PASSWORD"])
+def test_variable_that_is_no_text_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: is not UTF-8 text$"):
+        load_settings({name: "\udcff"})
+
+
+def test_dotenv_that_is_no_text_is_refused() -> None:
+    Path(".env").write_bytes(b"SMS_CONFIG=\xff")
+    with pytest.raises(ConfigError, match=r"\.env: is not UTF-8 text$"):
+        load_settings({})
+
+
+def test_folder_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError, match=r"^\.env: can't be read: No such file"):
+        load_settings({})
+
+
 # Thresholds
 
 

@@ -200,7 +200,11 @@ def test_addresses(text: str, address: Address) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "box", "box:", ":80", "65536", "box:-1", "me@box:80", "box:80/x", "::1:80", "[:80"]
+    "text",
+    [
+        *["", "box", "box:", ":80", "65536", "box:-1", "me@box:80", "box:80/x", "::1:80", "[:80"],
+        *["ü..box:80", f"{'ü' * 70}:80"],
+    ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"option --metrics: must be PORT or HOST:PORT .* got "):

@@ -85,6 +85,12 @@ def test_a_mistake_is_pointed_at(text: str, what: str) -> None:
     assert caret.index("^") - len("    ") == text.index("^")
 
 
+def test_what_is_no_text_can_be_shown() -> None:
+    with pytest.raises(BadCheckError) as caught:
+        parse("failed \udcff < 1")
+    assert caught.value.pointed.encode().startswith(b"    failed ? < 1")
+
+
 @given(st.text(max_size=30) | st.from_regex(r"(failed|reached|rate|p95 delivery)[ 0-9.%<>=a-zM/]*"))
 def test_whatever_is_written_is_a_check_or_a_mistake_within_it(text: str) -> None:
     try:
