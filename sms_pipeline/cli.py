@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +19,10 @@ from sms_pipeline.errors import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
     EXIT_OK,
+    EXIT_TERMINATED,
     NeedsBrokerError,
     PipelineError,
+    Terminated,
     ThresholdMissedError,
 )
 
@@ -33,6 +36,8 @@ class _Commands(click.Group):
         except PipelineError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except Terminated:
+            ctx.exit(EXIT_TERMINATED)
         except KeyboardInterrupt:
             ctx.exit(EXIT_INTERRUPTED)
         except BrokenPipeError:
@@ -632,7 +637,15 @@ def _terminal() -> bool:
     return is_terminal and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
+def _terminate(_number: int, _frame: object) -> None:
+    # Once: what follows is the end, and a second signal shall not wait for it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise Terminated
+
+
 def main() -> None:
     """Entry point of the `sms-pipeline` script."""
+    # The terminal gets its cursor back, and the summary is shown.
+    signal.signal(signal.SIGTERM, _terminate)
     cli(prog_name="sms-pipeline")
     raise SystemExit(EXIT_OK)

@@ -13,6 +13,12 @@ EXIT_BROKEN = 4
 EXIT_UNFINISHED = 5
 #: 128 + SIGINT, what shells report for a program ended by Ctrl-C.
 EXIT_INTERRUPTED = 130
+#: 128 + SIGTERM.
+EXIT_TERMINATED = 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a command as Ctrl-C does."""
 
 
 class PipelineError(Exception):

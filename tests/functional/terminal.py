@@ -73,6 +73,10 @@ class Started:
         """Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
 
+    def terminate(self) -> None:
+        """SIGTERM, as from `kill` or a container engine."""
+        self.process.send_signal(signal.SIGTERM)
+
     def wait(self, timeout: float = PATIENCE_SECONDS) -> Result:
         """Wait for its end; AssertionError if it does not end in time."""
         try:

@@ -8,13 +8,20 @@ import re
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.functional import checker
-from tests.functional.terminal import CELERY, PATIENCE_SECONDS, PIPELINE, Result, Terminal
+from tests.functional.terminal import (
+    CELERY,
+    PATIENCE_SECONDS,
+    PIPELINE,
+    Result,
+    Started,
+    Terminal,
+)
 from tests.services.waiting import wait_until
 
 #: What `--json` promises; fields may be added, none may go.
@@ -139,7 +146,10 @@ def test_static_routing_publishes_in_proportion_to_capacity(terminal: Terminal) 
     checker.assert_counted_once(ledger_of(terminal), 1, 400)
 
 
-def test_ctrl_c_ends_with_a_summary(terminal: Terminal) -> None:
+@pytest.mark.parametrize(("end", "code"), [(Started.interrupt, 130), (Started.terminate, 143)])
+def test_ctrl_c_and_sigterm_end_with_a_summary(
+    terminal: Terminal, end: Callable[[Started], None], code: int
+) -> None:
     # Given a run that would take minutes
     terminal.configure(
         num_messages=5_000, senders=[flaky(0.1, 0.5)], report_period=0.2, retry={"backoff": 1}
@@ -148,9 +158,9 @@ def test_ctrl_c_ends_with_a_summary(terminal: Terminal) -> None:
     wait_until(lambda: re.search(r"sent [1-9]", run.out), PATIENCE_SECONDS, "some are sent")
 
     # When it is interrupted, then it ends at once, says where it stands, and nothing else
-    run.interrupt()
+    end(run)
     result = run.wait()
-    assert result.code == 130
+    assert result.code == code
     assert re.search(r"Run 1 interrupted .*resume 1\): [\d,]+ of 5,000 messages", result.out)
     assert_no_traceback(result)
     assert result.err == ""
