@@ -2,8 +2,10 @@
 
 As many threads as a worker without an upper limit would have hand it batches and wait for their
 last message, so that all senders always have work. Durations are drawn beforehand: drawing is the
-gateway's part. Only what happens between the end of the warm-up and the end of the window counts:
-until then all senders, which start together, are in step.
+gateway's part. A message counts if the schedule ends it inside the window, after a warm-up in which
+the senders, which start together, get out of step; and if its batch came back no later than
+`LATE_SECONDS` after its own last message. So a driver that falls behind its schedule gets nothing
+for what it hands over in a rush afterwards.
 """
 
 from __future__ import annotations
@@ -22,13 +24,15 @@ import psutil
 from numpy.typing import NDArray
 
 from sms_pipeline.config import SenderProfile
-from sms_pipeline.errors import StoppingError
 from sms_pipeline.senders import SenderBank
 from sms_pipeline.worker import SenderDriver
 
 PROFILE = "bench"
 MEAN_SECONDS = 1.0
 WARM_UP_SECONDS, WINDOW_SECONDS = 4.0, 6.0
+#: The slowest message of a batch that is in play when the window ends takes so long at most.
+COOL_DOWN_SECONDS = 4.0
+LATE_SECONDS = 1.0
 #: Batches with drawn durations, taken in turn.
 _DRAWN_BATCHES = 64
 #: One batch in play, one ahead, one whose tail is ending; and some to spare.
@@ -38,51 +42,61 @@ _MEGABYTE = 2**20
 _KILOBYTES = 1024
 
 
+class Window(NamedTuple):
+    """The time that counts, on the clock of the driver."""
+
+    began: float
+    ended: float
+
+
 class Mark(NamedTuple):
     """A batch came back."""
 
-    at: float
+    #: Its messages whose end is inside the window.
     messages: int
     #: From the end of its last message on the schedule to the moment its thread had it.
     lag: float
 
 
-def measure(senders: int, warm_up: float, window: float) -> dict[str, Any]:
-    """Let the senders work for `warm_up + window` seconds; what they came to in the window."""
+def measure(senders: int, warm_up: float, seconds: float) -> dict[str, Any]:
+    """Let the senders work; what they come to in a window of so many seconds after the warm-up.
+
+    The threads end with the process: a driver that is far behind would not let them stop in time.
+    """
     before = psutil.Process().memory_info().rss
+    drawn = _drawn(senders)
     driver = SenderDriver({PROFILE: SenderBank(senders)})
     driver.start()
+    start = time.monotonic() + warm_up
+    window = Window(start, start + seconds)
     marks: list[Mark] = []
-    threads = _start_threads(driver, _drawn(senders), marks, senders)
-    time.sleep(warm_up)
-    began, cpu = time.monotonic(), _cpu_seconds()
-    time.sleep(window)
-    ended, cpu = time.monotonic(), _cpu_seconds() - cpu
-    driver.stop()
-    for thread in threads:
-        thread.join()
-    inside = [mark for mark in marks if began <= mark.at <= ended]
+    _start_threads(driver, drawn, marks, window, senders)
+    _sleep_until(window.began)
+    cpu = _cpu_seconds()
+    _sleep_until(window.ended)
+    cpu = _cpu_seconds() - cpu
+    time.sleep(COOL_DOWN_SECONDS)
+    marks = marks.copy()
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KILOBYTES
-    rate = steady_rate(inside)
+    rate = steady_rate(marks, seconds)
     return {
         "senders": senders,
         "rate": rate,
         "efficiency": rate * MEAN_SECONDS / senders,
-        "cores": cpu / (ended - began),
-        "largest_lag_seconds": max((mark.lag for mark in inside), default=0.0),
+        "cores": cpu / seconds,
+        "largest_lag_seconds": max((mark.lag for mark in marks), default=None),
         "peak_mb": peak_mb,
         "bank_mb": peak_mb - before / _MEGABYTE,
     }
 
 
-def steady_rate(marks: Iterable[Mark]) -> float:
-    """Messages a second from the first mark to the last; 0 when that is no time at all."""
-    ordered = sorted(marks)
-    if len(ordered) < 2 or ordered[0].at == ordered[-1].at:
-        return 0.0
-    # Those of the first mark were sent before it.
-    messages = sum(mark.messages for mark in ordered[1:])
-    return messages / (ordered[-1].at - ordered[0].at)
+def steady_rate(marks: Iterable[Mark], seconds: float) -> float:
+    """Messages a second in the window, without those that came back late."""
+    return sum(mark.messages for mark in marks if mark.lag <= LATE_SECONDS) / seconds
+
+
+def _sleep_until(moment: float) -> None:
+    time.sleep(max(moment - time.monotonic(), 0))
 
 
 def _drawn(senders: int) -> list[NDArray[np.float64]]:
@@ -97,30 +111,29 @@ def _start_threads(
     driver: SenderDriver,
     drawn: Sequence[NDArray[np.float64]],
     marks: list[Mark],
+    window: Window,
     senders: int,
-) -> list[threading.Thread]:
+) -> None:
     count = -(-_BATCHES_AT_ONCE * senders // len(drawn[0])) + _SPARE_THREADS
-    threads = [
-        threading.Thread(target=_keep_playing, args=(driver, drawn, marks, number), daemon=True)
-        for number in range(count)
-    ]
-    for thread in threads:
-        thread.start()
-    return threads
+    for number in range(count):
+        arguments = (driver, drawn, marks, window, number)
+        threading.Thread(target=_keep_playing, args=arguments, daemon=True).start()
 
 
 def _keep_playing(
-    driver: SenderDriver, drawn: Sequence[NDArray[np.float64]], marks: list[Mark], first: int
+    driver: SenderDriver,
+    drawn: Sequence[NDArray[np.float64]],
+    marks: list[Mark],
+    window: Window,
+    first: int,
 ) -> None:
     number = first
     while True:
         durations = drawn[number % len(drawn)]
-        try:
-            ended_at = driver.play(PROFILE, durations)
-        except StoppingError:
-            return
-        now = time.monotonic()
-        marks.append(Mark(now, len(durations), now - float(ended_at.max())))
+        ended_at = driver.play(PROFILE, durations)
+        lag = time.monotonic() - float(ended_at.max())
+        inside = (ended_at >= window.began) & (ended_at < window.ended)
+        marks.append(Mark(int(np.count_nonzero(inside)), lag))
         number += 1
 
 

@@ -44,7 +44,7 @@ HELP, FIRST_BATCH, IDLE, IN_FLIGHT, BANK = (
 )
 REPEATS = 5
 IDLE_SECONDS, TINY_IDLE_SECONDS = 15.0, 1.0
-#: After its start a worker still has this and that to do.
+#: After its start a worker still has this and that to do; so it has with what it has just taken.
 CALM_SECONDS = 3.0
 #: So slow that all messages are in the worker's hands before one batch is done.
 HELD = Setting(messages=1_000_000, senders=1_000_000, mean_time=20.0, routing="static")
@@ -108,6 +108,7 @@ def in_flight(workers: Fleet, setting: Setting) -> dict[str, Any]:
         publisher = Publisher(workers.environment["CELERY_BROKER_URL"])
         wait_until(lambda: _dispatched(workers) == setting.messages, TIMEOUT_SECONDS, "dispatched")
         wait_until(lambda: not publisher.depth([PROFILE]), TIMEOUT_SECONDS, "all are taken")
+        time.sleep(CALM_SECONDS)
         held = resident_mb([worker])
         usage = meter.stop()
     assert not workers.ledger.snapshot(workers.ledger.run()).finished, "some were sent already"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import tables, watching
-from benchmarks.bank import Mark, steady_rate
+from benchmarks.bank import LATE_SECONDS, Mark, steady_rate
 from benchmarks.harness import RESULTS, Record
 from benchmarks.population import summary
 from benchmarks.rehearsal import Result, Setting, Usage, middle_rate
@@ -35,11 +35,10 @@ def test_the_middle_rate_leaves_out_ramp_and_tail() -> None:
     assert middle_rate([(0.0, 0), ramp, (14.0, 50), steady, tail], 100) == pytest.approx(10)
 
 
-def test_the_steady_rate_does_not_count_what_was_sent_before_the_first_mark() -> None:
-    marks = [Mark(12.0, 5, 0), Mark(10.0, 7, 0), Mark(11.0, 5, 0)]
-    assert steady_rate(marks) == pytest.approx(5)
-    assert steady_rate(marks[:1]) == 0
-    assert steady_rate([]) == 0
+def test_the_steady_rate_gives_nothing_for_what_comes_late() -> None:
+    marks = [Mark(50, 0.01), Mark(40, 0.2), Mark(1_000, LATE_SECONDS + 0.1)]
+    assert steady_rate(marks, 9) == pytest.approx(10)
+    assert steady_rate([], 9) == 0
 
 
 def result_of(setting: Setting, rate: float) -> Result:
