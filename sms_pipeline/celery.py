@@ -139,6 +139,20 @@ def use_flower_defaults(arguments: Sequence[str], environment: MutableMapping[st
             environment.setdefault(name, value)
 
 
+def require_broker_of_flower(arguments: Sequence[str], settings: Settings) -> None:
+    """Refuse to watch workers where there can't be any.
+
+    Raises:
+        NeedsBrokerError: this is Flower, and the broker would be inside its process.
+    """
+    celery = any(word.startswith(("-A", "--app")) for word in arguments)
+    if celery and "flower" in arguments and "--help" not in arguments and settings.embedded:
+        raise NeedsBrokerError(
+            "Flower watches workers in other terminals and needs a broker: set "
+            "CELERY_BROKER_URL=amqp://USER:PASSWORD@HOST"
+        )
+
+
 def _make_app() -> Celery:
     use_flower_defaults(sys.argv, os.environ)
     memory.keep_freed_memory()
@@ -164,6 +178,7 @@ _WORKER_OPTIONS = (
 try:
     app = _make_app()
     app.conf.broker_url  # noqa: B018 - reads the configuration now, so that errors are shown here
+    require_broker_of_flower(sys.argv, load_settings())
 except PipelineError as error:
     exit_with(error)
 

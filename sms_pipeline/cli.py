@@ -82,6 +82,14 @@ def cli(log_level: str | None) -> None:
       SMS_DATABASE_URL    the ledger; default sqlite:///sms_pipeline.db
       SMS_CONFIG          the YAML file with the profiles
       SMS_LOG_LEVEL       DEBUG, INFO, WARNING, ERROR or CRITICAL
+
+    RUN is a number that 'runs' lists; without one it is the latest.
+
+    \b
+    Exit codes:
+      0  done                          3  a threshold was missed
+      1  something outside failed      4  the audit found a contradiction
+      2  asked for the impossible      5  the audited run has not ended
     """
     # `_context` reads the option, once a command needs it.
 
@@ -99,7 +107,7 @@ def _simulation_options(function: Any) -> Any:
     for option in reversed(
         (
             click.option("-n", "--messages", type=int, help="Messages to send.  [default: 1000]"),
-            click.option("--seed", type=int, help="Makes a run repeatable."),
+            click.option("--seed", type=int, help="Same seed, same numbers and texts."),
             click.option("--batch-size", help="Messages per task, 1 to 20000, or auto."),
             click.option("--routing", help="adaptive (follow the backlog) or static."),
             click.option("--max-attempts", help="Attempts in all: 1, 2, …, or unlimited."),
@@ -115,7 +123,7 @@ _threshold_option = click.option(
     multiple=True,
     metavar="CHECK",
     help="What the run must keep to, as in 'p95 delivery < 30s'; again for more. "
-    "Ends with 3 if it does not.",
+    "Who judges it ends with 3 if it does not.",
 )
 _every_option = click.option("--every", type=float, help="Seconds between reports.  [default: 2]")
 #: What the ledger numbers runs with.
@@ -459,7 +467,9 @@ def resume(
 @_run_argument
 @_config_option
 def pause(run_id: int | None, config_file: Path | None) -> None:
-    """Stop dispatching and sending a run; what is in hand is finished.
+    """Stop dispatching and sending a run (the latest, if none is named).
+
+    What is in hand is finished.
 
     \b
     Example:
@@ -472,7 +482,7 @@ def pause(run_id: int | None, config_file: Path | None) -> None:
 @_run_argument
 @_config_option
 def go_on(run_id: int | None, config_file: Path | None) -> None:
-    """Go on with a paused run.
+    """Go on with a paused run (the latest, if none is named).
 
     \b
     Example:
@@ -485,7 +495,9 @@ def go_on(run_id: int | None, config_file: Path | None) -> None:
 @_run_argument
 @_config_option
 def cancel(run_id: int | None, config_file: Path | None) -> None:
-    """End a run for good: what is not sent yet is counted as cancelled.
+    """End a run (the latest, if none is named) for good.
+
+    What is not sent yet is counted as cancelled.
 
     \b
     Example:

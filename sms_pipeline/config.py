@@ -155,7 +155,7 @@ class Simulation(_Frozen):
         default=DEFAULT_SENDERS, description="the sender profiles"
     )
     seed: int | None = Field(
-        default=None, ge=0, lt=2**63, description="makes a run repeatable; null = drawn at start"
+        default=None, ge=0, lt=2**63, description="same seed, same messages; null = drawn at start"
     )
     batch_size: Annotated[Literal["auto"] | int, BeforeValidator(_batch_size)] = Field(
         default="auto", description="messages per task, 1 to 20000, or `auto`"

@@ -213,6 +213,8 @@ class RunTotals(NamedTuple):
     """A run in a list of runs."""
 
     run: Run
+    #: When its first batch was dispatched; None: none was yet.
+    started_at: float | None
     delivered: int
     failed: int
     expired: int

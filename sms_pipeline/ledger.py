@@ -171,21 +171,28 @@ class Ledger:
             func.sum(counter[name]).label(name)
             for name in ("delivered", "failed", "expired", "cancelled")
         ]
-        query = select(tables.runs).order_by(tables.runs.c.id.desc()).limit(count)
+        dispatched = tables.dispatched.c
+        started = (
+            select(func.min(dispatched.first_at))
+            .where(dispatched.run == tables.runs.c.id)
+            .scalar_subquery()
+            .label("started_at")
+        )
+        query = select(tables.runs, started).order_by(tables.runs.c.id.desc()).limit(count)
         if before is not None:
             query = query.where(tables.runs.c.id < before)
         with self._reading() as connection:
-            runs = [to_run(row) for row in connection.execute(query)]
+            runs = [(to_run(row), row.started_at) for row in connection.execute(query)]
             counted = {
                 row.run: plain_numbers({name: row._mapping[name] for name in row._fields[1:]})
                 for row in connection.execute(
                     select(counter.run, *sums)
-                    .where(counter.run.in_([run.id for run in runs]))
+                    .where(counter.run.in_([run.id for run, _ in runs]))
                     .group_by(counter.run)
                 )
             }
         nothing = {"delivered": 0, "failed": 0, "expired": 0, "cancelled": 0}
-        return [RunTotals(run, **counted.get(run.id, nothing)) for run in runs]
+        return [RunTotals(run, at, **counted.get(run.id, nothing)) for run, at in runs]
 
     def control(self, run_id: int, wanted: Control) -> Control:
         """Ask for `wanted`; return what holds now. A cancelled run stays cancelled."""

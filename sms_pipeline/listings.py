@@ -35,7 +35,7 @@ def list_runs(ledger: Ledger) -> None:
         rows.append(
             (
                 run.id,
-                _time(run.created_at),
+                _time(snapshot.started_at or run.created_at),
                 f"{run.total:,}",
                 f"{sent:,}",
                 f"{failed:,}",

@@ -145,7 +145,7 @@ class Judgement:
 
     @property
     def seen_text(self) -> str:
-        """What was seen, in words and in the limit's own unit."""
+        """What was seen, in words and in the limit's own unit, or a smaller one."""
         return self.check.seen(self.seen)
 
     def to_json(self) -> dict[str, object]:
@@ -284,11 +284,15 @@ _MINUTE, _HOUR = 60, 3_600
 #: What a number in a unit is multiplied with; percent and milliseconds are divided, since 2.3 / 100
 #: is the float nearest to 0.023 and 2.3 * 0.01 is not.
 _FACTORS = {"m": _MINUTE, "h": _HOUR}
+#: Below one of the unit, what was seen is shown in the next smaller.
+_SMALLER = {"m": "s", "h": "m"}
 _DIVISORS = {"%": _PERCENT, "ms": 1_000}
 _MULTIPLES = {"": 1, "k": 1_000, "M": 1_000_000}
 
 
 def _show(value: float, unit: str) -> str:
+    if unit in _SMALLER and value < _FACTORS[unit]:
+        return _show(value, _SMALLER[unit])
     number = value / _FACTORS.get(unit, 1) * _DIVISORS.get(unit, 1)
     digits = 0 if unit in ("", "ms", "/s") else 2
     return f"{number:,.{digits}f}{unit}"

@@ -199,6 +199,7 @@ def _run_json(totals: RunTotals) -> dict[str, Any]:
     run = totals.run
     return {
         "run": run.id,
+        "started_at": totals.started_at,
         "created_at": run.created_at,
         "total": run.total,
         "control": run.control.value,

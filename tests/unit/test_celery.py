@@ -22,7 +22,7 @@ from sms_pipeline.celery import (
     threads_for,
     use_queues,
 )
-from sms_pipeline.config import MAX_BATCH_SIZE, SenderProfile, Simulation
+from sms_pipeline.config import MAX_BATCH_SIZE, SenderProfile, Settings, Simulation
 from sms_pipeline.errors import ConfigError, NeedsBrokerError
 from sms_pipeline.messages import TASK_NAME
 from tests.unit import make
@@ -214,6 +214,16 @@ def test_other_commands_have_no_variables_of_flower() -> None:
     environment: dict[str, str] = {}
     celery.use_flower_defaults(["celery", "-A", "sms_pipeline", "worker"], environment)
     assert environment == {}
+
+
+def test_flower_without_a_broker_says_so() -> None:
+    words = ["celery", "-A", "sms_pipeline", "flower"]
+    inside = Settings()
+    with pytest.raises(NeedsBrokerError, match="needs a broker: set CELERY_BROKER_URL"):
+        celery.require_broker_of_flower(words, inside)
+    celery.require_broker_of_flower([*words, "--help"], inside)
+    celery.require_broker_of_flower(["pytest", "-k", "flower"], inside)
+    celery.require_broker_of_flower(words, Settings(broker_url="amqp://localhost"))
 
 
 def test_flower_knows_its_variables_and_columns() -> None:

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from sms_pipeline import __version__
 from sms_pipeline.cli import _terminal, cli
+from sms_pipeline.errors import EXIT_OK, EXIT_UNFINISHED
 from sms_pipeline.ledger import Ledger
 from tests.unit import make
 
@@ -65,6 +66,16 @@ def test_help_names_every_command() -> None:
     result = invoke("--help")
     assert result.exit_code == 0
     assert all(f"\n  {command} " in result.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", ["pause", "continue", "cancel"])
+def test_help_says_which_run_is_steered(command: str) -> None:
+    assert "(the latest, if none is named)" in " ".join(invoke(command, "-h").stdout.split())
+
+
+def test_help_has_every_exit_code() -> None:
+    codes = range(EXIT_OK, EXIT_UNFINISHED + 1)
+    assert all(re.search(rf" {code}  \w", invoke("-h").stdout) for code in codes)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

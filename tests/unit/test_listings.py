@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import time
+from datetime import datetime
 
 import pytest
 
@@ -37,6 +38,14 @@ def test_runs_are_listed_with_their_state(ledger: Ledger, run: Run, capsys: Outp
     assert heading[0] == "run"
     assert (first[0], first[3:]) == (str(run.id), ["100", "10", "0", "10.0%", "7"])
     assert (second[0], second[3:]) == (str(done.id), ["10", "9", "1", "done", "42"])
+
+
+def test_a_run_started_with_its_first_dispatch(ledger: Ledger, run: Run, capsys: Output) -> None:
+    ledger.record_batches(run.id, [make.row(run.id, queued_at=run.created_at + 60)])
+    assert ledger.totals(1)[0].started_at == run.created_at + 60
+    list_runs(ledger)
+    at = datetime.fromtimestamp(run.created_at + 60).astimezone()
+    assert f"{at:%Y-%m-%d %H:%M:%S}" in capsys.readouterr().out
 
 
 def test_run_whose_messages_expired_or_were_cancelled_is_done(

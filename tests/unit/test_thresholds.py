@@ -266,13 +266,15 @@ def test_what_is_missed_stays_missed(
         ("failed < 1%", {"failed": 23}, "seen 2.30%"),
         ("sent > 5k", {"sent": 999}, "seen 999"),
         ("duration < 2m", {"seconds": 90.0}, "seen 1.50m"),
+        ("duration < 2m", {"seconds": 3.9}, "seen 3.90s"),
+        ("duration < 2h", {"seconds": 90.0}, "seen 1.50m"),
         ("duration < 900ms", {"seconds": 0.25}, "seen 250ms"),
         ("rate > 1k/s", {"sent": 1_000, "seconds": 0.5}, "seen 2,000/s"),
         ("p95 delivery < 1s", {}, "nothing seen"),
         ("reached 9% < 1s", {}, "not reached"),
     ],
 )
-def test_what_was_seen_is_shown_in_the_limits_unit(
+def test_what_was_seen_is_shown_in_the_limits_unit_or_a_smaller_one(
     text: str, values: dict[str, Any], shown: str
 ) -> None:
     assert judged(text, **values).seen_text == shown

@@ -12,7 +12,7 @@ function row(run) {
   showState(state, run);
   return [
     link,
-    moment(run.created_at),
+    moment(run.started_at ?? run.created_at),
     state,
     newBar(run),
     count(run.total),
