@@ -269,3 +269,29 @@ def test_many_senders_and_messages_are_one_vectorised_step() -> None:
         expected.append(free_at[0] + duration)
         heapq.heapreplace(free_at, expected[-1])
     assert finished.finish_times.tolist() == expected
+
+
+def test_a_late_step_puts_hardly_more_senders_in_order_than_punctual_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    in_order = SenderBank._in_order
+    ordered: list[int] = []
+
+    def counted(bank: SenderBank, senders: np.ndarray) -> np.ndarray:
+        ordered.append(len(senders))
+        return in_order(bank, senders)
+
+    monkeypatch.setattr(SenderBank, "_in_order", counted)
+    durations = np.random.default_rng(1).gamma(16, 1 / 16, 200)
+
+    def work(times: list[float]) -> int:
+        bank = SenderBank(10_000)
+        for key in range(500):
+            bank.submit(key, 0.0, durations)
+        ordered.clear()
+        for now in times:
+            bank.step(now)
+        return sum(ordered)
+
+    punctual = work([tick / 100 for tick in range(500)])
+    assert work([0.0, 4.99]) <= 2 * punctual
