@@ -179,11 +179,12 @@ def _text(by_case: Mapping[str, list[Line]]) -> Iterator[str]:
 
 def _summary(lines: list[Line]) -> str:
     seeds = len({line.seed for line in lines})
+    sources = dict.fromkeys(line.source for line in lines)
     return (
         f"{len(lines)} runs with {seeds} seed{'s' * (seeds > 1)}, {_failed(lines)} of them failed. "
         f"{_sum(lines, 'total')} messages: {_sum(lines, 'lost')} lost, "
         f"{_sum(lines, 'doubled')} double-counted, {_sum(lines, 'sent_twice')} sent twice.\n\n"
-        f"Source {lines[0].source}; {lines[0].machine}."
+        f"Source {', '.join(sources)}; {lines[0].machine}."
     )
 
 
