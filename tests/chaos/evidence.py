@@ -55,6 +55,14 @@ class Evidence:
         ((count,),) = self._rows(query, batch=batch)
         return int(count)
 
+    def left_over(self, batch: int) -> int:
+        """Messages that the first attempt, which is settled, left for the second."""
+        query = (
+            "SELECT retried FROM settlements WHERE run = :run AND batch = :batch AND attempt = 0"
+        )
+        ((count,),) = self._rows(query, batch=batch)
+        return int(count)
+
     def ledger_id(self) -> str:
         """What every batch of this ledger carries."""
         ((identity,),) = self._rows("SELECT id FROM ledger_identity")
