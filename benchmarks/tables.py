@@ -1,4 +1,4 @@
-"""Renders the tables of benchmarks/README.md from the results files; measures nothing."""
+"""Renders the benchmarks' tables and the front page's figures from the results files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from benchmarks import footprint, peers, population, scaling, stability, through
 from benchmarks.harness import RESULTS
 
 README = Path(__file__).parent / "README.md"
+#: The project's own page shows the three figures that matter most.
+FRONT_PAGE = README.parent.parent / "README.md"
+SECONDS_A_MINUTE = 60
 NOT_MEASURED = "Not measured yet."
 
 Content = dict[str, Any]
@@ -22,13 +25,14 @@ def throughput_table(results: Content) -> Iterable[str]:
     best = max(found["rate"] for found in results["reference"])
     yield f"The asyncio reference at its best: {best:,.0f} messages/s."
     yield ""
-    headings = ("row", "messages/s", "middle 80 %", "reference", "middle x", "worker MB")
+    headings = ("row", "messages/s", "middle 80 %", "reference", "x", "middle x", "worker MB")
     rows = [
         (
             title,
             _whole(row["rate"]),
             _whole(row["middle_rate"]),
             _whole(row["reference_nearby"]),
+            f"{row['ratio']:.1f}",
             f"{row['middle_ratio']:.1f}",
             _whole(row["usage"]["worker"]["peak_mb"]),
             *_cpu(row, ("producer", "worker", "broker", "database")),
@@ -165,9 +169,54 @@ TABLES: dict[str, Render] = {
 }
 
 
-def rendered(text: str, results: Path) -> str:
+def throughput_line(results: Content) -> Iterable[str]:
+    """The whole pipeline beside the reference."""
+    plain, failing = (
+        results["rows"][name] for name in (throughput.NO_FAILURES, throughput.FAILURES)
+    )
+    yield (
+        f"- **{plain['rate']:,.0f} messages/s** through RabbitMQ over a run of "
+        f"{plain['setting']['messages']:,}, {plain['ratio']:.1f} times an in-process asyncio "
+        f"version in the same minutes; {failing['middle_rate']:,.0f}/s "
+        f"({failing['middle_ratio']:.1f} times) over the middle part of one in which 10 % of the "
+        "attempts fail and are retried."
+    )
+
+
+def peers_line(results: Content) -> Iterable[str]:
+    """The whole pipeline beside plain Celery."""
+    ratios = {
+        title: row["ratios"]["sms_pipeline"]
+        for title, row in results["rows"].items()
+        if row.get("ratios", {}).get("sms_pipeline")
+    }
+    best = min(ratios, key=lambda title: ratios[title])
+    yield f"- **{ratios[best]:,.0f} times** plain Celery with one task per SMS ({best})."
+
+
+def population_line(results: Content) -> Iterable[str]:
+    """The great run."""
+    if "summary" not in results:
+        yield NOT_MEASURED
+        return
+    summary, audit = results["summary"], results["audit"]
+    yield (
+        f"- **{results['setting']['messages']:,} messages**, the population of the United States, "
+        f"in {summary['seconds'] / SECONDS_A_MINUTE:.1f} minutes "
+        f"({summary['rate']:,.0f}/s); audit: {audit['verdict']}."
+    )
+
+
+FRONT_LINES: dict[str, Render] = {
+    throughput.NAME: throughput_line,
+    peers.NAME: peers_line,
+    population.NAME: population_line,
+}
+
+
+def rendered(text: str, results: Path, renders: dict[str, Render] = TABLES) -> str:
     """`text` with what stands between its markers made anew."""
-    for name, render in TABLES.items():
+    for name, render in renders.items():
         path = results / f"{name}.json"
         lines = render(json.loads(path.read_text())) if path.exists() else [NOT_MEASURED]
         text = _fill(text, name, lines)
@@ -217,8 +266,9 @@ def _whole(value: float | None) -> str:
 
 
 def main() -> None:
-    """Renew the README's tables."""
+    """Renew the README's tables, and the lines of the front page."""
     README.write_text(rendered(README.read_text(), RESULTS))
+    FRONT_PAGE.write_text(rendered(FRONT_PAGE.read_text(), RESULTS, FRONT_LINES))
 
 
 if __name__ == "__main__":

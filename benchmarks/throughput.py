@@ -24,6 +24,11 @@ TINY_REFERENCE_SENDERS = (200,)
 #: More than can be kept busy: the pipeline is the limit, not the senders.
 PLENTY = 1_000_000
 BASE = Setting(messages=6_000_000, senders=PLENTY)
+#: The first and the last messages each take a second to be sent: in a long run that is little.
+LONG = replace(BASE, messages=12_000_000)
+NO_FAILURES, FAILURES = "no failures", "10 % failures"
+#: Batch sizes beside the automatic one, and a run of some seconds with each.
+BATCHES = ((1, 10_000), (10, 100_000), (100, 500_000), (1_000, 3_000_000), (5_000, 6_000_000))
 #: Rows that a tiny run is content with: both databases, both ends of the batch size.
 TINY_ROWS = ("PostgreSQL", "batch 1")
 TINY = Setting(messages=10_000, senders=1_000, mean_time=0.01)
@@ -32,12 +37,12 @@ TINY_SINGLE_MESSAGES = 300
 
 def settings() -> Iterator[tuple[str, Setting]]:
     """Every row of the table."""
-    yield "no failures", BASE
-    yield "10 % failures", replace(BASE, failure_rate=0.1)
+    yield NO_FAILURES, LONG
+    yield FAILURES, replace(LONG, failure_rate=0.1)
     yield "2 workers", replace(BASE, workers=2)
     yield "classic queue", replace(BASE, queue_type="classic", messages=3_000_000)
     yield "PostgreSQL", replace(BASE, database="postgresql", messages=3_000_000)
-    for size, messages in ((1, 10_000), (10, 100_000), (100, 500_000), (1_000, 3_000_000)):
+    for size, messages in BATCHES:
         yield f"batch {size:,}", replace(BASE, batch_size=size, messages=messages)
     yield "100,000 senders", Setting(messages=3_000_000, senders=100_000)
 

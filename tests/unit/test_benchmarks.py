@@ -20,6 +20,8 @@ from benchmarks.stability import decay
 def test_the_readme_has_the_figures_of_the_results_files() -> None:
     text = tables.README.read_text()
     assert tables.rendered(text, RESULTS) == text
+    front = tables.FRONT_PAGE.read_text()
+    assert tables.rendered(front, RESULTS, tables.FRONT_LINES) == front
 
 
 def test_a_table_without_results_says_so_and_rendering_twice_changes_nothing(
