@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tests.chaos import report
+from tests.chaos import digest, report
 from tests.chaos.cases import CASES
 from tests.chaos.checker import Findings
+from tests.chaos.faults import Fault
 from tests.chaos.scenario import Result
 
 CALM = CASES[0]
@@ -50,3 +51,18 @@ def test_runs_of_another_version_do_not_count(tmp_path: Path) -> None:
 def test_cases_that_were_not_run_are_shown_as_such(tmp_path: Path) -> None:
     page = _page(tmp_path, report.Line.of(CALM, 1, GOOD))
     assert page.count(" | 0 | 0 | 0 | 0 | 0 | 0 | - | - |") == len(CASES) - 1
+
+
+def test_the_front_page_has_the_sums_of_the_page_on_faults() -> None:
+    front = digest.FRONT_PAGE.read_text()
+    assert digest.renew(front, digest.PAGE.read_text()) == front
+
+
+def test_every_fault_is_in_one_group_of_the_front_page() -> None:
+    grouped = [fault for faults in digest.GROUPS.values() for fault in faults]
+    assert sorted(grouped) == sorted(Fault)
+
+
+def test_a_group_has_the_sums_of_its_cases(tmp_path: Path) -> None:
+    page = _page(tmp_path, report.Line.of(CALM, 1, GOOD), report.Line.of(CALM, 2, BAD))
+    assert "| nothing | 2 | 12,000 | 1 | 0 | 2 | 1.5 s |" in digest.short_table(page)

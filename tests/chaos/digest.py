@@ -1,0 +1,107 @@
+"""The short form of docs/faults.md on the project's front page, made from that page alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from tests.chaos.cases import CASES
+from tests.chaos.faults import Fault
+from tests.chaos.scenario import ROOT
+
+PAGE = ROOT / "docs" / "faults.md"
+FRONT_PAGE = ROOT / "README.md"
+BEGIN, END = "<!-- faults -->\n", "<!-- end of faults -->"
+
+GROUPS: dict[str, tuple[Fault, ...]] = {
+    "workers killed, frozen, stopped, coming and going, of another ledger": (
+        Fault.WORKER_KILL,
+        Fault.WORKER_FREEZE,
+        Fault.WORKER_TERM,
+        Fault.WORKER_CHURN,
+        Fault.FOREIGN_LEDGER,
+    ),
+    "a worker killed between two steps: sent, committed, retried": (
+        Fault.KILL_AFTER_PLAY,
+        Fault.KILL_AFTER_COMMIT,
+        Fault.KILL_AFTER_RETRY,
+    ),
+    "producer or monitor killed, two `resume` at once": (
+        Fault.PRODUCER_KILL_BEFORE_PUBLISH,
+        Fault.PRODUCER_KILL_AFTER_PUBLISH,
+        Fault.TWO_RESUMES,
+        Fault.MONITOR_KILL,
+    ),
+    "broker killed, frozen, out of memory, its connections closed": (
+        Fault.BROKER_KILL,
+        Fault.BROKER_FREEZE,
+        Fault.RETRIES_STUCK,
+        Fault.MEMORY_ALARM,
+        Fault.CONNECTIONS_CLOSED,
+    ),
+    "batches delivered twice, at once, late, too often; garbage": (
+        Fault.EVERYTHING_TWICE,
+        Fault.SAME_BATCH_AT_ONCE,
+        Fault.STALE_ATTEMPT,
+        Fault.DELIVERY_LIMIT,
+        Fault.GARBAGE,
+    ),
+    "database killed, locked, its disk full; a clock an hour off": (
+        Fault.POSTGRES_KILL,
+        Fault.SQLITE_LOCK,
+        Fault.DISK_FULL,
+        Fault.WRONG_CLOCK,
+    ),
+    "paused, cancelled": (Fault.PAUSE, Fault.CANCEL),
+    "no broker, and the one process killed": (Fault.EMBEDDED_KILL,),
+    "nothing": (Fault.CALM,),
+}
+
+
+class Row(NamedTuple):
+    """A case as the page shows it."""
+
+    case: str
+    runs: int
+    messages: int
+    lost: int
+    doubled: int
+    sent_twice: int
+    recovery: float | None
+
+
+def short_table(page: str) -> str:
+    """The page's table, summed by group of faults."""
+    by_fault = {case.name: case.fault for case in CASES}
+    rows = [row for row in _rows(page) if row.case in by_fault]
+    lines = [
+        "| what broke | runs | messages | lost | counted twice | sent twice | going on within |",
+        "| --- | --: | --: | --: | --: | --: | --: |",
+    ]
+    for name, faults in GROUPS.items():
+        lines.append(_line(name, [row for row in rows if by_fault[row.case] in faults]))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def renew(text: str, page: str) -> str:
+    """`text` with the table between its markers made anew."""
+    before, found, rest = text.partition(BEGIN)
+    assert found, "there is no place for the table of faults"
+    return before + BEGIN + short_table(page) + END + rest.partition(END)[2]
+
+
+def _rows(page: str) -> Iterator[Row]:
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 10 and cells[2].isdigit():
+            runs, _, *counts = (int(cell.replace(",", "")) for cell in cells[2:8])
+            recovery = None if cells[9] == "-" else float(cells[9].removesuffix(" s"))
+            yield Row(cells[0], runs, *counts, recovery)
+
+
+def _line(name: str, rows: Iterable[Row]) -> str:
+    rows = list(rows)
+    sums = (sum(row[column] for row in rows) for column in range(1, len(Row._fields) - 1))
+    recoveries = [row.recovery for row in rows if row.recovery is not None]
+    longest = f"{max(recoveries):.1f} s" if recoveries else "-"
+    return f"| {name} | " + " | ".join(f"{total:,}" for total in sums) + f" | {longest} |"
