@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from sms_pipeline.config import Simulation
+from sms_pipeline.config import Simulation, dotted
 from sms_pipeline.entries import Run
 from sms_pipeline.history import Timeline, timeline
 from sms_pipeline.ledger import Ledger
@@ -127,7 +127,7 @@ _OUTCOMES = (
 
 def settings_of(run: Run) -> dict[str, object]:
     """The run's configuration by dotted key, with the seed it had."""
-    return {**dict(_flat(_by_name(run.simulation))), "seed": run.seed}
+    return {**dict(dotted(_by_name(run.simulation))), "seed": run.seed}
 
 
 def differing(first: dict[str, object], second: dict[str, object]) -> Iterator[Setting]:
@@ -142,14 +142,6 @@ def _by_name(simulation: Simulation) -> dict[str, Any]:
     senders = {sender.pop("name"): sender for sender in values.pop("senders")}
     checks = [threshold["check"] for threshold in values.pop("thresholds")]
     return {**values, "senders": senders, "thresholds": checks}
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _rounded(value: float | None) -> float | None:

@@ -70,7 +70,6 @@ class Watch:
         return Reading(
             snapshot=snapshot,
             progress=progress,
-            seed=self.run.seed,
             idle_seconds=now - self._moved_at,
             decided=self._tracker.decided,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, cast, func, select
 from sms_pipeline import tables
 from sms_pipeline.entries import Run
 from sms_pipeline.ledger import Ledger
+from sms_pipeline.thresholds import messages_for
 
 #: Shares of the messages for which it is told when they had been delivered.
 SHARES = (0.5, 0.9, 0.99)
@@ -176,12 +176,6 @@ def nice_width(seconds: float, bins: int) -> float:
 def bin_number(seconds: float, width: float) -> int:
     """Of the bin in which that moment lies."""
     return math.floor(seconds / width)
-
-
-def messages_for(share: float, total: int) -> int:
-    """How many messages are at least `share` of `total`, which is at least 1."""
-    # 0.07 * 100 is a little more than 7 in floating point.
-    return max(math.ceil(Fraction(str(share)) * total), 1)
 
 
 def bin_of_crossing(bins: Sequence[Bin], wanted: int) -> tuple[int, int] | None:

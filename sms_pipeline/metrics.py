@@ -54,7 +54,6 @@ class Reading:
 
     snapshot: Snapshot
     progress: Progress
-    seed: int
     #: Seconds since the reader saw a batch dispatched or settled, on its own clock.
     idle_seconds: float
     #: Whether it can tell by now who is online.
@@ -83,16 +82,12 @@ def health(reading: Reading) -> Health:
         return Health(True, f"{run} is paused")
     if reading.idle_seconds <= patience(reading.snapshot.simulation):
         return Health(True, f"{run}: {progress.finished:,} of {progress.total:,} messages ended")
-    waiting = progress.backlog + progress.retrying
-    nobody = [
-        profile.name
-        for profile in progress.profiles
-        if profile.backlog + profile.retrying > 0 and not profile.online_senders
-    ]
+    nobody = [profile.name for profile in progress.profiles if profile.is_unattended]
     hint = f"; no sender online: {', '.join(nobody)}" if nobody else ""
     return Health(
         False,
-        f"{run}: no progress for {reading.idle_seconds:.0f} s, {waiting:,} messages waiting, "
+        f"{run}: no progress for {reading.idle_seconds:.0f} s, "
+        f"{progress.in_flight:,} messages waiting, "
         f"{progress.total - progress.dispatched:,} not dispatched{hint}",
     )
 
@@ -120,7 +115,7 @@ def run_metrics(reading: Reading) -> Iterator[Metric]:
 
 def _about_run(reading: Reading, run: str) -> Iterator[Metric]:
     progress, simulation = reading.progress, reading.snapshot.simulation
-    info = {"run": run, "seed": str(reading.seed), "routing": simulation.routing}
+    info = {"run": run, "seed": str(reading.snapshot.seed), "routing": simulation.routing}
     yield _gauge(
         "run_info", "What the run was started with; always 1.", info, {tuple(info.values()): 1}
     )

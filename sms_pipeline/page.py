@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 from tornado.template import Loader
 
 from sms_pipeline import charts, lines
+from sms_pipeline.config import dotted
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.progress import Progress
 from sms_pipeline.report import RunReport, as_csv, as_json
@@ -57,7 +57,10 @@ def as_html(report: RunReport) -> str:
             "Delivery times": charts.distribution(report.delivery_times),
         },
         senders={sender.name: sender for sender in simulation.senders},
-        settings=list(_settings(simulation.model_dump(mode="json", exclude=_ELSEWHERE))),
+        settings=[
+            (key, _plain(value))
+            for key, value in dotted(simulation.model_dump(mode="json", exclude=_ELSEWHERE))
+        ],
         versions=" · ".join(f"{name} {number}" for name, number in report.versions.items()),
         max_workers=MAX_WORKERS,
         max_problems=MAX_PROBLEMS,
@@ -79,15 +82,6 @@ def headline(progress: Progress) -> str:
 #: Of the configuration: they have a table of their own, or stand beside it.
 _ELSEWHERE = {"senders", "thresholds", "seed"}
 _KINDS: dict[str, Callable[[RunReport], str]] = {"html": as_html, "json": as_json, "csv": as_csv}
-
-
-def _settings(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """By dotted key."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _settings(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", _plain(value)
 
 
 def _plain(value: object) -> str:

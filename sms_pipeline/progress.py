@@ -120,6 +120,11 @@ class ProfileProgress:
         return self.backlog + self.retrying
 
     @property
+    def is_unattended(self) -> bool:
+        """Messages are in flight, and no sender is online for them."""
+        return self.in_flight > 0 and not self.online_senders
+
+    @property
     def failure_rate_seen(self) -> float | None:
         """Failed attempts per attempt made; None before the first."""
         return _failure_rate(self.failed_attempts, self.attempts)
@@ -416,10 +421,9 @@ def _warnings(
 ) -> tuple[str, ...]:
     steered = [] if control is Control.RUNNING else [f"the run is {control}"]
     waiting = [
-        f"profile {profile.name}: {profile.backlog + profile.retrying:,} messages waiting, "
-        "no sender online"
+        f"profile {profile.name}: {profile.in_flight:,} messages waiting, no sender online"
         for profile in profiles
-        if profile.backlog + profile.retrying > 0 and not profile.online_senders
+        if profile.is_unattended
     ]
     old = [
         f"profile {name}: {messages:,} messages dispatched long ago and not settled"

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from sms_pipeline import audit
 from sms_pipeline.config import Settings
-from sms_pipeline.entries import Run, WorkerRow
+from sms_pipeline.entries import Run, Snapshot, WorkerRow
 from sms_pipeline.history import Bin, Timeline, timeline
 from sms_pipeline.ledger import Ledger
 from sms_pipeline.monitor import Reader
@@ -82,7 +82,8 @@ def make_report(settings: Settings, ledger: Ledger, run: Run) -> RunReport:
     Raises:
         LedgerUnavailableError: the ledger can't be reached.
     """
-    progress = Reader(ledger, run).read_decided()
+    reader = Reader(ledger, run)
+    progress = reader.read_decided()
     with ledger.reading() as connection:
         counters = Records(connection, run).counters()
         database = connection.dialect.name, connection.dialect.server_version_info or ()
@@ -90,7 +91,7 @@ def make_report(settings: Settings, ledger: Ledger, run: Run) -> RunReport:
         run=run,
         progress=progress,
         course=timeline(ledger, run, BINS),
-        delivery_times=_delivery_times(ledger, run),
+        delivery_times=_delivery_times(reader.snapshot),
         workers=_workers(counters, ledger.all_workers()),
         audit=audit_run(settings, ledger, run),
         versions=_versions(run, *database),
@@ -134,9 +135,9 @@ def iso(moment: float | None) -> str | None:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
-def _delivery_times(ledger: Ledger, run: Run) -> dict[int, int]:
+def _delivery_times(snapshot: Snapshot | None) -> dict[int, int]:
     buckets = Counter[int]()
-    for counts in ledger.snapshot(run).profiles:
+    for counts in snapshot.profiles if snapshot else ():
         buckets.update(counts.delivery_times)
     return dict(sorted(buckets.items()))
 

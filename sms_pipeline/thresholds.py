@@ -119,8 +119,7 @@ class Check:
 
     def messages(self, total: int) -> int:
         """How many messages make the share of `reached N%`."""
-        # Rounded first: 7 % of 100 is 7.000000000000001 in floating point.
-        return math.ceil(round((self.share or 0.0) * total, 6))
+        return messages_for(self.share or 0.0, total)
 
     def keeps(self, value: float) -> bool:
         """Whether `value` satisfies it."""
@@ -131,6 +130,12 @@ class Check:
         if value is None:
             return "not reached" if self.share else "nothing seen"
         return f"seen {_show(value, self.unit)}"
+
+
+def messages_for(share: float, total: int) -> int:
+    """How many messages are at least `share` of `total`, and at least 1."""
+    # Rounded first: 7 % of 100 is 7.000000000000001 in floating point.
+    return max(math.ceil(round(share * total, 6)), 1)
 
 
 @dataclass(frozen=True, slots=True)

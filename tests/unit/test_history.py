@@ -18,12 +18,12 @@ from sms_pipeline.history import (
     History,
     Timeline,
     bin_of_crossing,
-    messages_for,
     moment_of_crossing,
     nice_width,
     timeline,
 )
 from sms_pipeline.ledger import Ledger
+from sms_pipeline.thresholds import messages_for
 from tests.unit import make
 from tests.unit.make import NOON
 

@@ -58,7 +58,6 @@ def reading(shot: Snapshot | None = None, **values: Any) -> Reading:
         **{
             "snapshot": shot,
             "progress": progress(shot),
-            "seed": 7,
             "idle_seconds": 3.0,
             "decided": True,
             **values,
