@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 import uuid
 from typing import Any
 
@@ -34,6 +35,8 @@ from sms_pipeline.errors import ConfigError, LedgerUnavailableError
 SCHEMA_VERSION = 1
 #: Seconds to wait for another process's transaction on SQLite before the attempt counts as failed.
 _SQLITE_BUSY_SECONDS = 10.0
+#: Between two attempts to switch a new file to WAL while another process writes to it.
+_WAL_RETRY_SECONDS = 0.02
 _POSTGRES_CONNECT_SECONDS = 5
 #: Connections of one process; threads beyond them wait for one. Reads and commits take
 #: milliseconds, so a few serve hundreds of threads.
@@ -247,10 +250,23 @@ def _parse(url: str) -> URL:
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # The driver must not open transactions by itself: `_begin_sqlite` does.
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode = WAL")
+    _switch_to_wal(connection)
     # An ack follows every commit, so a commit must survive a power cut. Commits are grouped:
     # the cost is a few flushes a second.
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Once for each file. While another connection writes, SQLite refuses without waiting."""
+    give_up_at = time.monotonic() + _SQLITE_BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+            time.sleep(_WAL_RETRY_SECONDS)
 
 
 def _begin_sqlite(connection: Connection) -> None:

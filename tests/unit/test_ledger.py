@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -452,6 +454,16 @@ def test_ledgers_made_at_once_are_one_ledger(tmp_path: Path) -> None:
     ids: list[str] = []
     at_once([lambda: ids.append(Ledger.open(url).id)] * 4)
     assert len(set(ids)) == 1
+
+
+def test_ledger_is_made_while_another_connection_writes_to_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "new.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr("sms_pipeline.tables.time.sleep", lambda _: other.execute("COMMIT"))
+        assert Ledger.open(f"sqlite:///{file}").id
 
 
 # Workers and readings
