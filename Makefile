@@ -18,9 +18,9 @@ dashboard: $(VENV)/.dashboard ## Open the web page of all runs on http://127.0.0
 test: $(VENV)/.dev ## Run the tests; those that need RabbitMQ or PostgreSQL skip without them
 	$(BIN)/pytest $(ARGS)
 
-chaos: $(VENV)/.dev ## Run the fault matrix with SEEDS=1 seeds or with one SEED; add to docs/faults.md
-	CHAOS_REPORT=$(if $(ARGS),,docs/faults.md) SEEDS=$(SEEDS) SEED=$(SEED) \
-		$(BIN)/pytest -m chaos tests/chaos $(ARGS)
+chaos: $(VENV)/.dev ## Run the fault matrix, JOBS=1 runs at once, SEEDS=1 seeds or one SEED; add to docs/faults.md
+	CHAOS_RECORD=$(if $(ARGS),0,1) SEEDS=$(SEEDS) SEED=$(SEED) $(BIN)/pytest -m chaos tests/chaos \
+		$(if $(JOBS),--numprocesses $(JOBS) --maxschedchunk 1) $(ARGS)
 
 bench: $(VENV)/.dev ## Run all benchmarks; write benchmarks/results, figures and tables (ARGS=--tiny: none of these)
 	$(BIN)/python -m benchmarks $(ARGS)

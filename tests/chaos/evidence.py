@@ -33,9 +33,19 @@ class Evidence:
     """The ledger of one scenario, which is made for one run."""
 
     def __init__(self, url: str, run: int = 1) -> None:
-        arguments = {} if url.startswith("sqlite") else {"connect_timeout": CONNECT_SECONDS}
-        self._engine: Engine = create_engine(url, poolclass=NullPool, connect_args=arguments)
+        # The ledger may be killed, or its file replaced, between two looks at it.
+        self._engine: Engine = (
+            create_engine(url, poolclass=NullPool)
+            if url.startswith("sqlite")
+            else create_engine(
+                url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS}
+            )
+        )
         self._run = run
+
+    def close(self) -> None:
+        """Close what connections there are."""
+        self._engine.dispose()
 
     def counts(self) -> Counts | None:
         """What is counted now; None while the ledger is away or not made yet."""

@@ -1,6 +1,7 @@
 """docs/faults.md: what the fault matrix came to, written from all runs of this version.
 
-Each run is a line in a file of results, so the matrix can be run in portions, over days.
+Each run is a line in the file of results, which is committed: the matrix can be run in portions, over
+days, on several machines, and the page can be checked.
 """
 
 from __future__ import annotations
@@ -79,8 +80,25 @@ COLUMNS = (
     "max",
 )
 
+RESULTS = ROOT / "benchmarks" / "results" / "faults.jsonl"
+RECORD = "CHAOS_RECORD"
+
 #: What decides how a run fares: a result counts for exactly this source.
 SOURCES = ("celeryconfig.py", "sms_pipeline/*.py")
+#: They show what is in the ledger, and no case of the matrix uses them.
+VIEWS = {
+    f"{name}.py"
+    for name in (
+        "charts",
+        "compare",
+        "exporter",
+        "history",
+        "listings",
+        "metrics",
+        "page",
+        "report",
+    )
+}
 DIGEST_LENGTH = 12
 
 
@@ -130,31 +148,52 @@ def source_digest() -> str:
     digest = hashlib.sha256()
     for pattern in SOURCES:
         for file in sorted(ROOT.glob(pattern)):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+            if file.name not in VIEWS:
+                digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:DIGEST_LENGTH]
 
 
 def machine() -> str:
     """On what the runs were made."""
+    at_once = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
     return (
-        f"{os.cpu_count()} cores; Python {platform.python_version()}, "
+        f"{os.cpu_count()} cores, runs at once: {at_once}; Python {platform.python_version()}, "
         f"Celery {version('celery')}, kombu {version('kombu')}"
     )
 
 
+def is_recording() -> bool:
+    """Whether results are to be recorded, and the pages written."""
+    return os.environ.get(RECORD) == "1"
+
+
+def record(line: Line) -> None:
+    """Append a run to the file of results, if that is wanted."""
+    if is_recording():
+        keep(line, RESULTS)
+
+
 def keep(line: Line, file: Path) -> None:
-    """Append a run to the file of results."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Append a run to a file of results, in one write: several processes may do so."""
     with file.open("a") as results:
         results.write(json.dumps(asdict(line)) + "\n")
 
 
 def read(file: Path) -> list[Line]:
-    """All runs of this version of the package, in the order in which they were made."""
+    """All runs, in the order in which they ended."""
     if not file.exists():
         return []
-    lines = (Line(**json.loads(text)) for text in file.read_text().splitlines())
-    return [line for line in lines if line.source == source_digest()]
+    return [Line(**json.loads(text)) for text in file.read_text().splitlines()]
+
+
+def forget_other_versions(file: Path) -> None:
+    """Leave only what this version of the package came to."""
+    lines = read(file)
+    if any(line.source != source_digest() for line in lines):
+        file.write_text("")
+        for line in lines:
+            if line.source == source_digest():
+                keep(line, file)
 
 
 def write(lines: Iterable[Line], page: Path) -> None:
@@ -180,11 +219,12 @@ def _text(by_case: Mapping[str, list[Line]]) -> Iterator[str]:
 def _summary(lines: list[Line]) -> str:
     seeds = len({line.seed for line in lines})
     sources = dict.fromkeys(line.source for line in lines)
+    machines = dict.fromkeys(line.machine for line in lines)
     return (
         f"{len(lines)} runs with {seeds} seed{'s' * (seeds > 1)}, {_failed(lines)} of them failed. "
         f"{_sum(lines, 'total')} messages: {_sum(lines, 'lost')} lost, "
         f"{_sum(lines, 'doubled')} double-counted, {_sum(lines, 'sent_twice')} sent twice.\n\n"
-        f"Source {', '.join(sources)}; {lines[0].machine}."
+        f"Source {', '.join(sources)}; {'; '.join(machines)}."
     )
 
 

@@ -174,6 +174,7 @@ class Scenario:
         """The ledger's rows."""
         if self._evidence is None:
             self._evidence = Evidence(self.database_url, RUN)
+            self.cleanup.callback(self._evidence.close)
         return self._evidence
 
     @property

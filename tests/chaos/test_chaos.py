@@ -11,16 +11,15 @@ from pathlib import Path
 import pytest
 from _pytest.mark import ParameterSet
 
-from tests.chaos import digest, report
+from tests.chaos import report
 from tests.chaos.cases import CASES, Case
 from tests.chaos.scenario import ROOT, Scenario
 
 #: Only a broken test needs it: a scenario gives up by itself when nothing moves.
 TIMEOUT_SECONDS = 900
 
-#: Where results and the logs of failed scenarios are kept, unless CHAOS_KEEP names another folder.
+#: Where the logs of failed scenarios are kept, unless CHAOS_KEEP names another folder.
 KEPT = Path(os.environ.get("CHAOS_KEEP", ROOT / ".chaos"))
-RESULTS = KEPT / "results.jsonl"
 
 
 def _seeds() -> Iterable[int]:
@@ -38,17 +37,6 @@ def _matrix() -> Iterator[ParameterSet]:
             yield pytest.param(case, seed, id=f"{case.name}-seed{seed}", marks=marks)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _page() -> Iterator[None]:
-    """Write the page named in CHAOS_REPORT from all results, at the end."""
-    yield
-    if page := os.environ.get("CHAOS_REPORT"):
-        report.write(report.read(RESULTS), Path(page))
-        if Path(page).resolve() == digest.PAGE:
-            front = digest.FRONT_PAGE
-            front.write_text(digest.renew(front.read_text(), digest.PAGE.read_text()))
-
-
 @pytest.mark.chaos
 @pytest.mark.timeout(TIMEOUT_SECONDS)
 @pytest.mark.parametrize(("case", "seed"), list(_matrix()))
@@ -61,9 +49,9 @@ def test_every_message_has_exactly_one_fate(
             case.fault.strike(scenario)
             result = scenario.finish()
         except Exception as error:
-            report.keep(report.Line.of_failure(case, seed, str(error)), RESULTS)
+            report.record(report.Line.of_failure(case, seed, str(error)))
             raise AssertionError(_message(case, seed, scenario, str(error))) from error
-        report.keep(report.Line.of(case, seed, result), RESULTS)
+        report.record(report.Line.of(case, seed, result))
         if result.problems:
             problems = "\n".join(result.problems)
             pytest.fail(_message(case, seed, scenario, problems), pytrace=False)

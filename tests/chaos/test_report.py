@@ -17,7 +17,7 @@ BAD = Result(6_000, Findings(lost={3}), ["1 messages lost"], recovery_seconds=1.
 
 
 def _page(tmp_path: Path, *lines: report.Line) -> str:
-    results, page = tmp_path / "kept" / "results.jsonl", tmp_path / "faults.md"
+    results, page = tmp_path / "results.jsonl", tmp_path / "faults.md"
     for line in lines:
         report.keep(line, results)
     report.write(report.read(results), page)
@@ -42,10 +42,24 @@ def test_runs_of_several_invocations_are_added_up(tmp_path: Path) -> None:
     assert "12,000 messages: 1 lost, 0 double-counted, 2 sent twice." in page
 
 
-def test_runs_of_another_version_do_not_count(tmp_path: Path) -> None:
-    other = replace(report.Line.of(CALM, 1, BAD), source="another")
-    assert _page(tmp_path, other) == ""
-    assert " | 1 | 0 | 6,000 | 0 |" in _row_of_calm(_page(tmp_path, report.Line.of(CALM, 1, GOOD)))
+def test_runs_of_another_version_are_forgotten(tmp_path: Path) -> None:
+    results, ours = tmp_path / "results.jsonl", report.Line.of(CALM, 1, GOOD)
+    for line in (replace(ours, source="another"), ours):
+        report.keep(line, results)
+    report.forget_other_versions(results)
+    assert report.read(results) == [ours]
+
+
+def test_a_change_of_a_view_leaves_the_version_as_it_is() -> None:
+    names = {file.name for file in (report.ROOT / "sms_pipeline").glob("*.py")}
+    assert names >= report.VIEWS
+    assert not report.VIEWS & {"ledger.py", "worker.py", "tasks.py", "producer.py", "recovery.py"}
+
+
+def test_the_page_tells_what_the_file_of_results_has(tmp_path: Path) -> None:
+    page = tmp_path / "faults.md"
+    report.write(report.read(report.RESULTS), page)
+    assert page.read_text() == digest.PAGE.read_text()
 
 
 def test_cases_that_were_not_run_are_shown_as_such(tmp_path: Path) -> None:
