@@ -1,7 +1,7 @@
 """docs/faults.md: what the fault matrix came to, written from all runs of this version.
 
-Each run is a line in the file of results, which is committed: the matrix can be run in portions, over
-days, on several machines, and the page can be checked.
+Each run is a line in the file of results, which is committed: the matrix can be run in portions,
+over days, on several machines, and the page can be checked.
 """
 
 from __future__ import annotations
