@@ -24,7 +24,8 @@ from tests.chaos.scenario import ROOT, Result
 HEAD = """\
 # Faults
 
-What happened to a run when something broke under load. Written by `make chaos`; do not edit.
+What happened to a run when something broke under load. Written by `make chaos`, from the results in
+benchmarks/results/faults.jsonl; do not edit.
 
 In every run real processes are used: a producer, Celery workers, RabbitMQ and the ledger, each of
 which may be killed. After the fault the run goes on to its end. Then two independent proofs must
@@ -43,7 +44,8 @@ that was not killed must end in good order.
 - **sent twice**: messages delivered by more than one attempt. Sending is at least once: a batch
   that was sent and not settled before its worker died is sent again. It is still counted once.
 - **recovery**: seconds from the end of the fault (the process runs again, the broker answers, the
-  lock is gone) to the next settlement that could be seen; "-" where a fault has no end.
+  lock is gone) to the next settlement that could be seen; "-" where a fault has no end. Where
+  several runs shared a machine, they took the processor from one another, and it was longer.
 
 ## After a crash of the broker, retries can be three minutes late
 
