@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from amqp.exceptions import RecoverableConnectionError
 from celery.utils.log import get_logger
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.delayed_delivery import DelayedDelivery
 from celery.worker.request import Request
 from kombu import Message
+from kombu.asynchronous import Hub
 
 from sms_pipeline.celery import RETRIED, pipeline
 
 log = get_logger(__name__)
+
+#: How often a consumer makes sure that it has not been cut off.
+CONNECTION_CHECK_SECONDS = 1.0
 
 
 class RequiredDelayedDelivery(DelayedDelivery):  # type: ignore[misc]
@@ -91,6 +96,20 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
             f"{__name__}:RequiredDelayedDelivery" if "delayed_delivery" in step else step
             for step in Consumer.Blueprint.default_steps
         )
+
+    def register_with_event_loop(self, hub: Hub) -> None:
+        """Celery's, and a look at the connection every second.
+
+        Celery swallows the broker's goodbye when that is the first thing it reads on a connection:
+        the socket is closed then, nothing is ever read from it, and the worker would sit idle, with
+        batches unacknowledged, until it misses heartbeats a minute later.
+        """
+        super().register_with_event_loop(hub)
+        hub.call_repeatedly(CONNECTION_CHECK_SECONDS, self._raise_if_cut_off)
+
+    def _raise_if_cut_off(self) -> None:
+        if self.connection and not self.connection.connected:
+            raise RecoverableConnectionError("the connection was closed unnoticed")
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """Celery's handler of one message, guarded."""

@@ -151,7 +151,8 @@ def _worker_freeze(scenario: Scenario) -> None:
     scenario.start()
     scenario.await_some_share()
     frozen = scenario.workers[0]
-    frozen.pause()
+    with _outside_transactions(scenario):
+        frozen.pause()
     scenario.broker.close_all_connections(scenario.broker_url)
     counts = scenario.counts()
     assert counts is not None
@@ -161,6 +162,17 @@ def _worker_freeze(scenario: Scenario) -> None:
     frozen.resume()
     scenario.expect_absorbed.add("redelivered")
     scenario.mended()
+
+
+@contextmanager
+def _outside_transactions(scenario: Scenario) -> Iterator[None]:
+    """Hold SQLite's write lock. Whoever is frozen while it has it stops all others, too."""
+    if scenario.setting.database != "sqlite":
+        yield
+        return
+    with closing(_ledger_file(scenario)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
 
 
 @_of(Fault.WORKER_TERM)

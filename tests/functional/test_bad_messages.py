@@ -25,6 +25,7 @@ from tests.services.rabbitmq import RabbitMQNode
 from tests.services.waiting import wait_until
 from tests.services.worker import WorkerProcess
 
+ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 20.0
 EXIT_USAGE = 2
 PERSISTENT = 2
@@ -453,3 +454,26 @@ def test_a_batch_of_another_ledger_is_put_back_and_ends_the_worker(
     assert depths[DEAD] == 0
     own_left = 0 if checker.finished(database_url, run) == BATCH_SIZE else 1
     assert depths[QUEUE] == 1 + own_left
+
+
+def test_a_goodbye_of_the_broker_that_celery_swallows_is_noticed(
+    broker_url: str,
+    database_url: str,
+    tmp_path: Path,
+    start_worker: Callable[..., WorkerProcess],
+) -> None:
+    # Given a worker whose connection ends just when it is ready
+    variables = environment(broker_url, database_url, tmp_path) | {"PYTHONPATH": str(ROOT)}
+    worker = start_worker("fast", variables, app="tests.functional.cut_app")
+
+    # When a batch arrives
+    ledger = Ledger.open(database_url)
+    run = ledger.start_run(SIMULATION, 1).id
+    with channel_to(broker_url) as channel:
+        publish(channel, task_body(batch_of(ledger.id, run, 0)), headers())
+
+    # Then it has connected again, and plays it
+    wait_until(
+        lambda: checker.finished(database_url, run) == BATCH_SIZE, PATIENCE_SECONDS, "it is played"
+    )
+    assert "closed unnoticed" in worker.logs()
