@@ -7,7 +7,8 @@ import os
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 
@@ -151,7 +152,7 @@ def _worker_freeze(scenario: Scenario) -> None:
     scenario.start()
     scenario.await_some_share()
     frozen = scenario.workers[0]
-    with _outside_transactions(scenario):
+    with _no_transaction(scenario):
         frozen.pause()
     scenario.broker.close_all_connections(scenario.broker_url)
     counts = scenario.counts()
@@ -164,13 +165,19 @@ def _worker_freeze(scenario: Scenario) -> None:
     scenario.mended()
 
 
+def _no_transaction(scenario: Scenario) -> AbstractContextManager[None]:
+    """Nobody commits meanwhile: whoever is frozen with SQLite's lock in hand stops all others."""
+    return _locked(scenario) if scenario.setting.database == "sqlite" else nullcontext()
+
+
 @contextmanager
-def _outside_transactions(scenario: Scenario) -> Iterator[None]:
-    """Hold SQLite's write lock. Whoever is frozen while it has it stops all others, too."""
-    if scenario.setting.database != "sqlite":
-        yield
-        return
-    with closing(_ledger_file(scenario)) as connection:
+def _locked(scenario: Scenario) -> Iterator[None]:
+    """Hold SQLite's write lock."""
+    file = make_url(scenario.database_url).database
+    assert file is not None
+    with closing(
+        sqlite3.connect(file, isolation_level=None, timeout=PATIENCE_SECONDS)
+    ) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
 
@@ -361,8 +368,8 @@ def _connections_closed(scenario: Scenario) -> None:
     """The broker closes all connections, three times."""
     scenario.expect_logged.add("Connection to broker lost")
     scenario.start()
-    for closing in range(CLOSINGS):
-        scenario.await_share(0.2 + 0.2 * closing + scenario.rng.uniform(0, 0.1))
+    for number in range(CLOSINGS):
+        scenario.await_share(0.2 + 0.2 * number + scenario.rng.uniform(0, 0.1))
         scenario.broker.close_all_connections(scenario.broker_url)
     scenario.mended()
 
@@ -512,13 +519,8 @@ def _sqlite_lock(scenario: Scenario) -> None:
     scenario.expect_logged.add("database is locked")
     scenario.start()
     scenario.await_some_share()
-    file = make_url(scenario.database_url).database
-    assert file is not None
-    with sqlite3.connect(file, isolation_level=None, timeout=PATIENCE_SECONDS) as connection:
-        connection.execute("BEGIN EXCLUSIVE")
+    with _locked(scenario):
         time.sleep(LOCK_SECONDS)
-        connection.execute("ROLLBACK")
-    connection.close()
     scenario.mended()
 
 

@@ -372,8 +372,9 @@ class Scenario:
         wanted = {DEAD_LETTERS: self.dead_letters} if self.dead_letters else {}
         try:
             wait_until(lambda: self._depths() == wanted, PATIENCE_SECONDS, "the queues are empty")
-        except AssertionError:
-            raise AssertionError(f"queues at the end: {self._depths()}, not {wanted}") from None
+        except AssertionError as error:
+            depths = f"queues at the end: {self._depths()}, not {wanted}"
+            raise AssertionError(f"{depths}: {error}") from None
 
     def _depths(self) -> dict[str, int]:
         depths = self.broker.queue_depths(self.broker_url)

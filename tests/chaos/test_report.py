@@ -42,12 +42,15 @@ def test_runs_of_several_invocations_are_added_up(tmp_path: Path) -> None:
     assert "12,000 messages: 1 lost, 0 double-counted, 2 sent twice." in page
 
 
-def test_runs_of_another_version_are_forgotten(tmp_path: Path) -> None:
-    results, ours = tmp_path / "results.jsonl", report.Line.of(CALM, 1, GOOD)
-    for line in (replace(ours, source="another"), ours):
-        report.keep(line, results)
-    report.forget_other_versions(results)
-    assert report.read(results) == [ours]
+def test_versions_are_told_apart_and_failed_runs_named(tmp_path: Path) -> None:
+    # Given a version that failed, and this one
+    ours, theirs = report.Line.of(CALM, 1, GOOD), report.Line.of(CALM, 2, BAD)
+    page = _page(tmp_path, replace(theirs, source="another"), ours)
+
+    # Then each has a row of its own, and who failed is said
+    assert f"| another | {report.machine()} | 1 | 1 | 6,000 | 1 | 0 | 0 |" in page
+    assert f"| {report.source_digest()} | {report.machine()} | 1 | 0 | 6,000 | 0 | 0 | 2 |" in page
+    assert "- calm, seed 2, another: 1 messages lost" in page
 
 
 def test_a_change_of_a_view_leaves_the_version_as_it_is() -> None:
