@@ -69,9 +69,9 @@ and so did a retry published only then; with the setting after 2 s; after settin
 
 A worker that is stopped in mid-commit (SIGSTOP, a suspended machine) keeps the write lock of an
 SQLite ledger: nobody else can settle anything until it goes on or dies. Nothing is lost meanwhile:
-the others wait, and say that the database is locked. It happened once while a worker was being
-frozen by the matrix (`worker-freeze-3-workers`, seed 9: given up after 120 s); since then the
-matrix freezes workers between two commits. With PostgreSQL only what the frozen worker was
+the others wait, and say that the database is locked. It happened twice while a worker was being
+frozen by the matrix (`worker-freeze-3-workers`, seeds 9 and 19: given up after 120 s); since then
+the matrix freezes workers between two commits. With PostgreSQL only what the frozen worker was
 committing is locked.
 
 ## A goodbye of the broker that nobody heard
