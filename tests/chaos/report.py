@@ -209,6 +209,7 @@ def _text(lines: list[Line]) -> Iterator[str]:
     yield from _table(VERSION_COLUMNS, _version_rows(lines))
     if failed := [line for line in lines if line.problems]:
         yield "\n## Runs that failed\n\n"
+        yield "Messages of a run that did not come to its end are in no sum above.\n\n"
         for line in failed:
             yield f"- {line.case}, seed {line.seed}, {line.source}: {'; '.join(line.problems)}\n"
     yield "\n## The faults\n\n"
