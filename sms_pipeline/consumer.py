@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakSet
 
 from amqp.exceptions import RecoverableConnectionError
 from celery.utils.log import get_logger
@@ -47,7 +48,34 @@ class _Forgetful(set[str]):
         """Forget it."""
 
 
-state.successful_requests = _Forgetful()
+class _SteadySet(WeakSet[Any]):
+    """A set of requests that can be read while other threads change it.
+
+    Celery reads its sets of requests when a connection closes, when it is asked what is active and
+    when it flushes its events. Pool threads add to them and take from them meanwhile, and reading a
+    set that changes raises an error, which ends the worker.
+    """
+
+    #: Where WeakSet keeps its references.
+    data: set[Callable[[], Any]]
+
+    def __iter__(self) -> Iterator[Any]:
+        # The copy is made in one step: no other thread runs while it lasts.
+        for reference in list(self.data):
+            request = reference()
+            if request is not None:
+                yield request
+
+
+def _steady_shared_sets() -> None:
+    """Make the sets that Celery shares between its threads safe to use from several of them."""
+    state.successful_requests = _Forgetful()
+    # Celery's modules hold these very objects, so they change their class, not their place.
+    for shared in (state.reserved_requests, state.active_requests, state.scheduled_requests):
+        shared.__class__ = _SteadySet
+
+
+_steady_shared_sets()
 
 
 def _is_malformed_task(message: Message) -> bool:
