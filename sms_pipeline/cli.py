@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import click
 
@@ -25,6 +25,11 @@ from sms_pipeline.errors import (
     Terminated,
     ThresholdMissedError,
 )
+
+if TYPE_CHECKING:
+    from sms_pipeline.config import Settings, Simulation
+    from sms_pipeline.entries import Run
+    from sms_pipeline.ledger import Ledger
 
 
 class _Commands(click.Group):
@@ -48,10 +53,10 @@ class _Commands(click.Group):
 
 
 class _Context(NamedTuple):
-    """What every command reads: where things are, and what to rehearse."""
+    """Where things are, and what to rehearse."""
 
-    settings: Any
-    simulation: Any
+    settings: Settings
+    simulation: Simulation
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -91,7 +96,7 @@ def cli(log_level: str | None) -> None:
       1  something outside failed      4  the audit found a contradiction
       2  asked for the impossible      5  the audited run has not ended
     """
-    # `_context` reads the option, once a command needs it.
+    # `_settings` reads the option, once a command needs it.
 
 
 def _config_option(function: Any) -> Any:
@@ -125,7 +130,11 @@ _threshold_option = click.option(
     help="What the run must keep to, as in 'p95 delivery < 30s'; again for more. "
     "Who judges it ends with 3 if it does not.",
 )
-_every_option = click.option("--every", type=float, help="Seconds between reports.  [default: 2]")
+_every_option = click.option(
+    "--every",
+    type=float,
+    help="Seconds between reports.  [default: what the run was started with, else 2]",
+)
 #: What the ledger numbers runs with.
 _RUN_NUMBER = click.IntRange(1, 2**31 - 1)
 _run_argument = click.argument("run_id", metavar="[RUN]", type=_RUN_NUMBER, required=False)
@@ -194,7 +203,6 @@ def produce(config_file: Path | None, checks: tuple[str, ...], **options: Any) -
 
 @cli.command()
 @_run_argument
-@_config_option
 @_threshold_option
 @_every_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per report.")
@@ -208,7 +216,6 @@ def produce(config_file: Path | None, checks: tuple[str, ...], **options: Any) -
 )
 def monitor(
     run_id: int | None,
-    config_file: Path | None,
     checks: tuple[str, ...],
     every: float | None,
     as_json: bool,
@@ -227,16 +234,17 @@ def monitor(
       sms-pipeline monitor --forever --metrics 9464
     """
     _refuse_contradictions(run_id, once, new, forever)
-    context = _context(config_file, every)
+    _require_period(every)
+    settings = _settings()
     from sms_pipeline.monitor import make_view, runs_to_watch, watch
 
-    ledger = _ledger(context)
-    with _serving_metrics(context, run_id, metrics):
+    ledger = _ledger(settings)
+    with _serving_metrics(settings, run_id, metrics):
         for run in runs_to_watch(ledger, run_id, new, forever):
-            kept_to = _with_thresholds(run, checks)
+            watched = _watched(run, checks, every)
             view = make_view(as_json, _terminal())
             with _told_and_forgotten(forever):
-                watch(ledger, kept_to, view, context.simulation.report_period, once)
+                watch(ledger, watched, view, once)
 
 
 @contextmanager
@@ -258,53 +266,50 @@ def _refuse_contradictions(run_id: int | None, once: bool, new: bool, forever: b
 
 
 @contextmanager
-def _serving_metrics(context: _Context, run_id: int | None, where: str | None) -> Iterator[None]:
+def _serving_metrics(settings: Settings, run_id: int | None, where: str | None) -> Iterator[None]:
     if where is None:
         yield
         return
     from sms_pipeline.exporter import METRICS_PATH, Exporter, parse_address, serving
 
     address = parse_address(where, "--metrics")
-    with serving(Exporter(_ledger(context), run_id), address) as served:
+    with serving(Exporter(_ledger(settings), run_id), address) as served:
         click.echo(f"Metrics: http://{served}{METRICS_PATH}", err=True)
         yield
 
 
 @cli.command()
-@_config_option
-def senders(config_file: Path | None) -> None:
+def senders() -> None:
     """List the workers that are online, with their senders.
 
     \b
     Example:
       sms-pipeline senders
     """
-    context = _context(config_file)
+    settings = _settings()
     from sms_pipeline.listings import list_senders
 
-    list_senders(_ledger(context))
+    list_senders(_ledger(settings))
 
 
 @cli.command()
-@_config_option
-def runs(config_file: Path | None) -> None:
+def runs() -> None:
     """List the runs of this ledger.
 
     \b
     Example:
       sms-pipeline runs
     """
-    context = _context(config_file)
+    settings = _settings()
     from sms_pipeline.listings import list_runs
 
-    list_runs(_ledger(context))
+    list_runs(_ledger(settings))
 
 
 @cli.command()
 @_run_argument
-@_config_option
 @click.option("--csv", "as_csv", is_flag=True, help="As CSV, for a spreadsheet or a script.")
-def failures(run_id: int | None, config_file: Path | None, as_csv: bool) -> None:
+def failures(run_id: int | None, as_csv: bool) -> None:
     """List who was not reached: messages that failed for good or came too late.
 
     Cancelled messages are counted, not listed.
@@ -314,18 +319,17 @@ def failures(run_id: int | None, config_file: Path | None, as_csv: bool) -> None
       sms-pipeline failures
       sms-pipeline failures 3 --csv > not-reached.csv
     """
-    context = _context(config_file)
+    settings = _settings()
     from sms_pipeline.listings import list_failures
 
-    ledger = _ledger(context)
+    ledger = _ledger(settings)
     list_failures(ledger, ledger.run(run_id), as_csv)
 
 
 @cli.command()
 @_run_argument
-@_config_option
 @click.option("--follow", is_flag=True, help="Go on until the run is done.")
-def trace(run_id: int | None, config_file: Path | None, follow: bool) -> None:
+def trace(run_id: int | None, follow: bool) -> None:
     """Print what happened in a run, in order: dispatches, settlements, retries, workers.
 
     \b
@@ -333,18 +337,17 @@ def trace(run_id: int | None, config_file: Path | None, follow: bool) -> None:
       sms-pipeline trace
       sms-pipeline trace 3 --follow
     """
-    context = _context(config_file)
+    settings = _settings()
     from sms_pipeline.listings import trace as print_trace
 
-    ledger = _ledger(context)
+    ledger = _ledger(settings)
     print_trace(ledger, ledger.run(run_id), follow)
 
 
 @cli.command()
 @_run_argument
-@_config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def audit(run_id: int | None, config_file: Path | None, as_json: bool) -> None:
+def audit(run_id: int | None, as_json: bool) -> None:
     """Prove from independent records that every message of a run has exactly one fate.
 
     Ends with 0 when that is proven, 4 when records contradict one another, 5 when the run has not
@@ -355,19 +358,18 @@ def audit(run_id: int | None, config_file: Path | None, as_json: bool) -> None:
       sms-pipeline audit
       sms-pipeline audit 3 --json
     """
-    context = _context(config_file)
+    settings = _settings()
     from sms_pipeline.audit import EXIT_CODES
     from sms_pipeline.recovery import audit_run
 
-    ledger = _ledger(context)
-    report = audit_run(context.settings, ledger, ledger.run(run_id))
+    ledger = _ledger(settings)
+    report = audit_run(settings, ledger, ledger.run(run_id))
     click.echo(json.dumps(report.to_json()) if as_json else "\n".join(report.lines()))
     click.get_current_context().exit(EXIT_CODES[report.verdict])
 
 
 @cli.command()
 @_run_argument
-@_config_option
 @click.option("-o", "--output", help="File to write; - is stdout.  [default: stdout]")
 @click.option(
     "--format",
@@ -375,9 +377,7 @@ def audit(run_id: int | None, config_file: Path | None, as_json: bool) -> None:
     type=click.Choice(["html", "json", "csv"]),
     help="Default: by the file's suffix, else html.",
 )
-def report(
-    run_id: int | None, config_file: Path | None, output: str | None, kind: str | None
-) -> None:
+def report(run_id: int | None, output: str | None, kind: str | None) -> None:
     """Make a report of a run (the latest, if none is named) to keep or to send.
 
     As HTML it is one file that needs no network: figures, reach and throughput over time, delivery
@@ -394,12 +394,12 @@ def report(
     kind = kind or _kind_of(path)
     if kind == "html" and path is None and _terminal():
         raise click.UsageError("an HTML page is not for a terminal; name a file: -o report.html")
-    context = _context(config_file)
+    settings = _settings()
     from sms_pipeline.page import save
     from sms_pipeline.report import make_report
 
-    ledger = _ledger(context)
-    save(make_report(context.settings, ledger, ledger.run(run_id)), kind, path)
+    ledger = _ledger(settings)
+    save(make_report(settings, ledger, ledger.run(run_id)), kind, path)
 
 
 def _kind_of(path: Path | None) -> str:
@@ -410,9 +410,8 @@ def _kind_of(path: Path | None) -> str:
 @cli.command()
 @click.argument("first", metavar="RUN", type=_RUN_NUMBER)
 @click.argument("second", metavar="RUN", type=_RUN_NUMBER)
-@_config_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def compare(first: int, second: int, config_file: Path | None, as_json: bool) -> None:
+def compare(first: int, second: int, as_json: bool) -> None:
     """Hold two runs against each other: figures, their difference, and what was set otherwise.
 
     \b
@@ -420,23 +419,21 @@ def compare(first: int, second: int, config_file: Path | None, as_json: bool) ->
       sms-pipeline compare 3 4
       sms-pipeline compare 3 4 --json
     """
-    context = _context(config_file)
+    settings = _settings()
     from sms_pipeline.compare import compare as compare_runs
     from sms_pipeline.compare import show
 
-    ledger = _ledger(context)
+    ledger = _ledger(settings)
     show(compare_runs(ledger.run(first), ledger.run(second), ledger), as_json)
 
 
 @cli.command()
 @_run_argument
-@_config_option
 @click.option("--force", is_flag=True, help="Do not wait until what is not settled must be lost.")
 @_threshold_option
 @_every_option
 def resume(
     run_id: int | None,
-    config_file: Path | None,
     force: bool,
     checks: tuple[str, ...],
     every: float | None,
@@ -451,22 +448,22 @@ def resume(
       sms-pipeline resume
       sms-pipeline resume 3 --force
     """
-    context = _context(config_file, every)
+    _require_period(every)
+    settings = _settings()
     from sms_pipeline.monitor import make_view
     from sms_pipeline.run import resume as resume_run
 
-    if checks and not context.settings.embedded:
+    if checks and not settings.embedded:
         raise click.UsageError("over a broker 'resume' ends before the run: use 'monitor' for it")
-    ledger = _ledger(context)
-    view = make_view(False, context.settings.embedded and _terminal())
-    run = _with_thresholds(ledger.run(run_id), checks)
-    resume_run(context.settings, ledger, run, force, view)
+    ledger = _ledger(settings)
+    view = make_view(False, settings.embedded and _terminal())
+    run = _watched(ledger.run(run_id), checks, every)
+    resume_run(settings, ledger, run, force, view)
 
 
 @cli.command()
 @_run_argument
-@_config_option
-def pause(run_id: int | None, config_file: Path | None) -> None:
+def pause(run_id: int | None) -> None:
     """Stop dispatching and sending a run (the latest, if none is named).
 
     What is in hand is finished.
@@ -475,26 +472,24 @@ def pause(run_id: int | None, config_file: Path | None) -> None:
     Example:
       sms-pipeline pause 3
     """
-    _steer(run_id, config_file, "paused")
+    _steer(run_id, "paused")
 
 
 @cli.command(name="continue")
 @_run_argument
-@_config_option
-def go_on(run_id: int | None, config_file: Path | None) -> None:
+def go_on(run_id: int | None) -> None:
     """Go on with a paused run (the latest, if none is named).
 
     \b
     Example:
       sms-pipeline continue 3
     """
-    _steer(run_id, config_file, "running")
+    _steer(run_id, "running")
 
 
 @cli.command()
 @_run_argument
-@_config_option
-def cancel(run_id: int | None, config_file: Path | None) -> None:
+def cancel(run_id: int | None) -> None:
     """End a run (the latest, if none is named) for good.
 
     What is not sent yet is counted as cancelled.
@@ -503,11 +498,10 @@ def cancel(run_id: int | None, config_file: Path | None) -> None:
     Example:
       sms-pipeline cancel 3
     """
-    _steer(run_id, config_file, "cancelled")
+    _steer(run_id, "cancelled")
 
 
 @cli.command()
-@_config_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -532,7 +526,6 @@ def cancel(run_id: int | None, config_file: Path | None) -> None:
     "--allow-host", multiple=True, metavar="NAME", help="A name that the page is reached by."
 )
 def dashboard(
-    config_file: Path | None,
     host: str,
     port: int,
     password_file: Path | None,
@@ -550,46 +543,70 @@ def dashboard(
       sms-pipeline dashboard --read-only --port 9000
       sms-pipeline dashboard --host 0.0.0.0 --password-file secret.txt
     """
-    context = _context(config_file)
+    settings = _settings()
     from sms_pipeline.dashboard import read_password, require_packages
 
     require_packages()
     from sms_pipeline.dashboard.access import Door
     from sms_pipeline.dashboard.server import serve
 
-    password = password or read_password(password_file) or context.settings.dashboard_password
+    password = password or read_password(password_file) or settings.dashboard_password
     door = Door(host, port, frozenset(allow_host), password, read_only)
     serve(
-        partial(_ledger, context),
+        partial(_ledger, settings),
         door,
         lambda url: click.echo(f"The dashboard is at {url} (Ctrl-C ends it)"),
     )
 
 
-def _steer(run_id: int | None, config_file: Path | None, wanted: str) -> None:
-    context = _context(config_file)
+def _steer(run_id: int | None, wanted: str) -> None:
+    settings = _settings()
     from sms_pipeline.entries import Control
     from sms_pipeline.recovery import steer
 
-    ledger = _ledger(context)
+    ledger = _ledger(settings)
     run = ledger.run(run_id)
     click.echo(steer(ledger, run, Control(wanted)))
     if wanted == Control.PAUSED:
         click.echo(f"Go on with: sms-pipeline continue {run.id}")
 
 
-def _ledger(context: _Context) -> Any:
+def _ledger(settings: Settings) -> Ledger:
     from sms_pipeline.ledger import Ledger
 
-    return Ledger.open(context.settings.database_url)
+    return Ledger.open(settings.database_url)
 
 
-def _with_thresholds(run: Any, checks: tuple[str, ...]) -> Any:
+def _require_period(every: float | None) -> None:
+    """Refuse what can't be a period before anything is opened."""
+    from sms_pipeline.config import load_simulation
+
+    load_simulation(None, _overrides({"every": every}))
+
+
+def _watched(run: Run, checks: tuple[str, ...], every: float | None) -> Run:
+    """`run` with the thresholds and the period that the options ask for."""
     from dataclasses import replace
 
-    from sms_pipeline.config import with_thresholds
+    from sms_pipeline.config import override_simulation, with_thresholds
 
-    return replace(run, simulation=with_thresholds(run.simulation, checks))
+    simulation = override_simulation(run.simulation, _overrides({"every": every}))
+    return replace(run, simulation=with_thresholds(simulation, checks))
+
+
+def _settings() -> Settings:
+    """Where things are; what a command needs that rehearses nothing."""
+    import logging
+
+    from sms_pipeline.config import load_settings
+
+    settings = load_settings()
+    log_level = click.get_current_context().find_root().params["log_level"]
+    logging.basicConfig(
+        level=(log_level or settings.log_level).upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    return settings
 
 
 def _context(
@@ -598,16 +615,9 @@ def _context(
     options: dict[str, Any] | None = None,
     checks: tuple[str, ...] = (),
 ) -> _Context:
-    import logging
+    from sms_pipeline.config import load_simulation, with_thresholds
 
-    from sms_pipeline.config import load_settings, load_simulation, with_thresholds
-
-    settings = load_settings()
-    log_level = click.get_current_context().find_root().params["log_level"]
-    logging.basicConfig(
-        level=(log_level or settings.log_level).upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    settings = _settings()
     overrides = _overrides({**(options or {}), "every": every})
     simulation = load_simulation(config or settings.config, overrides)
     return _Context(settings, with_thresholds(simulation, checks))

@@ -291,6 +291,15 @@ def load_simulation(path: Path | None, overrides: Mapping[str, Any] | None = Non
     return _validate(merged, "option")
 
 
+def override_simulation(simulation: Simulation, overrides: Mapping[str, Any]) -> Simulation:
+    """`simulation` with `overrides` (from options), validated again.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+    return _validate({**simulation.model_dump(), **overrides}, "option")
+
+
 def with_thresholds(simulation: Simulation, checks: Sequence[str]) -> Simulation:
     """`simulation` with more thresholds than it has, from `--threshold`.
 

@@ -172,7 +172,7 @@ def runs_to_watch(ledger: Ledger, run_id: int | None, new: bool, forever: bool) 
         yield run
 
 
-def watch(ledger: Ledger, run: Run, view: View, every: float, once: bool) -> None:
+def watch(ledger: Ledger, run: Run, view: View, once: bool) -> None:
     """The `monitor` command: report until the run is done, or only `once`.
 
     Raises:
@@ -186,6 +186,7 @@ def watch(ledger: Ledger, run: Run, view: View, every: float, once: bool) -> Non
         require_thresholds(now)
         return
     try:
+        every = run.simulation.report_period
         progress = follow(reader, view, every, threading.Event(), Abort(ledger, run))
     except KeyboardInterrupt:
         view.close(reader.read(), "still going on (the monitor was interrupted)")

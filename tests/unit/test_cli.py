@@ -452,3 +452,46 @@ def test_runs_are_compared() -> None:
 @pytest.mark.parametrize("runs", [["1", "77"], ["77", "1"]])
 def test_comparison_with_an_unknown_run_is_one_line(runs: list[str]) -> None:
     assert "no run 77" in refused("compare", *runs)
+
+
+# What a command does not need can't stop it
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["pause"],
+        ["cancel"],
+        ["audit"],
+        ["runs"],
+        ["senders"],
+        ["failures"],
+        ["trace"],
+        ["monitor", "--once"],
+        ["report"],
+        ["compare", "1", "1"],
+    ],
+    ids=" ".join,
+)
+def test_broken_configuration_stops_only_what_reads_it(
+    arguments: list[str], ledger: Ledger
+) -> None:
+    ledger.start_run(make.simulation(), seed=1)
+    Path("bad.yml").write_text("senders: [\n")
+    # `audit` says by its code that the run has not ended.
+    expected = EXIT_UNFINISHED if arguments == ["audit"] else EXIT_OK
+    assert invoke(*arguments, SMS_CONFIG="bad.yml").exit_code == expected
+    assert "bad.yml" in refused("run", SMS_CONFIG="bad.yml")
+
+
+def test_monitor_reports_as_often_as_the_run_was_started_to(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    periods = []
+    monkeypatch.setattr(
+        "sms_pipeline.monitor.watch",
+        lambda ledger, run, view, once: periods.append(run.simulation.report_period),
+    )
+    ledger.start_run(make.simulation(report_period=7.0), seed=1)
+    assert invoke("monitor").exit_code == invoke("monitor", "--every", "3").exit_code == EXIT_OK
+    assert periods == [7.0, 3.0]

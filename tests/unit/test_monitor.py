@@ -119,7 +119,7 @@ def test_interrupted_monitor_ends_with_a_summary(
 
     monkeypatch.setattr(monitor, "follow", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        watch(ledger, run, PlainView(), 1.0, once=False)
+        watch(ledger, run, PlainView(), once=False)
     assert f"Run {run.id} still going on" in capsys.readouterr().out
 
 
@@ -127,7 +127,7 @@ def test_watching_once_is_one_report(
     ledger: Ledger, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ledger.settle([make.settlement(run.id, messages=100, delivered=100)])
-    watch(ledger, run, JsonView(), 1.0, once=True)
+    watch(ledger, run, JsonView(), once=True)
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["sent"] == 100
 
@@ -136,7 +136,7 @@ def test_watching_a_finished_run_ends_at_once(
     ledger: Ledger, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ledger.settle([make.settlement(run.id, messages=100, delivered=100)])
-    watch(ledger, run, PlainView(), 1.0, once=False)
+    watch(ledger, run, PlainView(), once=False)
     assert f"Run {run.id} done: 100 of 100 messages" in capsys.readouterr().out
 
 
@@ -217,7 +217,7 @@ def test_missed_threshold_ends_with_its_own_code(ledger: Ledger) -> None:
     run = kept_to(ledger, "failed < 10%", "sent > 50%")
     deliver(ledger, run, 30)
     with pytest.raises(ThresholdMissedError) as caught:
-        watch(ledger, run, Shown(), 1.0, once=True)
+        watch(ledger, run, Shown(), once=True)
     assert str(caught.value) == "threshold missed: failed < 10% (seen 20.00%)"
     assert caught.value.exit_code == EXIT_THRESHOLD == 3
 
@@ -225,7 +225,7 @@ def test_missed_threshold_ends_with_its_own_code(ledger: Ledger) -> None:
 def test_threshold_that_can_still_turn_is_not_held_against_a_run(ledger: Ledger) -> None:
     run = kept_to(ledger, "sent > 50%", "lost == 0")
     deliver(ledger, run, 30)
-    watch(ledger, run, Shown(), 1.0, once=True)
+    watch(ledger, run, Shown(), once=True)
 
 
 def test_missed_threshold_with_abort_cancels_the_run(ledger: Ledger) -> None:
@@ -237,7 +237,7 @@ def test_missed_threshold_with_abort_cancels_the_run(ledger: Ledger) -> None:
 
     # When it is followed
     with pytest.raises(ThresholdMissedError):
-        watch(ledger, run, view, 0.0, once=False)
+        watch(ledger, run, view, once=False)
 
     # Then the rest was cancelled, once, and said
     progress = reader.read()
