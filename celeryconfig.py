@@ -4,7 +4,7 @@ Celery looks for `celeryconfig` in the current folder first; a worker checks at 
 settings its promises rest on are these.
 """
 
-from sms_pipeline.config import load_settings
+from sms_pipeline.config.simulation import load_settings
 
 _settings = load_settings()
 
@@ -29,7 +29,7 @@ worker_prefetch_multiplier = 1
 #: socket that the main loop reads: on classic queues the worker then hangs until its heartbeat.
 worker_enable_prefetch_count_reduction = False
 #: Survives bodies that stop Celery's own consumer, and dead-letters them.
-worker_consumer = "sms_pipeline.consumer:GuardedConsumer"
+worker_consumer = "sms_pipeline.worker.consumer:GuardedConsumer"
 #: Flower should show what is running, without being asked to switch events on.
 worker_send_task_events = True
 

@@ -23,9 +23,9 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from sms_pipeline.config import SenderProfile
-from sms_pipeline.senders import SenderBank
-from sms_pipeline.worker import SenderDriver
+from sms_pipeline.config.simulation import SenderProfile
+from sms_pipeline.core.sender_bank import SenderBank
+from sms_pipeline.worker.process import SenderDriver
 
 PROFILE = "bench"
 MEAN_SECONDS = 1.0

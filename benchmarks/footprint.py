@@ -30,8 +30,8 @@ from benchmarks.rehearsal import (
     resident_mb,
 )
 from benchmarks.scaling import bank
-from sms_pipeline.ledger import Ledger
-from sms_pipeline.publishing import Publisher
+from sms_pipeline.broker.publisher import Publisher
+from sms_pipeline.ledger.store import Ledger
 from tests.services.waiting import wait_until
 
 NAME = "footprint"

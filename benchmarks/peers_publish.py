@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from kombu import Connection
 
 from benchmarks import peers_app
-from sms_pipeline.messages import SEPARATOR, make_columns
+from sms_pipeline.core.messages import SEPARATOR, make_columns
 
 MAX_TEXT_LENGTH = 100
 _SEED = 1

@@ -21,9 +21,9 @@ from typing import Any
 import psutil
 import yaml
 
-from sms_pipeline.audit import Verdict, audit_ledger
-from sms_pipeline.entries import Run
-from sms_pipeline.ledger import Ledger
+from sms_pipeline.core.records import Run
+from sms_pipeline.ledger.audit import Verdict, audit_ledger
+from sms_pipeline.ledger.store import Ledger
 from tests.services.postgres import PostgresNode
 from tests.services.rabbitmq import RabbitMQNode
 from tests.services.waiting import wait_until

@@ -35,7 +35,7 @@ from benchmarks.rehearsal import (
     own_environment,
 )
 from benchmarks.throughput import PLENTY, TINY
-from sms_pipeline.cli import cli
+from sms_pipeline.cli.main import cli
 from tests.services.processes import free_port
 from tests.services.waiting import wait_until
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 
-from sms_pipeline.ledger import Ledger
-from sms_pipeline.monitor import Reader
-from sms_pipeline.progress import Progress
-from sms_pipeline.terminal import render
+from sms_pipeline.core.progress import Progress
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.views.monitor import Reader
+from sms_pipeline.views.terminal import render
 from tests.functional.terminal import CELERY, PATIENCE_SECONDS, Terminal
 from tests.services import chromium
 from tests.services.processes import free_port

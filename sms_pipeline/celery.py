@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import click
 from celery import Celery, signals
 
-from sms_pipeline import memory, queues, serialization
-from sms_pipeline.config import (
+from sms_pipeline.broker import codec, memory, topology
+from sms_pipeline.broker.publisher import Publisher
+from sms_pipeline.config.simulation import (
     SenderProfile,
     Settings,
     Simulation,
@@ -23,10 +24,9 @@ from sms_pipeline.config import (
     override_profile,
 )
 from sms_pipeline.errors import ConfigError, NeedsBrokerError, PipelineError
-from sms_pipeline.ledger import Ledger
-from sms_pipeline.publishing import Publisher
-from sms_pipeline.shutdown import Shutdown
-from sms_pipeline.worker import Worker
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.worker.process import Worker
+from sms_pipeline.worker.shutdown import Shutdown
 
 #: Threads that wait for a batch's last message or hold a remainder's publish.
 _SPARE_THREADS = 50
@@ -46,7 +46,7 @@ _REQUIRED_SETTINGS = {
     "task_create_missing_queues": False,
     "task_serializer": "json",
     "worker_enable_prefetch_count_reduction": False,
-    "worker_consumer": "sms_pipeline.consumer:GuardedConsumer",
+    "worker_consumer": "sms_pipeline.worker.consumer:GuardedConsumer",
     "broker_channel_error_retry": True,
 }
 
@@ -122,7 +122,7 @@ def require_short_batches(profile: SenderProfile, batch_size: int) -> None:
 
 def use_queues(profiles: Iterable[str], queue_type: str) -> None:
     """Let the app know the queues of `profiles`, and no others."""
-    app.conf.task_queues = queues.profile_queues(profiles, queue_type)
+    app.conf.task_queues = topology.profile_queues(profiles, queue_type)
     app.amqp.queues = app.conf.task_queues
 
 
@@ -156,8 +156,8 @@ def require_broker_of_flower(arguments: Sequence[str], settings: Settings) -> No
 def _make_app() -> Celery:
     use_flower_defaults(sys.argv, os.environ)
     memory.keep_freed_memory()
-    serialization.install()
-    made = Celery("sms_pipeline", include=["sms_pipeline.tasks"])
+    codec.install()
+    made = Celery("sms_pipeline", include=["sms_pipeline.worker.task"])
     made.config_from_object("celeryconfig")
     made.user_options["worker"].update(_WORKER_OPTIONS)
     return made

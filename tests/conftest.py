@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from sms_pipeline.dashboard import PACKAGES
+from sms_pipeline.views.dashboard import PACKAGES
 from tests.services import chromium
 from tests.services.nursery import Nursery
 from tests.services.postgres import PostgresNode

@@ -1,6 +1,6 @@
 """The command under test: `python -m tests.chaos.chaos_cli` for `sms-pipeline`."""
 
-from sms_pipeline.cli import main
+from sms_pipeline.cli.main import main
 from tests.chaos import instruments
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ import pytest
 from kombu import Connection, Message, Queue
 from sqlalchemy.engine import make_url
 
-from sms_pipeline.messages import Batch
-from sms_pipeline.queues import EXCHANGE
+from sms_pipeline.broker.topology import EXCHANGE
+from sms_pipeline.core.messages import Batch
 from tests.chaos import garbage
 from tests.chaos.instruments import CLOCK, FAILPOINT, TWICE, Point, Twice
 from tests.chaos.scenario import (

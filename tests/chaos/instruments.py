@@ -23,12 +23,14 @@ import numpy as np
 from celery import Task
 from numpy.typing import NDArray
 
-from sms_pipeline import gateway, queues, tasks, worker
+from sms_pipeline.broker import topology
+from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.celery import app
-from sms_pipeline.entries import Settled, Settlement
-from sms_pipeline.gateway import Outcomes
-from sms_pipeline.messages import Batch
-from sms_pipeline.publishing import Publisher
+from sms_pipeline.core import gateway
+from sms_pipeline.core.gateway import Outcomes
+from sms_pipeline.core.messages import Batch
+from sms_pipeline.core.records import Settled, Settlement
+from sms_pipeline.worker import process, task
 
 #: A folder for journals: one file for each process that plays.
 JOURNAL = "CHAOS_JOURNAL"
@@ -80,7 +82,7 @@ def install() -> None:
     _wrap_publish(reach, bool(os.environ.get(TWICE)))
     _wrap_retry(reach, os.environ.get(TWICE) == Twice.EVERYTHING)
     if limit := os.environ.get(DELIVERY_LIMIT):
-        queues.DELIVERY_LIMIT = int(limit)
+        topology.DELIVERY_LIMIT = int(limit)
     if os.environ.get(EVENTS) == "off":
         app.conf.worker_send_task_events = False
 
@@ -120,7 +122,7 @@ def _let_outcomes_differ() -> None:
 
 def keep_journal(folder: Path, reach: Callable[[Point], None]) -> None:
     """Note every attempt when all its messages are sent, before anything is committed."""
-    settlement_of = worker.settlement_of
+    settlement_of = process.settlement_of
     file = os.open(
         folder / f"{os.getpid()}-{time.monotonic_ns()}.jsonl",
         os.O_WRONLY | os.O_CREAT | os.O_APPEND,
@@ -134,7 +136,7 @@ def keep_journal(folder: Path, reach: Callable[[Point], None]) -> None:
         reach(Point.AFTER_PLAY)
         return settlement_of(batch, outcomes, ended_at, worker_id)
 
-    worker.settlement_of = noted  # type: ignore[assignment]
+    process.settlement_of = noted  # type: ignore[assignment]
 
 
 def _journal_line(batch: Batch, outcomes: Outcomes, worker_id: str) -> bytes:
@@ -154,19 +156,19 @@ def _journal_line(batch: Batch, outcomes: Outcomes, worker_id: str) -> bytes:
 
 
 def _wrap_play(reach: Callable[[Point], None]) -> None:
-    play = worker.Worker.play
+    play = process.Worker.play
 
-    def wrapped(self: worker.Worker, batch: Batch) -> Settled:
+    def wrapped(self: process.Worker, batch: Batch) -> Settled:
         settled = play(self, batch)
         if settled.remainder is not None:
             reach(Point.AFTER_COMMIT)
         return settled
 
-    worker.Worker.play = wrapped  # type: ignore[method-assign]
+    process.Worker.play = wrapped  # type: ignore[method-assign]
 
 
 def _wrap_publish(reach: Callable[[Point], None], twice: bool) -> None:
-    publish = tasks.publish
+    publish = task.publish
 
     def wrapped(batch: Batch, publisher: Publisher) -> float:
         reach(Point.BEFORE_PUBLISH)
@@ -176,7 +178,7 @@ def _wrap_publish(reach: Callable[[Point], None], twice: bool) -> None:
         reach(Point.AFTER_PUBLISH)
         return published_at
 
-    tasks.publish = wrapped
+    task.publish = wrapped
 
 
 def _wrap_retry(reach: Callable[[Point], None], twice: bool) -> None:

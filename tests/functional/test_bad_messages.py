@@ -16,10 +16,10 @@ import pytest
 from amqp import Channel, Message
 from kombu import Connection
 
-from sms_pipeline import queues
-from sms_pipeline.config import parse_simulation
-from sms_pipeline.ledger import Ledger
-from sms_pipeline.messages import TASK_NAME, Batch, make_columns
+from sms_pipeline.broker import topology
+from sms_pipeline.config.simulation import parse_simulation
+from sms_pipeline.core.messages import TASK_NAME, Batch, make_columns
+from sms_pipeline.ledger.store import Ledger
 from tests.functional import checker
 from tests.services.rabbitmq import RabbitMQNode
 from tests.services.waiting import wait_until
@@ -423,8 +423,8 @@ def declare(url: str) -> None:
     """The queues, as a producer declares them."""
     with Connection(url) as connection:
         for queue in (
-            queues.dead_letter_queue("quorum"),
-            *queues.profile_queues(["fast"], "quorum"),
+            topology.dead_letter_queue("quorum"),
+            *topology.profile_queues(["fast"], "quorum"),
         ):
             queue(connection.default_channel).declare()
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sms_pipeline.config import SenderProfile, Simulation
-from sms_pipeline.ledger import Ledger
+from sms_pipeline.config.simulation import SenderProfile, Simulation
+from sms_pipeline.ledger.store import Ledger
 from tests.functional import checker
 from tests.functional.terminal import Terminal
 from tests.services.chromium import PATIENCE_MS, Visit

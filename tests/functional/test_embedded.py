@@ -361,11 +361,11 @@ def test_the_same_seed_fails_the_same_messages(tmp_path: Path) -> None:
 
 EAGER = """
 import time
-from sms_pipeline.config import load_settings, load_simulation
+from sms_pipeline.config.simulation import load_settings, load_simulation
 from sms_pipeline.celery import app, use_queues
-from sms_pipeline.ledger import Ledger
-from sms_pipeline.messages import Batch, make_columns
-from sms_pipeline.tasks import send_sms
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.core.messages import Batch, make_columns
+from sms_pipeline.worker.task import send_sms
 
 app.conf.task_always_eager = True
 settings = load_settings()
@@ -410,7 +410,7 @@ def test_celeryconfig_is_found_from_any_folder(terminal: Terminal) -> None:
     # `report` prints what was changed from Celery's defaults.
     result = terminal.start("report", program=CELERY).wait()
     assert result.code == 0, result.err
-    assert "sms_pipeline.consumer:GuardedConsumer" in result.out
+    assert "sms_pipeline.worker.consumer:GuardedConsumer" in result.out
     assert re.search(r"task_acks_late: True", result.out)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from sms_pipeline.messages import make_columns
+from sms_pipeline.core.messages import make_columns
 from tests.functional.terminal import CELERY, PATIENCE_SECONDS, Started, Terminal
 from tests.services.processes import free_port
 from tests.services.waiting import wait_until

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sms_pipeline.history import Bin, History, timeline
-from sms_pipeline.ledger import Ledger
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.timeline import Bin, History, timeline
 from tests.unit import make
 from tests.unit.make import NOON
 

@@ -17,8 +17,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from sms_pipeline.entries import ProfileCounts
-from sms_pipeline.ledger import Ledger
+from sms_pipeline.core.records import ProfileCounts
+from sms_pipeline.ledger.store import Ledger
 from tests.functional.terminal import PATIENCE_SECONDS, Started, Terminal
 from tests.services.postgres import PostgresNode
 from tests.services.processes import free_port

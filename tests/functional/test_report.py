@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from sms_pipeline.ledger import Ledger
+from sms_pipeline.ledger.store import Ledger
 from tests.functional.terminal import Terminal
 from tests.unit import make
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sms_pipeline.config import ENVIRONMENT
-from sms_pipeline.entries import Run
-from sms_pipeline.ledger import Ledger
+from sms_pipeline.config.simulation import ENVIRONMENT
+from sms_pipeline.core.records import Run
+from sms_pipeline.ledger.store import Ledger
 from tests.unit import make
 
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sms_pipeline.config import RetryPolicy, SenderProfile, Simulation
-from sms_pipeline.entries import BatchRow, Control, ProfileCounts, Settlement, Snapshot, WorkerRow
-from sms_pipeline.messages import Batch, make_columns, pack_offsets
+from sms_pipeline.config.simulation import RetryPolicy, SenderProfile, Simulation
+from sms_pipeline.core.messages import Batch, make_columns, pack_offsets
+from sms_pipeline.core.records import (
+    BatchRow,
+    Control,
+    ProfileCounts,
+    Settlement,
+    Snapshot,
+    WorkerRow,
+)
 
 #: A moment, seconds since the epoch.
 NOON = 1_700_000_000.0

@@ -22,9 +22,9 @@ from sms_pipeline.celery import (
     threads_for,
     use_queues,
 )
-from sms_pipeline.config import MAX_BATCH_SIZE, SenderProfile, Settings, Simulation
+from sms_pipeline.config.simulation import MAX_BATCH_SIZE, SenderProfile, Settings, Simulation
+from sms_pipeline.core.messages import TASK_NAME
 from sms_pipeline.errors import ConfigError, NeedsBrokerError
-from sms_pipeline.messages import TASK_NAME
 from tests.unit import make
 
 PROFILES = st.builds(

@@ -19,7 +19,7 @@ import dotenv
 import pytest
 import yaml
 
-from sms_pipeline.config import DEFAULT_SENDERS
+from sms_pipeline.config.simulation import DEFAULT_SENDERS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -229,7 +229,7 @@ def test_a_worker_is_asked_by_its_own_name() -> None:
 
 @pytest.mark.parametrize("service", [*sorted(ONE_SHOT), "dashboard", "metrics"])
 def test_our_commands_are_accepted(service: str) -> None:
-    from sms_pipeline.cli import cli
+    from sms_pipeline.cli.main import cli
 
     program, command, *arguments = _words(service)
 

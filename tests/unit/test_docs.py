@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.core import Metric
 from pydantic import BaseModel
 
-from sms_pipeline.config import (
+from sms_pipeline.config.simulation import (
     DEFAULT_DATABASE_URL,
     ENVIRONMENT,
     RetryPolicy,
@@ -19,7 +19,7 @@ from sms_pipeline.config import (
     Simulation,
     Threshold,
 )
-from tests.unit.test_metrics import every_metric, reading
+from tests.unit.views.test_metric_families import every_metric, reading
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text()

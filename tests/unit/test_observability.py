@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.test_metrics import every_metric, reading
+from tests.unit.views.test_metric_families import every_metric, reading
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "observability"

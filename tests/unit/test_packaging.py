@@ -50,12 +50,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
     modules = (ROOT / "sms_pipeline").rglob("*.py")
-    pages = (path for path in (ROOT / "sms_pipeline/dashboard/pages").rglob("*") if path.is_file())
+    pages = (
+        path for path in (ROOT / "sms_pipeline/views/dashboard/pages").rglob("*") if path.is_file()
+    )
     expected = {str(path.relative_to(ROOT)) for path in (*modules, *pages)} | {
         "celeryconfig.py",
         "sms_pipeline/py.typed",
-        "sms_pipeline/templates/chart.html",
-        "sms_pipeline/templates/report.html",
+        "sms_pipeline/views/report/templates/chart.html",
+        "sms_pipeline/views/report/templates/report.html",
     }
 
     with zipfile.ZipFile(wheel) as archive:
@@ -78,7 +80,7 @@ def test_the_wheel_installs_the_command(wheel: Path) -> None:
         (name,) = (name for name in archive.namelist() if name.endswith("/entry_points.txt"))
         entry_points = archive.read(name).decode()
 
-    assert "sms-pipeline = sms_pipeline.cli:main" in entry_points
+    assert "sms-pipeline = sms_pipeline.cli.main:main" in entry_points
 
 
 def test_the_project_says_the_version_that_the_package_says() -> None:

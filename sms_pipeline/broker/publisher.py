@@ -1,0 +1,174 @@
+"""Confirmed publishing, on connections that are used for nothing else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kombu import Connection, Producer, Queue, pools
+from kombu.transport.native_delayed_delivery import calculate_routing_key
+
+from sms_pipeline.broker import topology
+from sms_pipeline.config.simulation import Settings, is_embedded
+from sms_pipeline.errors import BrokerUnavailableError
+
+log = logging.getLogger(__name__)
+
+#: How long the broker may take to confirm a message; a blocked one never does.
+CONFIRM_TIMEOUT_SECONDS = 10.0
+#: How long a first connection is tried before the user is told.
+CONNECT_TIMEOUT_SECONDS = 8.0
+
+
+class Publisher:
+    """Lends producers whose publishes return once the broker has confirmed them.
+
+    Confirms must not be switched on for Celery's own connections: with the threads pool and task
+    events on, a worker then waits for ever for a confirm that another thread has read.
+    """
+
+    def __init__(self, broker_url: str) -> None:
+        self._connection = Connection(
+            broker_url,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS / 2,
+            transport_options={"confirm_publish": True},
+        )
+        self._producers = pools.producers[self._connection]
+        self._is_embedded = is_embedded(broker_url)
+
+    @classmethod
+    def open(cls, settings: Settings, profiles: Iterable[str]) -> Publisher:
+        """A publisher whose broker answers and has the queues of `profiles`.
+
+        Raises:
+            BrokerUnavailableError: it does not answer, or refused the queues.
+        """
+        publisher = cls(settings.broker_url)
+        if not settings.embedded:
+            publisher.reach()
+        publisher.declare(profiles, settings.queue_type)
+        return publisher
+
+    def reach(self) -> None:
+        """Connect once.
+
+        Raises:
+            BrokerUnavailableError: no answer within `CONNECT_TIMEOUT_SECONDS`.
+        """
+        where = self._connection.as_uri()
+        try:
+            with self._connection.clone() as connection:
+                connection.ensure_connection(max_retries=1, timeout=CONNECT_TIMEOUT_SECONDS)
+        except Exception as error:
+            reason = str(error).strip() or type(error).__name__
+            raise BrokerUnavailableError(
+                f"the broker at {where} can't be reached: {reason}"
+            ) from error
+
+    def declare(self, profiles: Iterable[str], queue_type: str) -> None:
+        """Declare the exchanges, the queues of `profiles`, and the dead-letter queue.
+
+        Raises:
+            BrokerUnavailableError: the broker refused, or did not answer.
+        """
+        wanted = [topology.dead_letter_queue(queue_type)]
+        wanted += topology.profile_queues(profiles, queue_type)
+        try:
+            with self._connection.clone() as connection:
+                for queue in wanted:
+                    queue(connection.default_channel).declare()
+        except Exception as error:
+            raise BrokerUnavailableError(f"the queues can't be declared: {error}") from error
+
+    def depth(self, profiles: Iterable[str]) -> int:
+        """Messages ready in the queues of `profiles` and in the waiting rooms of retries.
+
+        Raises:
+            BrokerUnavailableError: the broker can't be reached.
+        """
+        names = [topology.queue_name(profile) for profile in profiles]
+        return sum(self._ready(name) for name in (*names, *topology.DELAY_QUEUES))
+
+    def dead_letters(self) -> int:
+        """Messages in the dead-letter queue.
+
+        Raises:
+            BrokerUnavailableError: the broker can't be reached.
+        """
+        return self._ready(topology.DEAD_LETTER_QUEUE)
+
+    def _ready(self, queue: str) -> int:
+        """Messages ready in a queue; none in one that is not declared."""
+        try:
+            with self._connection.clone() as connection:
+                declared = connection.default_channel.queue_declare(queue, passive=True)
+                return int(declared.message_count)
+        except self._connection.channel_errors:
+            return 0
+        except Exception as error:
+            raise BrokerUnavailableError(f"queue {queue} can't be read: {error}") from error
+
+    def remove_dead_letters(self, is_known: Callable[[object], bool]) -> int:
+        """Take from the dead-letter queue every message whose body `is_known`; leave the others.
+
+        Return how many were taken.
+
+        Raises:
+            BrokerUnavailableError: the broker can't be reached.
+        """
+        taken = 0
+        try:
+            # What is not acknowledged goes back to the queue when the connection closes.
+            with self._connection.clone() as connection:
+                channel = connection.default_channel
+                for _ in range(self._ready(topology.DEAD_LETTER_QUEUE)):
+                    message = channel.basic_get(topology.DEAD_LETTER_QUEUE)
+                    if message is not None and is_known(message.body):
+                        channel.basic_ack(message.delivery_tag)
+                        taken += 1
+        except BrokerUnavailableError:
+            raise
+        except Exception as error:
+            raise BrokerUnavailableError(f"dead letters can't be read: {error}") from error
+        return taken
+
+    @contextmanager
+    def producer(self) -> Iterator[Producer]:
+        """A producer to publish with. After any error its connection is closed, not reused.
+
+        A confirm that comes late would be taken for that of the next publish on the connection.
+        """
+        with self._producers.acquire(block=True) as producer:
+            connection = producer.__connection__
+            try:
+                yield producer
+            except BaseException:
+                # `collect` drops the socket; `close` would wait for a blocked broker for ever.
+                connection.collect()
+                raise
+
+    def destination(self, queue: Queue, delay: int = 0) -> dict[str, Any]:
+        """Publish options that bring a message to `queue` after `delay` whole seconds.
+
+        On quorum queues the message waits at the broker. It is sent there directly: by way of
+        `countdown` it would carry its due time, and Celery would set the prefetch of the channel
+        twice for each such message, at a round trip each, when it is long due.
+        """
+        waits_at_broker = queue.queue_arguments.get("x-queue-type") == "quorum"
+        if not delay:
+            return {"queue": queue}
+        if self._is_embedded or not waits_at_broker:
+            return {"queue": queue, "countdown": delay}
+        key = calculate_routing_key(delay, queue.routing_key)
+        return {"queue": queue, "exchange": topology.delay_exchange(delay), "routing_key": key}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Publish options that bound every wait for the broker."""
+        return {
+            "confirm_timeout": CONFIRM_TIMEOUT_SECONDS,
+            "timeout": CONFIRM_TIMEOUT_SECONDS,
+            "retry": False,
+        }

@@ -1,0 +1,1 @@
+"""What to rehearse, and where things are."""

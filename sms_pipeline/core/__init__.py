@@ -1,0 +1,1 @@
+"""What can be told without a clock, a database, a broker or a thread."""

@@ -1,0 +1,256 @@
+"""What the ledger holds, as values: runs, batches, settlements, counts."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from sms_pipeline.config.simulation import Simulation
+
+#: (run, batch number, attempt)
+Key = tuple[int, int, int]
+
+
+class Control(StrEnum):
+    """What the user wants of a run. running <-> paused, and both -> cancelled, which is final."""
+
+    #: Dispatch and send.
+    RUNNING = "running"
+    #: Dispatch nothing; workers put batches back to wait.
+    PAUSED = "paused"
+    #: Dispatch nothing; workers settle what they receive as cancelled.
+    CANCELLED = "cancelled"
+
+
+class Absorbed(StrEnum):
+    """What came twice to a worker; none of it was counted twice."""
+
+    #: The broker delivered a task again: its first receiver did not acknowledge it.
+    REDELIVERED = "redelivered"
+    #: The attempt was settled before: answered from the ledger, not played.
+    ANSWERED = "answered"
+    #: The attempt was settled while it was played again: its messages were sent twice.
+    REPEATED = "repeated"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One campaign and the configuration it was started with."""
+
+    id: int
+    created_at: float
+    seed: int
+    total: int
+    simulation: Simulation
+    embedded: bool = False
+    control: Control = Control.RUNNING
+    next_index: int = 0
+    next_batch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """A dispatched range of messages."""
+
+    run: int
+    number: int
+    profile: str
+    first_index: int
+    size: int
+    queued_at: float
+    published_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What one attempt of one batch came to."""
+
+    key: Key
+    profile: str
+    worker: str
+    messages: int
+    delivered: int
+    #: Out of attempts.
+    failed: int
+    retried: int
+    #: Sum of the durations at the senders of all messages of this attempt.
+    send_seconds: float
+    #: Sum, over the messages that became delivered or failed, of dispatch to that moment.
+    delivery_seconds: float
+    settled_at: float
+    taken: bytes | None
+    remainder: bytes | None
+    delivery_times: dict[int, int] = field(default_factory=dict)
+    #: Not delivered by the run's deadline.
+    expired: int = 0
+    cancelled: int = 0
+    failed_indexes: Sequence[int] = ()
+    expired_indexes: Sequence[int] = ()
+
+    @classmethod
+    def cancellation(
+        cls, key: Key, profile: str, worker: str, messages: int, taken: bytes | None = None
+    ) -> Settlement:
+        """Of an attempt that was not made, because the run was cancelled."""
+        return cls(
+            key=key,
+            profile=profile,
+            worker=worker,
+            messages=messages,
+            delivered=0,
+            failed=0,
+            cancelled=messages,
+            retried=0,
+            send_seconds=0.0,
+            delivery_seconds=0.0,
+            settled_at=time.time(),
+            taken=taken,
+            remainder=None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What the ledger holds for an attempt: the caller acts on this, not on its own outcome."""
+
+    remainder: bytes | None
+    #: A newer attempt of the batch is settled too, so the remainder is in good hands.
+    superseded: bool = False
+    #: False when the ledger had the settlement before.
+    new: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileCounts:
+    """Sums over the workers of one profile in one run."""
+
+    profile: str
+    dispatched: int = 0
+    first_attempts: int = 0
+    attempts: int = 0
+    delivered: int = 0
+    failed: int = 0
+    expired: int = 0
+    cancelled: int = 0
+    retried: int = 0
+    send_seconds: float = 0.0
+    delivery_seconds: float = 0.0
+    delivery_times: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> int:
+        """Messages in a terminal state."""
+        return self.delivered + self.failed + self.expired + self.cancelled
+
+    @property
+    def attempts_made(self) -> int:
+        """Attempts at a sender: none is made at what expired or was cancelled."""
+        return self.attempts - self.expired - self.cancelled
+
+    @property
+    def failed_attempts(self) -> int:
+        """Attempts that failed, whether or not another followed."""
+        return self.retried + self.failed
+
+    @property
+    def unsettled(self) -> int:
+        """Messages dispatched whose first attempt is not settled."""
+        return self.dispatched - self.first_attempts
+
+    @property
+    def retrying(self) -> int:
+        """Messages that failed an attempt and whose next one is not settled."""
+        return self.retried - (self.attempts - self.first_attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker process and one profile it serves."""
+
+    id: str
+    profile: str
+    senders: int
+    mean_time: float
+    failure_rate: float
+    heartbeat: int
+    joined_at: float
+    left_at: float | None
+
+    @property
+    def capacity(self) -> float:
+        """Messages per second its senders can attempt; infinite when sending takes no time."""
+        return self.senders / self.mean_time if self.mean_time else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One consistent reading of a run's counters."""
+
+    run: int
+    total: int
+    seed: int
+    #: What the run was started with.
+    simulation: Simulation
+    control: Control
+    profiles: tuple[ProfileCounts, ...]
+    #: Worker processes that have not signed off; some of them may be dead.
+    workers: tuple[WorkerRow, ...]
+    #: Times of the first dispatch and of the last settlement; None before there is one.
+    started_at: float | None
+    settled_at: float | None
+
+    @property
+    def finished(self) -> int:
+        """Messages in a terminal state."""
+        return sum(profile.finished for profile in self.profiles)
+
+
+class RunTotals(NamedTuple):
+    """A run in a list of runs."""
+
+    run: Run
+    #: When its first batch was dispatched; None: none was yet.
+    started_at: float | None
+    delivered: int
+    failed: int
+    expired: int
+    cancelled: int
+
+    @property
+    def finished(self) -> int:
+        """Messages in a terminal state."""
+        return self.delivered + self.failed + self.expired + self.cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A message that was not delivered."""
+
+    message_index: int
+    batch: int
+    profile: str
+    #: "failed" (out of attempts) or "expired".
+    reason: str
+    attempts: int
+    failed_at: float
+
+
+class Unsettled(NamedTuple):
+    """A batch whose last word is not spoken: what its next attempt would be."""
+
+    row: BatchRow
+    attempt: int
+    #: Bitmap of the messages it would take; None = the whole batch.
+    remainder: bytes | None
+
+
+class Standing(NamedTuple):
+    """What a worker must know before it plays an attempt."""
+
+    control: Control
+    #: What is settled for the attempt; None if nothing is.
+    settled: Settled | None

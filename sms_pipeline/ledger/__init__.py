@@ -1,0 +1,1 @@
+"""What was dispatched and what became of it, counted exactly once."""

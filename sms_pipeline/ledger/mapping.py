@@ -1,0 +1,147 @@
+"""Between the ledger's entries and rows of its tables: conversions and sums, pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sms_pipeline.config.simulation import parse_simulation
+from sms_pipeline.core.records import BatchRow, Control, Run, Settled, Settlement, Unsettled
+
+
+def to_run(row: Any) -> Run:
+    return Run(
+        id=row.id,
+        created_at=row.created_at,
+        seed=row.seed,
+        total=row.total,
+        simulation=parse_simulation(row.simulation),
+        embedded=row.embedded,
+        control=Control(row.control),
+        next_index=row.next_index,
+        next_batch=row.next_batch,
+    )
+
+
+def batch_columns(row: BatchRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in BatchRow.__slots__}
+
+
+def dispatch_sums(rows: Iterable[BatchRow]) -> list[dict[str, Any]]:
+    by_profile: dict[tuple[int, str], list[BatchRow]] = defaultdict(list)
+    for row in rows:
+        by_profile[row.run, row.profile].append(row)
+    return [
+        {
+            "run": run,
+            "profile": profile,
+            "batches": len(group),
+            "messages": sum(row.size for row in group),
+            "first_at": min(row.queued_at for row in group),
+            "last_at": max(row.queued_at for row in group),
+        }
+        for (run, profile), group in sorted(by_profile.items())
+    ]
+
+
+#: What a settlement adds to the counters as it stands.
+SUMMED = (
+    "delivered",
+    "failed",
+    "expired",
+    "cancelled",
+    "retried",
+    "send_seconds",
+    "delivery_seconds",
+)
+_SETTLEMENT_FIELDS = (
+    "profile",
+    "worker",
+    "messages",
+    *SUMMED,
+    "settled_at",
+    "taken",
+    "remainder",
+)
+
+
+def settlement_columns(settlement: Settlement) -> dict[str, Any]:
+    run, batch, attempt = settlement.key
+    values = {name: getattr(settlement, name) for name in _SETTLEMENT_FIELDS}
+    return {"run": run, "batch": batch, "attempt": attempt, **values}
+
+
+def to_settlement(row: Any) -> Settlement:
+    values = {name: getattr(row, name) for name in _SETTLEMENT_FIELDS}
+    return Settlement(key=(row.run, row.batch, row.attempt), **values)
+
+
+def counter_sums(settlements: Iterable[Settlement]) -> list[dict[str, Any]]:
+    groups: dict[tuple[int, str, str], list[Settlement]] = defaultdict(list)
+    for settlement in settlements:
+        groups[settlement.key[0], settlement.profile, settlement.worker].append(settlement)
+    return [
+        {
+            "run": run,
+            "profile": profile,
+            "worker": worker,
+            "settlements": len(group),
+            "first_attempts": sum(s.messages for s in group if s.key[2] == 0),
+            "attempts": sum(s.messages for s in group),
+            **{name: sum(getattr(s, name) for s in group) for name in SUMMED},
+            "last_settled_at": max(s.settled_at for s in group),
+        }
+        for (run, profile, worker), group in sorted(groups.items())
+    ]
+
+
+def delivery_time_sums(settlements: Iterable[Settlement]) -> list[dict[str, Any]]:
+    sums: Counter[tuple[int, str, str, int]] = Counter()
+    for settlement in settlements:
+        for bucket, messages in settlement.delivery_times.items():
+            sums[settlement.key[0], settlement.profile, settlement.worker, bucket] += messages
+    return [
+        {"run": run, "profile": profile, "worker": worker, "bucket": bucket, "messages": messages}
+        for (run, profile, worker, bucket), messages in sorted(sums.items())
+    ]
+
+
+def failure_columns(settlement: Settlement) -> Iterator[dict[str, Any]]:
+    _, batch, attempt = settlement.key
+    reasons = {"failed": settlement.failed_indexes, "expired": settlement.expired_indexes}
+    for reason, indexes in reasons.items():
+        for index in indexes:
+            yield {
+                "run": settlement.key[0],
+                "message_index": index,
+                "batch": batch,
+                "profile": settlement.profile,
+                "reason": reason,
+                "attempts": attempt + 1,
+                "failed_at": settlement.settled_at,
+            }
+
+
+def to_unsettled(row: Any) -> Unsettled:
+    batch = BatchRow(**{name: getattr(row, name) for name in BatchRow.__slots__})
+    return Unsettled(batch, 0 if row.attempt is None else row.attempt + 1, row.remainder)
+
+
+def answer_from(attempt: int, found: Sequence[tuple[int, bytes | None]]) -> Settled | None:
+    """From the settled attempts of a batch, `attempt` and newer, in order."""
+    if not found:
+        return None
+    superseded = found[-1][0] > attempt
+    return Settled(None if superseded else found[0][1], superseded, new=False)
+
+
+def plain_numbers(mapping: Any) -> dict[str, Any]:
+    """PostgreSQL sums big integers as decimals; readers want plain numbers."""
+    if mapping is None:
+        return {}
+    return {
+        name: float(value) if name.endswith("_seconds") else int(value)
+        for name, value in mapping.items()
+        if name != "profile"
+    }

@@ -1,0 +1,1 @@
+"""Makes messages and dispatches them."""

@@ -1,0 +1,236 @@
+"""Two runs side by side: what came out, what was set, and by how much it differs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from sms_pipeline.config.simulation import Simulation, dotted
+from sms_pipeline.core.progress import Progress
+from sms_pipeline.core.records import Run
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.timeline import Timeline, timeline
+from sms_pipeline.views.monitor import Reader
+
+#: Wide enough for every column where there is no terminal.
+_PIPE_COLUMNS = 200
+_NOTHING = "-"
+
+
+class Figure(NamedTuple):
+    """A figure of both runs; None where a run has none."""
+
+    name: str
+    first: float | None
+    second: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """The second less the first."""
+        if self.first is None or self.second is None:
+            return None
+        return self.second - self.first
+
+    @property
+    def change(self) -> float | None:
+        """The difference as a share of the first; None where that is nothing."""
+        return self.difference / self.first if self.first and self.difference is not None else None
+
+
+class Setting(NamedTuple):
+    """A key of the configuration that the runs differ in; None where a run has no such key."""
+
+    key: str
+    first: object
+    second: object
+
+
+class Comparison(NamedTuple):
+    """Two runs, the second held against the first."""
+
+    runs: tuple[int, int]
+    done: tuple[bool, bool]
+    figures: tuple[Figure, ...]
+    settings: tuple[Setting, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of `compare --json`; keys that end in `_seconds` are seconds."""
+        return {
+            "runs": list(self.runs),
+            "done": list(self.done),
+            "figures": {
+                figure.name: {
+                    "first": figure.first,
+                    "second": figure.second,
+                    "difference": _rounded(figure.difference),
+                    "change": _rounded(figure.change),
+                }
+                for figure in self.figures
+            },
+            "configuration": {
+                setting.key: {"first": setting.first, "second": setting.second}
+                for setting in self.settings
+            },
+        }
+
+
+def compare(first: Run, second: Run, ledger: Ledger) -> Comparison:
+    """Both runs as the ledger has them now.
+
+    Raises:
+        LedgerUnavailableError: the ledger can't be reached.
+    """
+    readings = [(Reader(ledger, run).read(), timeline(ledger, run)) for run in (first, second)]
+    figures = [outcome(*reading) for reading in readings]
+    return Comparison(
+        runs=(first.id, second.id),
+        done=(readings[0][0].done, readings[1][0].done),
+        figures=tuple(Figure(name, figures[0][name], figures[1][name]) for name in figures[0]),
+        settings=tuple(differing(*(settings_of(run) for run in (first, second)))),
+    )
+
+
+def outcome(progress: Progress, course: Timeline) -> dict[str, float | None]:
+    """A run's figures, named as in `--json`; rounded as there."""
+    shown = progress.to_json()
+    reach = {
+        f"reached_{share * 100:g}%_seconds": _rounded(seconds)
+        for share, seconds in course.time_to_reach.items()
+    }
+    return {**{name: shown[name] for name in _OUTCOMES}, **reach}
+
+
+#: Those of the figures of `Progress` that two runs can be compared by.
+_OUTCOMES = (
+    "total",
+    "sent",
+    "failed",
+    "expired",
+    "cancelled",
+    "attempts",
+    "failed_attempts",
+    "failure_rate_seen",
+    "seconds",
+    "messages_per_second",
+    "mean_send_seconds",
+    "mean_delivery_seconds",
+    "p50_delivery_seconds",
+    "p95_delivery_seconds",
+    "p99_delivery_seconds",
+)
+
+
+def settings_of(run: Run) -> dict[str, object]:
+    """The run's configuration by dotted key, with the seed it had."""
+    return {**dict(dotted(_by_name(run.simulation))), "seed": run.seed}
+
+
+def differing(first: dict[str, object], second: dict[str, object]) -> Iterator[Setting]:
+    """Keys with different values, in the order of the first, then of the second."""
+    for key in {**first, **second}:
+        if first.get(key) != second.get(key):
+            yield Setting(key, first.get(key), second.get(key))
+
+
+def _by_name(simulation: Simulation) -> dict[str, Any]:
+    values = simulation.model_dump(mode="json")
+    senders = {sender.pop("name"): sender for sender in values.pop("senders")}
+    checks = [threshold["check"] for threshold in values.pop("thresholds")]
+    return {**values, "senders": senders, "thresholds": checks}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+# Views
+
+
+def show(comparison: Comparison, as_json: bool) -> None:
+    """Print it as tables, or as one JSON object."""
+    if as_json:
+        click.echo(json.dumps(comparison.to_json()))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PIPE_COLUMNS)
+    console.print(_figures_table(comparison))
+    console.print()
+    if comparison.settings:
+        console.print(_settings_table(comparison))
+    else:
+        console.print("Both runs had the same configuration.")
+    for run, done in zip(comparison.runs, comparison.done, strict=True):
+        if not done:
+            console.print(f"Run {run} is still going on: its figures are as of now.")
+
+
+def _figures_table(comparison: Comparison) -> Table:
+    table = _table("", *(f"run {run}" for run in comparison.runs), "difference", "change")
+    for figure in comparison.figures:
+        text = _text_of(figure.name)
+        table.add_row(
+            _title(figure.name),
+            text(figure.first),
+            text(figure.second),
+            _signed(figure.difference, _points if text is _share else text),
+            _signed(figure.change, _share),
+        )
+    return table
+
+
+def _settings_table(comparison: Comparison) -> Table:
+    table = _table("configuration", *(f"run {run}" for run in comparison.runs))
+    for setting in comparison.settings:
+        table.add_row(setting.key, _plain(setting.first), _plain(setting.second))
+    return table
+
+
+def _table(heading: str, *columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column(heading, overflow="fold")
+    for column in columns:
+        table.add_column(column, justify="right", overflow="fold")
+    return table
+
+
+_TITLES = {"seconds": "duration", "total": "messages", "messages_per_second": "average rate"}
+
+
+def _title(name: str) -> str:
+    return _TITLES.get(name, name.removesuffix("_seconds").replace("_", " "))
+
+
+def _text_of(name: str) -> Callable[[float | None], str]:
+    """How a figure of that name is written."""
+    if name.endswith("seconds"):
+        return lambda value: _NOTHING if value is None else f"{value:,.3f} s"
+    if name == "failure_rate_seen":
+        return _share
+    if name == "messages_per_second":
+        return lambda value: _NOTHING if value is None else f"{value:,.0f}/s"
+    return lambda value: _NOTHING if value is None else f"{value:,.0f}"
+
+
+def _share(value: float | None) -> str:
+    return _NOTHING if value is None else f"{value:.1%}"
+
+
+def _points(value: float | None) -> str:
+    """Of the difference of two shares: a share of a share would be taken for the change."""
+    return _NOTHING if value is None else f"{value * 100:.1f} points"
+
+
+def _signed(value: float | None, text: Callable[[float | None], str]) -> str:
+    return f"+{text(value)}" if value is not None and value > 0 else text(value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or _NOTHING
+    return _NOTHING if value is None else str(value)

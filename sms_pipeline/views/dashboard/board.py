@@ -1,0 +1,212 @@
+"""What the pages show. Each thing is read once, however many look at it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from sms_pipeline.core.progress import Liveness
+from sms_pipeline.core.records import Control, Run, RunTotals
+from sms_pipeline.ledger.recovery import steer
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.timeline import History, Timeline
+from sms_pipeline.views.dashboard import charts
+from sms_pipeline.views.monitor import Reader
+
+#: Runs on one page of the list.
+PAGE_RUNS = 20
+#: Figures are read again when they are older than this and someone asks …
+PERIOD_SECONDS = 1.0
+#: … or than this, once nothing but the workers can change.
+ENDED_PERIOD_SECONDS = 10.0
+#: Reading takes at most one part in so many of the time: a long run's rows are many.
+IDLE_SHARE = 20
+#: A run that nobody asked for in this time is forgotten.
+FORGET_SECONDS = 60.0
+#: Readings at a time; the ledger has as many connections.
+THREADS = 4
+
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """A reading that all who ask share: made again when it is old, never twice at a time."""
+
+    def __init__(self, read: Callable[[], T], pool: ThreadPoolExecutor) -> None:
+        self._read = read
+        self._pool = pool
+        self._task: asyncio.Task[T] | None = None
+        self._due_at = 0.0
+        #: How long a reading is good for, at least.
+        self.period = PERIOD_SECONDS
+
+    async def get(self) -> T:
+        """The latest reading; what it raised, if it failed."""
+        if self._task is None or (self._task.done() and time.monotonic() >= self._due_at):
+            self._task = asyncio.ensure_future(self._renew())
+        # One who goes away must not take the reading from the others.
+        return await asyncio.shield(self._task)
+
+    def expire(self) -> None:
+        """Whoever asks next gets a new reading."""
+        self._due_at = 0.0
+
+    async def _renew(self) -> T:
+        started_at = time.monotonic()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._read)
+        finally:
+            ended_at = time.monotonic()
+            rest = (ended_at - started_at) * IDLE_SHARE
+            self._due_at = started_at + max(self.period, rest)
+
+
+class Watch:
+    """One run, watched for all who look at it."""
+
+    def __init__(self, ledger: Ledger, run: Run, pool: ThreadPoolExecutor) -> None:
+        self._run = run
+        self._reader = Reader(ledger, run)
+        self._liveness = Liveness()
+        self._figures = Shared(self._read_figures, pool)
+        self._course: Shared[Timeline] = Shared(History(ledger, run).read, pool)
+        self.asked_at = 0.0
+
+    async def show(self) -> dict[str, Any]:
+        """The run as the page wants it."""
+        self.asked_at = time.monotonic()
+        figures = await self._figures.get()
+        timeline = await self._course.get()
+        period = ENDED_PERIOD_SECONDS if figures["done"] else PERIOD_SECONDS
+        self._figures.period = self._course.period = period
+        return {**figures, "timeline": charts.course(timeline, figures["seconds"])}
+
+    def expire(self) -> None:
+        """Something was changed: read again."""
+        self._figures.expire()
+
+    def _read_figures(self) -> dict[str, Any]:
+        progress = self._reader.read()
+        snapshot = self._reader.snapshot
+        workers = snapshot.workers if snapshot else ()
+        online = self._liveness.observe(time.monotonic(), workers)
+        return {
+            **progress.to_json(),
+            "thresholds": [
+                {**judgement.to_json(), "seen": judgement.seen_text}
+                for judgement in progress.thresholds
+            ],
+            "started_at": snapshot.started_at if snapshot else None,
+            "created_at": self._run.created_at,
+            "read_at": time.time(),
+            # A browser's numbers hold 53 bits.
+            "seed": str(self._run.seed),
+            "delivery_times": charts.delivery_times(snapshot.profiles if snapshot else ()),
+            "workers": [
+                {
+                    "id": worker.id,
+                    "profile": worker.profile,
+                    "senders": worker.senders,
+                    "mean_time": worker.mean_time,
+                    "failure_rate": worker.failure_rate,
+                    "joined_at": worker.joined_at,
+                }
+                for worker in online
+            ],
+        }
+
+
+class Board:
+    """All that is shown; for the event loop's thread."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="dashboard")
+        self._pages: dict[int | None, Shared[dict[str, Any]]] = {}
+        self._watches: dict[int, Watch] = {}
+
+    async def runs(self, before: int | None = None) -> dict[str, Any]:
+        """A page of the list, newest first.
+
+        Raises:
+            LedgerUnavailableError: the ledger can't be reached.
+        """
+        page = self._pages.get(before)
+        if page is None:
+            # Pages are cheap to read, and those of old runs are rarely looked at.
+            self._pages = {None: self._pages[None]} if None in self._pages else {}
+            page = Shared(partial(self._read_page, before), self._pool)
+            self._pages[before] = page
+        return await page.get()
+
+    async def run(self, run_id: int) -> dict[str, Any]:
+        """One run, live.
+
+        Raises:
+            UnknownRunError: there is none of that number.
+            LedgerUnavailableError: the ledger can't be reached.
+        """
+        self._forget()
+        watch = self._watches.get(run_id)
+        if watch is None:
+            run = await self._do(partial(self._ledger.run, run_id))
+            watch = self._watches.setdefault(run_id, Watch(self._ledger, run, self._pool))
+        return await watch.show()
+
+    async def steer(self, run_id: int, wanted: Control) -> dict[str, Any]:
+        """Pause, continue or cancel as the commands do.
+
+        Raises:
+            PipelineError: the run has ended, or was cancelled, or there is none.
+        """
+        said = await self._do(partial(self._steer, run_id, wanted))
+        if run_id in self._watches:
+            self._watches[run_id].expire()
+        return {"said": said}
+
+    def close(self) -> None:
+        """Read no more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def _steer(self, run_id: int, wanted: Control) -> str:
+        return steer(self._ledger, self._ledger.run(run_id), wanted)
+
+    def _read_page(self, before: int | None) -> dict[str, Any]:
+        found = self._ledger.totals(PAGE_RUNS + 1, before)
+        shown = found[:PAGE_RUNS]
+        return {
+            "runs": [_run_json(totals) for totals in shown],
+            "older": shown[-1].run.id if len(found) > PAGE_RUNS else None,
+        }
+
+    def _forget(self) -> None:
+        now = time.monotonic()
+        self._watches = {
+            number: watch
+            for number, watch in self._watches.items()
+            if now - watch.asked_at < FORGET_SECONDS
+        }
+
+
+def _run_json(totals: RunTotals) -> dict[str, Any]:
+    run = totals.run
+    return {
+        "run": run.id,
+        "started_at": totals.started_at,
+        "created_at": run.created_at,
+        "total": run.total,
+        "control": run.control.value,
+        "sent": totals.delivered,
+        "failed": totals.failed,
+        "expired": totals.expired,
+        "cancelled": totals.cancelled,
+        "finished": totals.finished,
+        "done": totals.finished >= run.total,
+    }

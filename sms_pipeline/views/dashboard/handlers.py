@@ -1,0 +1,290 @@
+"""What the dashboard answers: pages, figures as JSON, and what the buttons come to."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import http
+import logging
+import re
+from collections.abc import Awaitable
+from importlib.metadata import version
+from typing import Any
+
+from tornado.web import HTTPError, RequestHandler, StaticFileHandler
+
+from sms_pipeline import __version__
+from sms_pipeline.core.records import Control
+from sms_pipeline.errors import LedgerUnavailableError, PipelineError, UnknownRunError
+from sms_pipeline.views.dashboard import access
+from sms_pipeline.views.dashboard.access import Door
+from sms_pipeline.views.dashboard.board import Board
+from sms_pipeline.views.metrics.exporter import HEALTH_PATH, METRICS_PATH, Answer, Exporter
+
+log = logging.getLogger(__name__)
+
+SESSION_COOKIE = "sms_dashboard"
+SESSION_DAYS = 7
+#: Passwords are compared one after the other, and a wrong one holds the next one up for so long.
+WRONG_PASSWORD_SECONDS = 0.5
+#: What the buttons ask for: the words of the commands.
+ACTIONS = {"pause": Control.PAUSED, "continue": Control.RUNNING, "cancel": Control.CANCELLED}
+#: A run's number, as in the addresses.
+RUN_NUMBER = "[0-9]{1,9}"
+_RUN_OR_NOTHING = re.compile(f"({RUN_NUMBER})?")
+#: Nothing from elsewhere, and nowhere inside another page. Plotly sets styles as it draws.
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; connect-src 'self'; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Doorkeeper:
+    """Asks for the password, and is slow to answer those who guess."""
+
+    def __init__(self, password: str | None) -> None:
+        self._password = password
+        self._turn = asyncio.Lock()
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is a password."""
+        return bool(self._password)
+
+    async def admits(self, given: str) -> bool:
+        """Whether `given` is the password."""
+        async with self._turn:
+            admitted = access.is_password(given, self._password or "")
+            if not admitted:
+                log.warning("a wrong password was given")
+                await asyncio.sleep(WRONG_PASSWORD_SECONDS)
+        return admitted
+
+
+class _Guarded(RequestHandler):
+    """Known host names only; what changes something comes from our own pages."""
+
+    door: Door
+    doorkeeper: Doorkeeper
+    board: Board
+    exporter: Exporter
+
+    def initialize(
+        self, door: Door, doorkeeper: Doorkeeper, board: Board, exporter: Exporter
+    ) -> None:
+        self.door, self.doorkeeper = door, doorkeeper
+        self.board, self.exporter = board, exporter
+
+    def set_default_headers(self) -> None:
+        for name, value in SECURITY_HEADERS.items():
+            self.set_header(name, value)
+        self.set_header("Cache-Control", "no-store")
+        self.clear_header("Server")
+
+    def prepare(self) -> Awaitable[None] | None:
+        names = {*self.door.names, self.door.host}
+        if not access.is_known_host(self.request.headers.get("Host", ""), names):
+            raise HTTPError(http.HTTPStatus.MISDIRECTED_REQUEST)
+        if self.request.method == "POST" and not access.is_same_site(self.request.headers):
+            raise HTTPError(http.HTTPStatus.FORBIDDEN)
+        return None
+
+    def get_current_user(self) -> str | None:
+        """Someone, if they may see the runs."""
+        if not self.doorkeeper.asks:
+            return "anyone"
+        session = self.get_signed_cookie(SESSION_COOKIE, max_age_days=SESSION_DAYS)
+        return None if session is None else session.decode()
+
+    def write_error(self, status_code: int, **_: Any) -> None:
+        """One line: what went wrong is in the log, not in the answer."""
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(f"{status_code} {http.HTTPStatus(status_code).phrase}\n")
+
+
+class _Page(_Guarded):
+    """A page: the frame that its script fills."""
+
+    def prepare(self) -> Awaitable[None] | None:
+        super().prepare()
+        if self.current_user is None:
+            self.redirect("/login")
+        return None
+
+    def show(self, name: str, **values: Any) -> None:
+        """Render the template `name`."""
+        self.render(
+            name, version=__version__, door=self.door, locked=self.doorkeeper.asks, **values
+        )
+
+
+class RunsPage(_Page):
+    """All runs, the latest first."""
+
+    def get(self) -> None:
+        """The page."""
+        self.show("runs.html")
+
+
+class RunPage(_Page):
+    """One run, live."""
+
+    def get(self, run_id: str) -> None:
+        """The page."""
+        self.show("run.html", run_id=int(run_id), charts_version=version("plotly"))
+
+
+class LoginPage(_Guarded):
+    """Asks for the password."""
+
+    def get(self) -> None:
+        """The form."""
+        self.render("login.html", version=__version__, wrong=False)
+
+    async def post(self) -> None:
+        """Open a session."""
+        if self.doorkeeper.asks and not await self.doorkeeper.admits(
+            self.get_body_argument("password", "", strip=False)
+        ):
+            self.set_status(http.HTTPStatus.FORBIDDEN)
+            self.render("login.html", version=__version__, wrong=True)
+            return
+        self.set_signed_cookie(
+            SESSION_COOKIE,
+            "admitted",
+            expires_days=None,
+            httponly=True,
+            samesite="Strict",
+            secure=self.request.protocol == "https",
+        )
+        self.redirect("/")
+
+
+class LogoutPage(_Guarded):
+    """Ends the session of this browser."""
+
+    def post(self) -> None:
+        """Forget the cookie."""
+        self.clear_cookie(SESSION_COOKIE)
+        self.redirect("/login")
+
+
+class _Answer(_Guarded):
+    """Figures, or what an action came to, as JSON; an error is one line under `error`."""
+
+    async def prepare(self) -> None:
+        super().prepare()
+        if self.current_user is None and not await self._has_credentials():
+            raise HTTPError(http.HTTPStatus.UNAUTHORIZED)
+
+    async def answer(self, coming: Awaitable[Any]) -> None:
+        """Send what comes; errors with a status that says whose they are."""
+        try:
+            self.write(await coming)
+        except UnknownRunError as error:
+            self._refuse(http.HTTPStatus.NOT_FOUND, str(error))
+        except LedgerUnavailableError as error:
+            self._refuse(http.HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        except PipelineError as error:
+            self._refuse(http.HTTPStatus.CONFLICT, str(error))
+
+    def write_error(self, status_code: int, **_: Any) -> None:
+        self._refuse(status_code, http.HTTPStatus(status_code).phrase)
+
+    def _refuse(self, status: int, error: str) -> None:
+        self.set_status(status)
+        self.finish({"error": error})
+
+    async def _has_credentials(self) -> bool:
+        """Basic authentication, for scripts and scrapers; any user name."""
+        kind, _, encoded = self.request.headers.get("Authorization", "").partition(" ")
+        if kind.lower() != "basic":
+            return False
+        try:
+            _, _, given = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except ValueError:
+            return False
+        return await self.doorkeeper.admits(given)
+
+
+class RunsAnswer(_Answer):
+    """The list of runs, a page at a time."""
+
+    async def get(self) -> None:
+        """Runs older than the one named by `before`."""
+        before = self.get_query_argument("before", "")
+        if not _RUN_OR_NOTHING.fullmatch(before):
+            raise HTTPError(http.HTTPStatus.BAD_REQUEST)
+        await self.answer(self.board.runs(int(before) if before else None))
+
+
+class RunAnswer(_Answer):
+    """One run's figures."""
+
+    async def get(self, run_id: str) -> None:
+        """What `run.html` shows."""
+        await self.answer(self.board.run(int(run_id)))
+
+
+class SteerAnswer(_Answer):
+    """What a button does."""
+
+    async def post(self, run_id: str, action: str) -> None:
+        """Do what the command of that name does."""
+        if self.door.read_only:
+            self._refuse(http.HTTPStatus.FORBIDDEN, "this dashboard is read-only")
+            return
+        log.info("%s run %s, asked from %s", action, run_id, self.request.remote_ip)
+        await self.answer(self.board.steer(int(run_id), ACTIONS[action]))
+
+
+class MetricsAnswer(_Answer):
+    """What Prometheus scrapes."""
+
+    def get(self) -> None:
+        """The latest run."""
+        _send(self, self.exporter.answer(METRICS_PATH))
+
+
+class HealthAnswer(_Guarded):
+    """For who watches over the dashboard; the figures in it are for those who may see the runs."""
+
+    def get(self) -> None:
+        """Red when the ledger can't be read, or the latest run stands still."""
+        answer = self.exporter.answer(HEALTH_PATH)
+        if self.current_user is None:
+            answer = answer._replace(body=answer.body.partition(b":")[0] + b"\n")
+        _send(self, answer)
+
+    head = get
+
+
+def _send(handler: RequestHandler, answer: Answer) -> None:
+    handler.set_status(answer.status)
+    handler.set_header("Content-Type", answer.content_type)
+    handler.finish(answer.body)
+
+
+class Asset(StaticFileHandler):
+    """Style sheets, scripts, the icon: nothing secret."""
+
+    def set_default_headers(self) -> None:
+        for name, value in SECURITY_HEADERS.items():
+            self.set_header(name, value)
+        self.clear_header("Server")
+
+
+class Missing(_Guarded):
+    """Whatever is not there."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        raise HTTPError(http.HTTPStatus.NOT_FOUND)

@@ -1,0 +1,113 @@
+"""The dashboard's web server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import socket
+from collections.abc import Callable
+from importlib.metadata import distribution
+from pathlib import Path
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+
+from sms_pipeline.errors import ConfigError
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.views.dashboard import access, handlers
+from sms_pipeline.views.dashboard.access import Door
+from sms_pipeline.views.dashboard.board import Board
+from sms_pipeline.views.metrics.exporter import HEALTH_PATH, METRICS_PATH, Exporter
+
+log = logging.getLogger(__name__)
+
+PAGES = Path(__file__).parent / "pages"
+#: Of a request; a password and a token are all that is ever sent here.
+MAX_BODY_BYTES = 64 * 1024
+
+
+def make_application(door: Door, board: Board, exporter: Exporter) -> Application:
+    """Everything that is served."""
+    shared = {
+        "door": door,
+        "doorkeeper": handlers.Doorkeeper(door.password),
+        "board": board,
+        "exporter": exporter,
+    }
+    number = f"({handlers.RUN_NUMBER})"
+    actions = "|".join(handlers.ACTIONS)
+    return Application(
+        [
+            (r"/", handlers.RunsPage, shared),
+            (rf"/runs/{number}", handlers.RunPage, shared),
+            (r"/login", handlers.LoginPage, shared),
+            (r"/logout", handlers.LogoutPage, shared),
+            (r"/api/runs", handlers.RunsAnswer, shared),
+            (rf"/api/runs/{number}", handlers.RunAnswer, shared),
+            (rf"/api/runs/{number}/({actions})", handlers.SteerAnswer, shared),
+            (METRICS_PATH, handlers.MetricsAnswer, shared),
+            (HEALTH_PATH, handlers.HealthAnswer, shared),
+            (r"/plotly/(plotly\.min\.js)", handlers.Asset, {"path": str(_plotly_assets())}),
+        ],
+        default_handler_class=handlers.Missing,
+        default_handler_args=shared,
+        template_path=str(PAGES),
+        static_path=str(PAGES / "static"),
+        static_handler_class=handlers.Asset,
+        cookie_secret=secrets.token_bytes(),
+        xsrf_cookies=True,
+        xsrf_cookie_kwargs={"httponly": True, "samesite": "Strict"},
+        compress_response=True,
+        log_function=_log_request,
+    )
+
+
+def _log_request(handler: RequestHandler) -> None:
+    """Never with a query or a body."""
+    log.info("%s %s %s", handler.get_status(), handler.request.method, handler.request.path)
+
+
+def _plotly_assets() -> Path:
+    # Its main module is large and is not needed: only the script that it brings along.
+    return Path(str(distribution("plotly").locate_file("plotly/package_data")))
+
+
+def serve(open_ledger: Callable[[], Ledger], door: Door, say: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; `say` is told where.
+
+    Raises:
+        ConfigError: no password where one is needed, or the address can't be opened.
+        LedgerUnavailableError: it can't be reached now; later the pages wait for it.
+    """
+    access.require_password(door.host, door.password)
+    try:
+        sockets = bind_sockets(door.port, door.host, reuse_port=False)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"--host {door.host} --port {door.port}: can't be opened: {reason}"
+        ) from error
+    asyncio.run(_serve(open_ledger(), door, sockets, say))
+
+
+async def _serve(
+    ledger: Ledger, door: Door, sockets: list[socket.socket], say: Callable[[str], None]
+) -> None:
+    board, exporter = Board(ledger), Exporter(ledger)
+    application = make_application(door, board, exporter)
+    server = HTTPServer(application, max_body_size=MAX_BODY_BYTES)
+    exporter.start()
+    server.add_sockets(sockets)
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    host = f"[{door.host}]" if ":" in door.host else door.host
+    say(f"http://{host}:{sockets[0].getsockname()[1]}")
+    await stopped.wait()
+    server.stop()
+    await server.close_all_connections()
+    exporter.stop()
+    board.close()

@@ -1,0 +1,209 @@
+"""What the ledger holds, as lists: runs, senders, failures, and the trace of a run."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from sms_pipeline.core.messages import make_columns
+from sms_pipeline.core.records import BatchRow, Run, Settlement, Snapshot, WorkerRow
+from sms_pipeline.ledger.recovery import online_workers
+from sms_pipeline.ledger.store import Ledger
+
+#: How often the ledger is read again by what follows it.
+POLL_SECONDS = 0.25
+#: A transaction may become visible this much later than the times written in it.
+COMMIT_LAG_SECONDS = 10.0
+
+
+def list_runs(ledger: Ledger) -> None:
+    """Print all runs, oldest first."""
+    rows = []
+    for run in ledger.runs():
+        snapshot = ledger.snapshot(run)
+        sent = sum(profile.delivered for profile in snapshot.profiles)
+        failed = sum(profile.failed for profile in snapshot.profiles)
+        state = _state(run, snapshot)
+        rows.append(
+            (
+                run.id,
+                _time(snapshot.started_at or run.created_at),
+                f"{run.total:,}",
+                f"{sent:,}",
+                f"{failed:,}",
+                state,
+                run.seed,
+            )
+        )
+    _print(("run", "started", "messages", "sent", "failed", "state", "seed"), rows)
+
+
+def _state(run: Run, snapshot: Snapshot) -> str:
+    finished = snapshot.finished
+    expired = sum(profile.expired for profile in snapshot.profiles)
+    cancelled = sum(profile.cancelled for profile in snapshot.profiles)
+    state = "done" if finished >= run.total else f"{finished / run.total:.1%}"
+    ends = {"expired": expired, "cancelled": cancelled}
+    return state + "".join(f", {count:,} {name}" for name, count in ends.items() if count)
+
+
+def list_senders(ledger: Ledger) -> None:
+    """Print who is online."""
+    rows = [
+        (
+            row.id,
+            row.profile,
+            f"{row.senders:,}",
+            f"{row.mean_time:g} s",
+            f"{row.failure_rate:.0%}",
+            f"{seen_seconds_ago:.1f} s ago",
+        )
+        for row, seen_seconds_ago in online_workers(ledger)
+    ]
+    if not rows:
+        click.echo("No sender is online.")
+        return
+    _print(("worker", "profile", "senders", "mean time", "failure rate", "last seen"), rows)
+
+
+def list_failures(ledger: Ledger, run: Run, as_csv: bool) -> None:
+    """Print who was not reached."""
+    heading = ("message", "to", "profile", "reason", "attempts", "failed_at")
+    simulation = run.simulation
+    writer = csv.writer(sys.stdout)
+    if as_csv:
+        writer.writerow(heading)
+    count = 0
+    for failure in ledger.failures(run.id):
+        message = make_columns(
+            run.seed, failure.message_index, 1, simulation.max_text_length, simulation.phone_format
+        )
+        at = _iso(failure.failed_at)
+        count += 1
+        if as_csv:
+            writer.writerow(
+                (
+                    failure.message_index,
+                    message.to,
+                    failure.profile,
+                    failure.reason,
+                    failure.attempts,
+                    at,
+                )
+            )
+        else:
+            click.echo(
+                f"message {failure.message_index}  {message.to}  {failure.profile}  "
+                f"{failure.reason} after {failure.attempts} attempts  {at}"
+            )
+    if not as_csv:
+        cancelled = sum(profile.cancelled for profile in ledger.snapshot(run).profiles)
+        also = f" {cancelled:,} more were cancelled." if cancelled else ""
+        click.echo(f"Run {run.id}: {count:,} messages were not delivered.{also}")
+
+
+class Event(NamedTuple):
+    """A line of the trace."""
+
+    at: float
+    text: str
+
+
+def trace(ledger: Ledger, run: Run, follow: bool) -> None:
+    """Print the run's events in order; with `follow`, go on until the run is done."""
+    printed: set[Event] = set()
+    newest = 0.0
+    while True:
+        snapshot = ledger.snapshot(run)
+        finished = snapshot.finished
+        fresh = [
+            event
+            for event in _events(ledger, run, newest - COMMIT_LAG_SECONDS)
+            if event not in printed
+        ]
+        for event in fresh:
+            click.echo(f"{_clock(event.at)}  {event.text}")
+        newest = max([newest, *(event.at for event in fresh)])
+        printed = {
+            event for event in printed | set(fresh) if event.at > newest - COMMIT_LAG_SECONDS
+        }
+        if not follow or finished >= run.total:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _events(ledger: Ledger, run: Run, after: float) -> list[Event]:
+    dispatched = [
+        event for row in ledger.dispatches_since(run.id, after) for event in _dispatch_events(row)
+    ]
+    settled = [
+        event for row in ledger.settlements_since(run.id, after) for event in _settled_events(row)
+    ]
+    moved = [event for event in _worker_events(ledger.all_workers(), run) if event.at > after]
+    return sorted([*dispatched, *settled, *moved], key=lambda event: event.at)
+
+
+def _dispatch_events(row: BatchRow) -> Iterator[Event]:
+    last = row.first_index + row.size - 1
+    yield Event(
+        row.published_at or row.queued_at,
+        f"dispatched  batch {row.number}: messages {row.first_index}-{last} to {row.profile}",
+    )
+
+
+def _settled_events(settlement: Settlement) -> Iterator[Event]:
+    _, batch, attempt = settlement.key
+    yield Event(
+        settlement.settled_at,
+        f"settled     batch {batch}, attempt {attempt + 1}: {settlement.delivered} sent, "
+        f"{settlement.failed} failed  ({settlement.profile}, {settlement.worker})",
+    )
+    if settlement.retried:
+        yield Event(
+            settlement.settled_at,
+            f"retry       batch {batch}: {settlement.retried} messages to attempt {attempt + 2}",
+        )
+
+
+def _worker_events(workers: Iterable[WorkerRow], run: Run) -> Iterator[Event]:
+    """Who joined or left while the run was on, and who was there when it began."""
+    for worker in workers:
+        what = f"{worker.senders} senders of {worker.profile}  ({worker.id})"
+        if worker.left_at is not None and worker.left_at < run.created_at:
+            continue
+        yield Event(worker.joined_at, f"joined      {what}")
+        if worker.left_at is not None:
+            yield Event(worker.left_at, f"left        {what}")
+
+
+def _print(heading: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
+    """A table on a terminal; the same columns, never cut, in a pipe."""
+    table = Table(box=None, pad_edge=False)
+    for title in heading:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _clock(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%H:%M:%S.%f")[:-3]

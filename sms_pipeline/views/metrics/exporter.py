@@ -1,0 +1,257 @@
+"""Reads a run's counters every second, and shows them at /metrics and /healthz."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry
+from prometheus_client.core import Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from sms_pipeline.core.progress import Tracker
+from sms_pipeline.core.records import Run, Snapshot
+from sms_pipeline.errors import ConfigError, LedgerUnavailableError, UnknownRunError
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.views.metrics import families
+from sms_pipeline.views.metrics.families import Health, Reading
+
+#: How often the ledger is read. Scrapes and health checks get what was read last: they are
+#: answered at once, whatever the database does.
+READ_SECONDS = 1.0
+#: What was read longer ago than this is not shown any more.
+STALE_SECONDS = 15.0
+#: A client that sends no request is let go after this.
+REQUEST_SECONDS = 10.0
+#: How soon the server notices that it is to stop.
+STOP_POLL_SECONDS = 0.1
+
+LOOPBACK = "127.0.0.1"
+MAX_PORT = 65_535
+METRICS_PATH, HEALTH_PATH = "/metrics", "/healthz"
+PATHS = (METRICS_PATH, HEALTH_PATH)
+_TEXT = "text/plain; charset=utf-8"
+
+
+class Answer(NamedTuple):
+    """An HTTP response, for whatever server there is."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class Watch:
+    """Reads one run again and again, and remembers when it last moved."""
+
+    def __init__(self, ledger: Ledger, run: Run) -> None:
+        self.run = run
+        self._ledger = ledger
+        self._tracker = Tracker()
+        self._position: tuple[int, ...] | None = None
+        self._moved_at = 0.0
+
+    def read(self, now: float, wall: float) -> Reading:
+        """The run's counters; `now` on a clock that only moves forward."""
+        snapshot = self._ledger.snapshot(self.run)
+        progress = self._tracker.update(snapshot, now, wall)
+        position = _position(snapshot)
+        if position != self._position:
+            self._position, self._moved_at = position, now
+        return Reading(
+            snapshot=snapshot,
+            progress=progress,
+            idle_seconds=now - self._moved_at,
+            decided=self._tracker.decided,
+        )
+
+
+def _position(snapshot: Snapshot) -> tuple[int, ...]:
+    """Grows with every batch that is dispatched or settled."""
+    parts = snapshot.profiles
+    return (sum(part.dispatched for part in parts), sum(part.attempts for part in parts))
+
+
+class Exporter(Collector):
+    """Shows a run (the latest, if none is named) to Prometheus and to health checks.
+
+    Mounted in another server, `answer(path)` is all it takes; `start` and `stop` go around that.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        run_id: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._run_id = run_id
+        self._clock = clock
+        self._watch: Watch | None = None
+        self._reading: Reading | None = None
+        self._read_at = clock()
+        self._error: str | None = None
+        self._stopping = threading.Event()
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def start(self) -> None:
+        """Read every second, in a thread, from now on."""
+        self.read()
+        threading.Thread(target=self._run, name="metrics-reader", daemon=True).start()
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(READ_SECONDS):
+            self.read()
+
+    def read(self) -> None:
+        """Read the ledger once; an error is kept, to be told to whoever asks."""
+        try:
+            watch = self._current_watch()
+            self._reading = watch.read(self._clock(), time.time()) if watch else None
+            self._error = None
+        except (LedgerUnavailableError, UnknownRunError) as error:
+            self._error = str(error)
+        self._read_at = self._clock()
+
+    def _current_watch(self) -> Watch | None:
+        wanted = self._run_id or self._ledger.latest_run_id()
+        if wanted is None:
+            return None
+        if self._watch is None or self._watch.run.id != wanted:
+            self._watch = Watch(self._ledger, self._ledger.run(wanted))
+        return self._watch
+
+    def health(self) -> Health:
+        """Red when the ledger can't be read, or the run stands still."""
+        if self._is_stale():
+            age = self._clock() - self._read_at
+            return Health(False, f"the ledger did not answer for {age:.0f} s")
+        if self._error:
+            return Health(False, self._error)
+        reading = self._reading
+        return families.health(reading) if reading else Health(True, "no run yet")
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Collector`. Figures of a ledger that can't be read are left out, not repeated."""
+        health, reading = self.health(), self._reading
+        readable = self._error is None and not self._is_stale()
+        yield from families.health_metrics(health, readable)
+        if reading and readable:
+            yield from families.run_metrics(reading)
+
+    def answer(self, path: str) -> Answer:
+        """The response to a GET of `path`."""
+        if path == METRICS_PATH:
+            return Answer(HTTPStatus.OK, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self._registry))
+        if path == HEALTH_PATH:
+            ok, reason = self.health()
+            status = HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE
+            return _text(status, f"{'ok' if ok else 'red'}: {reason}")
+        return _text(HTTPStatus.NOT_FOUND, f"there are {' and '.join(PATHS)}")
+
+    def _is_stale(self) -> bool:
+        return self._clock() - self._read_at > STALE_SECONDS
+
+
+def _text(status: HTTPStatus, line: str) -> Answer:
+    return Answer(status, _TEXT, f"{line}\n".encode())
+
+
+class Address(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str, option: str) -> Address:
+    """An address from `PORT` (on this machine only), `HOST:PORT` or `[IPV6]:PORT`.
+
+    Raises:
+        ConfigError: it is none; the message names `option`.
+    """
+    written = f"{LOOPBACK}:{text}" if text.isdecimal() else text
+    try:
+        parts = urlsplit(f"//{written}")
+        address = Address(parts.hostname or "", -1 if parts.port is None else parts.port)
+        # As the name server will be asked; names that can't be are refused here.
+        address.host.encode("idna")
+    except ValueError:
+        address = Address("", 0)
+    if not address.host or str(address) != written.lower():
+        raise ConfigError(
+            f"option {option}: must be PORT or HOST:PORT with a port from 0 to {MAX_PORT}, "
+            f"got {text!r}"
+        )
+    return address
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    # Without it the port of a monitor that has just ended could not be used for a minute.
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, address: Address, exporter: Exporter) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        self.exporter = exporter
+        super().__init__((address.host, address.port), _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = REQUEST_SECONDS
+
+    def do_GET(self) -> None:
+        """See `BaseHTTPRequestHandler`."""
+        answer = self.server.exporter.answer(urlsplit(self.path).path)
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+
+    do_HEAD = do_GET  # noqa: N815 - the base class looks for this name
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Scrapes are no news."""
+
+
+@contextmanager
+def serving(exporter: Exporter, address: Address) -> Iterator[Address]:
+    """Answer on `address` (port 0: a free one) while the block runs; yields where that is.
+
+    Raises:
+        ConfigError: nothing can listen there, because another program does, for example.
+    """
+    try:
+        server = _Server(address, exporter)
+    except OSError as error:
+        raise ConfigError(f"can't listen on {address}: {error.strerror or error}") from error
+    exporter.start()
+    threading.Thread(
+        target=server.serve_forever, args=(STOP_POLL_SECONDS,), name="metrics-server", daemon=True
+    ).start()
+    try:
+        yield Address(address.host, server.server_address[1])
+    finally:
+        server.shutdown()
+        server.server_close()
+        exporter.stop()

@@ -1,0 +1,245 @@
+"""What Prometheus and health checks are told of a run. Pure: `exporter` reads and serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+from sms_pipeline.config.simulation import RetryPolicy, Simulation
+from sms_pipeline.core import histogram
+from sms_pipeline.core.progress import Progress
+from sms_pipeline.core.records import Control, ProfileCounts, Snapshot
+
+#: An unfinished run in which nothing happened for so long, beyond the pauses it is bound to make,
+#: stands still.
+STALLED_SECONDS = 60.0
+#: A batch may take so many times its usual time before that looks like standing still.
+BATCH_MARGIN = 2.0
+
+#: Of the ledger's buckets every fourth is shown, two for each doubling …
+SHOWN_BUCKET_STEP = histogram.BUCKETS_PER_DOUBLING // 2
+#: … from 8 ms …
+FIRST_SHOWN_BUCKET = 3 * histogram.BUCKETS_PER_DOUBLING
+#: … to 70 minutes; what took longer is counted in `+Inf`.
+LAST_SHOWN_BUCKET = 22 * histogram.BUCKETS_PER_DOUBLING
+
+#: Prefix of every name.
+NAMESPACE = "sms_pipeline"
+_RUN = ("run",)
+_RUN_PROFILE = ("run", "profile")
+#: The state of a run all of whose messages have ended; the others are those of `Control`.
+DONE = "done"
+RUN_STATES = (*(control.value for control in Control), DONE)
+
+
+class Health(NamedTuple):
+    """Whether all is as it should be, and in one line why (not)."""
+
+    ok: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A run at one moment, as its reader saw it."""
+
+    snapshot: Snapshot
+    progress: Progress
+    #: Seconds since the reader saw a batch dispatched or settled, on its own clock.
+    idle_seconds: float
+    #: Whether it can tell by now who is online.
+    decided: bool
+
+
+def patience(simulation: Simulation) -> float:
+    """Seconds that a healthy run may show no progress.
+
+    The longest pause before a retry, twice a batch's usual time, and `STALLED_SECONDS`.
+    """
+    batch_seconds = max(
+        simulation.batch_size_for(profile) / profile.capacity + profile.mean_time
+        for profile in simulation.senders
+    )
+    return STALLED_SECONDS + _longest_pause(simulation.retry) + BATCH_MARGIN * batch_seconds
+
+
+def health(reading: Reading) -> Health:
+    """Red when a run is neither done nor paused, and nothing happens."""
+    progress = reading.progress
+    run = f"run {progress.run}"
+    if progress.done:
+        return Health(True, f"{run} is done")
+    if progress.control is Control.PAUSED:
+        return Health(True, f"{run} is paused")
+    if reading.idle_seconds <= patience(reading.snapshot.simulation):
+        return Health(True, f"{run}: {progress.finished:,} of {progress.total:,} messages ended")
+    nobody = [profile.name for profile in progress.profiles if profile.is_unattended]
+    hint = f"; no sender online: {', '.join(nobody)}" if nobody else ""
+    return Health(
+        False,
+        f"{run}: no progress for {reading.idle_seconds:.0f} s, "
+        f"{progress.in_flight:,} messages waiting, "
+        f"{progress.total - progress.dispatched:,} not dispatched{hint}",
+    )
+
+
+def health_metrics(health: Health, ledger_up: bool) -> Iterator[Metric]:
+    """What is known even when the ledger can't be read."""
+    yield GaugeMetricFamily(
+        f"{NAMESPACE}_ledger_up", "1 if the ledger can be read, else 0.", float(ledger_up)
+    )
+    yield GaugeMetricFamily(
+        f"{NAMESPACE}_healthy", "1 if /healthz answers ok, else 0.", float(health.ok)
+    )
+
+
+def run_metrics(reading: Reading) -> Iterator[Metric]:
+    """Everything about one run; all of it from one consistent reading of the counters."""
+    run = str(reading.snapshot.run)
+    yield from _about_run(reading, run)
+    yield from _message_counters(reading.snapshot.profiles, run)
+    yield from _waiting_messages(reading.snapshot.profiles, run)
+    yield _delivery_times(reading.snapshot.profiles, run)
+    if reading.decided:
+        yield from _online_senders(reading.progress, run)
+
+
+def _about_run(reading: Reading, run: str) -> Iterator[Metric]:
+    progress, simulation = reading.progress, reading.snapshot.simulation
+    info = {"run": run, "seed": str(reading.snapshot.seed), "routing": simulation.routing}
+    yield _gauge(
+        "run_info", "What the run was started with; always 1.", info, {tuple(info.values()): 1}
+    )
+    state = DONE if progress.done else progress.control.value
+    yield _gauge(
+        "run_state",
+        "1 for the state that the run is in, 0 for the others.",
+        ("run", "state"),
+        {(run, known): float(known == state) for known in RUN_STATES},
+    )
+    figures = {
+        "run_messages": ("Messages of the run, whatever has become of them.", progress.total),
+        "run_elapsed_seconds": (
+            "Seconds from the first dispatch to now, or to the last settlement of a run that is "
+            "done.",
+            progress.seconds,
+        ),
+        "idle_seconds": (
+            "Seconds since a batch was dispatched or settled; 0 when the run is done.",
+            0.0 if progress.done else reading.idle_seconds,
+        ),
+    }
+    for name, (text, value) in figures.items():
+        yield _gauge(name, text, _RUN, {(run,): value})
+
+
+def _message_counters(profiles: Iterable[ProfileCounts], run: str) -> Iterator[Metric]:
+    messages = _counter(
+        "messages_total", "Messages that have ended, by how.", (*_RUN_PROFILE, "state")
+    )
+    attempts = _counter(
+        "attempts_total", "Attempts made at a sender, by outcome.", (*_RUN_PROFILE, "outcome")
+    )
+    dispatched = _counter("dispatched_messages_total", "Messages dispatched.", _RUN_PROFILE)
+    send = _counter(
+        "send_seconds_total", "Time that senders spent on attempts, in seconds.", _RUN_PROFILE
+    )
+    for counts in profiles:
+        labels = [run, counts.profile]
+        for state in ("delivered", "failed", "expired", "cancelled"):
+            messages.add_metric([*labels, state], getattr(counts, state))
+        attempts.add_metric([*labels, "delivered"], counts.delivered)
+        attempts.add_metric([*labels, "failed"], counts.failed_attempts)
+        dispatched.add_metric(labels, counts.dispatched)
+        send.add_metric(labels, counts.send_seconds)
+    yield from (messages, attempts, dispatched, send)
+
+
+def _waiting_messages(profiles: Iterable[ProfileCounts], run: str) -> Iterator[Metric]:
+    parts = list(profiles)
+    yield _gauge(
+        "backlog_messages",
+        "Messages dispatched whose first attempt is not settled.",
+        _RUN_PROFILE,
+        {(run, counts.profile): counts.unsettled for counts in parts},
+    )
+    yield _gauge(
+        "retrying_messages",
+        "Messages that failed an attempt and whose next one is not settled.",
+        _RUN_PROFILE,
+        {(run, counts.profile): counts.retrying for counts in parts},
+    )
+
+
+def _delivery_times(profiles: Iterable[ProfileCounts], run: str) -> Metric:
+    family = HistogramMetricFamily(
+        f"{NAMESPACE}_delivery_seconds",
+        "From dispatch to the end, waiting and retries included, of messages delivered or failed.",
+        labels=_RUN_PROFILE,
+    )
+    for counts in profiles:
+        buckets = cumulative(counts.delivery_times)
+        family.add_metric([run, counts.profile], buckets, counts.delivery_seconds)
+    return family
+
+
+def cumulative(counts: Mapping[int, int]) -> list[tuple[str, float]]:
+    """Prometheus's buckets from the ledger's: how many took at most `le` seconds."""
+    shown = range(FIRST_SHOWN_BUCKET, LAST_SHOWN_BUCKET + 1, SHOWN_BUCKET_STEP)
+    sums = list(accumulate(counts.get(bucket, 0) for bucket in range(histogram.LAST_BUCKET + 1)))
+    bounded = [(repr(histogram.upper_bound(bucket)), sums[bucket]) for bucket in shown]
+    return [*bounded, ("+Inf", sums[-1])]
+
+
+def _online_senders(progress: Progress, run: str) -> Iterator[Metric]:
+    yield _gauge(
+        "senders_online",
+        "Senders of workers whose heartbeat is seen to change.",
+        ("profile",),
+        {(profile.name,): profile.online_senders for profile in progress.profiles},
+    )
+    yield _gauge(
+        "capacity_messages_per_second",
+        "Attempts a second that the online senders can make.",
+        ("profile",),
+        {(profile.name,): profile.capacity for profile in progress.profiles},
+    )
+    yield _gauge(
+        "efficiency_ratio",
+        "Attempts settled, per attempt that the online senders could have made, 0 to 1.",
+        _RUN_PROFILE,
+        {
+            (run, profile.name): profile.efficiency
+            for profile in progress.profiles
+            if profile.efficiency is not None
+        },
+    )
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...]) -> CounterMetricFamily:
+    return CounterMetricFamily(f"{NAMESPACE}_{name}", text, labels=labels)
+
+
+def _gauge(
+    name: str, text: str, labels: Iterable[str], values: Mapping[tuple[str, ...], float]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"{NAMESPACE}_{name}", text, labels=tuple(labels))
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
+    return family
+
+
+def _longest_pause(retry: RetryPolicy) -> float:
+    if retry.max_attempts is None:
+        return retry.backoff_max
+    pauses = max(retry.max_attempts - 2, 0)
+    return min(retry.backoff_max, retry.backoff * 2.0 ** min(pauses, 64))

@@ -1,0 +1,176 @@
+"""A run in one document: its figures, its course, who sent it, and the audit's verdict."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+from sms_pipeline.config.simulation import Settings
+from sms_pipeline.core.progress import Progress
+from sms_pipeline.core.records import Run, Snapshot, WorkerRow
+from sms_pipeline.ledger import audit
+from sms_pipeline.ledger.recovery import audit_run
+from sms_pipeline.ledger.scan import CounterRow, Records
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.timeline import Bin, Timeline, timeline
+from sms_pipeline.views.monitor import Reader
+
+#: Packages whose version may explain a figure.
+PACKAGES = ("sms-pipeline", "celery", "kombu")
+#: Few enough that each can be told from the next on a phone.
+BINS = 120
+_DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+
+
+class WorkerPart(NamedTuple):
+    """What one worker process did for the run, on one profile."""
+
+    counts: CounterRow
+    #: None for who settles without sending, such as `cancel`.
+    row: WorkerRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """All that a report says. Times are seconds, moments seconds since the epoch."""
+
+    run: Run
+    progress: Progress
+    course: Timeline
+    #: Messages by bucket of the histogram of delivery times, over all profiles.
+    delivery_times: dict[int, int]
+    workers: tuple[WorkerPart, ...]
+    audit: audit.Report
+    #: Of this installation: the run's workers may have had others.
+    versions: dict[str, str]
+    made_at: float
+
+    @property
+    def not_reached(self) -> int:
+        """Messages that are listed by `failures`: out of attempts, or too late."""
+        return self.progress.failed + self.progress.expired
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `report --format json`; moments in ISO 8601."""
+        return {
+            "run": self.run.id,
+            "made_at": iso(self.made_at),
+            "started_at": iso(self.course.started_at),
+            "seed": self.run.seed,
+            "progress": self.progress.to_json(),
+            "not_reached": self.not_reached,
+            "course": course_json(self.course),
+            "delivery_times": {str(key): self.delivery_times[key] for key in self.delivery_times},
+            "workers": [_worker_json(part) for part in self.workers],
+            "audit": self.audit.to_json(),
+            "configuration": self.run.simulation.model_dump(mode="json"),
+            "versions": self.versions,
+        }
+
+
+def make_report(settings: Settings, ledger: Ledger, run: Run) -> RunReport:
+    """Read all of it; of a run that goes on, as it is now.
+
+    Raises:
+        LedgerUnavailableError: the ledger can't be reached.
+    """
+    reader = Reader(ledger, run)
+    progress = reader.read_decided()
+    with ledger.reading() as connection:
+        counters = Records(connection, run).counters()
+        database = connection.dialect.name, connection.dialect.server_version_info or ()
+    return RunReport(
+        run=run,
+        progress=progress,
+        course=timeline(ledger, run, BINS),
+        delivery_times=_delivery_times(reader.snapshot),
+        workers=_workers(counters, ledger.all_workers()),
+        audit=audit_run(settings, ledger, run),
+        versions=_versions(run, *database),
+        made_at=time.time(),
+    )
+
+
+def as_json(report: RunReport) -> str:
+    """One JSON object, indented."""
+    return json.dumps(report.to_json(), indent=2) + "\n"
+
+
+def as_csv(report: RunReport) -> str:
+    """The run's course, a row for each bin."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    course = report.course
+    writer.writerow(("second", *Bin._fields, "reached"))
+    for start, one, reached in zip(course.starts, course.bins, course.reached, strict=True):
+        writer.writerow((f"{start:.9g}", *one, f"{reached:.6f}"))
+    return text.getvalue()
+
+
+def course_json(course: Timeline) -> dict[str, Any]:
+    """The fields of a run's course."""
+    return {
+        "width": course.width,
+        "seconds": round(course.seconds, 3),
+        "time_to_reach": {
+            f"{share:g}": None if seconds is None else round(seconds, 3)
+            for share, seconds in course.time_to_reach.items()
+        },
+        "bins": [one._asdict() for one in course.bins],
+    }
+
+
+def iso(moment: float | None) -> str | None:
+    """In UTC, to the second."""
+    if moment is None:
+        return None
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+
+
+def _delivery_times(snapshot: Snapshot | None) -> dict[int, int]:
+    buckets = Counter[int]()
+    for counts in snapshot.profiles if snapshot else ():
+        buckets.update(counts.delivery_times)
+    return dict(sorted(buckets.items()))
+
+
+def _workers(counters: list[CounterRow], rows: list[WorkerRow]) -> tuple[WorkerPart, ...]:
+    by_key = {(row.profile, row.id): row for row in rows}
+    return tuple(
+        WorkerPart(counts, by_key.get((counts.profile, counts.worker))) for counts in counters
+    )
+
+
+def _worker_json(part: WorkerPart) -> dict[str, Any]:
+    row = part.row
+    return {
+        "id": part.counts.worker,
+        "profile": part.counts.profile,
+        "senders": row.senders if row else None,
+        "mean_time": row.mean_time if row else None,
+        "failure_rate": row.failure_rate if row else None,
+        "joined_at": iso(row.joined_at) if row else None,
+        "left_at": iso(row.left_at) if row else None,
+        "settlements": part.counts.settlements,
+        "attempts": part.counts.attempts,
+        "sent": part.counts.delivered,
+        "failed": part.counts.failed,
+    }
+
+
+def _versions(run: Run, database: str, numbers: tuple[Any, ...]) -> dict[str, str]:
+    shown = ".".join(str(number) for number in numbers)
+    return {
+        **{name: version(name) for name in PACKAGES},
+        "Python": platform.python_version(),
+        "database": f"{_DATABASES[database]} {shown}",
+        "broker": "inside the process" if run.embedded else "RabbitMQ",
+    }

@@ -1,0 +1,227 @@
+"""The view for a terminal: redraws in place, and fits whatever width and height there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sms_pipeline.core.checks import Judgement, State
+from sms_pipeline.core.progress import ProfileProgress, Progress
+from sms_pipeline.core.records import Control
+from sms_pipeline.views import lines
+
+#: Between two figures of a line.
+_GAP = "  "
+_BARS = "▁▂▃▄▅▆▇█"
+_ASCII_BARS = "_.-=+*%#"
+#: Rates that the sparkline shows.
+_SPARKS = 20
+_SYMBOLS = {State.HOLDING: "✓", State.MISSED: "✗", State.UNKNOWN: "…"}
+_ASCII_SYMBOLS = {State.HOLDING: "+", State.MISSED: "x", State.UNKNOWN: "."}
+_STYLES = {State.HOLDING: "green", State.MISSED: "bold red", State.UNKNOWN: "dim"}
+#: Rows of the table that are shown however low the terminal is.
+_LEAST_ROWS = 1
+
+
+class LiveView:
+    """A screen of figures that redraws in place; the summary stays when it ends."""
+
+    def __init__(self) -> None:
+        self._console = Console()
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+
+    def show(self, progress: Progress) -> None:
+        """See `View.show`."""
+        if not self._live.is_started:
+            self._live.start()
+        self._live.update(render(progress, self._console), refresh=True)
+
+    def note(self, message: str) -> None:
+        """See `View.note`."""
+        self._console.print(Text(message, style="yellow"))
+
+    def close(self, progress: Progress | None, ended: str) -> None:
+        """See `View.close`."""
+        self._live.stop()
+        if progress is None:
+            self._console.print(Text(ended))
+            return
+        for part in render_summary(progress, ended, self._console):
+            self._console.print(part)
+
+
+def render(progress: Progress, console: Console) -> RenderableType:
+    """The screen while a run is on, fitted to the console's size."""
+    width = console.width
+    head: list[RenderableType] = [_title(progress)]
+    # A bar alone does not end its line.
+    head.append(Padding(ProgressBar(total=progress.total, completed=progress.finished), 0))
+    head += [Text(line) for line in flow(figures(progress, console.options.ascii_only), width)]
+    tail: list[RenderableType] = [_threshold(one, console) for one in progress.thresholds]
+    tail += [Text(f"! {warning}", style="bold yellow") for warning in progress.warnings]
+    taken = _height(console, [*head, *tail])
+    # The table's heading, and the line below the screen on which the cursor stands.
+    rows = max(console.height - taken - 2, _LEAST_ROWS)
+    return Group(*head, *profile_table(progress.profiles, console, rows), *tail)
+
+
+def render_summary(progress: Progress, ended: str, console: Console) -> list[RenderableType]:
+    """What stays on the screen; nothing of it is left out, however narrow that is."""
+    table = _table(progress.profiles, _COLUMNS)
+    if _fits(table, console):
+        profiles: list[RenderableType] = [table]
+    else:
+        profiles = [Text(lines.summary_of_profile(profile)) for profile in progress.profiles]
+    return [
+        *(Text(line) for line in lines.summary_of_run(progress, ended)),
+        *profiles,
+        *(_threshold(one, console) for one in progress.thresholds),
+        Text(lines.hint(progress)),
+    ]
+
+
+def figures(progress: Progress, ascii_only: bool = False) -> list[list[str]]:
+    """The figures of a run, by the line on which they stand if it is wide enough."""
+    times = progress.times
+    others = {"expired": progress.expired, "cancelled": progress.cancelled}
+    return [
+        [
+            f"sent {progress.sent:,}",
+            f"failed {progress.failed:,}",
+            *(f"{name} {count:,}" for name, count in others.items() if count),
+            f"in flight {progress.in_flight:,}",
+            f"retrying {progress.retrying:,}",
+            f"failed attempts {progress.failed_attempts:,}"
+            f" ({lines.percent(progress.failure_rate_seen)})",
+        ],
+        [
+            f"rate {progress.rate:,.0f}/s {sparkline(progress.history, ascii_only)}".rstrip(),
+            f"average {progress.average_rate:,.0f}/s",
+        ],
+        [
+            f"average time per message {lines.time(times.mean_delivery)}",
+            f"send {lines.time(times.mean_send)}",
+        ],
+        [
+            f"p50 {lines.time(times.p50_delivery)}",
+            f"p95 {lines.time(times.p95_delivery)}",
+            f"p99 {lines.time(times.p99_delivery)}",
+        ],
+    ]
+
+
+def flow(groups: Iterable[Sequence[str]], width: int) -> list[str]:
+    """Each group on a line of its own, broken only between two figures."""
+    flowed = []
+    for group in groups:
+        line = ""
+        for figure in group:
+            longer = f"{line}{_GAP}{figure}" if line else figure
+            if line and len(longer) > width:
+                flowed.append(line)
+                longer = figure
+            line = longer
+        flowed.append(line)
+    return flowed
+
+
+def sparkline(rates: Sequence[float], ascii_only: bool = False) -> str:
+    """The last rates as bars; the highest of them is a full one."""
+    bars = _ASCII_BARS if ascii_only else _BARS
+    recent = rates[-_SPARKS:]
+    highest = max(recent, default=0.0)
+    if not highest:
+        return bars[0] * len(recent)
+    return "".join(bars[round(rate / highest * (len(bars) - 1))] for rate in recent)
+
+
+def _title(progress: Progress) -> Text:
+    steered = "" if progress.control is Control.RUNNING else f" is {progress.control}"
+    return Text(
+        f"Run {progress.run}{steered}: {progress.share:.1%} of {progress.total:,}{_GAP}"
+        f"{lines.duration(progress.seconds)}, ETA {lines.duration(progress.eta_seconds)}",
+        style="bold",
+    )
+
+
+def _threshold(judgement: Judgement, console: Console) -> Text:
+    symbols = _ASCII_SYMBOLS if console.options.ascii_only else _SYMBOLS
+    text = f"{symbols[judgement.state]} {judgement.check.text} ({judgement.seen_text})"
+    return Text(text, style=_STYLES[judgement.state])
+
+
+class _Column(NamedTuple):
+    """`rank`: when the terminal is too narrow, the highest goes first."""
+
+    heading: str
+    cell: Callable[[ProfileProgress], str]
+    rank: int
+
+
+_COLUMNS = (
+    _Column("profile", lambda one: one.name, 0),
+    _Column("online", lambda one: f"{one.online_senders:,}", 2),
+    _Column("backlog", lambda one: f"{one.backlog:,}", 3),
+    _Column("retrying", lambda one: f"{one.retrying:,}", 8),
+    _Column("share", lambda one: f"{one.share:.0%}", 7),
+    _Column("sent", lambda one: f"{one.sent:,}", 1),
+    _Column("failed", lambda one: f"{one.failed:,}", 4),
+    _Column(
+        "fail seen/set",
+        lambda one: f"{_whole(one.failure_rate_seen)}/{_whole(one.failure_rate)}",
+        5,
+    ),
+    _Column("effic.", lambda one: _whole(one.efficiency), 6),
+    _Column("time", lambda one: lines.time(one.times.mean_delivery), 9),
+    _Column("p95", lambda one: lines.time(one.times.p95_delivery), 10),
+    _Column("send", lambda one: lines.time(one.times.mean_send), 11),
+)
+
+
+def _whole(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
+
+
+def profile_table(
+    profiles: Sequence[ProfileProgress], console: Console, rows: int
+) -> list[RenderableType]:
+    """As many columns and profiles as there is room for."""
+    shown = profiles if len(profiles) <= rows else profiles[: max(rows - 1, _LEAST_ROWS)]
+    columns = list(_COLUMNS)
+    while len(columns) > 1 and not _fits(_table(shown, columns), console):
+        columns.remove(max(columns, key=lambda column: column.rank))
+    rest = len(profiles) - len(shown)
+    more = [Text(f"and {rest:,} profiles more")] if rest else []
+    return [_table(shown, columns), *more]
+
+
+def _table(profiles: Iterable[ProfileProgress], columns: Sequence[_Column]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        is_name = column.rank == 0
+        table.add_column(
+            column.heading,
+            justify="left" if is_name else "right",
+            no_wrap=True,
+            overflow="ellipsis" if is_name else "fold",
+        )
+    for profile in profiles:
+        table.add_row(*(column.cell(profile) for column in columns))
+    return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    unlimited = console.options.update(width=10_000)
+    return Measurement.get(console, unlimited, table).maximum <= console.width
+
+
+def _height(console: Console, parts: Iterable[RenderableType]) -> int:
+    return len(console.render_lines(Group(*parts), console.options.update(height=None)))

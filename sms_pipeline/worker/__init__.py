@@ -1,0 +1,1 @@
+"""A Celery worker process that plays sender profiles."""

@@ -1,0 +1,84 @@
+"""Orderly shutdown of a worker process.
+
+Celery's own warm shutdown stops the event loop before threads have ended, so their last
+acknowledgements are never sent and their batches come back. Here the loop runs on while batches in
+hand are finished.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+from celery.worker import state
+
+from sms_pipeline.errors import EXIT_FAILURE, EXIT_OK
+from sms_pipeline.worker.process import Worker
+
+log = logging.getLogger(__name__)
+
+#: Batches in hand get so long to end: less than the broker's heartbeat time-out of a minute, and
+#: less than what a container engine or an init system waits before it kills.
+DRAIN_SECONDS = 20.0
+#: After a second signal the process ends within this time, whatever hangs.
+HARD_STOP_SECONDS = 5.0
+_POLL_SECONDS = 0.05
+_BARRIER_SECONDS = 2.0
+
+
+class Shutdown:
+    """First SIGTERM or SIGINT: finish the batches in hand, then leave. Second: leave at once.
+
+    What is not finished stays with the broker in both cases, which delivers it again.
+    """
+
+    def __init__(self, consumer: Any, worker: Worker) -> None:
+        self._consumer = consumer
+        self._worker = worker
+        self._signals = 0
+
+    def install(self) -> None:
+        """Take the signals over; must be called in the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        # Handlers run between any two bytecodes of the main thread: locks are for other threads.
+        self._signals += 1
+        work = self._finish if self._signals == 1 else self._leave_at_once
+        threading.Thread(target=work, name="shutdown", daemon=True).start()
+
+    def _finish(self) -> None:
+        log.warning(
+            "finishing the batches in hand, for at most %.0f s; a second signal ends at once",
+            DRAIN_SECONDS,
+        )
+        self._worker.stopping.set()
+        if self._consumer.task_consumer:
+            self._consumer.call_soon(self._consumer.task_consumer.cancel)
+        until = time.monotonic() + DRAIN_SECONDS
+        while state.reserved_requests and time.monotonic() < until:
+            time.sleep(_POLL_SECONDS)
+        if state.reserved_requests:
+            log.warning("%d batches go back to the broker", len(state.reserved_requests))
+        self._leave()
+
+    def _leave(self) -> None:
+        self._worker.abandon()
+        # Acknowledgements are sent by the event loop: let it come to the end of its list.
+        time.sleep(_POLL_SECONDS)
+        sent = threading.Event()
+        self._consumer.call_soon(sent.set)
+        sent.wait(_BARRIER_SECONDS)
+        state.should_stop = EXIT_OK
+
+    def _leave_at_once(self) -> None:
+        log.warning("leaving at once; the batches in hand go back to the broker")
+        self._leave()
+        time.sleep(HARD_STOP_SECONDS)
+        os._exit(EXIT_FAILURE)

@@ -1,0 +1,77 @@
+"""Buckets add up, and a percentile taken from them is off by less than a bucket."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sms_pipeline.core.histogram import (
+    BUCKETS_PER_DOUBLING,
+    LAST_BUCKET,
+    SHORTEST,
+    count_buckets,
+    percentile,
+    upper_bound,
+)
+
+TIMES = st.lists(st.floats(0, 1e9), min_size=1, max_size=50)
+
+
+@settings(max_examples=100, deadline=None)
+@given(TIMES)
+def test_every_time_falls_in_one_bucket(times: list[float]) -> None:
+    counts = count_buckets(np.array(times))
+    assert sum(counts.values()) == len(times)
+    assert all(0 <= bucket <= LAST_BUCKET and n > 0 for bucket, n in counts.items())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(SHORTEST, 1e6))
+def test_time_lies_between_the_bounds_of_its_bucket(seconds: float) -> None:
+    (bucket,) = count_buckets(np.array([seconds]))
+    rounding = 1 + 1e-9
+    assert seconds <= upper_bound(bucket) * rounding
+    assert bucket == 0 or seconds * rounding >= upper_bound(bucket - 1)
+
+
+def test_bounds_grow_by_the_same_factor() -> None:
+    bounds = [upper_bound(bucket) for bucket in range(LAST_BUCKET)]
+    ratios = [after / before for before, after in itertools.pairwise(bounds)]
+    assert ratios == pytest.approx([2 ** (1 / BUCKETS_PER_DOUBLING)] * len(ratios))
+    assert bounds[0] == SHORTEST
+
+
+@pytest.mark.parametrize("share", [0.5, 0.95, 0.99])
+def test_percentile_is_within_a_bucket_of_the_exact_one(share: float) -> None:
+    times = np.random.default_rng(1).gamma(2, 1.5, 20_000)
+    exact = np.quantile(times, share)
+    assert percentile(count_buckets(times), share) == pytest.approx(exact, rel=0.09)
+
+
+@settings(max_examples=50, deadline=None)
+@given(TIMES, TIMES)
+def test_sum_of_two_histograms_is_the_histogram_of_both(one: list[float], two: list[float]) -> None:
+    both = count_buckets(np.array(one + two))
+    parts = [count_buckets(np.array(times)) for times in (one, two)]
+    keys = parts[0].keys() | parts[1].keys()
+    assert {key: sum(part.get(key, 0) for part in parts) for key in keys} == both
+
+
+def test_percentile_never_falls_as_the_share_grows() -> None:
+    counts = {3: 2, 10: 5, 200: 1}
+    values = [percentile(counts, share) for share in np.linspace(0, 1, 50).tolist()]
+    assert values == sorted(values)
+    assert values[-1] == upper_bound(200)
+
+
+def test_nothing_counted() -> None:
+    assert count_buckets(np.array([])) == {}
+    assert percentile({}, 0.5) is None
+
+
+def test_extremes_keep_within_the_buckets() -> None:
+    assert count_buckets(np.array([0.0, 1e-12, 1e300])) == {0: 2, LAST_BUCKET: 1}

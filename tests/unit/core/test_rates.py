@@ -1,0 +1,77 @@
+"""The pace of a run follows from readings and their times alone."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from sms_pipeline.core.rates import HISTORY_LENGTH, RATE_SECONDS, Pace
+
+
+def paced(*readings: tuple[float, int], capacity: float = 20.0, per_message: int = 1) -> Pace:
+    """After readings of (time, finished messages)."""
+    pace = Pace()
+    for now, finished in readings:
+        pace.observe(now, finished, {"fast": finished * per_message}, {"fast": capacity})
+    return pace
+
+
+def test_history_is_the_rate_of_each_second_however_often_it_reads() -> None:
+    # Given 10 a second for two seconds, then 30 in one, read ten times a second
+    finished = [*range(21), *range(23, 51, 3)]
+    pace = paced(*((tick / 10, count) for tick, count in enumerate(finished)))
+    assert pace.history == pytest.approx((10, 10, 30))
+
+
+def test_history_of_a_reader_that_seldom_looks_has_the_mean_of_each_wait() -> None:
+    assert paced((0, 0), (5, 100), (9, 100)).history == (20.0, 0.0)
+
+
+def test_history_is_bounded_and_keeps_the_newest() -> None:
+    pace = paced(*((second, second * second) for second in range(HISTORY_LENGTH + 10)))
+    assert len(pace.history) == HISTORY_LENGTH
+    assert pace.history[-1] == 2 * (HISTORY_LENGTH + 9) - 1
+
+
+def test_it_stands_still_since_the_last_change() -> None:
+    assert paced((3, 0)).still_seconds == 0
+    assert paced((3, 0), (5, 0)).still_seconds == 2
+    assert paced((3, 0), (5, 1), (5.5, 1)).still_seconds == 0.5
+
+
+def test_efficiency_is_what_was_attempted_of_what_could_be() -> None:
+    assert paced((0, 0), (2, 30)).efficiency("fast", over_all=False) == 30 / 40
+    assert paced((0, 0), (2, 30), per_message=2).efficiency("fast", over_all=False) == 60 / 40
+
+
+def test_efficiency_now_forgets_what_is_long_over() -> None:
+    # Given full speed for 10 s, then none for longer than the rate looks back
+    readings = [(float(second), min(20 * second, 200)) for second in range(21)]
+    pace = paced(*readings)
+    assert readings[-1][0] - 10 > RATE_SECONDS
+    assert pace.efficiency("fast", over_all=False) == 0
+    assert pace.efficiency("fast", over_all=True) == 0.5
+
+
+def test_efficiency_counts_only_the_time_in_which_senders_were_online() -> None:
+    pace = Pace()
+    pace.observe(0, 0, {"fast": 0}, {})
+    pace.observe(4, 0, {"fast": 0}, {})
+    pace.observe(6, 20, {"fast": 20}, {"fast": 10.0})
+    assert pace.efficiency("fast", over_all=True) == 1.0
+
+
+@pytest.mark.parametrize("capacity", [0.0, math.inf])
+def test_efficiency_of_no_sender_and_of_senders_without_limit_is_unknown(capacity: float) -> None:
+    pace = paced((0, 0), (1, 10), (2, 20), capacity=capacity)
+    assert pace.efficiency("fast", over_all=True) is None
+
+
+def test_nothing_is_known_of_a_profile_that_was_never_seen() -> None:
+    assert paced((0, 0), (1, 10)).efficiency("slow", over_all=False) is None
+
+
+def test_first_reading_has_no_rate() -> None:
+    pace = paced((7, 50))
+    assert (pace.rate, pace.history, pace.efficiency("fast", over_all=True)) == (0, (), None)

@@ -1,0 +1,55 @@
+"""The pause before a retry keeps to its formula, whatever the numbers."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sms_pipeline.config.simulation import RetryPolicy
+from sms_pipeline.core.retry import retry_delay
+
+POLICIES = st.builds(
+    RetryPolicy,
+    backoff=st.floats(0, 1e6),
+    backoff_max=st.floats(0, 86_400),
+    jitter=st.floats(0, 1),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(POLICIES, st.integers(0, 40), st.integers())
+def test_delay_keeps_to_the_formula(policy: RetryPolicy, attempt: int, seed: int) -> None:
+    pause = min(policy.backoff_max, policy.backoff * 2**attempt)
+    delay = retry_delay(policy, attempt, random.Random(seed))
+    assert isinstance(delay, int)
+    assert math.floor(pause * (1 - policy.jitter) + 0.5) <= delay <= math.floor(pause + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "delay"), [(0, 1), (1, 2), (2, 4), (5, 32), (6, 60), (50, 60), (10**9, 60)]
+)
+def test_without_jitter_it_doubles_up_to_the_maximum(attempt: int, delay: int) -> None:
+    assert retry_delay(RetryPolicy(jitter=0), attempt, random.Random()) == delay
+
+
+@pytest.mark.parametrize(("backoff", "delay"), [(0.0, 0), (0.4, 0), (0.5, 1), (1.4, 1), (1.5, 2)])
+def test_fractions_are_rounded_half_up(backoff: float, delay: int) -> None:
+    assert retry_delay(RetryPolicy(backoff=backoff, jitter=0), 0, random.Random()) == delay
+
+
+def test_huge_backoff_and_attempt_do_not_overflow() -> None:
+    policy = RetryPolicy(backoff=1e308, backoff_max=86_400, jitter=0)
+    assert retry_delay(policy, 10**18, random.Random()) == 86_400
+
+
+def test_jitter_spreads_delays_over_its_share() -> None:
+    policy = RetryPolicy(backoff=60, backoff_max=60, jitter=0.5)
+    rng = random.Random(1)
+    delays = [retry_delay(policy, 0, rng) for _ in range(2_000)]
+    assert min(delays) in (30, 31)
+    assert max(delays) in (59, 60)
+    assert sum(delays) / len(delays) == pytest.approx(45, abs=1)

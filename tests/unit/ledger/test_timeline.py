@@ -1,0 +1,268 @@
+"""A run's course over time is what its settlements say, however it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import create_engine, inspect, text
+
+from sms_pipeline.core.checks import messages_for
+from sms_pipeline.core.records import Run
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.timeline import (
+    COMMIT_LAG_SECONDS,
+    Bin,
+    History,
+    Timeline,
+    bin_of_crossing,
+    moment_of_crossing,
+    nice_width,
+    timeline,
+)
+from tests.unit import make
+from tests.unit.make import NOON
+
+#: The run of the fixture.
+TOTAL = 100
+
+
+def dispatch(ledger: Ledger, run: Run, *seconds: float) -> None:
+    """A batch of ten messages at each of those times."""
+    rows = [
+        make.row(run.id, number, number * 10, queued_at=NOON + at)
+        for number, at in enumerate(seconds)
+    ]
+    ledger.record_batches(run.id, rows)
+
+
+def settle(ledger: Ledger, run: Run, *seconds: float, first: int = 0) -> None:
+    """All ten messages of a batch delivered at each of those times."""
+    ledger.settle(
+        [
+            make.settlement(run.id, first + number, settled_at=NOON + at)
+            for number, at in enumerate(seconds)
+        ]
+    )
+
+
+# Arithmetic
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bins", "width"),
+    [
+        (0, 10, 0.1),
+        (0.99, 10, 0.1),
+        (1.0, 10, 0.2),
+        (60, 240, 0.5),
+        (3_600, 240, 30),
+        (86_400, 240, 600),
+        (10 * 86_400, 4, 3 * 86_400),
+    ],
+)
+def test_bins_are_as_narrow_as_their_number_allows(seconds: float, bins: int, width: float) -> None:
+    assert nice_width(seconds, bins) == width
+    assert seconds < width * bins
+
+
+@pytest.mark.parametrize(
+    ("share", "total", "messages"),
+    [(0.5, 100, 50), (0.5, 101, 51), (0.07, 100, 7), (0.9, 10, 9), (0.99, 10, 10), (0.0, 5, 1)],
+)
+def test_so_many_messages_are_a_share(share: float, total: int, messages: int) -> None:
+    assert messages_for(share, total) == messages
+
+
+@pytest.mark.parametrize(
+    ("wanted", "crossing"), [(1, (0, 0)), (5, (0, 0)), (6, (2, 5)), (9, (2, 5)), (10, None)]
+)
+def test_the_bin_in_which_a_message_was_delivered(
+    wanted: int, crossing: tuple[int, int] | None
+) -> None:
+    assert bin_of_crossing([Bin(delivered=5), Bin(), Bin(delivered=4)], wanted) == crossing
+
+
+def test_the_moment_in_which_a_message_was_delivered() -> None:
+    deliveries = [(1.0, 3), (2.0, 3), (3.0, 3)]
+    moments = [moment_of_crossing(deliveries, 10, wanted) for wanted in (13, 14, 19, 20)]
+    assert moments == [1.0, 2.0, 3.0, None]
+
+
+def test_shares_and_rates_of_a_timeline() -> None:
+    bins = (Bin(delivered=10, failed=2), Bin(), Bin(delivered=30))
+    course = Timeline(run=1, total=80, width=5, bins=bins)
+    assert course.starts == [0, 5, 10]
+    assert course.reached == [0.125, 0.125, 0.5]
+    assert course.rates("delivered") == [2, 0, 6]
+    assert course.rates("failed") == [0.4, 0, 0]
+
+
+# From the ledger
+
+
+def test_run_that_was_not_dispatched_has_no_course(ledger: Ledger, run: Run) -> None:
+    course = timeline(ledger, run)
+    assert (course.started_at, course.seconds, course.bins) == (None, 0, ())
+    assert course.time_to_reach == {0.5: None, 0.9: None, 0.99: None}
+
+
+def test_messages_are_counted_when_they_were_dispatched_attempted_and_ended(
+    ledger: Ledger, run: Run
+) -> None:
+    dispatch(ledger, run, 0, 0.05, 0.31)
+    ledger.settle(
+        [
+            make.settlement(run.id, 0, 0, delivered=7, retried=3, settled_at=NOON + 0.15),
+            make.settlement(run.id, 1, 0, delivered=6, failed=4, settled_at=NOON + 0.19),
+            make.settlement(
+                run.id, 0, 1, messages=3, delivered=0, expired=2, cancelled=1, settled_at=NOON + 0.4
+            ),
+        ]
+    )
+    course = timeline(ledger, run)
+    assert (course.run, course.total, course.width) == (run.id, TOTAL, 0.1)
+    assert course.started_at == NOON
+    assert course.seconds == pytest.approx(0.4)
+    assert course.bins == (
+        Bin(dispatched=20),
+        Bin(settlements=2, attempts=20, delivered=13, failed=4),
+        Bin(),
+        Bin(dispatched=10),
+        Bin(settlements=1, attempts=3, expired=2, cancelled=1),
+    )
+
+
+def test_long_run_has_as_many_bins_as_were_asked_for(ledger: Ledger, run: Run) -> None:
+    dispatch(ledger, run, *range(10))
+    settle(ledger, run, *range(90, 100))
+    course = timeline(ledger, run, bins=10)
+    assert course.width == 10
+    assert [one.delivered for one in course.bins] == [0] * 9 + [100]
+
+
+def test_time_to_reach_is_exact_to_the_settlement(ledger: Ledger, run: Run) -> None:
+    dispatch(ledger, run, *[0] * 10)
+    settle(ledger, run, 1.1, 1.2, 1.3, 1.4, 1.5, 60.5, 60.6, 60.7, 60.8, 99)
+    course = timeline(ledger, run, bins=2, shares=[0.5, 0.51, 0.9, 1.0])
+    assert course.time_to_reach == {
+        0.5: pytest.approx(1.5),
+        0.51: pytest.approx(60.5),
+        0.9: pytest.approx(60.8),
+        1.0: pytest.approx(99),
+    }
+
+
+def test_share_that_was_never_delivered_has_no_time(ledger: Ledger, run: Run) -> None:
+    dispatch(ledger, run, *[0] * 10)
+    ledger.settle(
+        [
+            make.settlement(run.id, number, delivered=8, failed=2, settled_at=NOON + number)
+            for number in range(10)
+        ]
+    )
+    assert timeline(ledger, run).time_to_reach == {0.5: pytest.approx(6), 0.9: None, 0.99: None}
+
+
+def test_what_a_wrong_clock_settled_before_the_run_is_counted_at_its_start(
+    ledger: Ledger, run: Run
+) -> None:
+    dispatch(ledger, run, 0, 0)
+    settle(ledger, run, -7.5, -0.01)
+    course = timeline(ledger, run, shares=[0.2])
+    assert course.bins == (Bin(dispatched=20, settlements=2, attempts=20, delivered=20),)
+    assert course.time_to_reach == {0.2: 0}
+
+
+def test_other_runs_do_not_count(ledger: Ledger, run: Run) -> None:
+    other = ledger.start_run(make.simulation(num_messages=TOTAL), seed=1)
+    for one in (run, other):
+        dispatch(ledger, one, 0)
+    settle(ledger, other, 1)
+    assert sum(one.delivered for one in timeline(ledger, run).bins) == 0
+
+
+# Again and again
+
+
+def test_second_reading_asks_only_for_what_is_new(ledger: Ledger, run: Run) -> None:
+    dispatch(ledger, run, 0, 1, 50, 100)
+    settle(ledger, run, 10, 100)
+    history = History(ledger, run)
+    history.read()
+    # When what has long been read is changed behind its back, and something new comes
+    engine = create_engine(f"sqlite:///{ledger._engine.url.database}")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE settlements SET delivered = 3 WHERE batch = 0"))
+        connection.execute(text("UPDATE batches SET size = 3 WHERE number = 0"))
+    settle(ledger, run, 101, first=2)
+    course = history.read()
+    # Then the old figures stand, and the new ones are there
+    assert sum(one.delivered for one in course.bins) == 30
+    assert sum(one.dispatched for one in course.bins) == 40
+
+
+def test_settlement_that_was_committed_late_is_counted_in_its_place(
+    ledger: Ledger, run: Run
+) -> None:
+    dispatch(ledger, run, 0, 0, 0)
+    settle(ledger, run, 5, 9 * COMMIT_LAG_SECONDS)
+    history = History(ledger, run)
+    history.read()
+    settle(ledger, run, 6, first=2)
+    assert history.read() == timeline(ledger, run)
+
+
+STEPS = st.lists(
+    st.lists(st.floats(-5, 400), min_size=0, max_size=3),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=STEPS)
+def test_reading_step_by_step_comes_to_the_same_as_reading_at_the_end(
+    steps: Sequence[Sequence[float]],
+) -> None:
+    with TemporaryDirectory() as folder:
+        ledger = Ledger.open(f"sqlite:///{Path(folder) / 'ledger.db'}")
+        run = ledger.start_run(make.simulation(num_messages=180), seed=1)
+        dispatch(ledger, run, *range(18))
+        history, number = History(ledger, run, bins=20), 0
+        for step in steps:
+            settle(ledger, run, *step, first=number)
+            number += len(step)
+            course = history.read()
+            assert len(course.bins) <= 20
+            assert sum(one.delivered for one in course.bins) == number * 10
+        assert course == timeline(ledger, run, bins=20)
+        ledger.close()
+
+
+# The index
+
+
+def plan(ledger: Ledger, statement: str) -> str:
+    with ledger.reading() as connection:
+        rows = connection.execute(text(f"EXPLAIN QUERY PLAN {statement}"))
+        return " ".join(row[3] for row in rows)
+
+
+def test_the_last_seconds_of_a_run_are_read_by_an_index(ledger: Ledger) -> None:
+    found = plan(ledger, "SELECT sum(delivered) FROM settlements WHERE run = 1 AND settled_at >= 2")
+    assert "settlements_in_order (run=? AND settled_at>?)" in found
+
+
+def test_ledger_that_is_older_than_the_index_is_given_it(ledger: Ledger, ledger_url: str) -> None:
+    engine = create_engine(ledger_url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP INDEX settlements_in_order"))
+    assert inspect(engine).get_indexes("settlements") == []
+    Ledger.open(ledger_url).close()
+    (index,) = inspect(engine).get_indexes("settlements")
+    assert index["column_names"] == ["run", "settled_at"]

@@ -1,0 +1,474 @@
+"""The dashboard's server: what it answers, and to whom."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+
+from sms_pipeline.core.records import Control, Run
+from sms_pipeline.errors import ConfigError, LedgerUnavailableError
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.views.dashboard import access, board, handlers, read_password, server
+from sms_pipeline.views.dashboard.access import Door
+from sms_pipeline.views.dashboard.board import PAGE_RUNS, Board, Shared
+from sms_pipeline.views.dashboard.handlers import ACTIONS
+from sms_pipeline.views.dashboard.server import make_application
+from sms_pipeline.views.metrics.exporter import Exporter
+from tests.unit import make
+
+PASSWORD = "correct horse"  # noqa: S105 - made up
+ANSWER_SECONDS = 20
+
+
+class Browser:
+    """Keeps cookies, as browsers do, and says nothing about where its requests come from."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, port: int) -> None:
+        self._loop = loop
+        self._url = f"http://127.0.0.1:{port}"
+        self.host = f"127.0.0.1:{port}"
+        self.cookies: dict[str, str] = {}
+
+    def ask(self, path: str, method: str = "GET", body: str = "", **headers: str) -> HTTPResponse:
+        """The response, whatever its status; `Sec_Fetch_Site=…` is a header of that name."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        given["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        request = HTTPRequest(
+            self._url + path,
+            method,
+            headers=given,
+            body=body if method == "POST" else None,
+            follow_redirects=False,
+            request_timeout=ANSWER_SECONDS,
+        )
+
+        async def fetch() -> HTTPResponse:
+            return await AsyncHTTPClient().fetch(request, raise_error=False)
+
+        response = self._loop.run_until_complete(fetch())
+        for cookie in response.headers.get_list("Set-Cookie"):
+            name, _, rest = cookie.partition("=")
+            self.cookies[name] = rest.partition(";")[0]
+        return response
+
+    def json(self, path: str) -> Any:
+        """The answer to a GET that must succeed."""
+        response = self.ask(path)
+        assert response.code == HTTPStatus.OK, response.body
+        return json.loads(response.body)
+
+    def token(self, page: str = "/") -> str:
+        """What a page gives to its own scripts."""
+        found = re.search(r'data-xsrf="([^"]+)"', self.ask(page).body.decode())
+        assert found
+        return found[1]
+
+    def log_in(self, password: str) -> HTTPResponse:
+        """Fill in the form."""
+        token = self.token("/login")
+        return self.ask("/login", "POST", f"password={password}&_xsrf={token}")
+
+
+@pytest.fixture
+def serve(ledger: Ledger, dashboard_packages: None) -> Iterator[Callable[..., Browser]]:
+    """Start the dashboard behind a door; returns someone who knocks."""
+    loop = asyncio.new_event_loop()
+    boards: list[Board] = []
+    servers: list[HTTPServer] = []
+
+    def start(**door: Any) -> Browser:
+        async def listen() -> int:
+            exporter = Exporter(ledger)
+            exporter.read()
+            boards.append(Board(ledger))
+            made = Door(**{"host": "127.0.0.1", "port": 0, **door})
+            servers.append(HTTPServer(make_application(made, boards[-1], exporter)))
+            socket, port = bind_unused_port()
+            servers[-1].add_sockets([socket])
+            return int(port)
+
+        return Browser(loop, loop.run_until_complete(listen()))
+
+    async def stop() -> None:
+        for one in servers:
+            one.stop()
+            await one.close_all_connections()
+
+    yield start
+    loop.run_until_complete(stop())
+    for opened in boards:
+        opened.close()
+    loop.close()
+
+
+@pytest.fixture
+def browser(serve: Callable[..., Browser]) -> Browser:
+    """Of someone at this machine, without a password."""
+    return serve()
+
+
+def control_of(ledger: Ledger, run: Run) -> Control:
+    return ledger.run(run.id).control
+
+
+# Figures
+
+
+def test_a_run_is_shown_with_the_ledgers_own_numbers(
+    browser: Browser, ledger: Ledger, run: Run
+) -> None:
+    # Given a run in which a batch is settled, and another is under way
+    ledger.record_batches(run.id, [make.row(run.id, 0), make.row(run.id, 1, first_index=10)])
+    ledger.settle([make.settlement(run.id, 0, delivered=9, failed=1, delivery_times={40: 10})])
+
+    shown = browser.json(f"/api/runs/{run.id}")
+
+    assert (shown["run"], shown["total"], shown["seed"]) == (run.id, 100, str(run.seed))
+    assert (shown["sent"], shown["failed"], shown["in_flight"]) == (9, 1, 10)
+    assert shown["timeline"]["reached"][-1] == 0.09
+    assert sum(shown["delivery_times"]["messages"]) == 10
+    assert [profile["name"] for profile in shown["profiles"]] == ["fast", "slow"]
+    assert not shown["done"]
+
+
+def test_an_unknown_run_is_not_found(browser: Browser, run: Run) -> None:
+    response = browser.ask(f"/api/runs/{run.id + 1}")
+    assert response.code == HTTPStatus.NOT_FOUND
+    assert f"no run {run.id + 1}" in json.loads(response.body)["error"]
+
+
+def test_runs_come_in_pages_newest_first(browser: Browser, ledger: Ledger) -> None:
+    runs = [ledger.start_run(make.simulation(num_messages=20), seed=1) for _ in range(50)]
+    ledger.record_batches(runs[-1].id, [make.row(runs[-1].id, 0)])
+    ledger.settle([make.settlement(runs[-1].id, 0)])
+
+    seen: list[int] = []
+    page = browser.json("/api/runs")
+    assert page["runs"][0]["sent"] == 10
+    assert page["runs"][1]["sent"] == 0
+    while True:
+        assert len(page["runs"]) <= PAGE_RUNS
+        seen += [one["run"] for one in page["runs"]]
+        if page["older"] is None:
+            break
+        page = browser.json(f"/api/runs?before={page['older']}")
+    assert seen == [run.id for run in reversed(runs)]
+
+
+@pytest.mark.parametrize("before", ["x", "-1", "1'", "9" * 20, "9" * 5_000, "%D9%A3"])
+def test_a_page_is_named_by_a_number(browser: Browser, before: str) -> None:
+    assert browser.ask(f"/api/runs?before={before}").code == HTTPStatus.BAD_REQUEST
+
+
+def test_a_ledger_that_is_away_is_said_and_comes_back(
+    browser: Browser, ledger: Ledger, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "PERIOD_SECONDS", 0.0)
+    monkeypatch.setattr(board, "IDLE_SHARE", 0)
+
+    def away(*_: object) -> None:
+        raise LedgerUnavailableError("the ledger can't be reached: gone fishing")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "snapshot", away)
+        response = browser.ask(f"/api/runs/{run.id}")
+        assert response.code == HTTPStatus.SERVICE_UNAVAILABLE
+        assert "gone fishing" in json.loads(response.body)["error"]
+    assert browser.json(f"/api/runs/{run.id}")["total"] == 100
+
+
+def test_all_who_look_share_one_reading() -> None:
+    # Given a reading that takes until it is let go
+    readings: list[int] = []
+    let_go = threading.Event()
+
+    def read() -> int:
+        readings.append(1)
+        assert let_go.wait(ANSWER_SECONDS)
+        return len(readings)
+
+    async def look() -> list[int]:
+        shared = Shared(read, pool)
+        asked = [asyncio.ensure_future(shared.get()) for _ in range(20)]
+        await asyncio.sleep(0)
+        asked[0].cancel()
+        let_go.set()
+        got = await asyncio.gather(*asked[1:])
+        fresh = await shared.get()
+        shared.expire()
+        return [*got, fresh, await shared.get()]
+
+    # When twenty ask at once, and one goes away, then it is made once, and again once it is old
+    with ThreadPoolExecutor() as pool:
+        assert asyncio.run(look()) == [1] * 20 + [2]
+
+
+# Steering
+
+
+@pytest.mark.parametrize("action", sorted(ACTIONS))
+def test_a_button_does_what_the_command_does_and_is_seen_at_once(
+    browser: Browser, ledger: Ledger, run: Run, action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "PERIOD_SECONDS", 3_600.0)
+    ledger.control(run.id, Control.PAUSED if action == "continue" else Control.RUNNING)
+    browser.json(f"/api/runs/{run.id}")
+
+    response = browser.ask(
+        f"/api/runs/{run.id}/{action}", "POST", X_Xsrftoken=browser.token(), Origin=origin(browser)
+    )
+
+    assert response.code == HTTPStatus.OK
+    assert control_of(ledger, run) is ACTIONS[action]
+    assert f"Run {run.id}" in json.loads(response.body)["said"]
+    # Cancelling settles what was never published, as the command does.
+    shown = browser.json(f"/api/runs/{run.id}")
+    assert shown["control"] == ACTIONS[action]
+    assert shown["cancelled"] == (100 if action == "cancel" else 0)
+
+
+def test_what_can_not_be_steered_is_said(browser: Browser, ledger: Ledger, run: Run) -> None:
+    ledger.control(run.id, Control.CANCELLED)
+    response = browser.ask(f"/api/runs/{run.id}/pause", "POST", X_Xsrftoken=browser.token())
+    assert response.code == HTTPStatus.CONFLICT
+    assert "final" in json.loads(response.body)["error"]
+
+
+def origin(browser: Browser) -> str:
+    return f"http://{browser.host}"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://[::"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+    ],
+    ids=str,
+)
+def test_a_foreign_page_is_refused_even_with_the_token(
+    browser: Browser, ledger: Ledger, run: Run, headers: dict[str, str]
+) -> None:
+    token = browser.token()
+    response = browser.ask(f"/api/runs/{run.id}/pause", "POST", X_Xsrftoken=token, **headers)
+    assert response.code == HTTPStatus.FORBIDDEN
+    assert control_of(ledger, run) is Control.RUNNING
+
+
+@pytest.mark.parametrize("token", [None, "2|00000000|00|1", "wrong"])
+def test_a_missing_or_wrong_token_is_refused(
+    browser: Browser, ledger: Ledger, run: Run, token: str | None
+) -> None:
+    browser.token()
+    headers = {"X_Xsrftoken": token} if token else {}
+    response = browser.ask(f"/api/runs/{run.id}/cancel", "POST", **headers)
+    assert response.code == HTTPStatus.FORBIDDEN
+    assert control_of(ledger, run) is Control.RUNNING
+
+
+@pytest.mark.parametrize("action", sorted(ACTIONS))
+def test_a_link_can_not_steer(browser: Browser, ledger: Ledger, run: Run, action: str) -> None:
+    token = browser.token()
+    path = f"/api/runs/{run.id}/{action}?_xsrf={token}"
+    assert browser.ask(path, X_Xsrftoken=token).code == HTTPStatus.METHOD_NOT_ALLOWED
+    assert control_of(ledger, run) is Control.RUNNING
+
+
+@pytest.mark.parametrize("action", sorted(ACTIONS))
+def test_read_only_refuses_and_shows_no_buttons(
+    serve: Callable[..., Browser], ledger: Ledger, run: Run, action: str
+) -> None:
+    browser = serve(read_only=True)
+    response = browser.ask(f"/api/runs/{run.id}/{action}", "POST", X_Xsrftoken=browser.token())
+    assert response.code == HTTPStatus.FORBIDDEN
+    assert "read-only" in json.loads(response.body)["error"]
+    assert control_of(ledger, run) is Control.RUNNING
+    assert f'id="{action}"' not in browser.ask(f"/runs/{run.id}").body.decode()
+    assert f'id="{action}"' in serve().ask(f"/runs/{run.id}").body.decode()
+
+
+# The door
+
+PATHS = ["/", "/runs/1", "/login", "/api/runs", "/api/runs/1", "/metrics", "/healthz", "/nowhere"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example"])
+def test_a_foreign_name_is_refused(browser: Browser, run: Run, path: str, host: str) -> None:
+    response = browser.ask(path, Host=host)
+    assert response.code == HTTPStatus.MISDIRECTED_REQUEST
+    assert str(run.total) not in response.body.decode()
+
+
+def test_a_name_can_be_allowed(serve: Callable[..., Browser]) -> None:
+    browser = serve(names=frozenset({"Board.example"}))
+    assert browser.ask("/", Host="board.example:80").code == HTTPStatus.OK
+    assert browser.ask("/", Host="localhost:1").code == HTTPStatus.OK
+    assert browser.ask("/", Host="[::1]:8080").code == HTTPStatus.OK
+    assert browser.ask("/", Host="[").code == HTTPStatus.MISDIRECTED_REQUEST
+
+
+@pytest.mark.parametrize("path", ["/api/runs", "/api/runs/1", "/metrics"])
+def test_figures_need_the_password(serve: Callable[..., Browser], run: Run, path: str) -> None:
+    assert serve(password=PASSWORD).ask(path).code == HTTPStatus.UNAUTHORIZED
+
+
+@pytest.mark.parametrize("path", ["/", "/runs/1"])
+def test_pages_lead_to_the_login(serve: Callable[..., Browser], run: Run, path: str) -> None:
+    response = serve(password=PASSWORD).ask(path)
+    assert (response.code, response.headers["Location"]) == (HTTPStatus.FOUND, "/login")
+
+
+def test_steering_needs_the_password(
+    serve: Callable[..., Browser], ledger: Ledger, run: Run
+) -> None:
+    browser = serve(password=PASSWORD)
+    token = browser.token("/login")
+    response = browser.ask(f"/api/runs/{run.id}/cancel", "POST", X_Xsrftoken=token)
+    assert response.code == HTTPStatus.UNAUTHORIZED
+    assert control_of(ledger, run) is Control.RUNNING
+
+
+@pytest.mark.parametrize("wrong", ["", "correct", PASSWORD + "x", "CORRECT HORSE"])
+def test_a_wrong_password_is_refused_and_never_logged(
+    serve: Callable[..., Browser],
+    wrong: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(handlers, "WRONG_PASSWORD_SECONDS", 0.0)
+    caplog.set_level("DEBUG")
+    browser = serve(password=PASSWORD)
+    response = browser.log_in(wrong)
+    assert response.code == HTTPStatus.FORBIDDEN
+    assert browser.ask("/api/runs").code == HTTPStatus.UNAUTHORIZED
+    assert not wrong or wrong not in caplog.text
+    assert PASSWORD not in caplog.text
+
+
+def test_the_password_opens_a_session_until_it_is_closed(serve: Callable[..., Browser]) -> None:
+    browser = serve(password=PASSWORD)
+    response = browser.log_in("correct+horse")
+    assert (response.code, response.headers["Location"]) == (HTTPStatus.FOUND, "/")
+    cookie = next(c for c in response.headers.get_list("Set-Cookie") if "sms_dashboard" in c)
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert browser.ask("/api/runs").code == HTTPStatus.OK
+
+    browser.ask("/logout", "POST", f"_xsrf={browser.token()}")
+    assert browser.ask("/api/runs").code == HTTPStatus.UNAUTHORIZED
+
+
+def test_a_login_sent_by_another_page_is_refused(serve: Callable[..., Browser]) -> None:
+    browser = serve(password=PASSWORD)
+    body = f"password=correct+horse&_xsrf={browser.token('/login')}"
+    response = browser.ask("/login", "POST", body, Origin="http://evil.example")
+    assert response.code == HTTPStatus.FORBIDDEN
+
+
+@pytest.mark.parametrize(
+    ("credentials", "status"),
+    [
+        (f"prometheus:{PASSWORD}", HTTPStatus.OK),
+        ("prometheus:wrong", HTTPStatus.UNAUTHORIZED),
+        ("nonsense", HTTPStatus.UNAUTHORIZED),
+    ],
+)
+def test_a_scraper_brings_the_password_along(
+    serve: Callable[..., Browser],
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    credentials: str,
+    status: HTTPStatus,
+) -> None:
+    monkeypatch.setattr(handlers, "WRONG_PASSWORD_SECONDS", 0.0)
+    header = f"Basic {base64.b64encode(credentials.encode()).decode()}"
+    response = serve(password=PASSWORD).ask("/metrics", Authorization=header)
+    assert response.code == status
+    assert (b"sms_pipeline_" in response.body) == (status is HTTPStatus.OK)
+
+
+def test_credentials_that_are_no_text_are_refused(serve: Callable[..., Browser], run: Run) -> None:
+    answer = serve(password=PASSWORD).ask("/metrics", Authorization="Basic \xff")
+    assert answer.code == HTTPStatus.UNAUTHORIZED
+
+
+def test_health_can_be_asked_for_without_its_body(browser: Browser, run: Run) -> None:
+    answer = browser.ask("/healthz", "HEAD")
+    assert (answer.code, answer.body) == (HTTPStatus.OK, b"")
+
+
+def test_health_is_open_and_tells_strangers_nothing_more(
+    serve: Callable[..., Browser], run: Run
+) -> None:
+    stranger = serve(password=PASSWORD).ask("/healthz")
+    assert (stranger.code, stranger.body) == (HTTPStatus.OK, b"ok\n")
+    assert b"run 1" in serve().ask("/healthz").body
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/runs/1", "/api/runs", "/static/page.js"])
+def test_no_answer_can_be_framed_or_pull_in_what_is_elsewhere(browser: Browser, path: str) -> None:
+    response = browser.ask(path)
+    policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert response.headers["X-Frame-Options"] == "DENY"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_pages_name_no_other_host() -> None:
+    for file in Path(server.PAGES).rglob("*.*"):
+        text = file.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?:|//[a-z]+\.", text), file
+
+
+def test_the_charts_library_is_served_from_here(browser: Browser) -> None:
+    response = browser.ask("/plotly/plotly.min.js?v=1")
+    assert response.code == HTTPStatus.OK
+    assert b"plotly.js v" in response.body[:200]
+    assert browser.ask("/plotly/datasets/tips.csv.gz").code == HTTPStatus.NOT_FOUND
+
+
+# Options
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_this_machine_needs_no_password(host: str) -> None:
+    access.require_password(host, None)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "board.example"])  # noqa: S104
+@pytest.mark.parametrize("password", [None, ""])
+def test_every_other_address_needs_one(host: str, password: str | None) -> None:
+    with pytest.raises(ConfigError, match="SMS_DASHBOARD_PASSWORD"):
+        access.require_password(host, password)
+    access.require_password(host, PASSWORD)
+
+
+def test_a_password_is_the_first_line_of_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}\nnot this\n")
+    assert read_password(file) == PASSWORD
+    assert read_password(None) is None
+    file.write_text("\n")
+    with pytest.raises(ConfigError, match="empty"):
+        read_password(file)
+    with pytest.raises(ConfigError, match="can't be read"):
+        read_password(tmp_path / "none")

@@ -1,0 +1,270 @@
+"""The exporter reads the right run, is honest about what it can't read, and answers over HTTP."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http import HTTPStatus
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from sms_pipeline.core.records import Control, Run
+from sms_pipeline.errors import ConfigError, LedgerUnavailableError
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.views.metrics.exporter import (
+    STALE_SECONDS,
+    Address,
+    Answer,
+    Exporter,
+    parse_address,
+    serving,
+)
+from tests.unit import make
+
+HTTP_SECONDS = 10
+ANY_PORT = Address("127.0.0.1", 0)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def exporter(ledger: Ledger, clock: Clock) -> Exporter:
+    return Exporter(ledger, clock=clock)
+
+
+def value(exporter: Exporter, name: str, **labels: str) -> float | None:
+    """Of the one sample with that name and at least those labels."""
+    found = [
+        sample.value
+        for family in text_string_to_metric_families(exporter.answer("/metrics").body.decode())
+        for sample in family.samples
+        if sample.name == f"sms_pipeline_{name}" and labels.items() <= sample.labels.items()
+    ]
+    return found[0] if found else None
+
+
+def healthz(exporter: Exporter) -> tuple[int, str]:
+    answer = exporter.answer("/healthz")
+    return answer.status, answer.body.decode()
+
+
+# Reading
+
+
+def test_empty_ledger_is_healthy(exporter: Exporter) -> None:
+    exporter.read()
+    assert healthz(exporter) == (200, "ok: no run yet\n")
+    assert value(exporter, "ledger_up") == 1
+    assert value(exporter, "run_messages") is None
+
+
+def test_latest_run_is_followed(ledger: Ledger, run: Run, exporter: Exporter) -> None:
+    exporter.read()
+    assert value(exporter, "run_messages", run="1") == 100
+    ledger.start_run(make.simulation(num_messages=7), seed=1)
+    exporter.read()
+    assert value(exporter, "run_messages", run="2") == 7
+    assert value(exporter, "run_messages", run="1") is None
+
+
+def test_chosen_run_is_kept(ledger: Ledger, run: Run) -> None:
+    ledger.start_run(make.simulation(num_messages=7), seed=1)
+    exporter = Exporter(ledger, run.id)
+    exporter.read()
+    assert value(exporter, "run_messages", run="1") == 100
+
+
+def test_run_that_does_not_exist_is_told(ledger: Ledger) -> None:
+    exporter = Exporter(ledger, 9)
+    exporter.read()
+    status, body = healthz(exporter)
+    assert status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert "no run 9" in body
+
+
+def test_settlements_are_seen_at_the_next_reading(
+    ledger: Ledger, run: Run, exporter: Exporter
+) -> None:
+    exporter.read()
+    ledger.settle([make.settlement(run.id, delivered=8, retried=2, remainder=make.bitmap(1, 2))])
+    exporter.read()
+    assert value(exporter, "messages_total", profile="fast", state="delivered") == 8
+    assert value(exporter, "retrying_messages", profile="fast") == 2
+
+
+def test_idle_time_begins_anew_with_each_dispatch_and_settlement(
+    ledger: Ledger, run: Run, exporter: Exporter, clock: Clock
+) -> None:
+    def idle_after(seconds: float) -> float | None:
+        clock.now += seconds
+        exporter.read()
+        return value(exporter, "idle_seconds")
+
+    assert idle_after(5) == 0
+    assert idle_after(5) == 5
+    ledger.record_batches(run.id, [make.row(run.id)])
+    assert idle_after(5) == 0
+    assert idle_after(5) == 5
+    ledger.settle([make.settlement(run.id, delivered=8, retried=2, remainder=make.bitmap(1, 2))])
+    assert idle_after(5) == 0
+
+
+def test_run_that_stands_still_turns_red_and_comes_back(
+    ledger: Ledger, run: Run, exporter: Exporter, clock: Clock
+) -> None:
+    ledger.record_batches(run.id, [make.row(run.id)])
+    exporter.read()
+    assert healthz(exporter)[0] == HTTPStatus.OK
+    clock.now += 600
+    exporter.read()
+    status, body = healthz(exporter)
+    assert status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert body.startswith("red: run 1: no progress for 600 s, 10 messages waiting")
+    assert len(body.splitlines()) == 1
+    assert value(exporter, "healthy") == 0
+
+    ledger.settle([make.settlement(run.id)])
+    exporter.read()
+    assert healthz(exporter)[0] == HTTPStatus.OK
+    assert value(exporter, "healthy") == 1
+
+
+def test_paused_run_may_stand_still(
+    ledger: Ledger, run: Run, exporter: Exporter, clock: Clock
+) -> None:
+    exporter.read()
+    ledger.control(run.id, Control.PAUSED)
+    clock.now += 600
+    exporter.read()
+    assert healthz(exporter) == (200, "ok: run 1 is paused\n")
+
+
+def test_without_a_ledger_no_old_figures_are_shown(
+    ledger: Ledger, run: Run, exporter: Exporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise LedgerUnavailableError("the ledger can't be reached: no route")
+
+    exporter.read()
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "snapshot", away)
+        exporter.read()
+    assert healthz(exporter) == (503, "red: the ledger can't be reached: no route\n")
+    assert value(exporter, "ledger_up") == 0
+    assert value(exporter, "run_messages") is None
+
+    exporter.read()
+    assert healthz(exporter)[0] == HTTPStatus.OK
+    assert value(exporter, "run_messages") == 100
+
+
+def test_ledger_that_does_not_answer_is_told_from_one_that_does(
+    run: Run, exporter: Exporter, clock: Clock
+) -> None:
+    exporter.read()
+    clock.now += STALE_SECONDS + 1
+    assert healthz(exporter) == (503, "red: the ledger did not answer for 16 s\n")
+    assert value(exporter, "ledger_up") == 0
+    assert value(exporter, "run_messages") is None
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("9464", Address("127.0.0.1", 9464)),
+        ("0", Address("127.0.0.1", 0)),
+        ("0.0.0.0:9464", Address("0.0.0.0", 9464)),  # noqa: S104 - told to
+        ("Box:80", Address("box", 80)),
+        ("[::1]:9464", Address("::1", 9464)),
+    ],
+)
+def test_addresses(text: str, address: Address) -> None:
+    assert parse_address(text, "--metrics") == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["", "box", "box:", ":80", "65536", "box:-1", "me@box:80", "box:80/x", "::1:80", "[:80"],
+        *["ü..box:80", f"{'ü' * 70}:80"],
+    ],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"option --metrics: must be PORT or HOST:PORT .* got "):
+        parse_address(text, "--metrics")
+
+
+# Serving
+
+
+@pytest.fixture
+def url(run: Run, exporter: Exporter) -> Iterator[str]:
+    with serving(exporter, ANY_PORT) as address:
+        assert address.port != 0
+        yield f"http://{address}"
+
+
+def get(url: str, method: str = "GET") -> Answer:
+    request = urllib.request.Request(url, method=method)  # noqa: S310 - our own server
+    try:
+        with urllib.request.urlopen(request, timeout=HTTP_SECONDS) as response:  # noqa: S310
+            return Answer(response.status, response.headers["Content-Type"], response.read())
+    except urllib.error.HTTPError as error:
+        return Answer(error.code, error.headers["Content-Type"], error.read())
+
+
+def test_both_paths_are_answered(url: str, exporter: Exporter) -> None:
+    assert get(f"{url}/metrics?debug=1") == exporter.answer("/metrics")
+    assert get(f"{url}/healthz") == exporter.answer("/healthz")
+    assert get(f"{url}/metrics").content_type.startswith("text/plain; version=0.0.4")
+
+
+def test_other_paths_and_methods_are_not(url: str) -> None:
+    assert get(f"{url}/etc/passwd").status == HTTPStatus.NOT_FOUND
+    assert get(f"{url}/metrics", "POST").status == HTTPStatus.NOT_IMPLEMENTED
+
+
+def test_a_head_has_no_body(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), HTTP_SECONDS) as connection:
+        connection.sendall(b"HEAD /healthz HTTP/1.0\r\n\r\n")
+        received = connection.makefile("rb").read()
+    assert b" 200 OK\r\n" in received
+    assert received.endswith(b"\r\n\r\n")
+
+
+def test_server_listens_on_its_address_only(url: str) -> None:
+    assert url.startswith("http://127.0.0.1:")
+
+
+def test_server_is_gone_after_its_block(ledger: Ledger) -> None:
+    with serving(Exporter(ledger), ANY_PORT) as address:
+        pass
+    with socket.socket() as probe:
+        assert probe.connect_ex((address.host, address.port)) != 0
+
+
+def test_port_in_use_is_one_line(ledger: Ledger) -> None:
+    with (
+        serving(Exporter(ledger), ANY_PORT) as address,
+        pytest.raises(ConfigError, match=f"can't listen on {address}: Address already in use"),
+        serving(Exporter(ledger), address),
+    ):
+        pass

@@ -1,0 +1,155 @@
+"""Lists of what the ledger holds: runs, senders, failures, and the trace of a run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import time
+from datetime import datetime
+
+import pytest
+
+from sms_pipeline.core.messages import SEPARATOR, make_columns
+from sms_pipeline.core.records import Run
+from sms_pipeline.ledger import recovery
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.views import lists
+from sms_pipeline.views.lists import list_failures, list_runs, list_senders, trace
+from tests.unit import make
+from tests.unit.make import NOON, bitmap
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def with_failures(ledger: Ledger, run: Run) -> Run:
+    failing = make.settlement(
+        run.id, delivered=7, failed=2, expired=1, failed_indexes=[3, 7], expired_indexes=[5]
+    )
+    ledger.settle([failing])
+    return run
+
+
+def test_runs_are_listed_with_their_state(ledger: Ledger, run: Run, capsys: Output) -> None:
+    done = ledger.start_run(make.simulation(num_messages=10), seed=42)
+    ledger.settle([make.settlement(run.id), make.settlement(done.id, delivered=9, failed=1)])
+    list_runs(ledger)
+    heading, first, second = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert heading[0] == "run"
+    assert (first[0], first[3:]) == (str(run.id), ["100", "10", "0", "10.0%", "7"])
+    assert (second[0], second[3:]) == (str(done.id), ["10", "9", "1", "done", "42"])
+
+
+def test_a_run_started_with_its_first_dispatch(ledger: Ledger, run: Run, capsys: Output) -> None:
+    ledger.record_batches(run.id, [make.row(run.id, queued_at=run.created_at + 60)])
+    assert ledger.totals(1)[0].started_at == run.created_at + 60
+    list_runs(ledger)
+    at = datetime.fromtimestamp(run.created_at + 60).astimezone()
+    assert f"{at:%Y-%m-%d %H:%M:%S}" in capsys.readouterr().out
+
+
+def test_run_whose_messages_expired_or_were_cancelled_is_done(
+    ledger: Ledger, capsys: Output
+) -> None:
+    run = ledger.start_run(make.simulation(num_messages=10), seed=1)
+    ledger.settle([make.settlement(run.id, delivered=2, expired=3, cancelled=5)])
+    list_runs(ledger)
+    assert " done, 3 expired, 5 cancelled " in capsys.readouterr().out
+
+
+def test_failures_name_who_was_not_reached(
+    ledger: Ledger, with_failures: Run, capsys: Output
+) -> None:
+    list_failures(ledger, with_failures, as_csv=False)
+    *lines, summary = capsys.readouterr().out.splitlines()
+    numbers = make_columns(7, 0, 10, 100, "xxx-xxx-xxxx").to.split(SEPARATOR)
+    assert [line.split()[1:3] for line in lines] == [
+        [str(index), numbers[index]] for index in (3, 5, 7)
+    ]
+    assert summary == f"Run {with_failures.id}: 3 messages were not delivered."
+
+
+def test_failures_as_csv(ledger: Ledger, with_failures: Run, capsys: Output) -> None:
+    list_failures(ledger, with_failures, as_csv=True)
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["message"] for row in rows] == ["3", "5", "7"]
+    assert {row["profile"] for row in rows} == {"fast"}
+    assert all(re.fullmatch(r"\d{3}-\d{3}-\d{4}", row["to"]) for row in rows)
+    assert rows[0]["failed_at"] == "2023-11-14T22:13:21+00:00"
+
+
+def test_no_failures(ledger: Ledger, run: Run, capsys: Output) -> None:
+    list_failures(ledger, run, as_csv=False)
+    assert capsys.readouterr().out == f"Run {run.id}: 0 messages were not delivered.\n"
+
+
+def test_no_sender_online(ledger: Ledger, capsys: Output) -> None:
+    list_senders(ledger)
+    assert capsys.readouterr().out == "No sender is online.\n"
+
+
+def test_only_workers_whose_heart_beats_are_listed(
+    ledger: Ledger, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given one worker that lives and one that was killed
+    ledger.join("alive", [make.profile("fast", count=1_500, mean_time=0.25, failure_rate=0.5)])
+    ledger.join("dead", [make.profile("slow")])
+
+    class Clock:
+        """Time in which only one heart beats."""
+
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+        def sleep(self, seconds: float) -> None:
+            self.now += seconds
+            ledger.beat("alive", round(self.now * 100))
+
+    monkeypatch.setattr(recovery, "time", Clock())
+    list_senders(ledger)
+    _, row = capsys.readouterr().out.splitlines()
+    assert row.split()[:5] == ["alive", "fast", "1,500", "0.25", "s"]
+    assert "50%" in row
+
+
+def test_trace_is_in_the_order_of_events(ledger: Ledger, run: Run, capsys: Output) -> None:
+    # Given a batch of two attempts, and a worker that was there all the time
+    ledger.join("w1", [make.profile("fast", count=3)])
+    ledger.record_batches(run.id, [make.row(run.id, size=100)])
+    now = time.time()
+    ledger.mark_published(run.id, [(0, now + 1)])
+    first = make.settlement(
+        run.id, messages=100, delivered=98, retried=2, remainder=bitmap(1, 2), settled_at=now + 2
+    )
+    last = make.settlement(run.id, 0, 1, messages=2, delivered=1, failed=1, settled_at=now + 3)
+    ledger.settle([first, last])
+    trace(ledger, run, follow=False)
+    events = [line.split("  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert events == [
+        "joined      3 senders of fast  (w1)",
+        "dispatched  batch 0: messages 0-99 to fast",
+        "settled     batch 0, attempt 1: 98 sent, 0 failed  (fast, w1)",
+        "retry       batch 0: 2 messages to attempt 2",
+        "settled     batch 0, attempt 2: 1 sent, 1 failed  (fast, w1)",
+    ]
+
+
+def test_trace_ends_with_the_run_and_shows_each_event_once(
+    ledger: Ledger, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ledger.start_run(make.simulation(num_messages=30), seed=1)
+    waiting = iter(range(3))
+
+    class Clock:
+        @staticmethod
+        def sleep(_seconds: float) -> None:
+            number = next(waiting)
+            ledger.settle([make.settlement(run.id, number, settled_at=NOON + number)])
+
+    monkeypatch.setattr(lists, "time", Clock)
+    trace(ledger, run, follow=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.search(r"batch (\d)", line)[1] for line in lines] == ["0", "1", "2"]  # type: ignore[index]
