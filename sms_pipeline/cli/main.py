@@ -27,8 +27,9 @@ from sms_pipeline.errors import (
 )
 
 if TYPE_CHECKING:
-    from sms_pipeline.config.simulation import Settings, Simulation
+    from sms_pipeline.config.settings import Settings
     from sms_pipeline.core.records import Run
+    from sms_pipeline.core.simulation import Simulation
     from sms_pipeline.ledger.store import Ledger
 
 
@@ -169,7 +170,8 @@ def run(
       sms-pipeline run --threshold "failed < 1%" --threshold "reached 99% < 2m"
     """
     context = _context(config or config_file, every, options, checks)
-    from sms_pipeline.cli.rehearsal import Echo, run_all
+    from sms_pipeline.cli.rehearsal import run_all
+    from sms_pipeline.views.echo import Echo
     from sms_pipeline.views.monitor import PlainView, SummaryJsonView, make_view
 
     view = make_view(False, _terminal())
@@ -360,7 +362,7 @@ def audit(run_id: int | None, as_json: bool) -> None:
     """
     settings = _settings()
     from sms_pipeline.ledger.audit import EXIT_CODES
-    from sms_pipeline.ledger.recovery import audit_run
+    from sms_pipeline.views.verdict import audit_run
 
     ledger = _ledger(settings)
     report = audit_run(settings, ledger, ledger.run(run_id))
@@ -562,7 +564,7 @@ def dashboard(
 def _steer(run_id: int | None, wanted: str) -> None:
     settings = _settings()
     from sms_pipeline.core.records import Control
-    from sms_pipeline.ledger.recovery import steer
+    from sms_pipeline.ledger.steering import steer
 
     ledger = _ledger(settings)
     run = ledger.run(run_id)
@@ -579,7 +581,7 @@ def _ledger(settings: Settings) -> Ledger:
 
 def _require_period(every: float | None) -> None:
     """Refuse what can't be a period before anything is opened."""
-    from sms_pipeline.config.simulation import load_simulation
+    from sms_pipeline.config.files import load_simulation
 
     load_simulation(None, _overrides({"every": every}))
 
@@ -588,7 +590,7 @@ def _watched(run: Run, checks: tuple[str, ...], every: float | None) -> Run:
     """`run` with the thresholds and the period that the options ask for."""
     from dataclasses import replace
 
-    from sms_pipeline.config.simulation import override_simulation, with_thresholds
+    from sms_pipeline.config.files import override_simulation, with_thresholds
 
     simulation = override_simulation(run.simulation, _overrides({"every": every}))
     return replace(run, simulation=with_thresholds(simulation, checks))
@@ -598,7 +600,7 @@ def _settings() -> Settings:
     """Where things are; what a command needs that rehearses nothing."""
     import logging
 
-    from sms_pipeline.config.simulation import load_settings
+    from sms_pipeline.config.settings import load_settings
 
     settings = load_settings()
     log_level = click.get_current_context().find_root().params["log_level"]
@@ -615,7 +617,7 @@ def _context(
     options: dict[str, Any] | None = None,
     checks: tuple[str, ...] = (),
 ) -> _Context:
-    from sms_pipeline.config.simulation import load_simulation, with_thresholds
+    from sms_pipeline.config.files import load_simulation, with_thresholds
 
     settings = _settings()
     overrides = _overrides({**(options or {}), "every": every})

@@ -1,94 +1,37 @@
-"""All in one: worker, producer and monitor in this process, over any broker."""
+"""The parts put together: all in one process, and a producer for workers elsewhere."""
 
 from __future__ import annotations
 
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
 
 import click
-from celery.worker import state
 
 from sms_pipeline.broker.publisher import Publisher
-from sms_pipeline.celery import (
-    Pipeline,
-    app,
-    install,
-    require_short_batches,
-    threads_for,
-    use_queues,
-)
-from sms_pipeline.config.simulation import Settings, Simulation
-from sms_pipeline.core.gateway import Outcomes
-from sms_pipeline.core.messages import SEPARATOR, Batch, is_batch_of
+from sms_pipeline.celery import app
+from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.progress import Progress
-from sms_pipeline.core.records import Control, Run
+from sms_pipeline.core.records import Run
+from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import NeedsBrokerError, PipelineError
-from sms_pipeline.ledger import recovery
+from sms_pipeline.ledger.following import online_workers
+from sms_pipeline.ledger.steering import Abort
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.producer.producer import Interrupted, LoadReader, Producer
+from sms_pipeline.producer.background import Dispatch
+from sms_pipeline.producer.load import Loads
+from sms_pipeline.producer.producer import Producer
+from sms_pipeline.producer.recovery import await_quiet, dispatch_again, take_dead_letters
 from sms_pipeline.views.monitor import Reader, View, follow, require_thresholds
+from sms_pipeline.worker.background import STOP_SECONDS, Consumption
+from sms_pipeline.worker.pipeline import Pipeline, install
 from sms_pipeline.worker.process import SettledHook, Worker
+from sms_pipeline.worker.startup import require_short_batches, threads_for, use_queues
 
-log = logging.getLogger(__name__)
-
-#: How long the consumer may take to hand back what it holds.
-STOP_SECONDS = 10.0
 _SEED_BITS = 63
-
-
-class Dispatch(threading.Thread):
-    """A producer at work in a thread; keeps what went wrong for the main thread to tell."""
-
-    def __init__(
-        self, producer: Producer, work: Callable[[Producer], None], ended: threading.Event
-    ) -> None:
-        super().__init__(name="producer", daemon=True)
-        self.producer = producer
-        self.error: BaseException | None = None
-        self._work = work
-        self._ended = ended
-
-    def run(self) -> None:
-        """Thread body; sets `ended` when the work ends in an error."""
-        try:
-            self._work(self.producer)
-        except Interrupted:
-            pass
-        except BaseException as error:
-            self.error = error
-            self._ended.set()
-
-
-class Consumption(threading.Thread):
-    """A Celery worker in a thread."""
-
-    def __init__(self, concurrency: int, name: str, ended: threading.Event) -> None:
-        super().__init__(name="consumer", daemon=True)
-        self._ended = ended
-        state.should_stop = None
-        # Tasks in pool threads find their app by default.
-        app.set_default()
-        self._controller = app.WorkController(
-            hostname=name,
-            pool_cls="threads",
-            concurrency=concurrency,
-            without_mingle=True,
-            without_gossip=True,
-        )
-
-    def run(self) -> None:
-        """Consume until `stop`; set `ended` then, and also when it ends by itself."""
-        self._controller.start()
-        self._ended.set()
-
-    def stop(self) -> None:
-        """Give back to the broker what is not settled."""
-        state.should_stop = 0
-        self.join(STOP_SECONDS)
 
 
 def start_run(ledger: Ledger, simulation: Simulation, settings: Settings) -> Run:
@@ -131,16 +74,20 @@ def resume(settings: Settings, ledger: Ledger, run: Run, force: bool, view: View
     if settings.embedded:
         if not force:
             _require_nobody_online(ledger, run)
-        _rehearse(settings, ledger, publisher, run, _again(ledger, run, view.note), view, None)
+        _rehearse(
+            settings, ledger, publisher, run, dispatch_again(ledger, run, view.note), view, None
+        )
         return
     if not force:
-        recovery.await_quiet(ledger, publisher, run, _say_status)
-    _forget_dead_letters(ledger, publisher, run)
-    _dispatch(ledger, publisher, run, _again(ledger, run, _say_status))
+        await_quiet(ledger, publisher, run, _say_status)
+    taken = take_dead_letters(ledger, publisher, run)
+    if taken:
+        _say_status(f"run {run.id}: {taken:,} batches taken from the dead-letter queue")
+    _dispatch(ledger, publisher, run, dispatch_again(ledger, run, _say_status))
 
 
 def _require_nobody_online(ledger: Ledger, run: Run) -> None:
-    online = recovery.online_workers(ledger)
+    online = online_workers(ledger)
     if online:
         raise PipelineError(
             f"run {run.id} may still be going on: worker {online[0].row.id} is online in another "
@@ -148,29 +95,9 @@ def _require_nobody_online(ledger: Ledger, run: Run) -> None:
         )
 
 
-def _again(ledger: Ledger, run: Run, say: Callable[[str], None]) -> Callable[[Producer], None]:
-    def work(producer: Producer) -> None:
-        if run.control is Control.CANCELLED:
-            # Should `cancel` have been interrupted, what it claimed is settled first.
-            recovery.cancel_unpublished(ledger, run)
-        unsettled = ledger.unsettled(run.id)
-        batches = producer.dispatch_again(unsettled)
-        say(f"run {run.id}: {batches:,} batches dispatched again")
-        producer.dispatch()
-
-    return work
-
-
-def _forget_dead_letters(ledger: Ledger, publisher: Publisher, run: Run) -> None:
-    """Dead letters of this run are dispatched again from the ledger, or settled by now."""
-    taken = publisher.remove_dead_letters(lambda body: is_batch_of(body, ledger.id, run.id))
-    if taken:
-        _say_status(f"run {run.id}: {taken:,} batches taken from the dead-letter queue")
-
-
 def _prepare(settings: Settings, simulation: Simulation) -> Publisher:
     profiles = [profile.name for profile in simulation.senders]
-    use_queues(profiles, settings.queue_type)
+    use_queues(app, profiles, settings.queue_type)
     return Publisher.open(settings, profiles)
 
 
@@ -188,8 +115,8 @@ def _rehearse(
         require_short_batches(profile, simulation.batch_size_for(profile))
     worker = Worker(ledger, simulation.senders, on_settled=on_settled)
     # All profiles share one pool here, so none may fill the others' part of it.
-    loads = LoadReader(ledger, run, trusted=(worker.id,), max_batches=threads_for)
-    producer = Producer(ledger, publisher, run, loads, view.note)
+    loads = Loads(simulation, trusted=(worker.id,), max_batches=threads_for)
+    producer = Producer(ledger, partial(publisher.publish, app), run, loads, view.note)
     reader = Reader(ledger, run, trusted=(worker.id,))
     with _working(worker, publisher, simulation, settings) as ended:
         progress = _follow(
@@ -198,7 +125,7 @@ def _rehearse(
             view,
             simulation.report_period,
             ended,
-            recovery.Abort(ledger, run),
+            Abort(ledger, run),
         )
     require_thresholds(progress)
 
@@ -212,7 +139,7 @@ def _working(
     worker.start()
     install(Pipeline(worker, publisher))
     threads = sum(threads_for(p, simulation.batch_size_for(p)) for p in simulation.senders)
-    consumption = Consumption(threads, f"run@{worker.id}", ended)
+    consumption = Consumption(app, threads, f"run@{worker.id}", ended)
     consumption.start()
     try:
         yield ended
@@ -231,7 +158,7 @@ def _follow(
     view: View,
     every: float,
     ended: threading.Event,
-    abort: recovery.Abort,
+    abort: Abort,
 ) -> Progress:
     dispatch.start()
     try:
@@ -268,7 +195,8 @@ def _dispatch(
     ledger: Ledger, publisher: Publisher, run: Run, work: Callable[[Producer], None]
 ) -> None:
     """Let a producer work, with a line of progress every report period."""
-    producer = Producer(ledger, publisher, run, LoadReader(ledger, run), _say_status)
+    publish = partial(publisher.publish, app)
+    producer = Producer(ledger, publish, run, Loads(run.simulation), _say_status)
     dispatch = Dispatch(producer, work, threading.Event())
     dispatch.start()
     try:
@@ -291,27 +219,3 @@ def _dispatch(
 
 def _say_status(status: str) -> None:
     click.echo(status, err=True)
-
-
-class Echo:
-    """Prints each SMS with what became of it, as its batch is settled."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._reader_left = False
-
-    def __call__(self, batch: Batch, outcomes: Outcomes) -> None:
-        """See `SettledHook`."""
-        lost = "failed, to be retried" if batch.retry.allows_after(batch.attempt) else "failed"
-        recipients, texts = batch.to.split(SEPARATOR), batch.text.split(SEPARATOR)
-        rows: Sequence[tuple[Any, ...]] = list(
-            zip(recipients, texts, outcomes.delivered.tolist(), strict=True)
-        )
-        with self._lock:
-            if self._reader_left:
-                return
-            try:
-                for to, text, delivered in rows:
-                    click.echo(f"{'sent' if delivered else lost}: {to}  {text}")
-            except BrokenPipeError:
-                self._reader_left = True

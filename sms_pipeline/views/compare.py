@@ -10,12 +10,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from sms_pipeline.config.simulation import Simulation, dotted
+from sms_pipeline.config.files import dotted
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Run
+from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import Timeline, timeline
 from sms_pipeline.views.monitor import Reader
+from sms_pipeline.views.objects import progress_json
 
 #: Wide enough for every column where there is no terminal.
 _PIPE_COLUMNS = 200
@@ -97,7 +99,7 @@ def compare(first: Run, second: Run, ledger: Ledger) -> Comparison:
 
 def outcome(progress: Progress, course: Timeline) -> dict[str, float | None]:
     """A run's figures, named as in `--json`; rounded as there."""
-    shown = progress.to_json()
+    shown = progress_json(progress)
     reach = {
         f"reached_{share * 100:g}%_seconds": _rounded(seconds)
         for share, seconds in course.time_to_reach.items()
@@ -108,7 +110,7 @@ def outcome(progress: Progress, course: Timeline) -> dict[str, float | None]:
 #: Those of the figures of `Progress` that two runs can be compared by.
 _OUTCOMES = (
     "total",
-    "sent",
+    "delivered",
     "failed",
     "expired",
     "cancelled",
@@ -116,7 +118,7 @@ _OUTCOMES = (
     "failed_attempts",
     "failure_rate_seen",
     "seconds",
-    "messages_per_second",
+    "average_rate",
     "mean_send_seconds",
     "mean_delivery_seconds",
     "p50_delivery_seconds",
@@ -199,7 +201,10 @@ def _table(heading: str, *columns: str) -> Table:
     return table
 
 
-_TITLES = {"seconds": "duration", "total": "messages", "messages_per_second": "average rate"}
+_TITLES = {
+    "seconds": "duration",
+    "total": "messages",
+}
 
 
 def _title(name: str) -> str:
@@ -212,7 +217,7 @@ def _text_of(name: str) -> Callable[[float | None], str]:
         return lambda value: _NOTHING if value is None else f"{value:,.3f} s"
     if name == "failure_rate_seen":
         return _share
-    if name == "messages_per_second":
+    if name == "average_rate":
         return lambda value: _NOTHING if value is None else f"{value:,.0f}/s"
     return lambda value: _NOTHING if value is None else f"{value:,.0f}"
 

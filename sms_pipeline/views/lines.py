@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sms_pipeline.config.simulation import Simulation
-from sms_pipeline.core.checks import Judgement
 from sms_pipeline.core.progress import ProfileProgress, Progress
+from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.core.thresholds import Judgement
 
 #: Profiles that the headline spells out; the others are counted.
 _HEADLINE_PROFILES = 5
@@ -14,25 +14,27 @@ _HEADLINE_PROFILES = 5
 
 def report_line(progress: Progress) -> str:
     """One report as one line."""
-    times = progress.times
+    counts = progress.counts
     return (
-        f"[{progress.seconds:7.1f} s] {progress.share:6.1%}  sent {progress.sent:,}  "
-        f"failed {progress.failed:,}  average time per message {time(times.mean_delivery)} "
-        f"(send {time(times.mean_send)})  in flight {progress.in_flight:,}  "
-        f"failed attempts {progress.failed_attempts:,}  "
-        f"rate {progress.rate:,.0f}/s  p50 {time(times.p50_delivery)}  "
-        f"p95 {time(times.p95_delivery)}  p99 {time(times.p99_delivery)}  "
+        f"[{progress.seconds:7.1f} s] {progress.share:6.1%}  delivered {counts.delivered:,}  "
+        f"failed {counts.failed:,}  average time per message {time(counts.mean_delivery)} "
+        f"(send {time(counts.mean_send)})  in flight {counts.in_flight:,}  "
+        f"failed attempts {counts.failed_attempts:,}  "
+        f"rate {progress.rate:,.0f}/s  p50 {time(counts.percentile(0.50))}  "
+        f"p95 {time(counts.percentile(0.95))}  p99 {time(counts.percentile(0.99))}  "
         f"ETA {duration(progress.eta_seconds)}"
     )
 
 
 def profile_line(profile: ProfileProgress) -> str:
     """One profile as one line."""
+    counts = profile.counts
     return (
-        f"{profile.name}: senders online {profile.online_senders:,}  backlog {profile.backlog:,}  "
-        f"retrying {profile.retrying:,}  sent {profile.sent:,}  failed {profile.failed:,}  "
-        f"average time per message {time(profile.times.mean_delivery)} "
-        f"(send {time(profile.times.mean_send)})  share {percent(profile.share)}  "
+        f"{profile.name}: senders online {profile.online_senders:,}  "
+        f"backlog {counts.backlog:,}  retrying {counts.retrying:,}  "
+        f"delivered {counts.delivered:,}  failed {counts.failed:,}  "
+        f"average time per message {time(counts.mean_delivery)} "
+        f"(send {time(counts.mean_send)})  share {percent(profile.share)}  "
         f"failed attempts {failure_rates(profile)}  efficiency {percent(profile.efficiency)}"
     )
 
@@ -54,30 +56,30 @@ def summary_lines(progress: Progress, ended: str) -> list[str]:
 
 def summary_of_run(progress: Progress, ended: str) -> list[str]:
     """When and what it was, and how it went as a whole."""
-    times = progress.times
+    counts = progress.counts
     return [
-        f"Run {progress.run} {ended}: {progress.finished:,} of {progress.total:,} messages in "
+        f"Run {progress.run} {ended}: {counts.finished:,} of {progress.total:,} messages in "
         f"{progress.seconds:,.1f} s, {progress.average_rate:,.0f} a second.",
         f"Started {date(progress.started_at)}, seed {progress.seed}; "
         f"{headline(progress.simulation)}.",
-        f"Sent {progress.sent:,}, failed {progress.failed:,} (out of attempts)"
-        f"{_other_ends(progress)}; failed attempts {progress.failed_attempts:,} of "
-        f"{progress.attempts:,} ({percent(progress.failure_rate_seen)}).",
-        f"Average time per message {time(times.mean_delivery)} from dispatch to the end "
-        f"(p50 {time(times.p50_delivery)}, p95 {time(times.p95_delivery)}, "
-        f"p99 {time(times.p99_delivery)}); {time(times.mean_send)} at the sender.",
+        f"Delivered {counts.delivered:,}, failed {counts.failed:,} (out of attempts)"
+        f"{_other_ends(progress)}; failed attempts {counts.failed_attempts:,} of "
+        f"{counts.attempts_made:,} ({percent(counts.failure_rate)}).",
+        f"Average time per message {time(counts.mean_delivery)} from dispatch to the end "
+        f"(p50 {time(counts.percentile(0.50))}, p95 {time(counts.percentile(0.95))}, "
+        f"p99 {time(counts.percentile(0.99))}); {time(counts.mean_send)} at the sender.",
     ]
 
 
 def summary_of_profile(profile: ProfileProgress) -> str:
     """A profile's part in the run."""
-    times = profile.times
+    counts = profile.counts
     return (
-        f"{profile.name}: {profile.dispatched:,} messages ({percent(profile.share)}), "
-        f"sent {profile.sent:,}, failed {profile.failed:,}; "
+        f"{profile.name}: {counts.dispatched:,} messages ({percent(profile.share)}), "
+        f"delivered {counts.delivered:,}, failed {counts.failed:,}; "
         f"failed attempts {failure_rates(profile)}; "
-        f"{time(times.mean_delivery)} on average (p95 {time(times.p95_delivery)}), "
-        f"{time(times.mean_send)} at the sender; efficiency {percent(profile.efficiency)}"
+        f"{time(counts.mean_delivery)} on average (p95 {time(counts.percentile(0.95))}), "
+        f"{time(counts.mean_send)} at the sender; efficiency {percent(profile.efficiency)}"
     )
 
 
@@ -98,19 +100,19 @@ def headline(simulation: Simulation) -> str:
     if len(simulation.senders) > len(shown):
         senders.append(f"{len(simulation.senders) - len(shown)} profiles more")
     attempts = simulation.retry.max_attempts
-    tries = "attempts until sent" if attempts is None else f"at most {attempts} attempts"
+    tries = "attempts until delivered" if attempts is None else f"at most {attempts} attempts"
     deadline = f"; deadline {simulation.deadline:g} s" if simulation.deadline else ""
     return f"senders {', '.join(senders)}; {simulation.routing} routing; {tries}{deadline}"
 
 
 def _other_ends(progress: Progress) -> str:
-    ends = {"expired": progress.expired, "cancelled": progress.cancelled}
+    ends = {"expired": progress.counts.expired, "cancelled": progress.counts.cancelled}
     return "".join(f", {name} {count:,}" for name, count in ends.items() if count)
 
 
 def failure_rates(profile: ProfileProgress) -> str:
     """The rate seen, against the one configured."""
-    return f"{percent(profile.failure_rate_seen)} (configured {percent(profile.failure_rate)})"
+    return f"{percent(profile.counts.failure_rate)} (configured {percent(profile.failure_rate)})"
 
 
 def time(seconds: float | None) -> str:

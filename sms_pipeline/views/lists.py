@@ -13,9 +13,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.messages import make_columns
-from sms_pipeline.core.records import BatchRow, Run, Settlement, Snapshot, WorkerRow
-from sms_pipeline.ledger.recovery import online_workers
+from sms_pipeline.core.records import BatchRow, Run, Settlement, WorkerRow
+from sms_pipeline.ledger.following import online_workers
 from sms_pipeline.ledger.store import Ledger
 
 #: How often the ledger is read again by what follows it.
@@ -29,33 +32,29 @@ def list_runs(ledger: Ledger) -> None:
     rows = []
     for run in ledger.runs():
         snapshot = ledger.snapshot(run)
-        sent = sum(profile.delivered for profile in snapshot.profiles)
-        failed = sum(profile.failed for profile in snapshot.profiles)
-        state = _state(run, snapshot)
+        counts = snapshot.counts
         rows.append(
             (
                 run.id,
                 _time(snapshot.started_at or run.created_at),
                 f"{run.total:,}",
-                f"{sent:,}",
-                f"{failed:,}",
-                state,
+                f"{counts.delivered:,}",
+                f"{counts.failed:,}",
+                _state(run, counts),
                 run.seed,
             )
         )
-    _print(("run", "started", "messages", "sent", "failed", "state", "seed"), rows)
+    _print(("run", "started", "messages", "delivered", "failed", "state", "seed"), rows)
 
 
-def _state(run: Run, snapshot: Snapshot) -> str:
-    finished = snapshot.finished
-    expired = sum(profile.expired for profile in snapshot.profiles)
-    cancelled = sum(profile.cancelled for profile in snapshot.profiles)
+def _state(run: Run, counts: Counts) -> str:
+    finished = counts.finished
     state = "done" if finished >= run.total else f"{finished / run.total:.1%}"
-    ends = {"expired": expired, "cancelled": cancelled}
+    ends = {"expired": counts.expired, "cancelled": counts.cancelled}
     return state + "".join(f", {count:,} {name}" for name, count in ends.items() if count)
 
 
-def list_senders(ledger: Ledger) -> None:
+def list_senders(ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
     """Print who is online."""
     rows = [
         (
@@ -66,7 +65,7 @@ def list_senders(ledger: Ledger) -> None:
             f"{row.failure_rate:.0%}",
             f"{seen_seconds_ago:.1f} s ago",
         )
-        for row, seen_seconds_ago in online_workers(ledger)
+        for row, seen_seconds_ago in online_workers(ledger, clock)
     ]
     if not rows:
         click.echo("No sender is online.")
@@ -105,7 +104,7 @@ def list_failures(ledger: Ledger, run: Run, as_csv: bool) -> None:
                 f"{failure.reason} after {failure.attempts} attempts  {at}"
             )
     if not as_csv:
-        cancelled = sum(profile.cancelled for profile in ledger.snapshot(run).profiles)
+        cancelled = ledger.snapshot(run).counts.cancelled
         also = f" {cancelled:,} more were cancelled." if cancelled else ""
         click.echo(f"Run {run.id}: {count:,} messages were not delivered.{also}")
 
@@ -123,7 +122,6 @@ def trace(ledger: Ledger, run: Run, follow: bool) -> None:
     newest = 0.0
     while True:
         snapshot = ledger.snapshot(run)
-        finished = snapshot.finished
         fresh = [
             event
             for event in _events(ledger, run, newest - COMMIT_LAG_SECONDS)
@@ -135,7 +133,7 @@ def trace(ledger: Ledger, run: Run, follow: bool) -> None:
         printed = {
             event for event in printed | set(fresh) if event.at > newest - COMMIT_LAG_SECONDS
         }
-        if not follow or finished >= run.total:
+        if not follow or snapshot.done:
             return
         time.sleep(POLL_SECONDS)
 
@@ -163,7 +161,7 @@ def _settled_events(settlement: Settlement) -> Iterator[Event]:
     _, batch, attempt = settlement.key
     yield Event(
         settlement.settled_at,
-        f"settled     batch {batch}, attempt {attempt + 1}: {settlement.delivered} sent, "
+        f"settled     batch {batch}, attempt {attempt + 1}: {settlement.delivered} delivered, "
         f"{settlement.failed} failed  ({settlement.profile}, {settlement.worker})",
     )
     if settlement.retried:

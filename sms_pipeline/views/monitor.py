@@ -11,14 +11,16 @@ from typing import Protocol
 
 import click
 
-from sms_pipeline.core.checks import State, parse
+from sms_pipeline.core.checks import parse
 from sms_pipeline.core.progress import Findings, Progress, Tracker
 from sms_pipeline.core.records import Run, Snapshot
+from sms_pipeline.core.thresholds import State
 from sms_pipeline.errors import LedgerUnavailableError, ThresholdMissedError
 from sms_pipeline.ledger.audit import audit_ledger
-from sms_pipeline.ledger.recovery import Abort
+from sms_pipeline.ledger.steering import Abort
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.lines import profile_line, report_line, summary_lines, threshold_line
+from sms_pipeline.views.objects import progress_json
 from sms_pipeline.views.terminal import LiveView
 
 #: How often the counters are read to notice the end; the reports come every N seconds.
@@ -80,7 +82,7 @@ class Reader:
             self._stuck_read_at = now
             self._look_for_stuck()
         self._look_for_reached(snapshot)
-        if snapshot.finished >= snapshot.total and not self._read_to_the_end:
+        if snapshot.done and not self._read_to_the_end:
             self._look_at_the_end()
             self._read_to_the_end = True
         return self._tracker.update(snapshot, now, time.time(), self._findings)
@@ -91,11 +93,13 @@ class Reader:
 
     def _look_for_reached(self, snapshot: Snapshot) -> None:
         """Once for each number of messages: the query reads rows, not counters."""
-        sent = sum(profile.delivered for profile in snapshot.profiles)
+        delivered = snapshot.counts.delivered
         found = self._findings.reached_at
         due = {check.messages(snapshot.total) for check in self._checks if check.share}
         for messages in due - found.keys():
-            at = self._ledger.delivered_at(self._run.id, messages) if sent >= messages else None
+            at = (
+                self._ledger.delivered_at(self._run.id, messages) if delivered >= messages else None
+            )
             if at is not None:
                 self._find(reached_at={**self._findings.reached_at, messages: at})
 
@@ -215,7 +219,7 @@ class JsonView:
 
     def show(self, progress: Progress) -> None:
         """See `View.show`."""
-        click.echo(json.dumps(progress.to_json()))
+        click.echo(json.dumps(progress_json(progress)))
 
     def note(self, message: str) -> None:
         """See `View.note`."""
@@ -240,7 +244,7 @@ class SummaryJsonView(JsonView):
     def close(self, progress: Progress | None, ended: str) -> None:
         """See `View.close`."""
         if progress:
-            click.echo(json.dumps(progress.to_json()))
+            click.echo(json.dumps(progress_json(progress)))
 
 
 class PlainView:

@@ -13,9 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sms_pipeline.core.checks import Judgement, State
 from sms_pipeline.core.progress import ProfileProgress, Progress
 from sms_pipeline.core.records import Control
+from sms_pipeline.core.thresholds import Judgement, State
 from sms_pipeline.views import lines
 
 #: Between two figures of a line.
@@ -63,7 +63,7 @@ def render(progress: Progress, console: Console) -> RenderableType:
     width = console.width
     head: list[RenderableType] = [_title(progress)]
     # A bar alone does not end its line.
-    head.append(Padding(ProgressBar(total=progress.total, completed=progress.finished), 0))
+    head.append(Padding(ProgressBar(total=progress.total, completed=progress.counts.finished), 0))
     head += [Text(line) for line in flow(figures(progress, console.options.ascii_only), width)]
     tail: list[RenderableType] = [_threshold(one, console) for one in progress.thresholds]
     tail += [Text(f"! {warning}", style="bold yellow") for warning in progress.warnings]
@@ -90,30 +90,30 @@ def render_summary(progress: Progress, ended: str, console: Console) -> list[Ren
 
 def figures(progress: Progress, ascii_only: bool = False) -> list[list[str]]:
     """The figures of a run, by the line on which they stand if it is wide enough."""
-    times = progress.times
-    others = {"expired": progress.expired, "cancelled": progress.cancelled}
+    counts = progress.counts
+    others = {"expired": progress.counts.expired, "cancelled": progress.counts.cancelled}
     return [
         [
-            f"sent {progress.sent:,}",
-            f"failed {progress.failed:,}",
+            f"delivered {progress.counts.delivered:,}",
+            f"failed {progress.counts.failed:,}",
             *(f"{name} {count:,}" for name, count in others.items() if count),
-            f"in flight {progress.in_flight:,}",
-            f"retrying {progress.retrying:,}",
-            f"failed attempts {progress.failed_attempts:,}"
-            f" ({lines.percent(progress.failure_rate_seen)})",
+            f"in flight {progress.counts.in_flight:,}",
+            f"retrying {progress.counts.retrying:,}",
+            f"failed attempts {progress.counts.failed_attempts:,}"
+            f" ({lines.percent(progress.counts.failure_rate)})",
         ],
         [
             f"rate {progress.rate:,.0f}/s {sparkline(progress.history, ascii_only)}".rstrip(),
             f"average {progress.average_rate:,.0f}/s",
         ],
         [
-            f"average time per message {lines.time(times.mean_delivery)}",
-            f"send {lines.time(times.mean_send)}",
+            f"average time per message {lines.time(counts.mean_delivery)}",
+            f"send {lines.time(counts.mean_send)}",
         ],
         [
-            f"p50 {lines.time(times.p50_delivery)}",
-            f"p95 {lines.time(times.p95_delivery)}",
-            f"p99 {lines.time(times.p99_delivery)}",
+            f"p50 {lines.time(counts.percentile(0.50))}",
+            f"p95 {lines.time(counts.percentile(0.95))}",
+            f"p99 {lines.time(counts.percentile(0.99))}",
         ],
     ]
 
@@ -169,20 +169,20 @@ class _Column(NamedTuple):
 _COLUMNS = (
     _Column("profile", lambda one: one.name, 0),
     _Column("online", lambda one: f"{one.online_senders:,}", 2),
-    _Column("backlog", lambda one: f"{one.backlog:,}", 3),
-    _Column("retrying", lambda one: f"{one.retrying:,}", 8),
+    _Column("backlog", lambda one: f"{one.counts.backlog:,}", 3),
+    _Column("retrying", lambda one: f"{one.counts.retrying:,}", 8),
     _Column("share", lambda one: f"{one.share:.0%}", 7),
-    _Column("sent", lambda one: f"{one.sent:,}", 1),
-    _Column("failed", lambda one: f"{one.failed:,}", 4),
+    _Column("delivered", lambda one: f"{one.counts.delivered:,}", 1),
+    _Column("failed", lambda one: f"{one.counts.failed:,}", 4),
     _Column(
         "fail seen/set",
-        lambda one: f"{_whole(one.failure_rate_seen)}/{_whole(one.failure_rate)}",
+        lambda one: f"{_whole(one.counts.failure_rate)}/{_whole(one.failure_rate)}",
         5,
     ),
     _Column("effic.", lambda one: _whole(one.efficiency), 6),
-    _Column("time", lambda one: lines.time(one.times.mean_delivery), 9),
-    _Column("p95", lambda one: lines.time(one.times.p95_delivery), 10),
-    _Column("send", lambda one: lines.time(one.times.mean_send), 11),
+    _Column("time", lambda one: lines.time(one.counts.mean_delivery), 9),
+    _Column("p95", lambda one: lines.time(one.counts.percentile(0.95)), 10),
+    _Column("send", lambda one: lines.time(one.counts.mean_send), 11),
 )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from sms_pipeline.config.simulation import SenderProfile, Simulation
+from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from tests.functional import checker
 from tests.functional.terminal import Terminal
@@ -103,7 +104,7 @@ def test_a_run_is_watched_paused_continued_and_seen_to_its_end(
     # When a run is started, then it appears by itself, and its numbers move
     running = terminal.start("run", "-n", str(MESSAGES), "--json")
     desk.page.get_by_role("link", name="Run 1").click()
-    seen = await_more(desk, "sent", await_more(desk, "sent", 0))
+    seen = await_more(desk, "delivered", await_more(desk, "delivered", 0))
     await_state(desk, "running")
     assert desk.page.locator("#profiles tbody tr").count() == 3
     assert desk.page.locator("#throughput svg, #reach svg, #delivery-times svg").count() >= 3
@@ -114,17 +115,17 @@ def test_a_run_is_watched_paused_continued_and_seen_to_its_end(
     assert terminal.run("monitor", "--once", "--json").json["control"] == "paused"
     desk.page.get_by_text("the run is paused", exact=False).wait_for()
     desk.page.get_by_role("button", name="Continue").click()
-    await_more(desk, "sent", seen)
+    await_more(desk, "delivered", seen)
     await_state(desk, "done")
 
     # Then at its end the page has the numbers of the ledger
     ended = running.wait()
     assert ended.code == 0, ended.err
     desk.page.get_by_text("Took").wait_for()
-    assert number(desk, "sent") == ended.json["sent"]
+    assert number(desk, "delivered") == ended.json["delivered"]
     assert number(desk, "failed") == ended.json["failed"]
     assert number(desk, "in-flight") == 0
-    assert ended.json["sent"] + ended.json["failed"] == MESSAGES
+    assert ended.json["delivered"] + ended.json["failed"] == MESSAGES
     checker.assert_counted_once(ledger_of(terminal), 1, MESSAGES)
     assert desk.page.locator("#pause, #continue, #cancel").filter(visible=True).count() == 0
 

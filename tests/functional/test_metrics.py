@@ -17,7 +17,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from sms_pipeline.core.records import ProfileCounts
+from sms_pipeline.core.counts import ProfileCounts
 from sms_pipeline.ledger.store import Ledger
 from tests.functional.terminal import PATIENCE_SECONDS, Started, Terminal
 from tests.services.postgres import PostgresNode
@@ -125,7 +125,7 @@ def test_scrapes_agree_with_the_ledger(terminal: Terminal, monitor: Started, url
     ledger = Ledger.open(f"sqlite:///{terminal.folder / 'sms_pipeline.db'}")
     snapshot = ledger.snapshot(ledger.run())
     ledger.close()
-    assert snapshot.finished == MESSAGES
+    assert snapshot.counts.finished == MESSAGES
     for counts in snapshot.profiles:
         assert {key: last[key] for key in figures(counts, "1")} == figures(counts, "1")
 

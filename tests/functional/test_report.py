@@ -16,7 +16,7 @@ from tests.unit import make
 def test_report_of_a_run_says_what_the_run_said(terminal: Terminal) -> None:
     ran = terminal.run("run", "-n", "500", "--seed", "1", "--json").json
     report = json.loads(terminal.run("report", "--format", "json").out)
-    same = ("run", "total", "sent", "failed", "attempts", "failed_attempts", "seconds")
+    same = ("run", "total", "delivered", "failed", "attempts", "failed_attempts", "seconds")
     times = [name for name in ran if name.endswith("_delivery_seconds")]
     assert times
     for name in (*same, *times):
@@ -25,7 +25,7 @@ def test_report_of_a_run_says_what_the_run_said(terminal: Terminal) -> None:
     assert report["audit"] == audited
     assert audited["verdict"] == "proven"
     rows = list(csv.DictReader(io.StringIO(terminal.run("report", "--format", "csv").out)))
-    assert sum(int(row["delivered"]) for row in rows) == ran["sent"]
+    assert sum(int(row["delivered"]) for row in rows) == ran["delivered"]
     assert sum(int(row["attempts"]) for row in rows) == ran["attempts"]
 
     page = terminal.run("report", "-o", "report.html")
@@ -47,4 +47,4 @@ def test_report_and_comparison_from_postgresql(terminal: Terminal, database_url:
     assert report["versions"]["database"].startswith("PostgreSQL ")
     assert report["course"]["time_to_reach"]["0.99"] == 1
     compared = terminal.run("compare", "1", "2", "--json").json
-    assert compared["figures"]["sent"]["difference"] == 0
+    assert compared["figures"]["delivered"]["difference"] == 0

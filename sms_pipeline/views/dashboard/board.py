@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from sms_pipeline.core.progress import Liveness
+from sms_pipeline.core.liveness import Liveness
 from sms_pipeline.core.records import Control, Run, RunTotals
-from sms_pipeline.ledger.recovery import steer
+from sms_pipeline.ledger.steering import steer
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import History, Timeline
 from sms_pipeline.views.dashboard import charts
 from sms_pipeline.views.monitor import Reader
+from sms_pipeline.views.objects import progress_json
 
 #: Runs on one page of the list.
 PAGE_RUNS = 20
@@ -95,7 +96,7 @@ class Watch:
         workers = snapshot.workers if snapshot else ()
         online = self._liveness.observe(time.monotonic(), workers)
         return {
-            **progress.to_json(),
+            **progress_json(progress),
             "thresholds": [
                 {**judgement.to_json(), "seen": judgement.seen_text}
                 for judgement in progress.thresholds
@@ -203,10 +204,10 @@ def _run_json(totals: RunTotals) -> dict[str, Any]:
         "created_at": run.created_at,
         "total": run.total,
         "control": run.control.value,
-        "sent": totals.delivered,
-        "failed": totals.failed,
-        "expired": totals.expired,
-        "cancelled": totals.cancelled,
-        "finished": totals.finished,
-        "done": totals.finished >= run.total,
+        "delivered": totals.counts.delivered,
+        "failed": totals.counts.failed,
+        "expired": totals.counts.expired,
+        "cancelled": totals.counts.cancelled,
+        "finished": totals.counts.finished,
+        "done": totals.done,
     }

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sms_pipeline.core import histogram
-from sms_pipeline.core.records import ProfileCounts
+from sms_pipeline.core.counts import ProfileCounts
 from sms_pipeline.ledger.timeline import Timeline
 
 #: Batches settle whole, about two a second for each profile: a rate over less time is noise.
@@ -18,7 +18,7 @@ RATE_SECONDS = 1.0
 def course(timeline: Timeline, seconds: float) -> dict[str, Any]:
     """Throughput and reach until `seconds` after the first dispatch, which is now or the end.
 
-    Throughput counts what was sent or failed; each rate stands in the middle of its time. Reach
+    Throughput counts what was delivered or failed; each rate stands in the middle of its time. Reach
     is the share delivered by then.
     """
     end = max(seconds, timeline.seconds)

@@ -14,10 +14,12 @@ from prometheus_client.core import (
     Metric,
 )
 
-from sms_pipeline.config.simulation import RetryPolicy, Simulation
 from sms_pipeline.core import histogram
+from sms_pipeline.core.counts import ProfileCounts
 from sms_pipeline.core.progress import Progress
-from sms_pipeline.core.records import Control, ProfileCounts, Snapshot
+from sms_pipeline.core.records import Control, Snapshot
+from sms_pipeline.core.retry import RetryPolicy
+from sms_pipeline.core.simulation import Simulation
 
 #: An unfinished run in which nothing happened for so long, beyond the pauses it is bound to make,
 #: stands still.
@@ -81,14 +83,16 @@ def health(reading: Reading) -> Health:
     if progress.control is Control.PAUSED:
         return Health(True, f"{run} is paused")
     if reading.idle_seconds <= patience(reading.snapshot.simulation):
-        return Health(True, f"{run}: {progress.finished:,} of {progress.total:,} messages ended")
+        return Health(
+            True, f"{run}: {progress.counts.finished:,} of {progress.total:,} messages ended"
+        )
     nobody = [profile.name for profile in progress.profiles if profile.is_unattended]
     hint = f"; no sender online: {', '.join(nobody)}" if nobody else ""
     return Health(
         False,
         f"{run}: no progress for {reading.idle_seconds:.0f} s, "
-        f"{progress.in_flight:,} messages waiting, "
-        f"{progress.total - progress.dispatched:,} not dispatched{hint}",
+        f"{progress.counts.in_flight:,} messages waiting, "
+        f"{progress.total - progress.counts.dispatched:,} not dispatched{hint}",
     )
 
 
@@ -170,7 +174,7 @@ def _waiting_messages(profiles: Iterable[ProfileCounts], run: str) -> Iterator[M
         "backlog_messages",
         "Messages dispatched whose first attempt is not settled.",
         _RUN_PROFILE,
-        {(run, counts.profile): counts.unsettled for counts in parts},
+        {(run, counts.profile): counts.backlog for counts in parts},
     )
     yield _gauge(
         "retrying_messages",

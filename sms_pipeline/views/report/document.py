@@ -13,15 +13,16 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-from sms_pipeline.config.simulation import Settings
+from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Run, Snapshot, WorkerRow
 from sms_pipeline.ledger import audit
-from sms_pipeline.ledger.recovery import audit_run
 from sms_pipeline.ledger.scan import CounterRow, Records
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import Bin, Timeline, timeline
 from sms_pipeline.views.monitor import Reader
+from sms_pipeline.views.objects import progress_json
+from sms_pipeline.views.verdict import audit_run
 
 #: Packages whose version may explain a figure.
 PACKAGES = ("sms-pipeline", "celery", "kombu")
@@ -56,7 +57,7 @@ class RunReport:
     @property
     def not_reached(self) -> int:
         """Messages that are listed by `failures`: out of attempts, or too late."""
-        return self.progress.failed + self.progress.expired
+        return self.progress.counts.failed + self.progress.counts.expired
 
     def to_json(self) -> dict[str, Any]:
         """The document of `report --format json`; moments in ISO 8601."""
@@ -65,7 +66,7 @@ class RunReport:
             "made_at": iso(self.made_at),
             "started_at": iso(self.course.started_at),
             "seed": self.run.seed,
-            "progress": self.progress.to_json(),
+            "progress": progress_json(self.progress),
             "not_reached": self.not_reached,
             "course": course_json(self.course),
             "delivery_times": {str(key): self.delivery_times[key] for key in self.delivery_times},
@@ -161,7 +162,7 @@ def _worker_json(part: WorkerPart) -> dict[str, Any]:
         "left_at": iso(row.left_at) if row else None,
         "settlements": part.counts.settlements,
         "attempts": part.counts.attempts,
-        "sent": part.counts.delivered,
+        "delivered": part.counts.delivered,
         "failed": part.counts.failed,
     }
 

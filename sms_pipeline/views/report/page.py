@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from tornado.template import Loader
 
-from sms_pipeline.config.simulation import dotted
+from sms_pipeline.config.files import dotted
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.views import lines
@@ -51,6 +51,7 @@ def as_html(report: RunReport) -> str:
     content: bytes = page.generate(
         report=report,
         progress=report.progress,
+        counts=report.progress.counts,
         course=report.course,
         charts={
             "Reach over time": charts.reach(report.course),
@@ -75,7 +76,7 @@ def headline(progress: Progress) -> str:
     total, time = f"{progress.total:,} messages", charts.duration(progress.seconds)
     if not progress.done:
         return f"Still going on: {share(progress.reached)} of {total} reached after {time}"
-    if progress.sent == progress.total:
+    if progress.counts.delivered == progress.total:
         return f"All {total} reached in {time}"
     return f"{share(progress.reached)} of {total} reached in {time}"
 

@@ -271,7 +271,12 @@ def test_monitor_reports_a_finished_run_as_json(ledger: Ledger) -> None:
     result = invoke("monitor", "--once", "--json")
     assert result.exit_code == 0
     found = json.loads(result.stdout)
-    assert (found["run"], found["sent"], found["failed"], found["done"]) == (run.id, 9, 1, True)
+    assert (found["run"], found["delivered"], found["failed"], found["done"]) == (
+        run.id,
+        9,
+        1,
+        True,
+    )
 
 
 def test_new_run_and_a_named_one_exclude_each_other(ledger: Ledger) -> None:
@@ -366,9 +371,11 @@ def test_bad_threshold_is_pointed_at(command: str, ledger: Ledger) -> None:
 def test_threshold_of_the_command_line_is_judged_by_the_monitor(ledger: Ledger) -> None:
     run = ledger.start_run(make.simulation(num_messages=10), seed=1)
     ledger.settle([make.settlement(run.id)])
-    watched = invoke("monitor", "--json", "--threshold", "sent < 5", "--threshold", "sent > 5")
+    watched = invoke(
+        "monitor", "--json", "--threshold", "delivered < 5", "--threshold", "delivered > 5"
+    )
     assert watched.exit_code == 3
-    assert watched.stderr == "Error: threshold missed: sent < 5 (seen 10)\n"
+    assert watched.stderr == "Error: threshold missed: delivered < 5 (seen 10)\n"
     states = [one["state"] for one in json.loads(watched.stdout)["thresholds"]]
     assert states == ["missed", "holding"]
 

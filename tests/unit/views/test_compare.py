@@ -32,15 +32,15 @@ def comparison(ledger: Ledger) -> Comparison:
 
 
 def test_difference_and_change() -> None:
-    assert Figure("sent", 8, 10).difference == 2
-    assert Figure("sent", 8, 10).change == 0.25
-    assert Figure("sent", 0, 10).change is None
+    assert Figure("delivered", 8, 10).difference == 2
+    assert Figure("delivered", 8, 10).change == 0.25
+    assert Figure("delivered", 0, 10).change is None
     assert (Figure("p50", None, 1).difference, Figure("p50", None, 1).change) == (None, None)
 
 
 def test_figures_are_those_of_both_runs(comparison: Comparison) -> None:
     figures = {one.name: one for one in comparison.figures}
-    assert (figures["sent"].first, figures["sent"].second) == (10, 9)
+    assert (figures["delivered"].first, figures["delivered"].second) == (10, 9)
     assert figures["seconds"].change == pytest.approx(1.0)
     assert figures["reached_90%_seconds"].second == pytest.approx(4)
     assert figures["reached_99%_seconds"].second is None
@@ -76,7 +76,7 @@ def test_tables(comparison: Comparison, capsys: Output) -> None:
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     for line in (
         "run 1 run 2 difference change",
-        "sent 10 9 -1 -10.0%",
+        "delivered 10 9 -1 -10.0%",
         "failed 0 1 +1 -",
         "duration 2.000 s 4.000 s +2.000 s +100.0%",
         "average rate 5/s 2/s -2/s -50.0%",
@@ -102,7 +102,7 @@ def test_json(comparison: Comparison, capsys: Output) -> None:
     show(comparison, as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert found["runs"] == [1, 2]
-    assert found["figures"]["sent"] == {
+    assert found["figures"]["delivered"] == {
         "first": 10,
         "second": 9,
         "difference": -1,

@@ -137,7 +137,7 @@ def test_a_run_is_shown_with_the_ledgers_own_numbers(
     shown = browser.json(f"/api/runs/{run.id}")
 
     assert (shown["run"], shown["total"], shown["seed"]) == (run.id, 100, str(run.seed))
-    assert (shown["sent"], shown["failed"], shown["in_flight"]) == (9, 1, 10)
+    assert (shown["delivered"], shown["failed"], shown["in_flight"]) == (9, 1, 10)
     assert shown["timeline"]["reached"][-1] == 0.09
     assert sum(shown["delivery_times"]["messages"]) == 10
     assert [profile["name"] for profile in shown["profiles"]] == ["fast", "slow"]
@@ -157,8 +157,8 @@ def test_runs_come_in_pages_newest_first(browser: Browser, ledger: Ledger) -> No
 
     seen: list[int] = []
     page = browser.json("/api/runs")
-    assert page["runs"][0]["sent"] == 10
-    assert page["runs"][1]["sent"] == 0
+    assert page["runs"][0]["delivered"] == 10
+    assert page["runs"][1]["delivered"] == 0
     while True:
         assert len(page["runs"]) <= PAGE_RUNS
         seen += [one["run"] for one in page["runs"]]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sms_pipeline.core import histogram
-from sms_pipeline.core.records import ProfileCounts
 from sms_pipeline.ledger.timeline import BINS, Bin, Timeline
 from sms_pipeline.views.dashboard import charts
+from tests.unit import make
 
 #: The thing to see: nobody can tell more points apart, and a phone must draw them every second.
 MOST_POINTS = BINS + 3
@@ -66,8 +66,8 @@ def test_there_are_never_more_points_than_a_chart_can_show(width: float) -> None
 
 def test_delivery_times_are_those_of_all_profiles_without_gaps() -> None:
     profiles = [
-        ProfileCounts("fast", delivery_times={0: 1, 2: 5}),
-        ProfileCounts("slow", delivery_times={2: 2, 3: 4}),
+        make.counts("fast", delivery_times={0: 1, 2: 5}),
+        make.counts("slow", delivery_times={2: 2, 3: 4}),
     ]
     drawn = charts.delivery_times(profiles)
     assert drawn["messages"] == [1, 0, 7, 4]

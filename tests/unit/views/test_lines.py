@@ -20,9 +20,9 @@ from tests.unit import make
 from tests.unit.make import NOON
 
 
-def progress(sent: int = 95, checks: tuple[str, ...] = (), **values: Any) -> Progress:
+def progress(delivered: int = 95, checks: tuple[str, ...] = (), **values: Any) -> Progress:
     counts = make.counts(
-        "fast", dispatched=110, first_attempts=100, attempts=110, delivered=sent, failed=5,
+        "fast", dispatched=110, first_attempts=100, attempts=110, delivered=delivered, failed=5,
         retried=10, send_seconds=12.0, delivery_seconds=190.0, delivery_times={80: 45},
     )  # fmt: skip
     simulation = make.simulation(senders=(make.profile("fast", count=20),), thresholds=checks)
@@ -32,10 +32,16 @@ def progress(sent: int = 95, checks: tuple[str, ...] = (), **values: Any) -> Pro
     return Tracker().update(snapshot, 0, NOON + 10)
 
 
-def test_report_line_says_what_was_sent_failed_and_how_long_it_took() -> None:
-    line = report_line(progress(sent=40))
+def test_report_line_says_what_was_delivered_failed_and_how_long_it_took() -> None:
+    line = report_line(progress(delivered=40))
     assert "\n" not in line
-    for part in ("45.0%", "sent 40", "failed 5", "average time per message 4.222 s", "0.109 s"):
+    for part in (
+        "45.0%",
+        "delivered 40",
+        "failed 5",
+        "average time per message 4.222 s",
+        "0.109 s",
+    ):
         assert part in line
     assert "in flight 10" in line
 
@@ -47,23 +53,23 @@ def test_profile_line_holds_the_failure_rate_seen_against_the_one_configured() -
 
 
 def test_summary_is_worth_reading_a_week_later() -> None:
-    text = "\n".join(summary_lines(progress(checks=("failed < 1%", "sent > 90%")), "done"))
+    text = "\n".join(summary_lines(progress(checks=("failed < 1%", "delivered > 90%")), "done"))
     for part in (
         "Run 1 done: 100 of 100 messages in 9.0 s",
         f"Started {date(NOON)}, seed 7; senders fast 20 at 0.1 s failing 10%",
-        "Sent 95, failed 5 (out of attempts); failed attempts 15 of 110 (13.6%)",
+        "Delivered 95, failed 5 (out of attempts); failed attempts 15 of 110 (13.6%)",
         "p95",
         "p99",
-        "fast: 110 messages (100.0%), sent 95, failed 5",
+        "fast: 110 messages (100.0%), delivered 95, failed 5",
         "threshold missed: failed < 1% (seen 5.00%)",
-        "threshold holding: sent > 90% (seen 95.00%)",
+        "threshold holding: delivered > 90% (seen 95.00%)",
         "sms-pipeline audit 1",
     ):
         assert part in text
 
 
 def test_summary_of_a_run_that_has_not_ended_says_where_to_look() -> None:
-    lines = summary_lines(progress(sent=1, control=Control.PAUSED), "interrupted")
+    lines = summary_lines(progress(delivered=1, control=Control.PAUSED), "interrupted")
     assert lines[0].startswith("Run 1 interrupted: 6 of 100 messages")
     assert lines[-1] == "Where every message is: sms-pipeline audit 1"
 

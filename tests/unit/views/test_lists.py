@@ -12,7 +12,6 @@ import pytest
 
 from sms_pipeline.core.messages import SEPARATOR, make_columns
 from sms_pipeline.core.records import Run
-from sms_pipeline.ledger import recovery
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views import lists
 from sms_pipeline.views.lists import list_failures, list_runs, list_senders, trace
@@ -89,9 +88,7 @@ def test_no_sender_online(ledger: Ledger, capsys: Output) -> None:
     assert capsys.readouterr().out == "No sender is online.\n"
 
 
-def test_only_workers_whose_heart_beats_are_listed(
-    ledger: Ledger, capsys: Output, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_workers_whose_heart_beats_are_listed(ledger: Ledger, capsys: Output) -> None:
     # Given one worker that lives and one that was killed
     ledger.join("alive", [make.profile("fast", count=1_500, mean_time=0.25, failure_rate=0.5)])
     ledger.join("dead", [make.profile("slow")])
@@ -104,12 +101,14 @@ def test_only_workers_whose_heart_beats_are_listed(
         def monotonic(self) -> float:
             return self.now
 
+        def wall(self) -> float:
+            return NOON
+
         def sleep(self, seconds: float) -> None:
             self.now += seconds
             ledger.beat("alive", round(self.now * 100))
 
-    monkeypatch.setattr(recovery, "time", Clock())
-    list_senders(ledger)
+    list_senders(ledger, Clock())
     _, row = capsys.readouterr().out.splitlines()
     assert row.split()[:5] == ["alive", "fast", "1,500", "0.25", "s"]
     assert "50%" in row
@@ -131,9 +130,9 @@ def test_trace_is_in_the_order_of_events(ledger: Ledger, run: Run, capsys: Outpu
     assert events == [
         "joined      3 senders of fast  (w1)",
         "dispatched  batch 0: messages 0-99 to fast",
-        "settled     batch 0, attempt 1: 98 sent, 0 failed  (fast, w1)",
+        "settled     batch 0, attempt 1: 98 delivered, 0 failed  (fast, w1)",
         "retry       batch 0: 2 messages to attempt 2",
-        "settled     batch 0, attempt 2: 1 sent, 1 failed  (fast, w1)",
+        "settled     batch 0, attempt 2: 1 delivered, 1 failed  (fast, w1)",
     ]
 
 

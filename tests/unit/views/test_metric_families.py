@@ -15,10 +15,10 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from sms_pipeline.config.simulation import RetryPolicy
 from sms_pipeline.core import histogram
 from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import Control, Snapshot
+from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.views.metrics import families
 from sms_pipeline.views.metrics.families import Health, Reading, cumulative, health, patience
 from tests.unit import make

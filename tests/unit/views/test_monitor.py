@@ -8,16 +8,16 @@ from itertools import islice
 
 import pytest
 
-from sms_pipeline.core.checks import State
 from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import Control, Run
+from sms_pipeline.core.thresholds import State
 from sms_pipeline.errors import (
     EXIT_THRESHOLD,
     LedgerUnavailableError,
     ThresholdMissedError,
     UnknownRunError,
 )
-from sms_pipeline.ledger.recovery import Abort
+from sms_pipeline.ledger.steering import Abort
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views import monitor
 from sms_pipeline.views.lines import report_line
@@ -36,9 +36,9 @@ from tests.unit import make
 from tests.unit.make import NOON
 
 
-def progress(sent: int = 40, **values: object) -> Progress:
+def progress(delivered: int = 40, **values: object) -> Progress:
     counts = make.counts(
-        "fast", dispatched=1_100, first_attempts=100, attempts=100, delivered=sent, failed=5,
+        "fast", dispatched=1_100, first_attempts=100, attempts=100, delivered=delivered, failed=5,
         retried=10, send_seconds=12.0, delivery_seconds=90.0, delivery_times={80: 45},
     )  # fmt: skip
     snapshot = make.snapshot(counts, started_at=NOON, settled_at=NOON + 9, **values)
@@ -88,14 +88,14 @@ def test_following_ends_with_the_run() -> None:
     view = Shown()
     readings = Readings(progress(1), progress(2), DONE)
     assert follow(readings, view, 0.0, NeverWaits()) is DONE  # type: ignore[arg-type]
-    assert [one.sent for one in view.shown] == [1, 2]
+    assert [one.counts.delivered for one in view.shown] == [1, 2]
 
 
 def test_reports_come_every_so_many_seconds_however_often_it_reads() -> None:
     view = Shown()
     readings = Readings(*[progress(n) for n in range(50)], DONE)
     follow(readings, view, 3_600.0, NeverWaits())  # type: ignore[arg-type]
-    assert [one.sent for one in view.shown] == [0]
+    assert [one.counts.delivered for one in view.shown] == [0]
 
 
 def test_following_ends_when_it_is_stopped() -> None:
@@ -129,7 +129,7 @@ def test_watching_once_is_one_report(
     ledger.settle([make.settlement(run.id, messages=100, delivered=100)])
     watch(ledger, run, JsonView(), once=True)
     (line,) = capsys.readouterr().out.splitlines()
-    assert json.loads(line)["sent"] == 100
+    assert json.loads(line)["delivered"] == 100
 
 
 def test_watching_a_finished_run_ends_at_once(
@@ -214,7 +214,7 @@ def test_run_without_an_audited_threshold_is_not_audited(
 
 
 def test_missed_threshold_ends_with_its_own_code(ledger: Ledger) -> None:
-    run = kept_to(ledger, "failed < 10%", "sent > 50%")
+    run = kept_to(ledger, "failed < 10%", "delivered > 50%")
     deliver(ledger, run, 30)
     with pytest.raises(ThresholdMissedError) as caught:
         watch(ledger, run, Shown(), once=True)
@@ -223,7 +223,7 @@ def test_missed_threshold_ends_with_its_own_code(ledger: Ledger) -> None:
 
 
 def test_threshold_that_can_still_turn_is_not_held_against_a_run(ledger: Ledger) -> None:
-    run = kept_to(ledger, "sent > 50%", "lost == 0")
+    run = kept_to(ledger, "delivered > 50%", "lost == 0")
     deliver(ledger, run, 30)
     watch(ledger, run, Shown(), once=True)
 
@@ -241,7 +241,11 @@ def test_missed_threshold_with_abort_cancels_the_run(ledger: Ledger) -> None:
 
     # Then the rest was cancelled, once, and said
     progress = reader.read()
-    assert (progress.done, progress.cancelled, progress.control) == (True, 50, Control.CANCELLED)
+    assert (progress.done, progress.counts.cancelled, progress.control) == (
+        True,
+        50,
+        Control.CANCELLED,
+    )
     (note,) = view.notes
     assert "failed < 10% (seen 20.00%)" in note
     assert f"Run {run.id} is cancelled" in note

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sms_pipeline.config.simulation import Settings
+from sms_pipeline.config.settings import Settings
+from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.records import Run
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.audit import Verdict, audit_ledger
@@ -99,7 +100,7 @@ def test_its_numbers_are_the_ledgers(report: RunReport, ledger: Ledger, done: Ru
     profiles = ledger.snapshot(done).profiles
     found = json.loads(as_json(report))
     for name, counted in (
-        ("sent", sum(one.delivered for one in profiles)),
+        ("delivered", sum(one.delivered for one in profiles)),
         ("failed", sum(one.failed for one in profiles)),
         ("cancelled", sum(one.cancelled for one in profiles)),
         ("dispatched", TOTAL),
@@ -127,8 +128,8 @@ def test_it_tells_when_a_share_was_reached(report: RunReport) -> None:
 def test_it_names_who_sent_what(report: RunReport) -> None:
     workers = {one["id"]: one for one in report.to_json()["workers"]}
     assert set(workers) == {"w1", "w2", "cancel"}
-    assert (workers["w1"]["sent"], workers["w1"]["senders"]) == (10, 1)
-    assert (workers["w2"]["sent"], workers["w2"]["failed"]) == (9, 1)
+    assert (workers["w1"]["delivered"], workers["w1"]["senders"]) == (10, 1)
+    assert (workers["w2"]["delivered"], workers["w2"]["failed"]) == (9, 1)
     assert workers["cancel"]["senders"] is None
 
 
@@ -166,7 +167,7 @@ def test_the_page_has_the_figures(report: RunReport) -> None:
     for part in (
         "63.3% of 30 messages reached in 4.0 s",
         "audit: proven",
-        "Sent 19 of 30",
+        "Delivered 19 of 30",
         "Failed 1 out of attempts",
         "Cancelled 10",
         "50% after 2.0 s",
@@ -202,7 +203,7 @@ def test_the_page_of_a_run_that_has_not_begun(ledger: Ledger, run: Run) -> None:
 def test_thresholds_are_shown_as_they_stand(ledger: Ledger) -> None:
     checks = (
         {"check": "failed < 5%"},
-        {"check": "sent >= 8", "abort": True},
+        {"check": "delivered >= 8", "abort": True},
         {"check": "lost == 0"},
     )
     run = ledger.start_run(make.simulation(num_messages=10, thresholds=checks), seed=7)
@@ -211,7 +212,7 @@ def test_thresholds_are_shown_as_they_stand(ledger: Ledger) -> None:
     ledger.settle([make.settlement(run.id, delivered=9, **ended)])
     text = text_of(as_html(make_report(Settings(), ledger, run)))
     assert "failed < 5% missed seen 10.00%" in text
-    assert "sent >= 8 holding seen 9; missing it ends the run" in text
+    assert "delivered >= 8 holding seen 9; missing it ends the run" in text
     assert "lost == 0 holding seen 0" in text
     assert "1 of 3 thresholds missed" in text
 
@@ -249,7 +250,8 @@ def test_long_lists_are_cut(report: RunReport) -> None:
 
 
 def test_what_is_almost_all_is_not_shown_as_all(report: RunReport) -> None:
-    progress = replace(report.progress, sent=999_999, failed=1, cancelled=0, total=1_000_000)
+    counts = Counts(delivered=999_999, failed=1)
+    progress = replace(report.progress, counts=counts, total=1_000_000)
     assert "99.9% of 1,000,000" in text_of(as_html(replace(report, progress=progress)))
 
 

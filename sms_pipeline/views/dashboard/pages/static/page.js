@@ -54,7 +54,7 @@ export function showState(element, run) {
 }
 
 export function setBar(bar, run) {
-  const parts = { sent: run.sent, failed: run.failed, other: run.expired + run.cancelled };
+  const parts = { delivered: run.delivered, failed: run.failed, other: run.expired + run.cancelled };
   for (const [name, messages] of Object.entries(parts)) {
     bar.querySelector(`.${name}`).style.width = `${(100 * messages) / run.total}%`;
   }
@@ -63,7 +63,7 @@ export function setBar(bar, run) {
 export function newBar(run) {
   const bar = document.createElement("div");
   bar.className = "bar";
-  for (const name of ["sent", "failed", "other"]) {
+  for (const name of ["delivered", "failed", "other"]) {
     bar.append(Object.assign(document.createElement("i"), { className: name }));
   }
   setBar(bar, run);

@@ -39,7 +39,7 @@ function showHeading(run) {
   byId("warnings").replaceChildren(
     ...run.warnings.map((text) => Object.assign(document.createElement("li"), { textContent: sentence(text) })),
   );
-  const ended = run.sent + run.failed + run.expired + run.cancelled;
+  const ended = run.delivered + run.failed + run.expired + run.cancelled;
   setBar(byId("bar"), run);
   byId("bar").setAttribute("aria-valuenow", Math.floor((100 * ended) / run.total));
   set("share", percent(ended / run.total));
@@ -54,15 +54,15 @@ function showButtons(run) {
 }
 
 function showTiles(run) {
-  set("sent", count(run.sent));
-  set("sent-more", `${percent(run.reached)} of ${count(run.total)}`);
+  set("delivered", count(run.delivered));
+  set("delivered-more", `${percent(run.reached)} of ${count(run.total)}`);
   set("failed", count(run.failed));
   byId("failed").className = run.failed ? "bad" : "";
   set("failed-more", others(run) || `${count(run.failed_attempts)} failed attempts`);
   set("in-flight", count(run.in_flight));
   set("in-flight-more", `${count(run.retrying)} of them retrying`);
-  set("rate", `${rate(run.done ? run.messages_per_second : run.rate)}/s`);
-  set("rate-more", run.done ? "on average" : `${rate(run.messages_per_second)}/s on average`);
+  set("rate", `${rate(run.done ? run.average_rate : run.rate)}/s`);
+  set("rate-more", run.done ? "on average" : `${rate(run.average_rate)}/s on average`);
   set("eta-name", run.done ? "Took" : "Time left");
   set("eta", run.done ? duration(run.seconds) : left(run));
   set("eta-more", run.done ? `ended ${clock(run.started_at + run.seconds)}` : `${duration(run.seconds)} so far`);
@@ -109,7 +109,7 @@ function showProfiles(run) {
       profile.name,
       count(profile.online_senders),
       count(profile.in_flight),
-      count(profile.sent),
+      count(profile.delivered),
       count(profile.failed),
       `${share(profile.failure_rate_seen)} (set ${share(profile.failure_rate)})`,
       seconds(profile.mean_delivery_seconds),
@@ -166,7 +166,7 @@ async function steer(action) {
 }
 
 function confirmCancel() {
-  const open = latest.total - latest.sent - latest.failed - latest.expired - latest.cancelled;
+  const open = latest.total - latest.delivered - latest.failed - latest.expired - latest.cancelled;
   set(
     "confirm-text",
     `${count(open)} messages have not ended yet. Those that are not being sent are counted as cancelled. This is final.`,

@@ -16,7 +16,7 @@ function row(run) {
     state,
     newBar(run),
     count(run.total),
-    count(run.sent),
+    count(run.delivered),
     count(run.failed),
   ];
 }

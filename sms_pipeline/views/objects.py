@@ -1,0 +1,76 @@
+"""A run's figures as JSON objects: what `--json` prints and the dashboard's page reads."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from sms_pipeline.core.counts import Counts
+from sms_pipeline.core.progress import ProfileProgress, Progress
+
+
+def progress_json(progress: Progress) -> dict[str, Any]:
+    """The fields of `--json`."""
+    counts = progress.counts
+    return {
+        "run": progress.run,
+        "total": progress.total,
+        "seed": progress.seed,
+        "started_at": None if progress.started_at is None else _iso(progress.started_at),
+        **_counts_json(counts),
+        "seconds": round(progress.seconds, 3),
+        "average_rate": round(progress.average_rate, 3),
+        "done": progress.done,
+        "control": progress.control.value,
+        "rate": round(progress.rate, 3),
+        "history": [round(rate, 3) for rate in progress.history],
+        "still_seconds": round(progress.still_seconds, 3),
+        "eta_seconds": _rounded(progress.eta_seconds),
+        "reached": _rounded(progress.reached),
+        "profiles": [profile_json(profile) for profile in progress.profiles],
+        "warnings": list(progress.warnings),
+        "thresholds": [judgement.to_json() for judgement in progress.thresholds],
+    }
+
+
+def profile_json(profile: ProfileProgress) -> dict[str, Any]:
+    """A profile's part in the run."""
+    return {
+        "name": profile.name,
+        "online_senders": profile.online_senders,
+        "share": _rounded(profile.share),
+        **_counts_json(profile.counts),
+        "failure_rate": _rounded(profile.failure_rate),
+        "capacity": _rounded(profile.capacity),
+        "efficiency": _rounded(profile.efficiency),
+    }
+
+
+def _counts_json(counts: Counts) -> dict[str, Any]:
+    return {
+        "dispatched": counts.dispatched,
+        "in_flight": counts.in_flight,
+        "backlog": counts.backlog,
+        "retrying": counts.retrying,
+        "delivered": counts.delivered,
+        "failed": counts.failed,
+        "expired": counts.expired,
+        "cancelled": counts.cancelled,
+        "attempts": counts.attempts_made,
+        "failed_attempts": counts.failed_attempts,
+        "failure_rate_seen": _rounded(counts.failure_rate),
+        "mean_send_seconds": _rounded(counts.mean_send),
+        "mean_delivery_seconds": _rounded(counts.mean_delivery),
+        "p50_delivery_seconds": _rounded(counts.percentile(0.50)),
+        "p95_delivery_seconds": _rounded(counts.percentile(0.95)),
+        "p99_delivery_seconds": _rounded(counts.percentile(0.99)),
+    }
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or math.isinf(value) else round(value, 6)
