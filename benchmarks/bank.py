@@ -23,9 +23,10 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from sms_pipeline.config.simulation import SenderProfile
+from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.sender_bank import SenderBank
-from sms_pipeline.worker.process import SenderDriver
+from sms_pipeline.worker.driver import SenderDriver
 
 PROFILE = "bench"
 MEAN_SECONDS = 1.0
@@ -65,7 +66,7 @@ def measure(senders: int, warm_up: float, seconds: float) -> dict[str, Any]:
     """
     before = psutil.Process().memory_info().rss
     drawn = _drawn(senders)
-    driver = SenderDriver({PROFILE: SenderBank(senders)})
+    driver = SenderDriver({PROFILE: SenderBank(senders)}, MACHINE_CLOCK)
     driver.start()
     start = time.monotonic() + warm_up
     window = Window(start, start + seconds)

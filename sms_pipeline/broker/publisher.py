@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from celery import Celery, Task
 from kombu import Connection, Producer, Queue, pools
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
 from sms_pipeline.broker import topology
-from sms_pipeline.config.simulation import Settings, is_embedded
+from sms_pipeline.config.settings import Settings, is_embedded
+from sms_pipeline.core.batch import TASK_NAME, Batch
 from sms_pipeline.errors import BrokerUnavailableError
 
 log = logging.getLogger(__name__)
@@ -134,6 +136,39 @@ class Publisher:
             raise BrokerUnavailableError(f"dead letters can't be read: {error}") from error
         return taken
 
+    def publish(self, app: Celery, batch: Batch) -> None:
+        """Dispatch the first attempt of a batch; return when the broker has confirmed it.
+
+        Raises:
+            Exception: whatever kombu raised; it is not known whether the broker has the batch.
+        """
+        with self.producer() as producer:
+            app.send_task(
+                TASK_NAME,
+                args=(batch.to_wire(),),
+                ignore_result=True,
+                producer=producer,
+                **shown_as(batch),
+                **self.destination(_queue_of(app, batch)),
+                **self.options,
+            )
+
+    def retry(self, task: Task, batch: Batch, delay: int) -> None:
+        """Let `task` come back with `batch` in `delay` seconds; return when that is confirmed.
+
+        Raises:
+            Exception: whatever Celery raised; it is not known whether the broker has the batch.
+        """
+        with self.producer() as producer:
+            task.retry(
+                args=(batch.to_wire(),),
+                throw=False,
+                producer=producer,
+                **shown_as(batch),
+                **self.destination(_queue_of(task.app, batch), delay),
+                **self.options,
+            )
+
     @contextmanager
     def producer(self) -> Iterator[Producer]:
         """A producer to publish with. After any error its connection is closed, not reused.
@@ -172,3 +207,12 @@ class Publisher:
             "timeout": CONFIRM_TIMEOUT_SECONDS,
             "retry": False,
         }
+
+
+def shown_as(batch: Batch) -> dict[str, str]:
+    """What logs, events and Flower may show of a task; Celery does not keep it on a retry."""
+    return {"argsrepr": batch.describe(), "kwargsrepr": ""}
+
+
+def _queue_of(app: Celery, batch: Batch) -> Queue:
+    return app.amqp.queues[topology.queue_name(batch.profile)]

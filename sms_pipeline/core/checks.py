@@ -1,4 +1,4 @@
-"""What a run must keep to: `failed < 1%`, `p95 delivery < 30s`, `reached 99% < 2m`. Pure."""
+"""The grammar of thresholds: `failed < 1%`, `p95 delivery < 30s`, `reached 99% < 2m`. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
-from typing import NamedTuple
-
-from sms_pipeline.core import histogram
 
 
 class BadCheckError(ValueError):
@@ -31,17 +28,6 @@ class BadCheckError(ValueError):
         return f"    {shown}\n    {' ' * self._column}^"
 
 
-class State(StrEnum):
-    """How a check stands."""
-
-    #: As seen now it is kept; at the end of the run: it was kept.
-    HOLDING = "holding"
-    #: Whatever still happens, it is not kept.
-    MISSED = "missed"
-    #: Not kept as seen now, or nothing seen; it can still turn.
-    UNKNOWN = "not yet known"
-
-
 class Quantity(Enum):
     """What a metric is measured in, with the units that a limit of it may have."""
 
@@ -53,50 +39,16 @@ class Quantity(Enum):
     AUDITED = ("",)
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What is known of a run at one moment. Counts are messages."""
-
-    total: int
-    sent: int = 0
-    failed: int = 0
-    expired: int = 0
-    cancelled: int = 0
-    attempts: int = 0
-    failed_attempts: int = 0
-    seconds: float = 0.0
-    send_seconds: float = 0.0
-    delivery_seconds: float = 0.0
-    delivery_times: Mapping[int, int] = field(default_factory=dict)
-    #: Seconds until so many messages were delivered, for those numbers that were looked up.
-    reached: Mapping[int, float] = field(default_factory=dict)
-    #: From the audit; None before it.
-    lost: int | None = None
-    doubled: int | None = None
-
-    @property
-    def left(self) -> int:
-        """Messages that are not in a terminal state."""
-        return self.total - self.sent - self.failed - self.expired - self.cancelled
-
-    @property
-    def done(self) -> bool:
-        """Nothing can turn any more."""
-        return self.left <= 0
-
-
-class Range(NamedTuple):
-    """A value as seen now (None: nothing seen), and where it can still end."""
-
-    seen: float | None
-    low: float
-    high: float
-
-    @classmethod
-    def final(cls, value: float | None) -> Range:
-        """Of what can't change any more; what was never measured satisfies no check."""
-        bound = math.nan if value is None else value
-        return cls(value, bound, bound)
+#: What a check can be about.
+METRICS = {
+    **dict.fromkeys(("delivered", "failed", "expired", "cancelled"), Quantity.COUNT),
+    "failed attempts": Quantity.COUNT,
+    **dict.fromkeys(("mean send", "mean delivery"), Quantity.SECONDS),
+    **dict.fromkeys(("p50 delivery", "p95 delivery", "p99 delivery"), Quantity.SECONDS),
+    "average rate": Quantity.PER_SECOND,
+    **dict.fromkeys(("duration", "reached"), Quantity.SECONDS),
+    **dict.fromkeys(("lost", "doubled"), Quantity.AUDITED),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,145 +90,6 @@ def messages_for(share: float, total: int) -> int:
     return max(math.ceil(round(share * total, 6)), 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """A check as it stands."""
-
-    check: Check
-    state: State
-    seen: float | None
-    #: Whether missing it ends the run.
-    abort: bool = False
-
-    @property
-    def seen_text(self) -> str:
-        """What was seen, in words and in the limit's own unit, or a smaller one."""
-        return self.check.seen(self.seen)
-
-    def to_json(self) -> dict[str, object]:
-        """An entry of the field `thresholds`; shares are 0 to 1, times seconds."""
-        seen = None if self.seen is None else round(self.seen, 6)
-        return {"check": self.check.text, "state": self.state.value, "seen": seen}
-
-
-def judge(check: Check, evidence: Evidence, abort: bool = False) -> Judgement:
-    """How the check stands on this evidence."""
-    value = _measure(check, evidence)
-    return Judgement(check, _state(check, value), value.seen if value else None, abort)
-
-
-def _state(check: Check, value: Range | None) -> State:
-    if value is None:
-        return State.UNKNOWN
-    if not _can_hold(check, value):
-        return State.MISSED
-    if value.seen is not None and check.keeps(value.seen):
-        return State.HOLDING
-    return State.UNKNOWN
-
-
-def _can_hold(check: Check, value: Range) -> bool:
-    if check.comparison == "==":
-        return value.low <= check.limit <= value.high
-    best = value.low if check.comparison.startswith("<") else value.high
-    return check.keeps(best)
-
-
-# Measuring
-
-
-def _measure(check: Check, evidence: Evidence) -> Range | None:
-    """None: can't be known yet."""
-    value = _METRICS[check.metric].measure(check, evidence)
-    if value is None or not evidence.done:
-        return value
-    return Range.final(value.seen)
-
-
-def _ended(check: Check, evidence: Evidence) -> Range:
-    """Messages in one terminal state: they never get fewer, and what is left may join them."""
-    count: int = getattr(evidence, check.metric)
-    whole = evidence.total if check.unit == "%" else 1
-    return Range(count / whole, count / whole, (count + evidence.left) / whole)
-
-
-def _failed_attempts(check: Check, evidence: Evidence) -> Range:
-    if check.unit != "%":
-        return Range(evidence.failed_attempts, evidence.failed_attempts, math.inf)
-    seen = evidence.failed_attempts / evidence.attempts if evidence.attempts else None
-    return Range(seen, 0.0, 1.0)
-
-
-def _mean_send(_check: Check, evidence: Evidence) -> Range:
-    seen = evidence.send_seconds / evidence.attempts if evidence.attempts else None
-    return Range(seen, 0.0, math.inf)
-
-
-def _mean_delivery(_check: Check, evidence: Evidence) -> Range:
-    """At best all that is left takes no time."""
-    timed = evidence.sent + evidence.failed
-    seen = evidence.delivery_seconds / timed if timed else None
-    return Range(seen, evidence.delivery_seconds / max(timed + evidence.left, 1), math.inf)
-
-
-def _percentile(check: Check, evidence: Evidence) -> Range:
-    """At best all that is left falls into the first bucket, at worst into none."""
-    share = int(check.metric.split()[0].removeprefix("p")) / _PERCENT
-    times = evidence.delivery_times
-    best = {**times, 0: times.get(0, 0) + max(evidence.left, 0)}
-    return Range(
-        histogram.percentile(times, share), histogram.percentile(best, share) or 0.0, math.inf
-    )
-
-
-def _duration(_check: Check, evidence: Evidence) -> Range:
-    return Range(evidence.seconds, evidence.seconds, math.inf)
-
-
-def _average_rate(_check: Check, evidence: Evidence) -> Range:
-    """At best all that is left ends now."""
-    if not evidence.seconds:
-        return Range(None, 0.0, math.inf)
-    timed = evidence.sent + evidence.failed
-    high = (timed + evidence.left) / evidence.seconds
-    return Range(timed / evidence.seconds, 0.0, high)
-
-
-def _reached(check: Check, evidence: Evidence) -> Range | None:
-    needed = check.messages(evidence.total)
-    if needed in evidence.reached:
-        return Range.final(evidence.reached[needed])
-    if evidence.sent >= needed:
-        return None
-    if evidence.sent + evidence.left < needed:
-        return Range.final(None)
-    return Range(None, evidence.seconds, math.inf)
-
-
-def _audited(check: Check, evidence: Evidence) -> Range | None:
-    count: int | None = getattr(evidence, check.metric)
-    return None if count is None else Range.final(count)
-
-
-class _Metric(NamedTuple):
-    quantity: Quantity
-    measure: Callable[[Check, Evidence], Range | None]
-
-
-_METRICS = {
-    **dict.fromkeys(("sent", "failed", "expired", "cancelled"), _Metric(Quantity.COUNT, _ended)),
-    "failed attempts": _Metric(Quantity.COUNT, _failed_attempts),
-    "mean send": _Metric(Quantity.SECONDS, _mean_send),
-    "mean delivery": _Metric(Quantity.SECONDS, _mean_delivery),
-    **dict.fromkeys(
-        ("p50 delivery", "p95 delivery", "p99 delivery"), _Metric(Quantity.SECONDS, _percentile)
-    ),
-    "average rate": _Metric(Quantity.PER_SECOND, _average_rate),
-    "rate": _Metric(Quantity.PER_SECOND, _average_rate),
-    "duration": _Metric(Quantity.SECONDS, _duration),
-    "reached": _Metric(Quantity.SECONDS, _reached),
-    **dict.fromkeys(("lost", "doubled"), _Metric(Quantity.AUDITED, _audited)),
-}
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -284,14 +97,14 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     "==": operator.eq,
 }
-_PERCENT = 100
+PERCENT = 100
 _MINUTE, _HOUR = 60, 3_600
 #: What a number in a unit is multiplied with; percent and milliseconds are divided, since 2.3 / 100
 #: is the float nearest to 0.023 and 2.3 * 0.01 is not.
 _FACTORS = {"m": _MINUTE, "h": _HOUR}
 #: Below one of the unit, what was seen is shown in the next smaller.
 _SMALLER = {"m": "s", "h": "m"}
-_DIVISORS = {"%": _PERCENT, "ms": 1_000}
+_DIVISORS = {"%": PERCENT, "ms": 1_000}
 _MULTIPLES = {"": 1, "k": 1_000, "M": 1_000_000}
 
 
@@ -327,7 +140,7 @@ def parse(text: str) -> Check:
             f"{comparison!r} is not a comparison; use {_listed(_COMPARISONS)}", text, found.start()
         )
     metric, share = _parse_metric(text, found.start())
-    quantity = _METRICS[metric].quantity
+    quantity = METRICS[metric]
     if quantity in (Quantity.SECONDS, Quantity.PER_SECOND) and comparison == "==":
         raise BadCheckError(
             f"{metric} is never exactly a limit; use <, <=, > or >=", text, found.start()
@@ -345,7 +158,7 @@ def _parse_metric(text: str, end: int) -> tuple[str, float | None]:
     metric = " ".join(written.lower().split())
     if metric.split(" ")[0].startswith("reached"):
         return "reached", _parse_share(text, start, written)
-    if metric not in _METRICS:
+    if metric not in METRICS:
         what = f"unknown metric {metric!r}" if metric else "needs a metric"
         raise BadCheckError(f"{what}; use {_listed(_NAMES)}", text, start)
     return metric, None
@@ -357,7 +170,7 @@ def _parse_share(text: str, start: int, written: str) -> float:
         raise BadCheckError(
             "reached needs a share, as in 'reached 99% < 2m'", text, start + len("reached")
         )
-    share = float(found["number"]) / _PERCENT
+    share = float(found["number"]) / PERCENT
     if not 0 < share <= 1:
         raise BadCheckError(
             "a share is above 0 % and at most 100 %", text, start + found.start("number")
@@ -377,7 +190,7 @@ def _parse_limit(text: str, start: int, quantity: Quantity) -> tuple[float, str]
         what = f"{unit!r} is no unit here" if unit else "needs a unit"
         raise BadCheckError(f"{what}; use {_units(quantity)}", text, unit_at)
     value = float(number[0].replace("_", "")) * _MULTIPLES[multiple[0] if multiple else ""]
-    if unit == "%" and value > _PERCENT:
+    if unit == "%" and value > PERCENT:
         raise BadCheckError("a share is at most 100 %", text, start)
     return value * _FACTORS.get(unit, 1) / _DIVISORS.get(unit, 1), unit
 
@@ -392,7 +205,7 @@ def _units(quantity: Quantity) -> str:
 
 
 #: The metrics as a message lists them.
-_NAMES = [f"{name} N%" if name == "reached" else name for name in _METRICS]
+_NAMES = [f"{name} N%" if name == "reached" else name for name in METRICS]
 
 
 def _listed(words: Mapping[str, object] | list[str]) -> str:

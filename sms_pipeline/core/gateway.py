@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sms_pipeline.config.simulation import SenderProfile
-from sms_pipeline.core.messages import Batch
+from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.profiles import SenderProfile
 
 #: Sets the stream of outcomes apart from the stream of messages, which has the same seed.
 _OUTCOME_STREAM = 1

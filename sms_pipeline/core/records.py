@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from sms_pipeline.config.simulation import Simulation
+from sms_pipeline.core.counts import Counts, ProfileCounts, total
+from sms_pipeline.core.simulation import Simulation
 
 #: (run, batch number, attempt)
 Key = tuple[int, int, int]
@@ -93,7 +93,13 @@ class Settlement:
 
     @classmethod
     def cancellation(
-        cls, key: Key, profile: str, worker: str, messages: int, taken: bytes | None = None
+        cls,
+        key: Key,
+        profile: str,
+        worker: str,
+        messages: int,
+        settled_at: float,
+        taken: bytes | None = None,
     ) -> Settlement:
         """Of an attempt that was not made, because the run was cancelled."""
         return cls(
@@ -107,7 +113,7 @@ class Settlement:
             retried=0,
             send_seconds=0.0,
             delivery_seconds=0.0,
-            settled_at=time.time(),
+            settled_at=settled_at,
             taken=taken,
             remainder=None,
         )
@@ -122,49 +128,6 @@ class Settled:
     superseded: bool = False
     #: False when the ledger had the settlement before.
     new: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileCounts:
-    """Sums over the workers of one profile in one run."""
-
-    profile: str
-    dispatched: int = 0
-    first_attempts: int = 0
-    attempts: int = 0
-    delivered: int = 0
-    failed: int = 0
-    expired: int = 0
-    cancelled: int = 0
-    retried: int = 0
-    send_seconds: float = 0.0
-    delivery_seconds: float = 0.0
-    delivery_times: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def finished(self) -> int:
-        """Messages in a terminal state."""
-        return self.delivered + self.failed + self.expired + self.cancelled
-
-    @property
-    def attempts_made(self) -> int:
-        """Attempts at a sender: none is made at what expired or was cancelled."""
-        return self.attempts - self.expired - self.cancelled
-
-    @property
-    def failed_attempts(self) -> int:
-        """Attempts that failed, whether or not another followed."""
-        return self.retried + self.failed
-
-    @property
-    def unsettled(self) -> int:
-        """Messages dispatched whose first attempt is not settled."""
-        return self.dispatched - self.first_attempts
-
-    @property
-    def retrying(self) -> int:
-        """Messages that failed an attempt and whose next one is not settled."""
-        return self.retried - (self.attempts - self.first_attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +167,14 @@ class Snapshot:
     settled_at: float | None
 
     @property
-    def finished(self) -> int:
-        """Messages in a terminal state."""
-        return sum(profile.finished for profile in self.profiles)
+    def counts(self) -> Counts:
+        """The sums over all profiles."""
+        return total(self.profiles)
+
+    @property
+    def done(self) -> bool:
+        """Every message is in a terminal state."""
+        return sum(counts.finished for counts in self.profiles) >= self.total
 
 
 class RunTotals(NamedTuple):
@@ -215,15 +183,13 @@ class RunTotals(NamedTuple):
     run: Run
     #: When its first batch was dispatched; None: none was yet.
     started_at: float | None
-    delivered: int
-    failed: int
-    expired: int
-    cancelled: int
+    #: Only terminal states are counted.
+    counts: Counts
 
     @property
-    def finished(self) -> int:
-        """Messages in a terminal state."""
-        return self.delivered + self.failed + self.expired + self.cancelled
+    def done(self) -> bool:
+        """Every message is in a terminal state."""
+        return self.counts.finished >= self.run.total
 
 
 @dataclass(frozen=True, slots=True)

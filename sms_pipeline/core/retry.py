@@ -1,14 +1,33 @@
-"""How long a remainder waits for its next attempt. Pure."""
+"""How often, and after which pause, a failed message is tried again. Pure."""
 
 from __future__ import annotations
 
 import math
 import random
 
-from sms_pipeline.config.simulation import RetryPolicy
+from pydantic import Field
+
+from sms_pipeline.core.frozen import Frozen
 
 #: 2**64 seconds is beyond any `backoff_max`; larger exponents would only overflow.
 _MAX_DOUBLINGS = 64
+
+
+class RetryPolicy(Frozen):
+    """How often, and after which pause, a failed message is tried again."""
+
+    max_attempts: int | None = Field(
+        default=4, ge=1, description="attempts in all; 1 = never retry, null = until sent"
+    )
+    backoff: float = Field(default=1.0, ge=0, description="seconds before the first retry")
+    backoff_max: float = Field(default=60.0, ge=0, le=86_400, description="longest pause, seconds")
+    jitter: float = Field(
+        default=0.5, ge=0, le=1, description="share of the pause that is random, 0 to 1"
+    )
+
+    def allows_after(self, attempt: int) -> bool:
+        """Whether a message that failed in `attempt` (0 is the first) is tried again."""
+        return self.max_attempts is None or attempt + 1 < self.max_attempts
 
 
 def retry_delay(policy: RetryPolicy, attempt: int, rng: random.Random) -> int:

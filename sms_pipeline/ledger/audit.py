@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
-from sms_pipeline.core.messages import bitmap_as_number
+from sms_pipeline.core.bitmap import bitmap_as_number
 from sms_pipeline.core.records import BatchRow, Failure, Run, Settlement
 from sms_pipeline.errors import EXIT_BROKEN, EXIT_OK, EXIT_UNFINISHED, BadBatchError
 from sms_pipeline.ledger.scan import CounterRow, Records

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sms_pipeline.config.simulation import parse_simulation
 from sms_pipeline.core.records import BatchRow, Control, Run, Settled, Settlement, Unsettled
+from sms_pipeline.core.simulation import parse_simulation
 
 
 def to_run(row: Any) -> Run:

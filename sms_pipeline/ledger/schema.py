@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import QueuePool
 
 from sms_pipeline.errors import ConfigError, LedgerUnavailableError
 
@@ -218,6 +219,24 @@ def open_engine(url: str) -> Engine:
     return create_engine(parsed, pool_pre_ping=True, connect_args=connect_args, **options)
 
 
+def memory_engine() -> Engine:
+    """An engine whose SQLite database lives as long as the engine, for tests.
+
+    There is one connection, so its transactions come one after the other.
+    """
+    engine = create_engine(
+        "sqlite://",
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=_POOL_TIMEOUT_SECONDS,
+        connect_args={"check_same_thread": False},
+    )
+    event.listen(engine, "connect", _leave_transactions_to_us)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
 def without_secrets(url: URL) -> str:
     """What may be shown of it: a password can stand in the query, too."""
     return url.set(query={}).render_as_string(hide_password=True)
@@ -247,9 +266,13 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+def _leave_transactions_to_us(connection: sqlite3.Connection, _record: object) -> None:
     # The driver must not open transactions by itself: `_begin_sqlite` does.
     connection.isolation_level = None
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    _leave_transactions_to_us(connection, record)
     _switch_to_wal(connection)
     # An ack follows every commit, so a commit must survive a power cut. Commits are grouped:
     # the cost is a few flushes a second.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,14 +25,16 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from sms_pipeline.config.simulation import SenderProfile, Simulation
+from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.counts import Counts, ProfileCounts
+from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import (
     Absorbed,
     BatchRow,
     Control,
     Failure,
     Key,
-    ProfileCounts,
     Run,
     RunTotals,
     Settled,
@@ -43,6 +44,7 @@ from sms_pipeline.core.records import (
     Unsettled,
     WorkerRow,
 )
+from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import LedgerUnavailableError, UnknownRunError
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.mapping import (
@@ -62,15 +64,17 @@ from sms_pipeline.ledger.mapping import (
 
 
 class Ledger:
-    """Every SQL statement of the project, over SQLite or PostgreSQL.
+    """What producers, workers and views ask of the database, SQLite or PostgreSQL.
 
-    Every method may raise `LedgerUnavailableError` when the database can't be reached just now;
-    the same call can then be made again, also when it is not known whether it took effect.
+    Every method may raise `LedgerUnavailableError` when the database can't be reached just now.
+    The same call, with the same arguments, can then be made again, also when it is not known
+    whether it took effect: each either finds what it wrote or writes the same once more.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, clock: Clock = MACHINE_CLOCK) -> None:
         is_sqlite = engine.dialect.name == "sqlite"
         self._engine = engine
+        self._clock = clock
         self._where = _name(engine)
         self._writer = engine.execution_options(write=True)
         # The queries of one reading must see one state; SQLite's transactions always do.
@@ -96,7 +100,7 @@ class Ledger:
             self.id = schema.create_tables(connection)
 
     @classmethod
-    def open(cls, url: str) -> Ledger:
+    def open(cls, url: str, clock: Clock = MACHINE_CLOCK) -> Ledger:
         """Open the ledger at `url`; make its tables if they are not there.
 
         Raises:
@@ -105,7 +109,7 @@ class Ledger:
         """
         engine = schema.open_engine(url)
         try:
-            return cls(engine)
+            return cls(engine, clock)
         except DatabaseError as error:
             raise LedgerUnavailableError(_reason(_name(engine), error)) from error
 
@@ -115,9 +119,22 @@ class Ledger:
 
     # Runs
 
-    def start_run(self, simulation: Simulation, seed: int, embedded: bool = False) -> Run:
-        """Register a run with its frozen configuration."""
-        created_at, total = time.time(), simulation.num_messages
+    def start_run(
+        self,
+        simulation: Simulation,
+        seed: int,
+        embedded: bool = False,
+        created_at: float | None = None,
+    ) -> Run:
+        """Register a run with its frozen configuration.
+
+        A run is known by its seed and `created_at`, seconds since the epoch (None: now). A second
+        call with the same ones finds the run that the first has made.
+        """
+        created_at = self._clock.wall() if created_at is None else created_at
+        total = simulation.num_messages
+        run = schema.runs.c
+        same = select(run.id).where(run.created_at == created_at, run.seed == seed)
         row = {
             "created_at": created_at,
             "seed": seed,
@@ -129,8 +146,11 @@ class Ledger:
             "next_batch": 0,
         }
         with self._transaction() as connection:
-            result = connection.execute(schema.runs.insert().returning(schema.runs.c.id), row)
-            run_id = result.scalar_one()
+            run_id = connection.execute(same).scalar()
+            if run_id is None:
+                run_id = connection.execute(
+                    schema.runs.insert().returning(run.id), row
+                ).scalar_one()
         return Run(run_id, created_at, seed, total, simulation, embedded)
 
     def run(self, run_id: int | None = None) -> Run:
@@ -184,15 +204,16 @@ class Ledger:
         with self._reading() as connection:
             runs = [(to_run(row), row.started_at) for row in connection.execute(query)]
             counted = {
-                row.run: plain_numbers({name: row._mapping[name] for name in row._fields[1:]})
+                row.run: Counts(
+                    **plain_numbers({name: row._mapping[name] for name in row._fields[1:]})
+                )
                 for row in connection.execute(
                     select(counter.run, *sums)
                     .where(counter.run.in_([run.id for run, _ in runs]))
                     .group_by(counter.run)
                 )
             }
-        nothing = {"delivered": 0, "failed": 0, "expired": 0, "cancelled": 0}
-        return [RunTotals(run, at, **counted.get(run.id, nothing)) for run, at in runs]
+        return [RunTotals(run, at, counted.get(run.id, Counts())) for run, at in runs]
 
     def control(self, run_id: int, wanted: Control) -> Control:
         """Ask for `wanted`; return what holds now. A cancelled run stays cancelled."""
@@ -299,7 +320,7 @@ class Ledger:
                 profile,
                 now.next_index,
                 now.total - now.next_index,
-                time.time(),
+                self._clock.wall(),
             )
             self.record_batches(run.id, [rest])
 
@@ -330,8 +351,14 @@ class Ledger:
         found = [(row.attempt, row.remainder) for row in rows if row.attempt is not None]
         return Standing(Control(rows[0].control), answer_from(attempt, found))
 
-    def absorb(self, run_id: int, worker: str, seen: Mapping[Absorbed, tuple[int, int]]) -> None:
-        """Add to what came twice: (batches, messages) of each kind."""
+    def absorb(self, worker: str, sums: Mapping[tuple[int, Absorbed], tuple[int, int]]) -> None:
+        """Write what came twice to a worker.
+
+        Args:
+            worker: its id, unique for each process start.
+            sums: (batches, messages) since that start, by run and kind; they replace those written
+                before.
+        """
         rows = [
             {
                 "run": run_id,
@@ -340,7 +367,7 @@ class Ledger:
                 "batches": batches,
                 "messages": messages,
             }
-            for kind, (batches, messages) in seen.items()
+            for (run_id, kind), (batches, messages) in sums.items()
         ]
         with self._transaction() as connection:
             self._add(connection, schema.absorbed, rows)
@@ -388,7 +415,7 @@ class Ledger:
                 "mean_time": profile.mean_time,
                 "failure_rate": profile.failure_rate,
                 "heartbeat": 0,
-                "joined_at": time.time(),
+                "joined_at": self._clock.wall(),
                 "left_at": None,
             }
             for profile in profiles
@@ -402,7 +429,7 @@ class Ledger:
 
     def leave(self, worker: str) -> None:
         """Sign a worker process off."""
-        self._update_worker(worker, left_at=time.time())
+        self._update_worker(worker, left_at=self._clock.wall())
 
     def _update_worker(self, worker: str, **values: Any) -> None:
         with self._transaction() as connection:
@@ -526,6 +553,8 @@ class Ledger:
 
 #: Columns that an addition leaves as they were, and those it overwrites; it adds to all others.
 _KEPT, _REPLACED = {"first_at"}, {"last_at", "last_settled_at"}
+#: Of this table it overwrites all: a worker writes its sums, not what is new.
+_SUMMED_BY_ITS_WRITER = "absorbed"
 
 
 def _addition(statement: Any) -> Any:
@@ -533,7 +562,7 @@ def _addition(statement: Any) -> Any:
     table = statement.table
     changes = {
         column.name: statement.excluded[column.name]
-        if column.name in _REPLACED
+        if column.name in _REPLACED or table.name == _SUMMED_BY_ITS_WRITER
         else column + statement.excluded[column.name]
         for column in table.columns
         if column.name not in {*table.primary_key.columns.keys(), *_KEPT}

@@ -15,7 +15,8 @@ from celery.worker.request import Request
 from kombu import Message
 from kombu.asynchronous import Hub
 
-from sms_pipeline.celery import RETRIED, pipeline
+from sms_pipeline.worker.delivery import RETRIED
+from sms_pipeline.worker.pipeline import pipeline
 
 log = get_logger(__name__)
 

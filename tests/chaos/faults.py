@@ -17,7 +17,7 @@ from kombu import Connection, Message, Queue
 from sqlalchemy.engine import make_url
 
 from sms_pipeline.broker.topology import EXCHANGE
-from sms_pipeline.core.messages import Batch
+from sms_pipeline.core.batch import Batch
 from tests.chaos import garbage
 from tests.chaos.instruments import CLOCK, FAILPOINT, TWICE, Point, Twice
 from tests.chaos.scenario import (
@@ -302,7 +302,7 @@ def _monitor_kill(scenario: Scenario) -> None:
     scenario.start()
     scenario.await_share(0.1)
     monitor = scenario.spawn("monitor", str(RUN), "--json", "--every", "0.2")
-    wait_until(lambda: '"sent"' in monitor.log_tail(), PATIENCE_SECONDS, "the monitor reports")
+    wait_until(lambda: '"delivered"' in monitor.log_tail(), PATIENCE_SECONDS, "the monitor reports")
     monitor.kill()
     again = scenario.spawn("monitor", str(RUN), "--json", "--every", "0.2")
     scenario.mended()

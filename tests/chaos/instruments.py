@@ -20,17 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from celery import Task
-from numpy.typing import NDArray
+from celery import Celery, Task
 
 from sms_pipeline.broker import topology
 from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.celery import app
 from sms_pipeline.core import gateway
+from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.gateway import Outcomes
-from sms_pipeline.core.messages import Batch
 from sms_pipeline.core.records import Settled, Settlement
-from sms_pipeline.worker import process, task
+from sms_pipeline.worker import delivery, process
 
 #: A folder for journals: one file for each process that plays.
 JOURNAL = "CHAOS_JOURNAL"
@@ -78,7 +77,7 @@ def install() -> None:
     _let_outcomes_differ()
     if folder := os.environ.get(JOURNAL):
         keep_journal(Path(folder), reach)
-    _wrap_play(reach)
+    _wrap_settle(reach)
     _wrap_publish(reach, bool(os.environ.get(TWICE)))
     _wrap_retry(reach, os.environ.get(TWICE) == Twice.EVERYTHING)
     if limit := os.environ.get(DELIVERY_LIMIT):
@@ -122,21 +121,20 @@ def _let_outcomes_differ() -> None:
 
 def keep_journal(folder: Path, reach: Callable[[Point], None]) -> None:
     """Note every attempt when all its messages are sent, before anything is committed."""
-    settlement_of = process.settlement_of
+    settlement_of = delivery.settlement_of
     file = os.open(
         folder / f"{os.getpid()}-{time.monotonic_ns()}.jsonl",
         os.O_WRONLY | os.O_CREAT | os.O_APPEND,
     )
 
-    def noted(
-        batch: Batch, outcomes: Outcomes, ended_at: NDArray[np.float64], worker_id: str
-    ) -> Settlement:
+    def noted(batch: Batch, outcomes: Outcomes, *others: Any) -> Settlement:
+        _ended_at, worker_id, _settled_at = others
         # One write: a killed process leaves whole lines.
         os.write(file, _journal_line(batch, outcomes, worker_id))
         reach(Point.AFTER_PLAY)
-        return settlement_of(batch, outcomes, ended_at, worker_id)
+        return settlement_of(batch, outcomes, *others)
 
-    process.settlement_of = noted  # type: ignore[assignment]
+    delivery.settlement_of = noted  # type: ignore[assignment]
 
 
 def _journal_line(batch: Batch, outcomes: Outcomes, worker_id: str) -> bytes:
@@ -155,30 +153,29 @@ def _journal_line(batch: Batch, outcomes: Outcomes, worker_id: str) -> bytes:
     return json.dumps(entry).encode() + b"\n"
 
 
-def _wrap_play(reach: Callable[[Point], None]) -> None:
-    play = process.Worker.play
+def _wrap_settle(reach: Callable[[Point], None]) -> None:
+    perform = process.Worker.perform
 
-    def wrapped(self: process.Worker, batch: Batch) -> Settled:
-        settled = play(self, batch)
-        if settled.remainder is not None:
+    def wrapped(self: process.Worker, effect: delivery.Effect) -> Any:
+        answer = perform(self, effect)
+        if isinstance(answer, Settled) and answer.remainder is not None:
             reach(Point.AFTER_COMMIT)
-        return settled
+        return answer
 
-    process.Worker.play = wrapped  # type: ignore[method-assign]
+    process.Worker.perform = wrapped  # type: ignore[method-assign]
 
 
 def _wrap_publish(reach: Callable[[Point], None], twice: bool) -> None:
-    publish = task.publish
+    publish = Publisher.publish
 
-    def wrapped(batch: Batch, publisher: Publisher) -> float:
+    def wrapped(self: Publisher, app: Celery, batch: Batch) -> None:
         reach(Point.BEFORE_PUBLISH)
-        published_at = publish(batch, publisher)
+        publish(self, app, batch)
         if twice:
-            published_at = publish(batch, publisher)
+            publish(self, app, batch)
         reach(Point.AFTER_PUBLISH)
-        return published_at
 
-    task.publish = wrapped
+    Publisher.publish = wrapped  # type: ignore[method-assign]
 
 
 def _wrap_retry(reach: Callable[[Point], None], twice: bool) -> None:

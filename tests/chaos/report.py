@@ -93,22 +93,10 @@ VERSION_COLUMNS = ("source", "machine", *COUNT_COLUMNS)
 RESULTS = ROOT / "benchmarks" / "results" / "faults.jsonl"
 RECORD = "CHAOS_RECORD"
 
-#: What decides how a run fares.
-SOURCES = ("celeryconfig.py", "sms_pipeline/*.py")
-#: They show what is in the ledger, and no case of the matrix uses them.
-VIEWS = {
-    f"{name}.py"
-    for name in (
-        "charts",
-        "compare",
-        "exporter",
-        "history",
-        "listings",
-        "metrics",
-        "page",
-        "report",
-    )
-}
+#: What decides how a run fares …
+PACKAGE = "sms_pipeline"
+#: … but for rooms that show what is in the ledger, or that only tests use.
+OTHER_ROOMS = {"views", "testing"}
 DIGEST_LENGTH = 12
 
 
@@ -156,10 +144,11 @@ class Line:
 def source_digest() -> str:
     """What names this version of the package: any change of its source changes it."""
     digest = hashlib.sha256()
-    for pattern in SOURCES:
-        for file in sorted(ROOT.glob(pattern)):
-            if file.name not in VIEWS:
-                digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    package = ROOT / PACKAGE
+    for file in sorted(package.rglob("*.py")):
+        name = file.relative_to(package)
+        if name.parts[0] not in OTHER_ROOMS:
+            digest.update(str(name).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:DIGEST_LENGTH]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from sms_pipeline.core.gateway import Outcomes
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.worker import process
+from sms_pipeline.worker import delivery
 from tests.chaos import instruments
 from tests.chaos.checker import Findings, Indexes, Played, Recorded, check
 from tests.chaos.evidence import Evidence, read_journals
@@ -129,7 +129,7 @@ def test_journal_and_ledger_are_read_as_they_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a worker process's settlement function with a journal, and a run
-    monkeypatch.setattr(process, "settlement_of", process.settlement_of)
+    monkeypatch.setattr(delivery, "settlement_of", delivery.settlement_of)
     instruments.keep_journal(tmp_path, lambda point: None)
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     ledger = Ledger.open(url)
@@ -142,7 +142,8 @@ def test_journal_and_ledger_are_read_as_they_are_written(
         done = np.isin(np.arange(batch.count), list(delivered))
         outcomes = Outcomes(np.ones(batch.count), done)
         batch = batch.model_copy(update={"retry": _attempts(2)})
-        ledger.settle([process.settlement_of(batch, outcomes, np.ones(batch.count), "w1")])
+        settlement = delivery.settlement_of(batch, outcomes, np.ones(batch.count), "w1", 0.0)
+        ledger.settle([settlement])
         if batch.attempt == 0:
             batch = batch.remainder(np.flatnonzero(~done))
 

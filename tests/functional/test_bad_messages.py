@@ -17,8 +17,9 @@ from amqp import Channel, Message
 from kombu import Connection
 
 from sms_pipeline.broker import topology
-from sms_pipeline.config.simulation import parse_simulation
-from sms_pipeline.core.messages import TASK_NAME, Batch, make_columns
+from sms_pipeline.core.batch import TASK_NAME, Batch
+from sms_pipeline.core.messages import make_columns
+from sms_pipeline.core.simulation import parse_simulation
 from sms_pipeline.ledger.store import Ledger
 from tests.functional import checker
 from tests.services.rabbitmq import RabbitMQNode

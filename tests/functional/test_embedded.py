@@ -28,7 +28,7 @@ from tests.services.waiting import wait_until
 FIELDS = {
     "run": int,
     "total": int,
-    "sent": int,
+    "delivered": int,
     "failed": int,
     "failed_attempts": int,
     "seconds": float,
@@ -73,10 +73,10 @@ def test_a_thousand_messages_with_the_defaults(terminal: Terminal) -> None:
     summary = result.json
     assert {name: type(summary[name]) for name in FIELDS} == FIELDS
     assert len(result.out.splitlines()) == 1
-    assert summary["total"] == summary["sent"] + summary["failed"] == 1_000
+    assert summary["total"] == summary["delivered"] + summary["failed"] == 1_000
     assert summary["done"] is True
     assert [profile["name"] for profile in summary["profiles"]] == ["fast", "standard", "slow"]
-    assert sum(profile["sent"] for profile in summary["profiles"]) == summary["sent"]
+    assert sum(profile["delivered"] for profile in summary["profiles"]) == summary["delivered"]
     assert 0 < summary["mean_send_seconds"] < summary["mean_delivery_seconds"]
     assert_no_traceback(result)
     checker.assert_counted_once(ledger_of(terminal), summary["run"], 1_000)
@@ -86,7 +86,7 @@ def test_senders_that_need_no_time_and_never_fail(terminal: Terminal) -> None:
     terminal.configure(senders=[INSTANT, {**INSTANT, "name": "other"}], num_messages=30_000)
     result = terminal.run("run", "--json")
     assert result.code == 0, result.err
-    assert (result.json["sent"], result.json["failed_attempts"]) == (30_000, 0)
+    assert (result.json["delivered"], result.json["failed_attempts"]) == (30_000, 0)
     assert result.json["mean_send_seconds"] == 0
     checker.assert_counted_once(ledger_of(terminal), 1, 30_000)
 
@@ -113,7 +113,7 @@ def test_no_message_is_tried_more_often_than_allowed(terminal: Terminal, max_att
     checker.assert_counted_once(ledger_of(terminal), 1, 400)
     deepest = 1 + max(row["attempt"] for row in checker.rows(ledger_of(terminal), "settlements", 1))
     if max_attempts == "unlimited":
-        assert result.json["sent"] == 400
+        assert result.json["delivered"] == 400
         assert deepest > 3
     else:
         assert result.json["failed"] > 0
@@ -140,7 +140,7 @@ def test_static_routing_publishes_in_proportion_to_capacity(terminal: Terminal) 
     )
     result = terminal.run("run", "--json", "--routing", "static")
     assert result.code == 0, result.err
-    double, single = (profile["sent"] for profile in result.json["profiles"])
+    double, single = (profile["delivered"] for profile in result.json["profiles"])
     assert double + single == 400
     assert 1.5 < double / single < 2.5
     checker.assert_counted_once(ledger_of(terminal), 1, 400)
@@ -283,14 +283,14 @@ def test_every_view_ends_with_the_numbers_of_the_ledger(terminal: Terminal) -> N
     assert sums["failed"] > 0
 
     # Then all of them say the same
-    assert (shown["sent"], shown["failed"]) == (sums["delivered"], sums["failed"])
+    assert (shown["delivered"], shown["failed"]) == (sums["delivered"], sums["failed"])
     assert (shown["attempts"], shown["failed_attempts"]) == (sums["messages"], failed_attempts)
     assert shown["mean_send_seconds"] == pytest.approx(
         sums["send_seconds"] / sums["messages"], abs=1e-6
     )
     assert shown["mean_delivery_seconds"] == pytest.approx(sums["delivery_seconds"] / 500, abs=1e-6)
     (flaky_profile,) = shown["profiles"]
-    assert (flaky_profile["sent"], flaky_profile["in_flight"]) == (sums["delivered"], 0)
+    assert (flaky_profile["delivered"], flaky_profile["in_flight"]) == (sums["delivered"], 0)
     for view in (screen, lines):
         text = " ".join(ESCAPE.sub("", view).split())
         for part in (
@@ -361,10 +361,13 @@ def test_the_same_seed_fails_the_same_messages(tmp_path: Path) -> None:
 
 EAGER = """
 import time
-from sms_pipeline.config.simulation import load_settings, load_simulation
-from sms_pipeline.celery import app, use_queues
+from sms_pipeline.config.settings import load_settings
+from sms_pipeline.config.files import load_simulation
+from sms_pipeline.celery import app
+from sms_pipeline.worker.startup import use_queues
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.core.messages import Batch, make_columns
+from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.messages import make_columns
 from sms_pipeline.worker.task import send_sms
 
 app.conf.task_always_eager = True
@@ -406,7 +409,7 @@ def test_eager_mode_runs_the_whole_task_with_its_retries(terminal: Terminal) -> 
     }
 
 
-def test_celeryconfig_is_found_from_any_folder(terminal: Terminal) -> None:
+def test_settings_are_found_from_any_folder(terminal: Terminal) -> None:
     # `report` prints what was changed from Celery's defaults.
     result = terminal.start("report", program=CELERY).wait()
     assert result.code == 0, result.err

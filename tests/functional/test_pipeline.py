@@ -140,11 +140,11 @@ def test_two_profiles_from_producer_to_report(stage: Stage) -> None:
     # Then the monitor ends by itself, and its last object has the totals
     last = watched.json
     assert last["done"] is True
-    assert last["sent"] + last["failed"] == last["total"] == 1_200
+    assert last["delivered"] + last["failed"] == last["total"] == 1_200
     assert last["failed"] > 0
     assert [part["name"] for part in last["profiles"]] == ["fast", "slow"]
-    assert all(part["sent"] > 0 and part["backlog"] == 0 for part in last["profiles"])
-    finished = [report["sent"] + report["failed"] for report in watched.objects]
+    assert all(part["delivered"] > 0 and part["backlog"] == 0 for part in last["profiles"])
+    finished = [report["delivered"] + report["failed"] for report in watched.objects]
     assert finished == sorted(finished)
     stage.assert_all_counted_once(1_200)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sms_pipeline.config.simulation import ENVIRONMENT
+from sms_pipeline.config.settings import ENVIRONMENT
 from sms_pipeline.core.records import Run
 from sms_pipeline.ledger.store import Ledger
 from tests.unit import make

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sms_pipeline.config.simulation import RetryPolicy, SenderProfile, Simulation
-from sms_pipeline.core.messages import Batch, make_columns, pack_offsets
-from sms_pipeline.core.records import (
-    BatchRow,
-    Control,
-    ProfileCounts,
-    Settlement,
-    Snapshot,
-    WorkerRow,
-)
+from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.bitmap import pack_offsets
+from sms_pipeline.core.counts import ProfileCounts
+from sms_pipeline.core.messages import make_columns
+from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.records import BatchRow, Control, Settlement, Snapshot, WorkerRow
+from sms_pipeline.core.retry import RetryPolicy
+from sms_pipeline.core.simulation import Simulation
 
 #: A moment, seconds since the epoch.
 NOON = 1_700_000_000.0

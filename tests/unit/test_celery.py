@@ -11,20 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms_pipeline import celery
-from sms_pipeline.celery import (
+from sms_pipeline.celery import app
+from sms_pipeline.config.settings import Settings, load_settings
+from sms_pipeline.core.batch import TASK_NAME
+from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
+from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.errors import ConfigError, NeedsBrokerError
+from sms_pipeline.worker.startup import (
     MAX_BATCH_SECONDS,
     MAX_IN_HAND_SECONDS,
-    _chosen_profile,
-    _node_name,
-    _require_threads,
-    app,
+    chosen_profile,
+    node_name,
+    require_broker,
     require_short_batches,
+    require_threads,
     threads_for,
     use_queues,
 )
-from sms_pipeline.config.simulation import MAX_BATCH_SIZE, SenderProfile, Settings, Simulation
-from sms_pipeline.core.messages import TASK_NAME
-from sms_pipeline.errors import ConfigError, NeedsBrokerError
 from tests.unit import make
 
 PROFILES = st.builds(
@@ -120,7 +123,7 @@ def test_advice_for_a_single_slow_sender() -> None:
 
 @pytest.mark.parametrize("pool", [None, ThreadPool, "threads"])
 def test_threads_are_the_pool(pool: Any) -> None:
-    _require_threads(pool, ["celery", "worker", "-P", "threads", "--profile", "fast"])
+    require_threads(pool, ["celery", "worker", "-P", "threads", "--profile", "fast"])
 
 
 @pytest.mark.parametrize(
@@ -138,7 +141,7 @@ def test_threads_are_the_pool(pool: Any) -> None:
 )
 def test_other_pools_are_refused(pool: Any, arguments: list[str]) -> None:
     with pytest.raises(ConfigError, match="option --pool: must be threads"):
-        _require_threads(pool, ["celery", "worker", *arguments])
+        require_threads(pool, ["celery", "worker", *arguments])
 
 
 # The worker's options
@@ -146,12 +149,12 @@ def test_other_pools_are_refused(pool: Any, arguments: list[str]) -> None:
 
 def test_profile_is_required_and_those_there_are_named() -> None:
     with pytest.raises(ConfigError, match="--profile is required: one of fast, standard, slow"):
-        _chosen_profile(Simulation(), {})
+        chosen_profile(Simulation(), {})
 
 
 def test_options_change_the_profile() -> None:
     options = {"profile": "slow", "senders": 7, "mean_time": 0.5, "failure_rate": None}
-    chosen = _chosen_profile(Simulation(), options)
+    chosen = chosen_profile(Simulation(), options)
     assert (chosen.name, chosen.count, chosen.mean_time) == ("slow", 7, 0.5)
     assert chosen.failure_rate == 0.2
 
@@ -161,29 +164,20 @@ def test_options_change_the_profile() -> None:
 )
 def test_bad_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        _chosen_profile(Simulation(), {"profile": "fast", **options})
+        chosen_profile(Simulation(), {"profile": "fast", **options})
 
 
 def test_default_node_names_differ_and_given_ones_are_kept() -> None:
-    assert _node_name("mine@host", make.profile()) == "mine@host"
-    name = _node_name("celery@host", make.profile())
+    assert node_name("mine@host", make.profile()) == "mine@host"
+    name = node_name("celery@host", make.profile())
     assert name.startswith("fast-")
     assert name.endswith("@host")
 
 
 def test_worker_without_a_broker_is_refused(clean: object) -> None:
-    embedded = celery.load_settings({})
     with pytest.raises(NeedsBrokerError, match="CELERY_BROKER_URL"):
-        celery._require_worker_settings(app.conf, embedded, {}, ["celery"])
-
-
-@pytest.mark.parametrize("name", celery._REQUIRED_SETTINGS)
-def test_another_celeryconfig_is_noticed(clean: object, name: str) -> None:
-    conf = {setting: app.conf[setting] for setting in celery._REQUIRED_SETTINGS}
-    real = celery.load_settings({"CELERY_BROKER_URL": "amqp://host"})
-    celery._require_worker_settings(conf, real, {}, ["celery"])
-    with pytest.raises(ConfigError, match=f"celeryconfig: {name} must be"):
-        celery._require_worker_settings({**conf, name: "other"}, real, {}, ["celery"])
+        require_broker(load_settings({}))
+    require_broker(load_settings({"CELERY_BROKER_URL": "amqp://host"}))
 
 
 # The app
@@ -192,10 +186,10 @@ def test_another_celeryconfig_is_noticed(clean: object, name: str) -> None:
 def test_app_knows_the_queues_it_was_told_of_and_the_one_task() -> None:
     before = list(app.conf.task_queues or [])
     try:
-        use_queues(["fast", "slow"], "quorum")
+        use_queues(app, ["fast", "slow"], "quorum")
         assert set(app.amqp.queues) == {"sms.fast", "sms.slow"}
     finally:
-        use_queues([queue.name.removeprefix("sms.") for queue in before], "quorum")
+        use_queues(app, [queue.name.removeprefix("sms.") for queue in before], "quorum")
     app.loader.import_default_modules()
     assert [name for name in app.tasks if name.startswith("sms_pipeline.")] == [TASK_NAME]
 

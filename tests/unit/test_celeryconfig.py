@@ -5,15 +5,18 @@ from __future__ import annotations
 import ast
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery.app.defaults import DEFAULTS
 
-from sms_pipeline.celery import _REQUIRED_SETTINGS, app
+from sms_pipeline.celery import app
 
-FILE = Path(__file__).parents[2] / "celeryconfig.py"
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "sms_pipeline" / "celeryconfig.py"
 SOURCE = FILE.read_text()
 NAMES = [
     node.targets[0].id
@@ -46,9 +49,24 @@ def test_setting_says_why(name: str) -> None:
     assert re.search(rf"^#: .+\n(#.*\n|[a-z_]+ = .*\n)*{name} = ", SOURCE, re.MULTILINE)
 
 
-@pytest.mark.parametrize(("name", "value"), _REQUIRED_SETTINGS.items())
-def test_promises_rest_on_the_settings_in_effect(name: str, value: object) -> None:
-    assert app.conf[name] == value
+@pytest.mark.parametrize("name", NAMES)
+def test_setting_is_in_effect(name: str, config: dict[str, Any]) -> None:
+    assert app.conf[name] == config[name]
+
+
+def test_the_file_at_the_top_of_the_repository_has_the_same_settings(clean: Path) -> None:
+    top = runpy.run_path(str(ROOT / "celeryconfig.py"))
+    packaged = runpy.run_path(str(FILE))
+    assert {name: top[name] for name in NAMES} == {name: packaged[name] for name in NAMES}
+
+
+def test_a_stray_celeryconfig_in_the_current_folder_changes_nothing(clean: Path) -> None:
+    (clean / "celeryconfig.py").write_text("task_acks_late = False\nraise SystemExit('read')\n")
+    script = "from sms_pipeline.celery import app; print(app.conf.task_acks_late)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=clean, check=False
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 def test_bodies_are_json_and_nothing_else() -> None:

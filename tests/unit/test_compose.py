@@ -19,7 +19,7 @@ import dotenv
 import pytest
 import yaml
 
-from sms_pipeline.config.simulation import DEFAULT_SENDERS
+from sms_pipeline.core.simulation import DEFAULT_SENDERS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -212,13 +212,13 @@ def test_everything_of_ours_waits_for_its_servers() -> None:
 
 
 def test_a_worker_is_asked_by_its_own_name() -> None:
-    from sms_pipeline import celery
+    from sms_pipeline.worker.startup import node_name
 
     # Given the name that Celery gives by default, in a container's first process
     for profile in DEFAULT_SENDERS:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "getpid", lambda: 1)
-            name = celery._node_name("celery@HOST", profile)
+            name = node_name("celery@HOST", profile)
 
         # Then that is who its health check asks for
         assert _check(profile.name).endswith(f" -d {name.replace('HOST', '$HOSTNAME')}")

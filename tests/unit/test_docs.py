@@ -10,15 +10,10 @@ import pytest
 from prometheus_client.core import Metric
 from pydantic import BaseModel
 
-from sms_pipeline.config.simulation import (
-    DEFAULT_DATABASE_URL,
-    ENVIRONMENT,
-    RetryPolicy,
-    SenderProfile,
-    Settings,
-    Simulation,
-    Threshold,
-)
+from sms_pipeline.config.settings import DEFAULT_DATABASE_URL, ENVIRONMENT, Settings
+from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.retry import RetryPolicy
+from sms_pipeline.core.simulation import Simulation, Threshold
 from tests.unit.views.test_metric_families import every_metric, reading
 
 ROOT = Path(__file__).parents[2]

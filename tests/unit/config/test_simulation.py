@@ -12,19 +12,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms_pipeline.config.simulation import (
-    DEFAULT_DATABASE_URL,
-    ENVIRONMENT,
-    MAX_BATCH_SIZE,
-    RetryPolicy,
-    SenderProfile,
-    Simulation,
-    load_settings,
-    load_simulation,
-    override_profile,
-    parse_simulation,
-    with_thresholds,
-)
+from sms_pipeline.config.files import load_simulation, override_profile, with_thresholds
+from sms_pipeline.config.settings import DEFAULT_DATABASE_URL, ENVIRONMENT, load_settings
+from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
+from sms_pipeline.core.retry import RetryPolicy
+from sms_pipeline.core.simulation import Simulation, parse_simulation
 from sms_pipeline.errors import ConfigError
 from tests.unit import make
 

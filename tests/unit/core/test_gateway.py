@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from sms_pipeline.config.simulation import MAX_BATCH_SIZE
 from sms_pipeline.core.gateway import Outcomes, SimulatedGateway
+from sms_pipeline.core.profiles import MAX_BATCH_SIZE
 from tests.unit import make
 
 #: Batches that make up a sample of 100,000 draws.

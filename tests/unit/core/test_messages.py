@@ -13,17 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms_pipeline.config.simulation import MAX_BATCH_SIZE
-from sms_pipeline.core.messages import (
-    ALPHABET,
-    SEPARATOR,
-    Batch,
-    PhoneFormat,
-    bitmap_as_number,
-    make_columns,
-    pack_offsets,
-    unpack_offsets,
-)
+from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.bitmap import bitmap_as_number, pack_offsets, unpack_offsets
+from sms_pipeline.core.messages import ALPHABET, SEPARATOR, PhoneFormat, make_columns
+from sms_pipeline.core.profiles import MAX_BATCH_SIZE
 from sms_pipeline.errors import BadBatchError
 from tests.unit import make
 

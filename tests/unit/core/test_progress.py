@@ -6,16 +6,11 @@ import json
 
 import pytest
 
-from sms_pipeline.core.checks import State
 from sms_pipeline.core.histogram import upper_bound
-from sms_pipeline.core.progress import (
-    ONLINE_SECONDS,
-    SURVEY_SECONDS,
-    Findings,
-    Liveness,
-    Progress,
-    Tracker,
-)
+from sms_pipeline.core.liveness import ONLINE_SECONDS, SURVEY_SECONDS, Liveness
+from sms_pipeline.core.progress import Findings, Progress, Tracker
+from sms_pipeline.core.thresholds import State
+from sms_pipeline.views.objects import progress_json
 from tests.unit import make
 from tests.unit.make import NOON
 
@@ -84,23 +79,32 @@ def test_figures_are_the_sums_over_the_profiles() -> None:
                     expired=2, cancelled=1, retried=1, send_seconds=2.0, delivery_seconds=12.0),
         started_at=NOON,
     )  # fmt: skip
-    assert (progress.sent, progress.failed, progress.expired, progress.cancelled) == (25, 3, 2, 1)
-    assert (progress.finished, progress.share, progress.done) == (31, 0.31, False)
-    assert (progress.dispatched, progress.backlog, progress.retrying) == (50, 10, 6)
-    assert progress.failed_attempts == 14
-    assert progress.times.mean_send == 9 / 42
-    assert progress.times.mean_delivery == 56 / 28
+    assert (
+        progress.counts.delivered,
+        progress.counts.failed,
+        progress.counts.expired,
+        progress.counts.cancelled,
+    ) == (25, 3, 2, 1)
+    assert (progress.counts.finished, progress.share, progress.done) == (31, 0.31, False)
+    assert (progress.counts.dispatched, progress.counts.backlog, progress.counts.retrying) == (
+        50,
+        10,
+        6,
+    )
+    assert progress.counts.failed_attempts == 14
+    assert progress.counts.mean_send == 9 / 42
+    assert progress.counts.mean_delivery == 56 / 28
     fast, slow = progress.profiles
-    assert (fast.backlog, fast.retrying, fast.failed_attempts) == (10, 5, 12)
-    assert (slow.backlog, slow.retrying, slow.failed_attempts) == (0, 1, 2)
-    assert fast.times.mean_delivery == 2.0
+    assert (fast.counts.backlog, fast.counts.retrying, fast.counts.failed_attempts) == (10, 5, 12)
+    assert (slow.counts.backlog, slow.counts.retrying, slow.counts.failed_attempts) == (0, 1, 2)
+    assert fast.counts.mean_delivery == 2.0
 
 
 def test_percentiles_are_taken_over_all_profiles() -> None:
     progress = update(
         make.counts("fast", delivery_times={10: 98}), make.counts("slow", delivery_times={90: 2})
     )
-    p50, p99 = progress.times.p50_delivery, progress.times.p99_delivery
+    p50, p99 = progress.counts.percentile(0.50), progress.counts.percentile(0.99)
     assert p50 is not None
     assert p99 is not None
     assert upper_bound(9) <= p50 <= upper_bound(10)
@@ -113,7 +117,12 @@ def test_in_flight_is_what_was_dispatched_and_has_not_ended() -> None:
                     expired=3, cancelled=4, retried=18),
     )  # fmt: skip
     (fast,) = progress.profiles
-    assert progress.in_flight == fast.in_flight == fast.dispatched - progress.finished == 16
+    assert (
+        progress.counts.in_flight
+        == fast.counts.in_flight
+        == fast.counts.dispatched - progress.counts.finished
+        == 16
+    )
 
 
 def test_failure_rate_seen_leaves_out_what_was_never_attempted() -> None:
@@ -125,8 +134,8 @@ def test_failure_rate_seen_leaves_out_what_was_never_attempted() -> None:
         simulation=simulation,
     )
     (fast,) = progress.profiles
-    assert (progress.attempts, fast.attempts) == (50, 50)
-    assert progress.failure_rate_seen == fast.failure_rate_seen == 0.4
+    assert (progress.counts.attempts_made, fast.counts.attempts_made) == (50, 50)
+    assert progress.counts.failure_rate == fast.counts.failure_rate == 0.4
     assert fast.failure_rate == 0.2
 
 
@@ -156,14 +165,14 @@ def test_capacity_is_that_of_the_online_workers_own_senders() -> None:
 def test_senders_that_need_no_time_have_a_capacity_that_json_can_hold() -> None:
     tracker = Tracker(["w1"])
     snapshot = make.snapshot(make.counts(), workers=(make.worker(mean_time=0.0),))
-    assert tracker.update(snapshot, 0, NOON).to_json()["profiles"][0]["capacity"] is None
+    assert progress_json(tracker.update(snapshot, 0, NOON))["profiles"][0]["capacity"] is None
 
 
 def test_nothing_counted_yet() -> None:
     progress = update(make.counts())
-    assert progress.times.mean_send is progress.times.mean_delivery is None
+    assert progress.counts.mean_send is progress.counts.mean_delivery is None
     assert (progress.seconds, progress.rate, progress.average_rate) == (0, 0, 0)
-    assert progress.eta_seconds is progress.failure_rate_seen is None
+    assert progress.eta_seconds is progress.counts.failure_rate is None
     assert (progress.profiles[0].share, progress.reached, progress.still_seconds) == (0, 0, 0)
 
 
@@ -253,7 +262,7 @@ def test_thresholds_of_the_run_are_judged_on_all_profiles() -> None:
         (State.MISSED, 0.05), (State.HOLDING, 20.0), (State.UNKNOWN, None),
     ]  # fmt: skip
     assert [one.check.text for one in found.missed] == ["failed < 5%"]
-    assert found.to_json()["thresholds"][1] == {
+    assert progress_json(found)["thresholds"][1] == {
         "check": "reached 50% < 1m", "state": "holding", "seen": 20.0,
     }  # fmt: skip
 
@@ -271,13 +280,13 @@ def test_json_holds_the_figures() -> None:
         started_at=NOON,
         settled_at=NOON + 5,
     )
-    found = json.loads(json.dumps(progress.to_json()))
+    found = json.loads(json.dumps(progress_json(progress)))
     expected = {
-        "run": 1, "total": 100, "sent": 100, "failed": 0, "seconds": 5.0, "done": True,
-        "messages_per_second": 20.0, "mean_send_seconds": 0.1, "eta_seconds": 0.0,
+        "run": 1, "total": 100, "delivered": 100, "failed": 0, "seconds": 5.0, "done": True,
+        "average_rate": 20.0, "mean_send_seconds": 0.1, "eta_seconds": 0.0,
         "failed_attempts": 0, "warnings": [], "attempts": 100, "failure_rate_seen": 0.0,
         "in_flight": 0, "reached": 1.0, "history": [], "still_seconds": 0.0,
     }  # fmt: skip
     assert {key: found[key] for key in expected} == expected
     assert found["profiles"][0]["name"] == "fast"
-    assert found["profiles"][0]["sent"] == 100
+    assert found["profiles"][0]["delivered"] == 100

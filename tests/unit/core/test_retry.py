@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms_pipeline.config.simulation import RetryPolicy
-from sms_pipeline.core.retry import retry_delay
+from sms_pipeline.core.retry import RetryPolicy, retry_delay
 
 POLICIES = st.builds(
     RetryPolicy,

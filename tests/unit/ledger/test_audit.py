@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, delete, insert, update
 
-from sms_pipeline.config.simulation import RetryPolicy
 from sms_pipeline.core.records import Absorbed, Run
+from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.audit import EXIT_CODES, Report, Verdict, audit_ledger
 from sms_pipeline.ledger.store import Ledger
@@ -52,8 +52,8 @@ def test_a_run_that_ended_well_is_proven(ledger: Ledger, ended: Run, ledger_url:
 
 
 def test_what_came_twice_is_reported(ledger: Ledger, ended: Run) -> None:
-    ledger.absorb(ended.id, "w1", {Absorbed.REPEATED: (2, 20)})
-    ledger.absorb(ended.id, "w1", {Absorbed.REPEATED: (1, 5)})
+    ledger.absorb("w1", {(ended.id, Absorbed.REPEATED): (2, 20)})
+    ledger.absorb("w2", {(ended.id, Absorbed.REPEATED): (1, 5)})
     assert audit_ledger(ledger, ended).absorbed["repeated"] == (3, 25)
 
 

@@ -7,8 +7,9 @@ import pytest
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.errors import PipelineError
 from sms_pipeline.ledger.audit import Verdict, audit_ledger
-from sms_pipeline.ledger.recovery import QUIET_SECONDS, cancel_unpublished, quiet_seconds, steer
+from sms_pipeline.ledger.steering import cancel_unpublished, steer
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.producer.recovery import QUIET_SECONDS, quiet_seconds
 from tests.unit import make
 from tests.unit.make import NOON
 

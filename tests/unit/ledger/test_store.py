@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sms_pipeline.core.records import Absorbed, Control, ProfileCounts, Run, Settlement
+from sms_pipeline.core.counts import ProfileCounts
+from sms_pipeline.core.records import Absorbed, Control, Run, Settlement
 from sms_pipeline.errors import (
     ConfigError,
     LedgerUnavailableError,
@@ -495,15 +496,15 @@ def test_snapshot_of_a_run_in_progress(ledger: Ledger, run: Run) -> None:
     fast, slow = snapshot.profiles
     assert (snapshot.run, snapshot.total) == (run.id, 100)
     assert (snapshot.started_at, snapshot.settled_at) == (NOON, NOON + 1)
-    assert (fast.dispatched, fast.unsettled, fast.retrying) == (30, 10, 2)
+    assert (fast.dispatched, fast.backlog, fast.retrying) == (30, 10, 2)
     assert (fast.delivered, fast.finished, fast.attempts) == (18, 18, 20)
     assert (fast.send_seconds, fast.delivery_seconds) == (2.0, 4.0)
-    assert slow == ProfileCounts("slow")
+    assert slow == ProfileCounts(profile="slow")
     # When the two are tried again and one fails for good
     last = make.settlement(run.id, 1, 1, messages=2, delivered=1, failed=1, failed_indexes=[11])
     ledger.settle([last])
     fast, _ = ledger.snapshot(run).profiles
-    assert (fast.unsettled, fast.retrying, fast.finished, fast.failed) == (10, 0, 20, 1)
+    assert (fast.backlog, fast.retrying, fast.finished, fast.failed) == (10, 0, 20, 1)
 
 
 def test_profile_that_is_not_configured_is_shown_as_well(ledger: Ledger, run: Run) -> None:
@@ -511,9 +512,15 @@ def test_profile_that_is_not_configured_is_shown_as_well(ledger: Ledger, run: Ru
     assert [one.profile for one in ledger.snapshot(run).profiles] == ["fast", "slow", "guest"]
 
 
-def test_what_came_twice_is_added_up(ledger: Ledger, run: Run) -> None:
-    for worker in ("w1", "w1", "w2"):
-        ledger.absorb(run.id, worker, {Absorbed.REDELIVERED: (1, 10), Absorbed.ANSWERED: (2, 5)})
+def test_what_came_twice_is_each_workers_last_word(ledger: Ledger, run: Run) -> None:
+    redelivered, answered = (run.id, Absorbed.REDELIVERED), (run.id, Absorbed.ANSWERED)
+    # Given a worker that writes its sums, again because it did not hear the answer, then anew
+    ledger.absorb("w1", {redelivered: (1, 10), answered: (2, 5)})
+    ledger.absorb("w1", {redelivered: (1, 10)})
+    ledger.absorb("w1", {redelivered: (2, 20), answered: (4, 10)})
+    # When another writes its own
+    ledger.absorb("w2", {redelivered: (1, 10), answered: (2, 5)})
+    # Then the last of each are what counts
     with ledger.reading() as connection:
         rows = connection.exec_driver_sql(
             "SELECT kind, sum(batches), sum(messages) FROM absorbed GROUP BY kind ORDER BY kind"

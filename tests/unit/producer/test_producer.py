@@ -10,19 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sms_pipeline.core.messages import SEPARATOR, Batch, make_columns
+from sms_pipeline.core.messages import SEPARATOR, make_columns
+from sms_pipeline.core.patience import Pauses
 from sms_pipeline.core.records import Control, Run
-from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.errors import LedgerUnavailableError, StoppingError
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.producer import dispatching
 from sms_pipeline.producer import producer as producer_module
-from sms_pipeline.producer.producer import (
-    OBSERVE_SECONDS,
-    Interrupted,
-    LoadReader,
-    Observed,
-    Producer,
-    make_batch,
-)
+from sms_pipeline.producer.dispatching import first_attempt
+from sms_pipeline.producer.load import OBSERVE_SECONDS, Loads, Observed
+from sms_pipeline.producer.producer import Producer
+from sms_pipeline.testing import InMemoryBroker
 from tests.services.waiting import wait_until
 from tests.unit import make
 from tests.unit.make import bitmap
@@ -30,24 +28,13 @@ from tests.unit.make import bitmap
 PATIENCE_SECONDS = 30
 
 
-class Broker:
-    """Takes the place of the broker; `fails` publishes are refused first."""
-
-    def __init__(self) -> None:
-        self.batches: list[Batch] = []
-        self.fails = 0
-
-    def publish(self, batch: Batch, _publisher: object) -> float:
-        if self.fails:
-            self.fails -= 1
-            raise ConnectionError("no broker")
-        self.batches.append(batch)
-        return make.NOON + len(self.batches)
+class Broker(InMemoryBroker):
+    """Knows which messages it was given."""
 
     def indexes(self, profile: str | None = None) -> list[int]:
         return [
             batch.first_index + offset
-            for batch in self.batches
+            for batch in self.published
             if profile in (None, batch.profile)
             for offset in batch.positions().tolist()
         ]
@@ -55,13 +42,11 @@ class Broker:
 
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
-    broker = Broker()
-    monkeypatch.setattr(producer_module.task, "publish", broker.publish)
-    for name in ("RETRY_SECONDS", "RETRY_MAX_SECONDS", "POLL_SECONDS"):
-        monkeypatch.setattr(producer_module, name, 0.001)
+    monkeypatch.setattr(producer_module, "PAUSES", Pauses(0.001, 0.002))
+    monkeypatch.setattr(dispatching, "POLL_SECONDS", 0.001)
     # One at a time, so that the order in which batches arrive says something.
     monkeypatch.setattr(producer_module, "PUBLISHERS", 1)
-    return broker
+    return Broker()
 
 
 @pytest.fixture
@@ -74,9 +59,10 @@ def start_run(ledger: Ledger, **values: Any) -> Run:
     return ledger.start_run(make.simulation(**values), seed=7)
 
 
-def producer(ledger: Ledger, run: Run, on_status: Callable[[str], None] | None = None) -> Producer:
-    loads = LoadReader(ledger, run)
-    return Producer(ledger, None, run, loads, on_status)  # type: ignore[arg-type]
+def producer(
+    ledger: Ledger, broker: Broker, run: Run, on_status: Callable[[str], None] | None = None
+) -> Producer:
+    return Producer(ledger, broker.publish, run, Loads(run.simulation), on_status)
 
 
 # Dispatch
@@ -88,11 +74,11 @@ def test_every_message_is_dispatched_once_in_order(
     ledger: Ledger, broker: Broker, routing: str, batch_size: int | str
 ) -> None:
     run = start_run(ledger, num_messages=30, routing=routing, batch_size=batch_size)
-    producer(ledger, run).dispatch()
+    producer(ledger, broker, run).dispatch()
     assert broker.indexes() == list(range(30))
     columns = make_columns(7, 0, 30, 100, "xxx-xxx-xxxx")
-    assert SEPARATOR.join(batch.to for batch in broker.batches) == columns.to
-    assert SEPARATOR.join(batch.text for batch in broker.batches) == columns.text
+    assert SEPARATOR.join(batch.to for batch in broker.published) == columns.to
+    assert SEPARATOR.join(batch.text for batch in broker.published) == columns.text
     assert sum(one.dispatched for one in ledger.snapshot(run).profiles) == 30
     assert ledger.unpublished(run.id) == []
 
@@ -102,7 +88,7 @@ def test_publishers_at_once_publish_every_message_once(
 ) -> None:
     monkeypatch.setattr(producer_module, "PUBLISHERS", 4)
     run = start_run(ledger, num_messages=300, routing="static", batch_size=1)
-    producer(ledger, run).dispatch()
+    producer(ledger, broker, run).dispatch()
     assert sorted(broker.indexes()) == list(range(300))
     assert ledger.unpublished(run.id) == []
 
@@ -112,7 +98,7 @@ def test_static_routing_shares_by_capacity_and_knows_no_cap(ledger: Ledger, brok
         make.profile("fast", count=3, failure_rate=0), make.profile("slow", failure_rate=0)
     )  # fmt: skip
     run = start_run(ledger, num_messages=4_000, routing="static", senders=senders, batch_size=10)
-    producer(ledger, run).dispatch()
+    producer(ledger, broker, run).dispatch()
     assert len(broker.indexes("fast")) == pytest.approx(3_000, abs=20)
 
 
@@ -123,15 +109,15 @@ def test_adaptive_routing_fills_to_the_caps_and_goes_on_as_work_is_settled(
     profile = make.profile("fast", failure_rate=0)
     run = start_run(ledger, num_messages=200, batch_size=10, senders=(profile,))
     said: list[str] = []
-    work = producer(ledger, run, said.append)
+    work = producer(ledger, broker, run, said.append)
     dispatched = pool.submit(work.dispatch)
     # When it fills the cap: 3 for the sender and 5 s of its work
     wait_until(lambda: len(said) == 1, PATIENCE_SECONDS, "the producer says that it waits")
-    wait_until(lambda: len(broker.batches) == 5, PATIENCE_SECONDS, "the cap is reached")
+    wait_until(lambda: len(broker.published) == 5, PATIENCE_SECONDS, "the cap is reached")
     # Then each settled batch makes room for another
     for number in range(20):
-        wait_until(lambda n=number: len(broker.batches) > n, PATIENCE_SECONDS, "a batch")
-        assert len(broker.batches) <= number + 5
+        wait_until(lambda n=number: len(broker.published) > n, PATIENCE_SECONDS, "a batch")
+        assert len(broker.published) <= number + 5
         ledger.settle([make.settlement(run.id, number)])
     dispatched.result(PATIENCE_SECONDS)
     assert broker.indexes() == list(range(200))
@@ -139,14 +125,14 @@ def test_adaptive_routing_fills_to_the_caps_and_goes_on_as_work_is_settled(
 
 
 def test_publish_is_repeated_until_the_broker_takes_it(ledger: Ledger, broker: Broker) -> None:
-    broker.fails = 3
+    broker.refusals = 3
     said: list[str] = []
     run = start_run(ledger, num_messages=5, batch_size=5)
-    producer(ledger, run, said.append).dispatch()
+    producer(ledger, broker, run, said.append).dispatch()
     assert broker.indexes() == list(range(5))
     # Told once, not at every try
-    assert [line for line in said if "no broker" in line] == [
-        "the broker takes no messages (no broker); trying again"
+    assert [line for line in said if "the broker takes" in line] == [
+        "the broker takes no messages (the broker refuses); trying again"
     ]
 
 
@@ -163,15 +149,15 @@ def test_ledger_that_is_away_is_waited_for(
         return record(*args)
 
     monkeypatch.setattr(ledger, "record_batches", sometimes)
-    producer(ledger, run).dispatch()
+    producer(ledger, broker, run).dispatch()
     assert broker.indexes() == list(range(5))
 
 
 def test_batches_are_recorded_before_they_are_published(ledger: Ledger, broker: Broker) -> None:
     run = start_run(ledger, num_messages=5, batch_size=5)
-    broker.fails = 1_000_000
-    work = producer(ledger, run, lambda status: work.stop() if "broker" in status else None)
-    with pytest.raises(Interrupted):
+    broker.refusals = 1_000_000
+    work = producer(ledger, broker, run, lambda status: work.stop() if "broker" in status else None)
+    with pytest.raises(StoppingError):
         work.dispatch()
     assert [(row.first_index, row.size) for row in ledger.unpublished(run.id)] == [(0, 5)]
 
@@ -182,20 +168,20 @@ def test_stopped_producer_leaves_a_run_that_another_goes_on_with(
     # Given a producer that is stopped while it waits for room
     profile = make.profile("fast", failure_rate=0)
     run = start_run(ledger, num_messages=200, batch_size=10, senders=(profile,))
-    work = producer(ledger, run)
+    work = producer(ledger, broker, run)
     dispatched = pool.submit(work.dispatch)
-    wait_until(lambda: len(broker.batches) == 5, PATIENCE_SECONDS, "the cap is reached")
+    wait_until(lambda: len(broker.published) == 5, PATIENCE_SECONDS, "the cap is reached")
     work.stop()
-    with pytest.raises(Interrupted):
+    with pytest.raises(StoppingError):
         dispatched.result(PATIENCE_SECONDS)
     # When another takes over, with the backlog gone
     ledger.settle([make.settlement(run.id, number) for number in range(5)])
-    following = producer(ledger, ledger.run(run.id))
+    following = producer(ledger, broker, ledger.run(run.id))
     assert following.dispatched == 50
     again = pool.submit(following.dispatch)
-    wait_until(lambda: len(broker.batches) == 10, PATIENCE_SECONDS, "it goes on")
+    wait_until(lambda: len(broker.published) == 10, PATIENCE_SECONDS, "it goes on")
     following.stop()
-    with pytest.raises(Interrupted):
+    with pytest.raises(StoppingError):
         again.result(PATIENCE_SECONDS)
     # Then no message was left out, and none dispatched twice
     assert broker.indexes() == list(range(100))
@@ -204,15 +190,15 @@ def test_stopped_producer_leaves_a_run_that_another_goes_on_with(
 def test_producer_of_an_outdated_position_follows_the_other(ledger: Ledger, broker: Broker) -> None:
     run = start_run(ledger, num_messages=30, batch_size=10)
     ledger.record_batches(run.id, [make.row(run.id, 0, 0, 15)])
-    producer(ledger, run).dispatch()
+    producer(ledger, broker, run).dispatch()
     assert broker.indexes() == list(range(15, 30))
 
 
 def test_cancelled_run_is_not_dispatched(ledger: Ledger, broker: Broker) -> None:
     run = start_run(ledger)
     ledger.control(run.id, Control.CANCELLED)
-    producer(ledger, run).dispatch()
-    assert broker.batches == []
+    producer(ledger, broker, run).dispatch()
+    assert broker.published == []
 
 
 def test_paused_run_waits_and_says_so(
@@ -221,10 +207,10 @@ def test_paused_run_waits_and_says_so(
     run = start_run(ledger, num_messages=5)
     ledger.control(run.id, Control.PAUSED)
     said: list[str] = []
-    dispatched = pool.submit(producer(ledger, run, said.append).dispatch)
+    dispatched = pool.submit(producer(ledger, broker, run, said.append).dispatch)
     wait_until(lambda: said, PATIENCE_SECONDS, "the producer says that it waits")
     assert "paused" in said[0]
-    assert broker.batches == []
+    assert broker.published == []
     ledger.control(run.id, Control.RUNNING)
     dispatched.result(PATIENCE_SECONDS)
     assert broker.indexes() == list(range(5))
@@ -238,55 +224,55 @@ def test_unsettled_is_dispatched_again_with_what_is_left_of_it(
     ledger.record_batches(run.id, [make.row(run.id, n, 10 * n) for n in range(2)])
     left = make.settlement(run.id, 1, delivered=8, retried=2, remainder=bitmap(3, 9))
     ledger.settle([left])
-    assert producer(ledger, run).dispatch_again(ledger.unsettled(run.id)) == 2
+    assert producer(ledger, broker, run).dispatch_again(ledger.unsettled(run.id)) == 2
     # Then the whole of the one and the next attempt of the other are published
-    whole, rest = broker.batches
+    whole, rest = broker.published
     assert (whole.attempt, broker.indexes()) == (0, [*range(10), 13, 19])
     assert rest.attempt == 1
-    first = make_batch(ledger, run, make.row(run.id, 1, 10))
+    first = first_attempt(ledger.id, run, make.row(run.id, 1, 10))
     assert rest == first.remainder(np.array([3, 9]))
 
 
 # Loads
 
 
-def reader(ledger: Ledger, run: Run, **values: Any) -> LoadReader:
-    return LoadReader(ledger, run, trusted=("w1", "w2"), **values)
+def loads(routing: str = "adaptive") -> Loads:
+    return Loads(make.simulation(routing=routing), trusted=("w1", "w2"))
 
 
-def test_load_of_a_profile_is_that_of_its_online_senders(ledger: Ledger, run: Run) -> None:
+def test_load_of_a_profile_is_that_of_its_online_senders() -> None:
     workers = (make.worker("w1", senders=5), make.worker("w2", senders=15, failure_rate=0.5))
     counts = make.counts("fast", dispatched=40, first_attempts=35)
     snapshot = make.snapshot(counts, make.counts("slow"), workers=workers)
-    (load,) = reader(ledger, run).adaptive(snapshot)
+    (load,) = loads().read(snapshot, 0.0)
     assert (load.profile, load.outstanding, load.senders) == ("fast", 5, 20)
     # 200 attempts a second, of which 5 of 20 senders fail 10 % and 15 of 20 fail 50 %
     assert load.rate == pytest.approx(200 * (1 - 0.4))
 
 
-def test_with_nobody_online_every_profile_counts_as_configured(ledger: Ledger, run: Run) -> None:
-    loads = reader(ledger, run)
-    found = loads.adaptive(make.snapshot(make.counts("fast"), make.counts("slow")))
+def test_with_nobody_online_every_profile_counts_as_configured() -> None:
+    reading = loads()
+    found = reading.read(make.snapshot(make.counts("fast"), make.counts("slow")), 0.0)
     assert [(one.profile, one.senders) for one in found] == [("fast", 1), ("slow", 1)]
-    assert not loads.anyone_online
+    assert not reading.anyone_online
 
 
-def test_no_load_until_it_is_known_who_is_online(ledger: Ledger, run: Run) -> None:
+def test_no_load_until_it_is_known_who_is_online() -> None:
     stranger = make.worker("stranger")
     snapshot = make.snapshot(make.counts("fast"), make.counts("slow"), workers=(stranger,))
-    assert reader(ledger, run).adaptive(snapshot) == []
+    assert loads().read(snapshot, 0.0) == []
 
 
-def test_static_load_is_all_that_was_dispatched(ledger: Ledger, run: Run) -> None:
+def test_static_load_is_all_that_was_dispatched() -> None:
     counts = make.counts("fast", dispatched=40, first_attempts=40)
-    loads = reader(ledger, run).static(make.snapshot(counts, make.counts("slow")))
-    assert [one.outstanding for one in loads] == [40, 0]
+    found = loads("static").read(make.snapshot(counts, make.counts("slow")), 0.0)
+    assert [one.outstanding for one in found] == [40, 0]
 
 
-def test_senders_that_take_no_time_have_an_endless_rate(ledger: Ledger, run: Run) -> None:
+def test_senders_that_take_no_time_have_an_endless_rate() -> None:
     workers = (make.worker("w1", mean_time=0.0),)
     snapshot = make.snapshot(make.counts("fast"), make.counts("slow"), workers=workers)
-    (load,) = reader(ledger, run).adaptive(snapshot)
+    (load,) = loads().read(snapshot, 0.0)
     assert load.rate == math.inf
 
 
@@ -296,7 +282,7 @@ def test_senders_that_take_no_time_have_an_endless_rate(ledger: Ledger, run: Run
 def test_rate_is_observed_while_all_senders_have_work() -> None:
     observed = Observed()
     readings = [
-        observed.rate(now, make.counts(dispatched=1_000, first_attempts=n, attempts=n), 10)
+        observed.rate(now, "fast", make.counts(dispatched=1_000, first_attempts=n, attempts=n), 10)
         for now, n in ((0.0, 100), (OBSERVE_SECONDS / 2, 150), (OBSERVE_SECONDS, 180), (10.0, 500))
     ]
     assert readings == [None, None, 80 / OBSERVE_SECONDS, 40.0]
@@ -306,8 +292,8 @@ def test_idle_senders_say_nothing_of_the_rate() -> None:
     observed = Observed()
     busy = make.counts(dispatched=100, attempts=0)
     idle = make.counts(dispatched=100, first_attempts=95, attempts=95)
-    assert observed.rate(0.0, busy, 10) is None
-    assert observed.rate(10.0, idle, 10) is None
+    assert observed.rate(0.0, "fast", busy, 10) is None
+    assert observed.rate(10.0, "fast", idle, 10) is None
     # And the observation starts anew
-    assert observed.rate(20.0, busy, 10) is None
-    assert observed.rate(21.0, busy, 10) is None
+    assert observed.rate(20.0, "fast", busy, 10) is None
+    assert observed.rate(21.0, "fast", busy, 10) is None

@@ -1,0 +1,129 @@
+"""A simulation from a YAML file, with what options lay over it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from sms_pipeline.config.problems import first_problem
+from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.simulation import Simulation, Threshold
+from sms_pipeline.errors import ConfigError
+
+
+def load_simulation(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Simulation:
+    """Read `path` (None: the defaults) and lay `overrides` (from options) over it, key by key.
+
+    Raises:
+        ConfigError: unreadable file, broken YAML, or a value that is not allowed.
+    """
+    content = _read_mapping(path) if path else {}
+    simulation = _validate(content, str(path) if path else "configuration")
+    if not overrides:
+        return simulation
+    merged = dict(content)
+    for key, value in overrides.items():
+        merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+    return _validate(merged, "option")
+
+
+def override_simulation(simulation: Simulation, overrides: Mapping[str, Any]) -> Simulation:
+    """`simulation` with `overrides` (from options), validated again.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+    return _validate({**simulation.model_dump(), **overrides}, "option")
+
+
+def with_thresholds(simulation: Simulation, checks: Sequence[str]) -> Simulation:
+    """`simulation` with more thresholds than it has, from `--threshold`.
+
+    Raises:
+        ConfigError: one of `checks` is not a check; the message points at the mistake.
+    """
+    try:
+        added = tuple(Threshold(check=check) for check in checks)
+    except ValidationError as error:
+        raise ConfigError(first_problem(error, "--threshold")) from error
+    return simulation.model_copy(update={"thresholds": (*simulation.thresholds, *added)})
+
+
+def override_profile(profile: SenderProfile, **changes: Any) -> SenderProfile:
+    """`profile` with those of `changes` that are not None, validated again.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+    given = {key: value for key, value in changes.items() if value is not None}
+    try:
+        return SenderProfile.model_validate({**profile.model_dump(), **given})
+    except ValidationError as error:
+        raise ConfigError(first_problem(error, f"option for profile {profile.name!r}")) from error
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The entries of nested mappings, each under the dotted key that errors name it by."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)  # noqa: S506 - safe
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"{path}: is not valid YAML: {_yaml_problem(error)}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        kind = type(content).__name__
+        raise ConfigError(f"{path}: must be a mapping of keys to values, got a {kind}")
+    return content
+
+
+def _yaml_problem(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _validate(content: Mapping[str, Any], source: str) -> Simulation:
+    try:
+        return Simulation.model_validate(dict(content))
+    except ValidationError as error:
+        raise ConfigError(first_problem(error, source)) from error
+
+
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys in silence; this loader refuses them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == _MERGE_TAG:
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                continue
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise ConfigError(f"line {line}: key {key!r} is given twice; keep one")
+            seen.add(key)
+        self.flatten_mapping(node)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,117 @@
+"""Where things are: settings from the environment, checked once, then frozen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from sms_pipeline.core.frozen import Frozen
+from sms_pipeline.errors import ConfigError
+
+#: Where the ledger lives when nothing else is said.
+DEFAULT_DATABASE_URL = "sqlite:///sms_pipeline.db"
+#: Kombu's in-process broker, for a first run without a server.
+EMBEDDED_BROKER_URL = "memory://localhost"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+QUEUE_TYPES = ("quorum", "classic")
+
+
+def is_embedded(broker_url: str) -> bool:
+    """Whether the broker of that URL lives in the process that connects to it."""
+    return broker_url.startswith("memory:")
+
+
+class Settings(Frozen):
+    """Where things are: read from the environment and `.env`, once."""
+
+    broker_url: str = EMBEDDED_BROKER_URL
+    database_url: str = DEFAULT_DATABASE_URL
+    config: Path | None = None
+    log_level: str = "WARNING"
+    queue_type: str = "quorum"
+    dashboard_password: str | None = Field(default=None, repr=False)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the broker lives in this process."""
+        return is_embedded(self.broker_url)
+
+
+#: The variables that are read, and the field each one sets.
+ENVIRONMENT = {
+    "CELERY_BROKER_URL": "broker_url",
+    "SMS_DATABASE_URL": "database_url",
+    "SMS_CONFIG": "config",
+    "SMS_LOG_LEVEL": "log_level",
+    "SMS_QUEUE_TYPE": "queue_type",
+    "SMS_DASHBOARD_PASSWORD": "dashboard_password",
+}
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from `environment` (None: the process's), over `.env` of this folder or a parent.
+
+    Raises:
+        ConfigError: a variable has a value that is not allowed.
+    """
+    environment = os.environ if environment is None else environment
+    merged = {**_read_dotenv(), **environment}
+    given = {field: value for name, field in ENVIRONMENT.items() if (value := merged.get(name))}
+    _require_text(merged)
+    _require_broker_url(given.get("broker_url"))
+    if "log_level" in given:
+        given["log_level"] = given["log_level"].upper()
+    _require("SMS_LOG_LEVEL", given.get("log_level"), LOG_LEVELS)
+    _require("SMS_QUEUE_TYPE", given.get("queue_type"), QUEUE_TYPES)
+    return Settings.model_validate(given, strict=False)
+
+
+def _read_dotenv() -> Mapping[str, str | None]:
+    import dotenv
+
+    file = ".env"
+    try:
+        file = dotenv.find_dotenv(usecwd=True)
+        return dotenv.dotenv_values(file) if file else {}
+    except OSError as error:
+        raise ConfigError(f"{file}: can't be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: is not UTF-8 text") from error
+
+
+def _require_text(values: Mapping[str, str | None]) -> None:
+    """Only a file may have a name that is no text."""
+    for name in ENVIRONMENT.keys() - {"SMS_CONFIG"}:
+        try:
+            (values.get(name) or "").encode()
+        except UnicodeEncodeError:
+            raise ConfigError(f"{name}: is not UTF-8 text") from None
+
+
+def _require(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
+    if value is not None and value not in allowed:
+        raise ConfigError(f"{name}: must be one of {', '.join(allowed)}, got {value!r}")
+
+
+#: Schemes of brokers that keep what was confirmed, and the one inside the process.
+_BROKER_SCHEMES = ("amqp", "amqps", "pyamqp", "memory")
+
+
+def _require_broker_url(url: str | None) -> None:
+    """The message does not repeat the URL: there is a password in it."""
+    if url is None:
+        return
+    try:
+        known = urlsplit(url).scheme in _BROKER_SCHEMES and urlsplit(url).port != 0
+    except ValueError:
+        known = False
+    if known:
+        return
+    raise ConfigError(
+        "CELERY_BROKER_URL: is not the URL of a broker that can be used; "
+        "must be amqp://USER:PASSWORD@HOST:PORT/VHOST, or memory:// for none"
+    )

@@ -1,0 +1,107 @@
+"""What a run's messages have come to, as numbers that can be added up. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+
+from sms_pipeline.core import histogram
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Sums over settlements and dispatched batches. Counts are messages, unless they say attempts.
+
+    Every message ends as one of delivered, failed, expired and cancelled.
+    """
+
+    dispatched: int = 0
+    first_attempts: int = 0
+    attempts: int = 0
+    delivered: int = 0
+    #: Out of attempts.
+    failed: int = 0
+    #: Not delivered by the deadline.
+    expired: int = 0
+    cancelled: int = 0
+    retried: int = 0
+    send_seconds: float = 0.0
+    delivery_seconds: float = 0.0
+    #: Messages by bucket of the histogram of delivery times.
+    delivery_times: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> int:
+        """Messages in a terminal state."""
+        return self.delivered + self.failed + self.expired + self.cancelled
+
+    @property
+    def timed(self) -> int:
+        """Messages that have a delivery time: those that expired or were cancelled have none."""
+        return self.delivered + self.failed
+
+    @property
+    def attempts_made(self) -> int:
+        """Attempts at a sender: none is made at what expired or was cancelled."""
+        return self.attempts - self.expired - self.cancelled
+
+    @property
+    def failed_attempts(self) -> int:
+        """Attempts that failed, whether or not another followed."""
+        return self.retried + self.failed
+
+    @property
+    def failure_rate(self) -> float | None:
+        """Failed attempts per attempt made, 0 to 1; None before the first."""
+        return self.failed_attempts / self.attempts_made if self.attempts_made else None
+
+    @property
+    def backlog(self) -> int:
+        """Messages dispatched whose first attempt is not settled."""
+        return self.dispatched - self.first_attempts
+
+    @property
+    def retrying(self) -> int:
+        """Messages that failed an attempt and whose next one is not settled."""
+        return self.retried - (self.attempts - self.first_attempts)
+
+    @property
+    def in_flight(self) -> int:
+        """Messages dispatched that are not in a terminal state."""
+        return self.backlog + self.retrying
+
+    @property
+    def mean_send(self) -> float | None:
+        """Seconds that an attempt took at its sender, on average; None before the first."""
+        return self.send_seconds / self.attempts_made if self.attempts_made else None
+
+    @property
+    def mean_delivery(self) -> float | None:
+        """Seconds from dispatch to the end of a message, on average; None before the first."""
+        return self.delivery_seconds / self.timed if self.timed else None
+
+    def percentile(self, share: float) -> float | None:
+        """The delivery time, in seconds, within which `share` (0 to 1) of the timed ones ended."""
+        return histogram.percentile(self.delivery_times, share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileCounts(Counts):
+    """Those of one profile."""
+
+    profile: str
+
+
+#: All of them are numbers, but for the histogram.
+_NUMBERS = tuple(one.name for one in fields(Counts) if one.name != "delivery_times")
+
+
+def total(parts: Iterable[Counts]) -> Counts:
+    """The sums of all parts."""
+    added = list(parts)
+    delivery_times = Counter[int]()
+    for part in added:
+        delivery_times.update(part.delivery_times)
+    numbers = {name: sum(getattr(part, name) for part in added) for name in _NUMBERS}
+    return Counts(**numbers, delivery_times=dict(delivery_times))

@@ -1,0 +1,85 @@
+"""What an attempt came to: from the outcomes of its messages to the settlement. Pure."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sms_pipeline.core import histogram
+from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.bitmap import pack_offsets
+from sms_pipeline.core.gateway import Outcomes
+from sms_pipeline.core.records import Settlement
+
+#: Moments, seconds since the epoch, one for each message of an attempt.
+Moments = NDArray[np.float64]
+
+
+def due_at(batch: Batch) -> float:
+    """Until when its messages may be sent, seconds since the epoch; infinite without a deadline."""
+    return math.inf if batch.deadline is None else batch.queued_at + batch.deadline
+
+
+def expire(outcomes: Outcomes, ended_at: Moments, due: float) -> Outcomes:
+    """`outcomes` without what came too late: neither delivered, nor to be tried again.
+
+    Expired messages have no send time: some were given up before a sender took them.
+
+    Args:
+        outcomes: what became of each message.
+        ended_at: when each ended; NaN for those that no sender took in time.
+        due: when all must have ended, seconds since the epoch.
+    """
+    late = ~(ended_at <= due)
+    if not late.any():
+        return outcomes
+    return Outcomes(np.where(late, 0.0, outcomes.durations), outcomes.delivered & ~late, late)
+
+
+def settlement_of(
+    batch: Batch, outcomes: Outcomes, ended_at: Moments, worker: str, settled_at: float
+) -> Settlement:
+    """The settlement of an attempt that was made.
+
+    A message that was not delivered is retried if the policy allows another attempt, else it has
+    failed; one that expired is neither.
+    """
+    positions = batch.positions()
+    delivered = outcomes.delivered
+    expired = np.zeros_like(delivered) if outcomes.expired is None else outcomes.expired
+    unsuccessful = ~delivered & ~expired
+    may_retry = batch.retry.allows_after(batch.attempt)
+    retried = unsuccessful if may_retry else np.zeros_like(unsuccessful)
+    failed = unsuccessful & ~retried
+    delivery_times = np.maximum(ended_at - batch.queued_at, 0)[delivered | failed]
+    return Settlement(
+        key=batch.key,
+        profile=batch.profile,
+        worker=worker,
+        messages=len(positions),
+        delivered=int(delivered.sum()),
+        failed=int(failed.sum()),
+        expired=int(expired.sum()),
+        retried=int(retried.sum()),
+        send_seconds=float(outcomes.durations.sum()),
+        delivery_seconds=float(delivery_times.sum()),
+        settled_at=settled_at,
+        taken=_taken(batch),
+        remainder=pack_offsets(positions[retried], batch.size) if retried.any() else None,
+        delivery_times=histogram.count_buckets(delivery_times),
+        failed_indexes=(batch.first_index + positions[failed]).tolist(),
+        expired_indexes=(batch.first_index + positions[expired]).tolist(),
+    )
+
+
+def cancellation_of(batch: Batch, worker: str, settled_at: float) -> Settlement:
+    """The settlement of an attempt that was not made, because its run was cancelled."""
+    return Settlement.cancellation(
+        batch.key, batch.profile, worker, batch.count, settled_at, _taken(batch)
+    )
+
+
+def _taken(batch: Batch) -> bytes | None:
+    return None if batch.offsets is None else pack_offsets(batch.positions(), batch.size)

@@ -1,0 +1,181 @@
+"""What to rehearse: a frozen value with a default for everything."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from sms_pipeline.core import checks
+from sms_pipeline.core.frozen import Frozen
+from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
+from sms_pipeline.core.retry import RetryPolicy
+from sms_pipeline.errors import ConfigError
+
+#: `auto` batches carry at most about this much text…
+AUTO_BATCH_BYTES = 2_280_000
+#: … and no batch more than this: RabbitMQ 4 refuses longer messages.
+MAX_BATCH_BYTES = 16 * 2**20
+#: What a message takes on the wire beside its text: the number, two separators.
+_BYTES_BESIDE_TEXT = 14
+#: In a small run every profile gets at least about this many batches.
+MIN_BATCHES_PER_PROFILE = 8
+#: Longer texts are not SMS any more (ten concatenated segments).
+MAX_TEXT_LENGTH = 1_530
+#: Largest run: a message index fits a 32-bit field of the message generator's counter.
+MAX_MESSAGES = 4_000_000_000
+
+#: The type of a validation error that points into an expression.
+BAD_CHECK = "bad_check"
+
+
+class Threshold(Frozen):
+    """What the run must keep to, and whether missing it ends the run."""
+
+    check: str = Field(description="metric, comparison, limit: see below")
+    abort: bool = Field(default=False, description="missed for good, it cancels the run")
+
+    @field_validator("check")
+    @classmethod
+    def _parsed(cls, text: str) -> str:
+        try:
+            checks.parse(text)
+        except checks.BadCheckError as error:
+            context = {"what": error.what, "pointed": error.pointed}
+            raise PydanticCustomError(BAD_CHECK, "{what}", context) from error
+        return text
+
+
+def _threshold(value: object) -> object:
+    """A string stands for a mapping with nothing but `check`."""
+    return {"check": value} if isinstance(value, str) else value
+
+
+DEFAULT_SENDERS = (
+    SenderProfile(name="fast", count=20, mean_time=0.05, failure_rate=0.05),
+    SenderProfile(name="standard", count=10, mean_time=0.1, failure_rate=0.10),
+    SenderProfile(name="slow", count=5, mean_time=0.2, failure_rate=0.20),
+)
+
+
+def _batch_size(value: object) -> object:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if value != "auto" and not (is_number and 1 <= value <= MAX_BATCH_SIZE):  # type: ignore[operator]
+        raise ValueError(f"must be 'auto' or a whole number from 1 to {MAX_BATCH_SIZE}")
+    return value
+
+
+class Simulation(Frozen):
+    """What to rehearse. Every key has a default; a YAML file and options override them."""
+
+    num_messages: int = Field(default=1_000, ge=1, le=MAX_MESSAGES, description="messages to send")
+    report_period: float = Field(
+        default=2.0, gt=0, le=3_600, description="seconds between two reports of the monitor"
+    )
+    senders: Annotated[tuple[SenderProfile, ...], Field(strict=False)] = Field(
+        default=DEFAULT_SENDERS, description="the sender profiles"
+    )
+    seed: int | None = Field(
+        default=None, ge=0, lt=2**63, description="same seed, same messages; null = drawn at start"
+    )
+    batch_size: Annotated[Literal["auto"] | int, BeforeValidator(_batch_size)] = Field(
+        default="auto", description="messages per task, 1 to 20000, or `auto`"
+    )
+    routing: Literal["adaptive", "static"] = Field(
+        default="adaptive",
+        description="`adaptive` follows the backlog, `static` publishes all at once",
+    )
+    max_text_length: int = Field(
+        default=100, ge=1, le=MAX_TEXT_LENGTH, description="longest text, characters"
+    )
+    phone_format: Literal["xxx-xxx-xxxx", "e164"] = Field(
+        default="xxx-xxx-xxxx", description="`xxx-xxx-xxxx` or `e164` (+1xxxxxxxxxx)"
+    )
+    deadline: float | None = Field(
+        default=None,
+        gt=0,
+        description="seconds after dispatch until which a message may be sent; null = for ever",
+    )
+    stuck_after: float = Field(
+        default=300.0, gt=0, description="seconds after which an unsettled batch is named as stuck"
+    )
+    retry: RetryPolicy = Field(default=RetryPolicy(), description="retry policy")
+    thresholds: Annotated[
+        tuple[Annotated[Threshold, BeforeValidator(_threshold)], ...], Field(strict=False)
+    ] = Field(default=(), description="what the run must keep to, else it ends with 3")
+
+    @field_validator("senders")
+    @classmethod
+    def _named(cls, senders: tuple[SenderProfile, ...]) -> tuple[SenderProfile, ...]:
+        if not senders:
+            raise ValueError("must have at least 1 sender profile")
+        named = tuple(
+            sender if sender.name else sender.model_copy(update={"name": f"sender-{number}"})
+            for number, sender in enumerate(senders, start=1)
+        )
+        names = [sender.name for sender in named]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"names must differ, but {twice[0]!r} is used twice")
+        return named
+
+    @model_validator(mode="after")
+    def _fits_the_broker(self) -> Self:
+        largest = MAX_BATCH_BYTES // self._message_bytes
+        if self.batch_size != "auto" and self.batch_size > largest:
+            raise ValueError(
+                f"batch_size {self.batch_size} with max_text_length {self.max_text_length} makes "
+                f"messages longer than the broker takes; use a batch_size of at most {largest}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        never = [sender.name for sender in self.senders if sender.failure_rate == 1]
+        if self.retry.max_attempts is None and never:
+            raise ValueError(
+                f"sender {never[0]!r} has failure_rate 1 and retry.max_attempts is null, so the "
+                "run could never end; lower the failure rate or set retry.max_attempts"
+            )
+        return self
+
+    def profile(self, name: str) -> SenderProfile:
+        """The profile called `name`.
+
+        Raises:
+            ConfigError: there is none; the message lists those there are.
+        """
+        for sender in self.senders:
+            if sender.name == name:
+                return sender
+        known = ", ".join(sender.name for sender in self.senders)
+        raise ConfigError(f"unknown profile {name!r}: the configuration has {known}")
+
+    def batch_size_for(self, profile: SenderProfile) -> int:
+        """Messages per batch of `profile` in this run.
+
+        `auto` is half a second of work, cut finer in a small run so that each profile's share of
+        it comes to about `MIN_BATCHES_PER_PROFILE` batches, and where texts are long.
+        """
+        if self.batch_size != "auto":
+            return self.batch_size
+        fair = math.ceil(self.num_messages * self._share(profile) / MIN_BATCHES_PER_PROFILE)
+        return max(1, min(profile.batch_size, fair, AUTO_BATCH_BYTES // self._message_bytes))
+
+    @property
+    def _message_bytes(self) -> int:
+        """Most that one message takes on the wire."""
+        return self.max_text_length + _BYTES_BESIDE_TEXT
+
+    def _share(self, profile: SenderProfile) -> float:
+        unlimited = [sender for sender in self.senders if math.isinf(sender.capacity)]
+        if unlimited:
+            return 1 / len(unlimited) if profile in unlimited else 1 / len(self.senders)
+        return profile.capacity / sum(sender.capacity for sender in self.senders)
+
+
+def parse_simulation(text: str) -> Simulation:
+    """The frozen configuration as the ledger keeps it, JSON."""
+    return Simulation.model_validate_json(text, strict=False)

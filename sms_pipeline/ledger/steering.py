@@ -1,0 +1,88 @@
+"""Steering a run from any terminal: pause, continue, cancel."""
+
+from __future__ import annotations
+
+from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.progress import Progress
+from sms_pipeline.core.records import Control, Run, Settlement
+from sms_pipeline.errors import PipelineError
+from sms_pipeline.ledger.store import Ledger
+
+#: Who settles what was cancelled before any worker saw it.
+CANCELLER = "cancel"
+#: Batches cancelled in one transaction.
+CANCEL_GROUP = 1_000
+
+
+def steer(ledger: Ledger, run: Run, wanted: Control) -> str:
+    """Ask for `wanted`; return a sentence or two that say what that means.
+
+    Raises:
+        PipelineError: the run was cancelled before, which is final.
+    """
+    snapshot = ledger.snapshot(run)
+    was_cancelled = snapshot.control is Control.CANCELLED and wanted is not snapshot.control
+    has_ended = snapshot.done
+    if has_ended and not was_cancelled:
+        raise PipelineError(f"run {run.id} has ended; there is nothing to steer")
+    held = ledger.control(run.id, wanted)
+    if held is not wanted:
+        raise PipelineError(f"run {run.id} was cancelled; that is final")
+    if wanted is Control.CANCELLED:
+        return _cancelled(run, cancel_unpublished(ledger, run))
+    if wanted is Control.PAUSED:
+        return f"Run {run.id} is paused: batches in hand are finished, the others wait."
+    return f"Run {run.id} goes on."
+
+
+def _cancelled(run: Run, unpublished: int) -> str:
+    return (
+        f"Run {run.id} is cancelled: {unpublished:,} messages were never published; what waits in "
+        "queues is cancelled as workers receive it, what is being sent is finished."
+    )
+
+
+class Abort:
+    """Cancels a run that misses a threshold with `abort: true`; once."""
+
+    def __init__(self, ledger: Ledger, run: Run) -> None:
+        self._ledger = ledger
+        self._run = run
+        self._done = False
+
+    def __call__(self, progress: Progress) -> str | None:
+        """What was done, if anything was.
+
+        Raises:
+            LedgerUnavailableError: the ledger can't be reached; the next call tries again.
+        """
+        missed = [one for one in progress.missed if one.abort]
+        if self._done or progress.done or not missed:
+            return None
+        if progress.control is not Control.CANCELLED:
+            self._ledger.control(self._run.id, Control.CANCELLED)
+        count = cancel_unpublished(self._ledger, self._run)
+        self._done = True
+        return (
+            f"threshold missed: {missed[0].check.text} ({missed[0].seen_text}). "
+            f"{_cancelled(self._run, count)}"
+        )
+
+
+def cancel_unpublished(ledger: Ledger, run: Run, clock: Clock = MACHINE_CLOCK) -> int:
+    """Settle as cancelled what no queue ever had; return how many messages that were.
+
+    Should a batch have been published after all, the ledger answers for it.
+    """
+    ledger.claim_rest(run, run.simulation.senders[0].name)
+    never = ledger.unpublished(run.id)
+    for start in range(0, len(never), CANCEL_GROUP):
+        group = [
+            Settlement.cancellation(
+                (row.run, row.number, 0), row.profile, CANCELLER, row.size, clock.wall()
+            )
+            for row in never[start : start + CANCEL_GROUP]
+        ]
+        ledger.settle(group)
+    return sum(row.size for row in never)

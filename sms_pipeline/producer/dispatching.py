@@ -1,0 +1,231 @@
+"""What a producer does next: the protocol.
+
+It asks for effects and is told what came of them (`core.steps`). An effect that can fail for a
+while is answered when it has succeeded: a producer is patient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sms_pipeline.core import routing
+from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.bitmap import unpack_offsets
+from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.messages import make_columns
+from sms_pipeline.core.records import BatchRow, Control, Run, Snapshot, Unsettled
+from sms_pipeline.core.routing import Load
+from sms_pipeline.producer.load import Loads
+
+#: How often the backlog is read while there is no room for another batch.
+POLL_SECONDS = 0.1
+#: Most batches, and messages, recorded in one transaction: what a crash can leave unpublished.
+MAX_GROUP = 100
+MAX_GROUP_MESSAGES = 200_000
+#: How often old batches are looked for: that query reads rows, not counters.
+STUCK_PERIOD_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSnapshot:
+    """The run's counters: `Snapshot`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStuck:
+    """Messages by profile in batches queued before then that are not settled."""
+
+    queued_before: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRun:
+    """The run's record, with where its dispatch stands: `Run`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatches:
+    """Record batches before they are published; False if another producer was faster."""
+
+    rows: Sequence[BatchRow]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishFirst:
+    """Make and publish the first attempts of batches: when each was confirmed, seconds since the
+    epoch, as (number, moment)."""
+
+    rows: Sequence[BatchRow]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishAgain:
+    """Publish the next attempt of a batch that is not settled; answered as `PublishFirst`."""
+
+    entry: Unsettled
+
+
+@dataclass(frozen=True, slots=True)
+class MarkPublished:
+    """Record when the broker confirmed batches, as (number, moment)."""
+
+    published: Sequence[tuple[int, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Do nothing for a while."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """What the producer waits for; None once it waits for nothing."""
+
+    status: str | None
+
+
+Effect = (
+    ReadSnapshot
+    | ReadStuck
+    | ReadRun
+    | RecordBatches
+    | PublishFirst
+    | PublishAgain
+    | MarkPublished
+    | Wait
+    | Say
+)
+#: Return how many batches were published again, where that is asked for.
+Steps = Generator[Effect, Any, None]
+CountingSteps = Generator[Effect, Any, int]
+
+
+class Dispatching:
+    """The dispatch of one run, from wherever it stands."""
+
+    def __init__(self, run: Run, loads: Loads, clock: Clock) -> None:
+        self._run = run
+        self._loads = loads
+        self._clock = clock
+        self._stuck_read_at = clock.monotonic()
+        #: Where it stands: the next message, and the number of the next batch.
+        self.next_index = run.next_index
+        self.next_batch = run.next_batch
+
+    def dispatch(self) -> Steps:
+        """Dispatch what is left of the run. Ends when the broker has confirmed the last batch.
+
+        Ends early when the run is cancelled.
+        """
+        while self.next_index < self._run.total:
+            snapshot: Snapshot = yield ReadSnapshot()
+            if snapshot.control is Control.CANCELLED:
+                break
+            rows = [] if snapshot.control is Control.PAUSED else (yield from self._plan(snapshot))
+            yield Say(self._waits_for(snapshot))
+            if rows:
+                yield from self._send(rows)
+            else:
+                yield Wait(POLL_SECONDS)
+        yield Say(None)
+
+    def dispatch_again(self, unsettled: Iterable[Unsettled]) -> CountingSteps:
+        """Publish what is recorded but not settled; return how many batches that were.
+
+        Safe at any time: what is in truth still under way is counted once all the same.
+        """
+        batches = 0
+        for entry in unsettled:
+            published = yield PublishAgain(entry)
+            yield MarkPublished(published)
+            batches += 1
+        return batches
+
+    def _plan(self, snapshot: Snapshot) -> Generator[Effect, Any, list[BatchRow]]:
+        yield from self._look_for_stuck()
+        loads = self._loads.read(snapshot, self._clock.monotonic())
+        return self._rows(loads, self._clock.wall())
+
+    def _look_for_stuck(self) -> Steps:
+        now = self._clock.monotonic()
+        if self._run.simulation.routing == "adaptive" and (
+            now - self._stuck_read_at >= STUCK_PERIOD_SECONDS
+        ):
+            self._stuck_read_at = now
+            self._loads.stuck = yield ReadStuck(
+                self._clock.wall() - self._run.simulation.stuck_after
+            )
+
+    def _rows(self, loads: list[Load], queued_at: float) -> list[BatchRow]:
+        """The next batches, as many as have room, within the limits of a group."""
+        adaptive = self._run.simulation.routing == "adaptive"
+        choose = routing.choose_with_room if adaptive else routing.choose
+        index, rows = self.next_index, list[BatchRow]()
+        end = min(self._run.total, index + MAX_GROUP_MESSAGES)
+        while index < end and len(rows) < MAX_GROUP:
+            chosen = choose(loads)
+            if chosen is None:
+                break
+            size = min(chosen.batch_size, self._run.total - index)
+            number = self.next_batch + len(rows)
+            rows.append(BatchRow(self._run.id, number, chosen.profile, index, size, queued_at))
+            index += size
+            grown = replace(chosen, outstanding=chosen.outstanding + size)
+            loads = [grown if load is chosen else load for load in loads]
+        return rows
+
+    def _send(self, rows: list[BatchRow]) -> Steps:
+        """Record the batches, publish them, record that they were: a crash between is seen."""
+        recorded: bool = yield RecordBatches(rows)
+        if not recorded:
+            # Another producer, or `cancel`, took the batches that were planned here.
+            run: Run = yield ReadRun()
+            self.next_index, self.next_batch = run.next_index, run.next_batch
+            return
+        self.next_index = rows[-1].first_index + rows[-1].size
+        self.next_batch = rows[-1].number + 1
+        published = yield PublishFirst(rows)
+        yield MarkPublished(published)
+
+    def _waits_for(self, snapshot: Snapshot) -> str | None:
+        if snapshot.control is Control.PAUSED:
+            return f"run {self._run.id} is paused; go on with: sms-pipeline continue {self._run.id}"
+        if not self._loads.anyone_online:
+            return "no sender online yet; start workers: celery -A sms_pipeline worker --profile …"
+        return None
+
+
+def first_attempt(ledger: str, run: Run, row: BatchRow) -> Batch:
+    """The first attempt of a recorded batch; its messages follow from the run's seed."""
+    simulation = run.simulation
+    columns = make_columns(
+        run.seed, row.first_index, row.size, simulation.max_text_length, simulation.phone_format
+    )
+    # Made here, so it need not be checked; the worker checks what it receives.
+    return Batch.model_construct(
+        ledger=ledger,
+        run=run.id,
+        number=row.number,
+        first_index=row.first_index,
+        size=row.size,
+        profile=row.profile,
+        attempt=0,
+        queued_at=row.queued_at,
+        seed=run.seed,
+        retry=simulation.retry,
+        deadline=simulation.deadline,
+        to=columns.to,
+        text=columns.text,
+    )
+
+
+def next_attempt(ledger: str, run: Run, entry: Unsettled) -> Batch:
+    """The attempt that a batch that is not settled comes to next."""
+    batch = first_attempt(ledger, run, entry.row)
+    if entry.remainder is None:
+        return batch
+    return batch.at_attempt(entry.attempt, unpack_offsets(entry.remainder, batch.size))

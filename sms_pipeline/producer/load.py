@@ -1,0 +1,126 @@
+"""What each profile could take now. Pure: readings of the counters and the time are arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from sms_pipeline.core import routing
+from sms_pipeline.core.counts import Counts
+from sms_pipeline.core.liveness import Liveness
+from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.records import Snapshot, WorkerRow
+from sms_pipeline.core.routing import Load
+from sms_pipeline.core.simulation import Simulation
+
+#: A rate is observed over at least this long.
+OBSERVE_SECONDS = 2.0
+
+
+@dataclass
+class _Busy:
+    """Attempts of one profile, counted since its senders were last seen idle."""
+
+    since: float
+    attempts: int
+
+
+class Observed:
+    """The rate of attempts of each profile, over times in which all its senders had work."""
+
+    def __init__(self) -> None:
+        self._busy: dict[str, _Busy] = {}
+
+    def rate(self, now: float, profile: str, counts: Counts, senders: int) -> float | None:
+        """Attempts a second; None unless the senders were busy for `OBSERVE_SECONDS`."""
+        if counts.backlog < senders:
+            self._busy.pop(profile, None)
+            return None
+        busy = self._busy.setdefault(profile, _Busy(now, counts.attempts))
+        if now - busy.since < OBSERVE_SECONDS:
+            return None
+        return (counts.attempts - busy.attempts) / (now - busy.since)
+
+
+class Loads:
+    """Turns successive readings of a run's counters into the load of each profile."""
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        trusted: Iterable[str] = (),
+        max_batches: Callable[[SenderProfile, int], int] | None = None,
+    ) -> None:
+        """
+        Args:
+            simulation: what the run was started with.
+            trusted: workers that are online for certain: they live in this process.
+            max_batches: of a profile and its batch size, how many batches it may hold.
+        """
+        self._simulation = simulation
+        self._liveness = Liveness(trusted)
+        self._max_batches = max_batches
+        self._observed = Observed()
+        #: Messages by profile in batches that were dispatched so long ago that they count as lost.
+        #: They must not block their profile for ever.
+        self.stuck: Mapping[str, int] = {}
+        #: False while no sender was online at the last reading.
+        self.anyone_online = True
+
+    def read(self, snapshot: Snapshot, now: float) -> list[Load]:
+        """Loads of the profiles that may get a batch; `now` on a clock that only moves forward."""
+        if self._simulation.routing == "adaptive":
+            return self._adaptive(snapshot, now)
+        return self._static(snapshot, now)
+
+    def _adaptive(self, snapshot: Snapshot, now: float) -> list[Load]:
+        """Of the profiles with senders online; of all profiles when there are none.
+
+        Empty until it can tell who is online.
+        """
+        online = self._liveness.observe(now, snapshot.workers)
+        if not self._liveness.is_decided(now, snapshot.workers):
+            return []
+        self.anyone_online = bool(online)
+        return self._loads(snapshot, online or self._nominal_workers(), now)
+
+    def _static(self, snapshot: Snapshot, now: float) -> list[Load]:
+        """Of all profiles, as they would be if all that was published still waited."""
+        idle = tuple(replace(counts, first_attempts=0) for counts in snapshot.profiles)
+        return self._loads(replace(snapshot, profiles=idle), self._nominal_workers(), now)
+
+    def _nominal_workers(self) -> tuple[WorkerRow, ...]:
+        """One worker for each configured profile."""
+        return tuple(
+            WorkerRow(p.name, p.name, p.count, p.mean_time, p.failure_rate, 0, 0.0, None)
+            for p in self._simulation.senders
+        )
+
+    def _loads(self, snapshot: Snapshot, workers: Iterable[WorkerRow], now: float) -> list[Load]:
+        counts = {counts.profile: counts for counts in snapshot.profiles}
+        present = {
+            profile: [worker for worker in workers if worker.profile == profile.name]
+            for profile in self._simulation.senders
+        }
+        return [
+            self._load(profile, counts[profile.name], found, now)
+            for profile, found in present.items()
+            if found
+        ]
+
+    def _load(
+        self, profile: SenderProfile, counts: Counts, workers: list[WorkerRow], now: float
+    ) -> Load:
+        senders = sum(worker.senders for worker in workers)
+        nominal = sum(worker.capacity for worker in workers)
+        failure_rate = sum(w.failure_rate * w.senders for w in workers) / senders
+        batch_size = self._simulation.batch_size_for(profile)
+        observed = self._observed.rate(now, profile.name, counts, senders)
+        return Load(
+            profile=profile.name,
+            outstanding=counts.backlog - self.stuck.get(profile.name, 0),
+            senders=senders,
+            rate=routing.delivery_rate(nominal, failure_rate, observed),
+            batch_size=batch_size,
+            max_batches=self._max_batches(profile, batch_size) if self._max_batches else None,
+        )

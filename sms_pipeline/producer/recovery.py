@@ -1,0 +1,101 @@
+"""Mending a run: when is what is not settled lost, and what `resume` does then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sms_pipeline.broker.publisher import Publisher
+from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.batch import is_batch_of
+from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.liveness import Liveness
+from sms_pipeline.core.records import Control, Run
+from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.ledger.following import readings
+from sms_pipeline.ledger.steering import cancel_unpublished
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.producer.producer import Producer
+
+#: Without a settlement for so long, and with empty queues, what is not settled is lost. Longer
+#: where a batch of the run takes longer.
+QUIET_SECONDS = 10.0
+#: The slowest message of a batch may take this many mean times.
+_SLOWEST_MEANS = 4
+_POLL_SECONDS = 0.25
+
+
+def dispatch_again(
+    ledger: Ledger, run: Run, say: Callable[[str], None]
+) -> Callable[[Producer], None]:
+    """The work of a producer that resumes `run`: what is not settled, then what is left."""
+
+    def work(producer: Producer) -> None:
+        if run.control is Control.CANCELLED:
+            # Should `cancel` have been interrupted, what it claimed is settled first.
+            cancel_unpublished(ledger, run)
+        batches = producer.dispatch_again(ledger.unsettled(run.id))
+        say(f"run {run.id}: {batches:,} batches dispatched again")
+        producer.dispatch()
+
+    return work
+
+
+def take_dead_letters(ledger: Ledger, publisher: Publisher, run: Run) -> int:
+    """Remove this run's batches from the dead-letter queue; return how many those were.
+
+    They are dispatched again from the ledger, or are settled by now.
+
+    Raises:
+        BrokerUnavailableError: the broker can't be reached.
+    """
+    return publisher.remove_dead_letters(lambda body: is_batch_of(body, ledger.id, run.id))
+
+
+def await_quiet(
+    ledger: Ledger,
+    publisher: Publisher,
+    run: Run,
+    say: Callable[[str], None],
+    clock: Clock = MACHINE_CLOCK,
+) -> None:
+    """Wait until what is not settled is lost rather than waiting.
+
+    That is so when no queue of the run's profiles holds anything and either no worker is online
+    or nothing was settled for a while.
+
+    Raises:
+        PipelineError: broker or database can't be reached.
+    """
+    liveness = Liveness()
+    attempts, changed_at, told = -1, clock.monotonic(), ""
+    for snapshot in readings(lambda: ledger.snapshot(run), _POLL_SECONDS, clock.sleep):
+        now = clock.monotonic()
+        online = liveness.observe(now, snapshot.workers)
+        if snapshot.counts.attempts != attempts:
+            attempts, changed_at = snapshot.counts.attempts, now
+        depth = publisher.depth([profile.name for profile in run.simulation.senders])
+        if not depth and liveness.is_decided(now, snapshot.workers):
+            quiet = now - changed_at
+            if not online or quiet >= quiet_seconds(run.simulation):
+                return
+        reason = _why_wait(depth, bool(online))
+        if reason != told:
+            told = reason
+            say(reason)
+
+
+def quiet_seconds(simulation: Simulation) -> float:
+    """How long nothing may be settled while a batch of the run is in play."""
+    longest = max(
+        simulation.batch_size_for(profile) / profile.capacity + _SLOWEST_MEANS * profile.mean_time
+        for profile in simulation.senders
+    )
+    return max(QUIET_SECONDS, 2 * longest)
+
+
+def _why_wait(depth: int, anyone_online: bool) -> str:
+    if depth and not anyone_online:
+        return f"waiting: the queues hold {depth:,} batches, and no worker is online (--force?)"
+    if depth:
+        return "waiting: the queues still hold batches, which workers will take"
+    return "waiting: workers are online and may be playing what is not settled"

@@ -1,0 +1,138 @@
+"""What a worker does with a batch that the broker delivered: the protocol.
+
+It asks for effects and is told what came of them (`core.steps`). Whoever drives it acknowledges the
+batch when the protocol has ended, and not before: what was settled and handed on is safe then.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.bitmap import unpack_offsets
+from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.gateway import Outcomes
+from sms_pipeline.core.records import Absorbed, Control, Settled, Settlement, Standing
+from sms_pipeline.core.retry import retry_delay
+from sms_pipeline.core.settling import Moments, cancellation_of, due_at, expire, settlement_of
+
+#: A batch of a paused run comes back to a worker after so long: `continue` takes effect by then.
+PAUSE_SECONDS = 2
+#: How what a delivery says begins when it hands messages on to another attempt.
+RETRIED = "retried as "
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStanding:
+    """What the user wants of the batch's run, and what is settled for this attempt: `Standing`."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Send the messages of this attempt; the answer is `Played`, once all have ended."""
+
+    batch: Batch
+    #: Messages that no sender can start by then are not sent; seconds since the epoch.
+    give_up_at: float
+
+
+class Played(NamedTuple):
+    """What became of each message, and when."""
+
+    outcomes: Outcomes
+    #: NaN for messages that were given up.
+    ended_at: Moments
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Commit a settlement; the answer is what the ledger holds then: `Settled`."""
+
+    settlement: Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Give a batch to the broker, for a worker to receive in `delay` seconds.
+
+    Answered once the broker has confirmed it.
+    """
+
+    batch: Batch
+    delay: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Count what came twice."""
+
+    kind: Absorbed
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Show the messages of an attempt that was settled, to whoever asked to see them."""
+
+    batch: Batch
+    outcomes: Outcomes
+
+
+Effect = ReadStanding | Play | Settle | Publish | Note | Show
+#: What it hands on, in words, if anything.
+Delivery = Generator[Effect, Any, str | None]
+
+
+def deliver(
+    batch: Batch, worker: str, clock: Clock, rng: random.Random, queued: bool = True
+) -> Delivery:
+    """Play one attempt of the batch, settle it, and hand its remainder to the next attempt.
+
+    An attempt that is settled already is answered from the ledger. The remainder that is handed on
+    is always the stored one.
+
+    Args:
+        batch: what was delivered.
+        worker: who settles it.
+        clock: tells when it was settled.
+        rng: draws the jitter of the pause before the next attempt.
+        queued: False in eager mode, where no queue can hold the batch of a paused run.
+    """
+    standing: Standing = yield ReadStanding(batch)
+    if standing.settled is not None:
+        yield Note(Absorbed.ANSWERED, batch)
+        settled = standing.settled
+    elif standing.control is Control.PAUSED and queued:
+        # Not held: a message that stays unacknowledged for long is taken away by the broker.
+        return (yield from _publish(batch, PAUSE_SECONDS))
+    elif standing.control is Control.CANCELLED:
+        settled = yield Settle(cancellation_of(batch, worker, clock.wall()))
+    else:
+        settled = yield from _attempt(batch, worker, clock)
+    if settled.remainder is None:
+        return None
+    remainder = batch.remainder(unpack_offsets(settled.remainder, batch.size))
+    return (yield from _publish(remainder, retry_delay(batch.retry, batch.attempt, rng)))
+
+
+def _attempt(batch: Batch, worker: str, clock: Clock) -> Generator[Effect, Any, Settled]:
+    due = due_at(batch)
+    played: Played = yield Play(batch, due)
+    outcomes = expire(played.outcomes, played.ended_at, due)
+    settlement = settlement_of(batch, outcomes, played.ended_at, worker, clock.wall())
+    settled: Settled = yield Settle(settlement)
+    if settled.new:
+        yield Show(batch, outcomes)
+    else:
+        yield Note(Absorbed.REPEATED, batch)
+    return settled
+
+
+def _publish(batch: Batch, delay: int) -> Delivery:
+    yield Publish(batch, delay)
+    return f"{RETRIED}{batch.describe()} in {delay} s"

@@ -1,0 +1,90 @@
+"""The thread that plays the sender banks on the real clock."""
+
+from __future__ import annotations
+
+import math
+import threading
+from concurrent.futures import Future
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.sender_bank import SenderBank
+from sms_pipeline.errors import StoppingError
+from sms_pipeline.worker.fatal import fatal
+
+#: Shortest pause between two steps of the banks. Finish times do not depend on it.
+TICK_SECONDS = 0.005
+#: A step may take this share of the driver's time: large banks are stepped less often.
+STEP_SHARE = 0.2
+#: The driver steps at least this often, so that its heartbeat grows.
+LONGEST_PAUSE_SECONDS = 0.5
+
+
+class SenderDriver(threading.Thread):
+    """Plays the sender banks on the real clock, for the threads that wait in `play`."""
+
+    def __init__(self, banks: dict[str, SenderBank], clock: Clock) -> None:
+        super().__init__(name="sender-driver", daemon=True)
+        self._banks = banks
+        self._clock = clock
+        self._waiting: dict[int, Future[NDArray[np.float64]]] = {}
+        self._submissions = 0
+        self._wake = threading.Condition()
+        self._stopping = False
+        #: Grows while this thread is alive.
+        self.heartbeat = 0
+
+    def play(
+        self, profile: str, durations: NDArray[np.float64], give_up_at: float = math.inf
+    ) -> NDArray[np.float64]:
+        """Send messages that take `durations`; return when each ended, on the monotonic clock.
+
+        NaN stands for those that no sender could start by `give_up_at`.
+
+        Raises:
+            StoppingError: the driver stopped before all had ended.
+        """
+        future: Future[NDArray[np.float64]] = Future()
+        with self._wake:
+            if self._stopping:
+                raise StoppingError("the worker is stopping")
+            self._submissions += 1
+            self._waiting[self._submissions] = future
+            bank = self._banks[profile]
+            bank.submit(self._submissions, self._clock.monotonic(), durations, give_up_at)
+            self._wake.notify()
+        return future.result()
+
+    def stop(self) -> None:
+        """End the thread; whoever waits in `play` gets a `StoppingError`."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+
+    def run(self) -> None:
+        """Thread body; the process ends with it, for a worker without a driver only looks alive."""
+        with fatal("sender driver"):
+            self._run()
+
+    def _run(self) -> None:
+        with self._wake:
+            while not self._stopping:
+                self.heartbeat += 1
+                began = self._clock.monotonic()
+                self._step(began)
+                self._wake.wait(self._pause(began))
+            for future in self._waiting.values():
+                future.set_exception(StoppingError("the worker is stopping"))
+
+    def _step(self, now: float) -> None:
+        for bank in self._banks.values():
+            for finished in bank.step(now):
+                self._waiting.pop(finished.key).set_result(finished.finish_times)  # type: ignore[call-overload]
+
+    def _pause(self, began: float) -> float:
+        now = self._clock.monotonic()
+        shortest = max(TICK_SECONDS, (now - began) / STEP_SHARE)
+        event = min((bank.next_event() for bank in self._banks.values()), default=now)
+        return min(max(event - now, shortest), LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,43 @@
+"""What the tasks of this process work with."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sms_pipeline.broker.publisher import Publisher
+from sms_pipeline.config.files import load_simulation
+from sms_pipeline.config.settings import load_settings
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.worker.process import Worker
+
+
+class Pipeline(NamedTuple):
+    """Both ends of a worker process: where batches are settled, and where remainders go."""
+
+    worker: Worker
+    publisher: Publisher
+
+
+_installed: list[Pipeline] = []
+
+
+def install(parts: Pipeline) -> None:
+    """Make `parts` what this process's tasks use."""
+    _installed[:] = [parts]
+
+
+def pipeline() -> Pipeline:
+    """What is installed; in eager mode it is made at first use, with every profile."""
+    if not _installed:
+        settings = load_settings()
+        simulation = load_simulation(settings.config)
+        worker = Worker(Ledger.open(settings.database_url), simulation.senders)
+        worker.start()
+        install(Pipeline(worker, Publisher(settings.broker_url)))
+    return _installed[0]
+
+
+def stop() -> None:
+    """Stop the worker that is installed, if one is."""
+    for parts in _installed:
+        parts.worker.stop()

@@ -1,0 +1,154 @@
+"""Everything a worker process needs before it starts to consume."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+from celery import Celery, signals
+
+from sms_pipeline.broker import topology
+from sms_pipeline.broker.publisher import Publisher
+from sms_pipeline.config.files import load_simulation, override_profile
+from sms_pipeline.config.settings import Settings, load_settings
+from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.errors import ConfigError, NeedsBrokerError
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.worker.pipeline import Pipeline, install
+from sms_pipeline.worker.process import Worker
+
+#: Threads that wait for a batch's last message or hold a remainder's publish.
+_SPARE_THREADS = 50
+#: Batches that senders can work on at once: one in play, one ahead, one whose tail is ending.
+_BATCHES_AT_ONCE = 3
+_MAX_THREADS = 1_000
+#: RabbitMQ closes the channel of a delivery held for 30 minutes. One batch must need far less…
+MAX_BATCH_SECONDS = 600.0
+#: … and so must all that a worker takes in hand.
+MAX_IN_HAND_SECONDS = 1_200.0
+
+
+def prepare(app: Celery, controller: Any, options: dict[str, Any]) -> None:
+    """Check what the worker was started with, and install its pipeline.
+
+    Args:
+        app: the worker's app; its queues and its concurrency are set.
+        controller: Celery's worker; its host name is made unique.
+        options: of the command line.
+
+    Raises:
+        PipelineError: it can't be started; the message says why.
+    """
+    settings = load_settings()
+    simulation = load_simulation(options.get("simulation_file") or settings.config)
+    require_broker(settings)
+    require_threads(options.get("pool"), sys.argv)
+    _use_log_level(settings)
+    profile = chosen_profile(simulation, options)
+    batch_size = simulation.batch_size_for(profile)
+    require_short_batches(profile, batch_size)
+    app.conf.worker_concurrency = threads_for(profile, batch_size)
+    controller.hostname = node_name(controller.hostname, profile)
+    use_queues(app, [profile.name], settings.queue_type)
+    _start_pipeline(settings, [profile])
+
+
+def threads_for(profile: SenderProfile, batch_size: int) -> int:
+    """Batches that a worker takes in hand: clamp(3 * senders / batch + 50, 1, 1000).
+
+    Never more than its senders can work off in `MAX_IN_HAND_SECONDS`.
+    """
+    wanted = -(-_BATCHES_AT_ONCE * profile.count // batch_size) + _SPARE_THREADS
+    in_time = _MAX_THREADS
+    if profile.mean_time:
+        in_time = int(MAX_IN_HAND_SECONDS * profile.capacity / batch_size)
+    return max(1, min(wanted, in_time, _MAX_THREADS))
+
+
+def require_short_batches(profile: SenderProfile, batch_size: int) -> None:
+    """Refuse senders that would hold one batch for more than `MAX_BATCH_SECONDS`.
+
+    Raises:
+        ConfigError: they would; the message says which numbers would do.
+    """
+    seconds = batch_size / profile.capacity
+    if seconds <= MAX_BATCH_SECONDS:
+        return
+    senders = -(-batch_size * profile.mean_time // MAX_BATCH_SECONDS)
+    fitting = max(1, int(MAX_BATCH_SECONDS * profile.capacity))
+    raise ConfigError(
+        f"profile {profile.name!r}: {profile.count} senders at {profile.mean_time:g} s need "
+        f"{seconds:,.0f} s for a batch of {batch_size}, more than the {MAX_BATCH_SECONDS:.0f} s a "
+        f"broker lets a message wait; use at least {senders:.0f} senders or batch_size {fitting}"
+    )
+
+
+def use_queues(app: Celery, profiles: Iterable[str], queue_type: str) -> None:
+    """Let the app know the queues of `profiles`, and no others."""
+    app.conf.task_queues = topology.profile_queues(profiles, queue_type)
+    app.amqp.queues = app.conf.task_queues
+
+
+def require_broker(settings: Settings) -> None:
+    if settings.embedded:
+        raise NeedsBrokerError(
+            "a worker in a terminal of its own needs a broker: set "
+            "CELERY_BROKER_URL=amqp://USER:PASSWORD@HOST, or use 'sms-pipeline run'"
+        )
+
+
+def require_threads(pool: Any, arguments: Sequence[str]) -> None:
+    from celery.concurrency.thread import TaskPool
+
+    # Celery takes an explicit `-P prefork` for the absence of a choice, so look for the words.
+    spelled = " ".join(arguments).replace("=", " ")
+    if pool in (None, TaskPool, "threads") and not any(
+        word in spelled for word in ("-P prefork", "-Pprefork", "--pool prefork")
+    ):
+        return
+    raise ConfigError(
+        "option --pool: must be threads: all batches of a worker share one bank of senders, and "
+        "other pools would give each process its own"
+    )
+
+
+def _use_log_level(settings: Settings) -> None:
+    """SMS_LOG_LEVEL counts for workers, too, unless the option --loglevel is given."""
+    context = click.get_current_context(silent=True)
+    default = click.core.ParameterSource.DEFAULT
+    if context and context.get_parameter_source("loglevel") is not default:
+        return
+
+    @signals.after_setup_logger.connect(weak=False)  # type: ignore[untyped-decorator]
+    def set_level(logger: logging.Logger, **_: Any) -> None:
+        logger.setLevel(settings.log_level)
+
+
+def _start_pipeline(settings: Settings, profiles: Sequence[SenderProfile]) -> None:
+    publisher = Publisher.open(settings, [profile.name for profile in profiles])
+    worker = Worker(Ledger.open(settings.database_url), profiles)
+    worker.start()
+    install(Pipeline(worker, publisher))
+
+
+def chosen_profile(simulation: Simulation, options: dict[str, Any]) -> SenderProfile:
+    if not options.get("profile"):
+        known = ", ".join(sender.name for sender in simulation.senders)
+        raise ConfigError(f"option --profile is required: one of {known}")
+    return override_profile(
+        simulation.profile(options["profile"]),
+        count=options.get("senders"),
+        mean_time=options.get("mean_time"),
+        failure_rate=options.get("failure_rate"),
+    )
+
+
+def node_name(given: str, profile: SenderProfile) -> str:
+    """Two workers of one name would shut each other out, so the default name is made unique."""
+    name, _, host = given.partition("@")
+    return given if name != "celery" else f"{profile.name}-{os.getpid()}@{host}"
