@@ -22,8 +22,9 @@ import psutil
 import yaml
 
 from sms_pipeline.core.records import Run
-from sms_pipeline.ledger.audit import Verdict, audit_ledger
+from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.verdict import Verdict
 from tests.services.postgres import PostgresNode
 from tests.services.rabbitmq import RabbitMQNode
 from tests.services.waiting import wait_until

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sms_pipeline.core.records import BatchRow, Control, Run, Settled, Settlement, Unsettled
+from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.records import (
+    Absorbed,
+    BatchRow,
+    Control,
+    Run,
+    Settled,
+    Settlement,
+    Unsettled,
+)
 from sms_pipeline.core.simulation import parse_simulation
 
 
@@ -121,6 +130,28 @@ def failure_columns(settlement: Settlement) -> Iterator[dict[str, Any]]:
                 "attempts": attempt + 1,
                 "failed_at": settlement.settled_at,
             }
+
+
+def absorbed_columns(
+    worker: str, sums: Mapping[tuple[int, Absorbed], tuple[int, int]]
+) -> list[dict[str, Any]]:
+    return [
+        {"run": run, "kind": kind, "worker": worker, "batches": batches, "messages": messages}
+        for (run, kind), (batches, messages) in sums.items()
+    ]
+
+
+def worker_columns(worker: str, profile: SenderProfile, joined_at: float) -> dict[str, Any]:
+    return {
+        "id": worker,
+        "profile": profile.name,
+        "senders": profile.count,
+        "mean_time": profile.mean_time,
+        "failure_rate": profile.failure_rate,
+        "heartbeat": 0,
+        "joined_at": joined_at,
+        "left_at": None,
+    }
 
 
 def to_unsettled(row: Any) -> Unsettled:

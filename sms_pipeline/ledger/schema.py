@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-import time
 import uuid
 from typing import Any
 
@@ -12,7 +10,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
-    Engine,
     Float,
     Index,
     Integer,
@@ -21,28 +18,14 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    create_engine,
-    event,
     select,
     text,
 )
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-from sqlalchemy.pool import QueuePool
 
-from sms_pipeline.errors import ConfigError, LedgerUnavailableError
+from sms_pipeline.errors import LedgerUnavailableError
 
 #: Raised with every change of the tables; a ledger of another version is refused.
 SCHEMA_VERSION = 1
-#: Seconds to wait for another process's transaction on SQLite before the attempt counts as failed.
-_SQLITE_BUSY_SECONDS = 10.0
-#: Between two attempts to switch a new file to WAL while another process writes to it.
-_WAL_RETRY_SECONDS = 0.02
-_POSTGRES_CONNECT_SECONDS = 5
-#: Connections of one process; threads beyond them wait for one. Reads and commits take
-#: milliseconds, so a few serve hundreds of threads.
-_POOL_SIZE = 4
-_POOL_TIMEOUT_SECONDS = 30
 #: Any fixed number: whoever holds it may create the tables.
 _CREATE_LOCK = 7_436_219
 
@@ -199,104 +182,6 @@ workers = _table(
     _value("joined_at", Float(53)),
     _value("left_at", Float(53), nullable=True),
 )
-
-
-def open_engine(url: str) -> Engine:
-    """An engine for `url`: SQLite or PostgreSQL, set up for short concurrent transactions.
-
-    Raises:
-        ConfigError: the URL is not one of a database that can hold a ledger.
-    """
-    parsed = _parse(url)
-    options: dict[str, Any] = {"pool_size": _POOL_SIZE, "max_overflow": 0}
-    options["pool_timeout"] = _POOL_TIMEOUT_SECONDS
-    if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, connect_args={"timeout": _SQLITE_BUSY_SECONDS}, **options)
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    connect_args = {"connect_timeout": _POSTGRES_CONNECT_SECONDS, **_KEEPALIVES}
-    return create_engine(parsed, pool_pre_ping=True, connect_args=connect_args, **options)
-
-
-def memory_engine() -> Engine:
-    """An engine whose SQLite database lives as long as the engine, for tests.
-
-    There is one connection, so its transactions come one after the other.
-    """
-    engine = create_engine(
-        "sqlite://",
-        poolclass=QueuePool,
-        pool_size=1,
-        max_overflow=0,
-        pool_timeout=_POOL_TIMEOUT_SECONDS,
-        connect_args={"check_same_thread": False},
-    )
-    event.listen(engine, "connect", _leave_transactions_to_us)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def without_secrets(url: URL) -> str:
-    """What may be shown of it: a password can stand in the query, too."""
-    return url.set(query={}).render_as_string(hide_password=True)
-
-
-#: A PostgreSQL host that vanished is noticed after about 25 s.
-_KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-
-
-def _parse(url: str) -> URL:
-    allowed = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise ConfigError(f"SMS_DATABASE_URL: not a database URL; use {allowed}") from None
-    if parsed.drivername in ("postgresql", "postgres"):
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    shown = without_secrets(parsed)
-    if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
-        raise ConfigError(f"SMS_DATABASE_URL: got {shown!r}; use {allowed}")
-    if parsed.drivername == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise ConfigError("SMS_DATABASE_URL: the ledger needs a file; use sqlite:///FILE")
-    try:
-        parsed.get_dialect()
-    except NoSuchModuleError:
-        raise ConfigError(f"SMS_DATABASE_URL: no driver for {shown!r}; use {allowed}") from None
-    return parsed
-
-
-def _leave_transactions_to_us(connection: sqlite3.Connection, _record: object) -> None:
-    # The driver must not open transactions by itself: `_begin_sqlite` does.
-    connection.isolation_level = None
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
-    _leave_transactions_to_us(connection, record)
-    _switch_to_wal(connection)
-    # An ack follows every commit, so a commit must survive a power cut. Commits are grouped:
-    # the cost is a few flushes a second.
-    connection.execute("PRAGMA synchronous = FULL")
-
-
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Once for each file. While another connection writes, SQLite refuses without waiting."""
-    give_up_at = time.monotonic() + _SQLITE_BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
-                raise
-            time.sleep(_WAL_RETRY_SECONDS)
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that starts by reading and then writes fails at once when another wrote in
-    # between; IMMEDIATE waits its turn instead.
-    write = connection.get_execution_options().get("write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
 def create_tables(connection: Connection) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.progress import Progress
-from sms_pipeline.core.records import Control, Run, Settlement
+from sms_pipeline.core.records import BatchRow, Control, Run, Settlement
 from sms_pipeline.errors import PipelineError
 from sms_pipeline.ledger.store import Ledger
 
@@ -75,8 +75,8 @@ def cancel_unpublished(ledger: Ledger, run: Run, clock: Clock = MACHINE_CLOCK) -
 
     Should a batch have been published after all, the ledger answers for it.
     """
-    ledger.claim_rest(run, run.simulation.senders[0].name)
-    never = ledger.unpublished(run.id)
+    claim_rest(ledger, run, clock)
+    never = unpublished(ledger, run.id)
     for start in range(0, len(never), CANCEL_GROUP):
         group = [
             Settlement.cancellation(
@@ -86,3 +86,29 @@ def cancel_unpublished(ledger: Ledger, run: Run, clock: Clock = MACHINE_CLOCK) -
         ]
         ledger.settle(group)
     return sum(row.size for row in never)
+
+
+def claim_rest(ledger: Ledger, run: Run, clock: Clock = MACHINE_CLOCK) -> None:
+    """Record all that was never dispatched as one batch, so that nobody dispatches it.
+
+    For `cancel`, which settles that batch at once.
+    """
+    while (now := ledger.run(run.id)).next_index < now.total:
+        rest = BatchRow(
+            run=run.id,
+            number=now.next_batch,
+            profile=run.simulation.senders[0].name,
+            first_index=now.next_index,
+            size=now.total - now.next_index,
+            queued_at=clock.wall(),
+        )
+        ledger.record_batches(run.id, [rest])
+
+
+def unpublished(ledger: Ledger, run_id: int) -> list[BatchRow]:
+    """Recorded batches without a settlement that the broker has not confirmed."""
+    return [
+        entry.row
+        for entry in ledger.unsettled(run_id)
+        if entry.attempt == 0 and entry.row.published_at is None
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.ledger.schema import memory_engine
+from sms_pipeline.ledger.database import memory_engine
 from sms_pipeline.ledger.store import Ledger
 
 

@@ -8,14 +8,15 @@ from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.records import Run
 from sms_pipeline.errors import BrokerUnavailableError
-from sms_pipeline.ledger.audit import Report, audit_ledger
+from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.following import online_workers
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.verdict import AuditResult
 
 log = logging.getLogger(__name__)
 
 
-def audit_run(settings: Settings, ledger: Ledger, run: Run) -> Report:
+def audit_run(settings: Settings, ledger: Ledger, run: Run) -> AuditResult:
     """Audit the run, and look at what the ledger can't know: who is online, dead letters."""
     report = audit_ledger(ledger, run)
     if report.in_flight and run.embedded and not online_workers(ledger):

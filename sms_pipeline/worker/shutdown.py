@@ -11,12 +11,13 @@ import logging
 import os
 import signal
 import threading
-import time
 from types import FrameType
 from typing import Any
 
 from celery.worker import state
 
+from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.clock import Clock
 from sms_pipeline.errors import EXIT_FAILURE, EXIT_OK
 from sms_pipeline.worker.process import Worker
 
@@ -37,9 +38,10 @@ class Shutdown:
     What is not finished stays with the broker in both cases, which delivers it again.
     """
 
-    def __init__(self, consumer: Any, worker: Worker) -> None:
+    def __init__(self, consumer: Any, worker: Worker, clock: Clock = MACHINE_CLOCK) -> None:
         self._consumer = consumer
         self._worker = worker
+        self._clock = clock
         self._signals = 0
 
     def install(self) -> None:
@@ -61,9 +63,9 @@ class Shutdown:
         self._worker.stopping.set()
         if self._consumer.task_consumer:
             self._consumer.call_soon(self._consumer.task_consumer.cancel)
-        until = time.monotonic() + DRAIN_SECONDS
-        while state.reserved_requests and time.monotonic() < until:
-            time.sleep(_POLL_SECONDS)
+        until = self._clock.monotonic() + DRAIN_SECONDS
+        while state.reserved_requests and self._clock.monotonic() < until:
+            self._clock.sleep(_POLL_SECONDS)
         if state.reserved_requests:
             log.warning("%d batches go back to the broker", len(state.reserved_requests))
         self._leave()
@@ -71,7 +73,7 @@ class Shutdown:
     def _leave(self) -> None:
         self._worker.abandon()
         # Acknowledgements are sent by the event loop: let it come to the end of its list.
-        time.sleep(_POLL_SECONDS)
+        self._clock.sleep(_POLL_SECONDS)
         sent = threading.Event()
         self._consumer.call_soon(sent.set)
         sent.wait(_BARRIER_SECONDS)
@@ -80,5 +82,5 @@ class Shutdown:
     def _leave_at_once(self) -> None:
         log.warning("leaving at once; the batches in hand go back to the broker")
         self._leave()
-        time.sleep(HARD_STOP_SECONDS)
+        self._clock.sleep(HARD_STOP_SECONDS)
         os._exit(EXIT_FAILURE)

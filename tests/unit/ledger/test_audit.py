@@ -11,8 +11,9 @@ from sqlalchemy import Connection, create_engine, delete, insert, update
 from sms_pipeline.core.records import Absorbed, Run
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.ledger import schema
-from sms_pipeline.ledger.audit import EXIT_CODES, Report, Verdict, audit_ledger
+from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.verdict import EXIT_CODES, AuditResult, Verdict
 from tests.unit import make
 from tests.unit.make import NOON, bitmap
 
@@ -236,7 +237,7 @@ def test_a_run_in_flight_is_unfinished_not_broken(ledger: Ledger) -> None:
     assert [numbers for state, numbers in found["gone"].unsettled.items() if "lost" in state]
 
 
-def _report(ledger: Ledger, run: Run, now: float, lost: bool = False) -> Report:
+def _report(ledger: Ledger, run: Run, now: float, lost: bool = False) -> AuditResult:
     from sms_pipeline.ledger.audit import audit
     from sms_pipeline.ledger.scan import Records
 
@@ -247,7 +248,7 @@ def _report(ledger: Ledger, run: Run, now: float, lost: bool = False) -> Report:
 
 
 def test_report_lists_few_and_counts_the_rest() -> None:
-    report = Report(1, 10, problems=[f"problem {number}" for number in range(30)])
+    report = AuditResult(1, 10, problems=[f"problem {number}" for number in range(30)])
     report.unsettled["in flight"] = list(range(100))
     lines = "\n".join(report.lines())
     assert "and 10 problems more" in lines

@@ -22,6 +22,7 @@ from sms_pipeline.errors import (
     PipelineError,
     UnknownRunError,
 )
+from sms_pipeline.ledger.steering import claim_rest, unpublished
 from sms_pipeline.ledger.store import Ledger
 from tests.unit import make
 from tests.unit.make import NOON, bitmap
@@ -185,7 +186,7 @@ def test_unpublished_are_recorded_batches_the_broker_did_not_confirm(
     ledger.record_batches(run.id, [make.row(run.id, n, 10 * n) for n in range(3)])
     ledger.mark_published(run.id, [(1, NOON + 1)])
     ledger.mark_published(run.id, [])
-    assert [row.number for row in ledger.unpublished(run.id)] == [0, 2]
+    assert [row.number for row in unpublished(ledger, run.id)] == [0, 2]
     assert [(row.number, row.published_at) for row in ledger.dispatches_since(run.id, NOON)] == [
         (1, NOON + 1)
     ]
@@ -193,10 +194,10 @@ def test_unpublished_are_recorded_batches_the_broker_did_not_confirm(
 
 def test_claimed_rest_is_one_batch_to_the_end(ledger: Ledger, run: Run) -> None:
     ledger.record_batches(run.id, [make.row(run.id, 0, 0, 30)])
-    ledger.claim_rest(run, "slow")
-    ledger.claim_rest(run, "slow")
+    claim_rest(ledger, run)
+    claim_rest(ledger, run)
     assert ledger.run(run.id).next_index == run.total
-    assert counts(ledger, run, "slow").dispatched == 70
+    assert counts(ledger, run, "fast").dispatched == 100
 
 
 # Settlement
@@ -464,7 +465,7 @@ def test_ledger_is_made_while_another_connection_writes_to_its_file(
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         monkeypatch.setattr(
-            "sms_pipeline.ledger.schema.time.sleep", lambda _: other.execute("COMMIT")
+            "sms_pipeline.config.clock.time.sleep", lambda _: other.execute("COMMIT")
         )
         assert Ledger.open(f"sqlite:///{file}").id
 

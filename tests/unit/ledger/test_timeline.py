@@ -189,13 +189,15 @@ def test_other_runs_do_not_count(ledger: Ledger, run: Run) -> None:
 # Again and again
 
 
-def test_second_reading_asks_only_for_what_is_new(ledger: Ledger, run: Run) -> None:
+def test_second_reading_asks_only_for_what_is_new(
+    ledger: Ledger, run: Run, ledger_url: str
+) -> None:
     dispatch(ledger, run, 0, 1, 50, 100)
     settle(ledger, run, 10, 100)
     history = History(ledger, run)
     history.read()
     # When what has long been read is changed behind its back, and something new comes
-    engine = create_engine(f"sqlite:///{ledger._engine.url.database}")
+    engine = create_engine(ledger_url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE settlements SET delivered = 3 WHERE batch = 0"))
         connection.execute(text("UPDATE batches SET size = 3 WHERE number = 0"))

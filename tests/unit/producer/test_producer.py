@@ -14,13 +14,14 @@ from sms_pipeline.core.messages import SEPARATOR, make_columns
 from sms_pipeline.core.patience import Pauses
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.errors import LedgerUnavailableError, StoppingError
+from sms_pipeline.ledger.steering import unpublished
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer import dispatching
 from sms_pipeline.producer import producer as producer_module
 from sms_pipeline.producer.dispatching import first_attempt
 from sms_pipeline.producer.load import OBSERVE_SECONDS, Loads, Observed
 from sms_pipeline.producer.producer import Producer
-from sms_pipeline.testing import InMemoryBroker
+from sms_pipeline.testing.broker import InMemoryBroker
 from tests.services.waiting import wait_until
 from tests.unit import make
 from tests.unit.make import bitmap
@@ -80,7 +81,7 @@ def test_every_message_is_dispatched_once_in_order(
     assert SEPARATOR.join(batch.to for batch in broker.published) == columns.to
     assert SEPARATOR.join(batch.text for batch in broker.published) == columns.text
     assert sum(one.dispatched for one in ledger.snapshot(run).profiles) == 30
-    assert ledger.unpublished(run.id) == []
+    assert unpublished(ledger, run.id) == []
 
 
 def test_publishers_at_once_publish_every_message_once(
@@ -90,7 +91,7 @@ def test_publishers_at_once_publish_every_message_once(
     run = start_run(ledger, num_messages=300, routing="static", batch_size=1)
     producer(ledger, broker, run).dispatch()
     assert sorted(broker.indexes()) == list(range(300))
-    assert ledger.unpublished(run.id) == []
+    assert unpublished(ledger, run.id) == []
 
 
 def test_static_routing_shares_by_capacity_and_knows_no_cap(ledger: Ledger, broker: Broker) -> None:
@@ -159,7 +160,7 @@ def test_batches_are_recorded_before_they_are_published(ledger: Ledger, broker: 
     work = producer(ledger, broker, run, lambda status: work.stop() if "broker" in status else None)
     with pytest.raises(StoppingError):
         work.dispatch()
-    assert [(row.first_index, row.size) for row in ledger.unpublished(run.id)] == [(0, 5)]
+    assert [(row.first_index, row.size) for row in unpublished(ledger, run.id)] == [(0, 5)]
 
 
 def test_stopped_producer_leaves_a_run_that_another_goes_on_with(

@@ -14,7 +14,7 @@ from sms_pipeline.core.gateway import Outcomes
 from sms_pipeline.core.records import Absorbed, Control, Settled, Standing
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.steps import drive
-from sms_pipeline.testing import ManualClock
+from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.worker.delivery import (
     PAUSE_SECONDS,
     Effect,

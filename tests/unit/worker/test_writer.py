@@ -11,7 +11,7 @@ import pytest
 from sms_pipeline.core.patience import Pauses
 from sms_pipeline.core.records import Settled, Settlement
 from sms_pipeline.errors import LedgerUnavailableError, StoppingError
-from sms_pipeline.testing import ManualClock
+from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.worker import writer as writer_module
 from sms_pipeline.worker.writer import LedgerWriter
 from tests.services.waiting import wait_until

@@ -6,10 +6,10 @@ import pytest
 
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.errors import PipelineError
-from sms_pipeline.ledger.audit import Verdict, audit_ledger
+from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.steering import cancel_unpublished, steer
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.producer.recovery import QUIET_SECONDS, quiet_seconds
+from sms_pipeline.ledger.verdict import Verdict
 from tests.unit import make
 from tests.unit.make import NOON
 
@@ -49,9 +49,3 @@ def test_cancel_settles_only_what_no_queue_has(ledger: Ledger, run: Run) -> None
 
     # And a producer that was about to dispatch finds nothing left
     assert not ledger.record_batches(run.id, [make.row(run.id, 2, first_index=20)])
-
-
-def test_quiet_is_longer_where_batches_are(run: Run) -> None:
-    assert quiet_seconds(make.simulation()) == QUIET_SECONDS
-    slow = make.simulation(senders=(make.profile(mean_time=30.0),), batch_size=2)
-    assert quiet_seconds(slow) == 2 * (2 * 30 + 4 * 30)

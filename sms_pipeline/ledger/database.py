@@ -1,0 +1,244 @@
+"""The database of a ledger: how it is opened, its transactions, and additions to its rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import QueuePool
+
+from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.clock import Clock
+from sms_pipeline.errors import ConfigError, LedgerUnavailableError
+from sms_pipeline.ledger import schema
+
+#: Seconds to wait for another process's transaction on SQLite before the attempt counts as failed.
+_SQLITE_BUSY_SECONDS = 10.0
+#: Between two attempts to switch a new file to WAL while another process writes to it.
+_WAL_RETRY_SECONDS = 0.02
+_POSTGRES_CONNECT_SECONDS = 5
+#: Connections of one process; threads beyond them wait for one. Reads and commits take
+#: milliseconds, so a few serve hundreds of threads.
+_POOL_SIZE = 4
+_POOL_TIMEOUT_SECONDS = 30
+
+
+class Database:
+    """Short transactions, each of which sees one state, and statements that are built once."""
+
+    def __init__(self, engine: Engine) -> None:
+        is_sqlite = engine.dialect.name == "sqlite"
+        self._engine = engine
+        self._where = _name(engine)
+        self._writer = engine.execution_options(write=True)
+        # The queries of one reading must see one state; SQLite's transactions always do.
+        one_state = {} if is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._reader = engine.execution_options(**one_state)
+        insert = sqlite_insert if is_sqlite else postgres_insert
+        self._new_rows = {
+            table.name: insert(table).on_conflict_do_nothing().returning(*table.primary_key)
+            for table in (schema.settlements, schema.workers)
+        }
+        self._additions = {
+            table.name: _addition(insert(table))
+            for table in (
+                schema.counters,
+                schema.delivery_times,
+                schema.dispatched,
+                schema.absorbed,
+            )
+        }
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that may write.
+
+        Raises:
+            LedgerUnavailableError: the database can't be reached just now.
+        """
+        with _reachable(self._where), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction in which all queries see one state.
+
+        Raises:
+            LedgerUnavailableError: the database can't be reached just now.
+        """
+        with _reachable(self._where), self._reader.begin() as connection:
+            yield connection
+
+    def insert_new(
+        self, connection: Connection, table: Table, rows: Sequence[dict[str, Any]]
+    ) -> list[Any]:
+        """Insert those of `rows` whose key is not there; return the keys inserted."""
+        if not rows:
+            return []
+        return list(connection.execute(self._new_rows[table.name], rows))
+
+    def add(self, connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+        """Add the values of `rows` to those stored.
+
+        The sum is made by the database, so that concurrent additions can't lose one another.
+        """
+        if rows:
+            connection.execute(self._additions[table.name], rows)
+
+
+#: Columns that an addition leaves as they were, and those it overwrites; it adds to all others.
+_KEPT, _REPLACED = {"first_at"}, {"last_at", "last_settled_at"}
+#: Of this table it overwrites all: a worker writes its sums, not what is new.
+_SUMMED_BY_ITS_WRITER = "absorbed"
+
+
+def _addition(statement: Any) -> Any:
+    """An insert that adds to the values of a row that is there."""
+    table = statement.table
+    changes = {
+        column.name: statement.excluded[column.name]
+        if column.name in _REPLACED or table.name == _SUMMED_BY_ITS_WRITER
+        else column + statement.excluded[column.name]
+        for column in table.columns
+        if column.name not in {*table.primary_key.columns.keys(), *_KEPT}
+    }
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changes)
+
+
+@contextmanager
+def _reachable(where: str) -> Iterator[None]:
+    """Turn what may pass by itself (no server, locked, full, timed out) into one error."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        raise LedgerUnavailableError(reason(where, error)) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise LedgerUnavailableError(reason(where, error)) from error
+        raise
+
+
+def reason(where: str, error: Exception) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    lines = str(cause).strip().splitlines()
+    return f"the ledger {where} can't be reached: {lines[0] if lines else type(cause).__name__}"
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for `url`: SQLite or PostgreSQL, set up for short concurrent transactions.
+
+    Raises:
+        ConfigError: the URL is not one of a database that can hold a ledger.
+    """
+    parsed = _parse(url)
+    options: dict[str, Any] = {"pool_size": _POOL_SIZE, "max_overflow": 0}
+    options["pool_timeout"] = _POOL_TIMEOUT_SECONDS
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(parsed, connect_args={"timeout": _SQLITE_BUSY_SECONDS}, **options)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    connect_args = {"connect_timeout": _POSTGRES_CONNECT_SECONDS, **_KEEPALIVES}
+    return create_engine(parsed, pool_pre_ping=True, connect_args=connect_args, **options)
+
+
+def memory_engine() -> Engine:
+    """An engine whose SQLite database lives as long as the engine, for tests.
+
+    There is one connection, so its transactions come one after the other.
+    """
+    engine = create_engine(
+        "sqlite://",
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=_POOL_TIMEOUT_SECONDS,
+        connect_args={"check_same_thread": False},
+    )
+    event.listen(engine, "connect", _leave_transactions_to_us)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def without_secrets(url: URL) -> str:
+    """What may be shown of it: a password can stand in the query, too."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+#: A PostgreSQL host that vanished is noticed after about 25 s.
+_KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+
+
+def _parse(url: str) -> URL:
+    allowed = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigError(f"SMS_DATABASE_URL: not a database URL; use {allowed}") from None
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    shown = without_secrets(parsed)
+    if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise ConfigError(f"SMS_DATABASE_URL: got {shown!r}; use {allowed}")
+    if parsed.drivername == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise ConfigError("SMS_DATABASE_URL: the ledger needs a file; use sqlite:///FILE")
+    try:
+        parsed.get_dialect()
+    except NoSuchModuleError:
+        raise ConfigError(f"SMS_DATABASE_URL: no driver for {shown!r}; use {allowed}") from None
+    return parsed
+
+
+def _leave_transactions_to_us(connection: sqlite3.Connection, _record: object) -> None:
+    # The driver must not open transactions by itself: `_begin_sqlite` does.
+    connection.isolation_level = None
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    _leave_transactions_to_us(connection, record)
+    _switch_to_wal(connection)
+    # An ack follows every commit, so a commit must survive a power cut. Commits are grouped:
+    # the cost is a few flushes a second.
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _switch_to_wal(connection: sqlite3.Connection, clock: Clock = MACHINE_CLOCK) -> None:
+    """Once for each file. While another connection writes, SQLite refuses without waiting."""
+    give_up_at = clock.monotonic() + _SQLITE_BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or clock.monotonic() > give_up_at:
+                raise
+            clock.sleep(_WAL_RETRY_SECONDS)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that starts by reading and then writes fails at once when another wrote in
+    # between; IMMEDIATE waits its turn instead.
+    write = connection.get_execution_options().get("write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _name(engine: Engine) -> str:
+    return without_secrets(engine.url)

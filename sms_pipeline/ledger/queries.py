@@ -1,0 +1,175 @@
+"""Queries of the ledger that are more than a line."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, bindparam, exists, func, or_, select
+
+from sms_pipeline.core.counts import Counts, ProfileCounts
+from sms_pipeline.core.records import BatchRow, Run, RunTotals, WorkerRow
+from sms_pipeline.ledger import schema
+from sms_pipeline.ledger.mapping import SUMMED, plain_numbers, to_run
+
+
+def stuck(run_id: int, queued_before: float) -> Select[Any]:
+    """(profile, messages) of batches queued before then whose first attempt is not settled."""
+    batch, settled = schema.batches.c, schema.settlements.c
+    is_settled = exists().where(
+        and_(settled.run == batch.run, settled.batch == batch.number, settled.attempt == 0)
+    )
+    return (
+        select(batch.profile, func.sum(batch.size))
+        .where(batch.run == run_id, batch.queued_at < queued_before, ~is_settled)
+        .group_by(batch.profile)
+    )
+
+
+def unsettled(run_id: int) -> Select[Any]:
+    """Recorded batches without a settlement, or whose last one left a remainder."""
+    batch, settled = schema.batches.c, schema.settlements.c
+    last = (
+        select(settled.batch, func.max(settled.attempt).label("attempt"))
+        .where(settled.run == run_id)
+        .group_by(settled.batch)
+        .subquery()
+    )
+    on_last = and_(settled.batch == last.c.batch, settled.attempt == last.c.attempt)
+    ends = (
+        select(settled.batch, settled.attempt, settled.remainder)
+        .where(settled.run == run_id)
+        .join(last, on_last)
+        .subquery()
+    )
+    return (
+        select(schema.batches, ends.c.attempt, ends.c.remainder)
+        .outerjoin(ends, ends.c.batch == batch.number)
+        .where(
+            batch.run == run_id,
+            or_(ends.c.attempt.is_(None), ends.c.remainder.is_not(None)),
+        )
+        .order_by(batch.number)
+    )
+
+
+def delivered_at(run_id: int, messages: int) -> Select[Any]:
+    """When that many messages of the run were delivered."""
+    settled = schema.settlements.c
+    order = (settled.settled_at, settled.batch, settled.attempt)
+    sums = (
+        select(settled.settled_at, func.sum(settled.delivered).over(order_by=order).label("n"))
+        .where(settled.run == run_id)
+        .subquery()
+    )
+    return select(func.min(sums.c.settled_at)).where(sums.c.n >= messages)
+
+
+def _standing_query() -> Select[Any]:
+    run, settled = schema.runs.c, schema.settlements.c
+    on_attempts = and_(
+        settled.run == run.id,
+        settled.batch == bindparam("batch_number"),
+        settled.attempt >= bindparam("from_attempt"),
+    )
+    return (
+        select(run.control, settled.attempt, settled.remainder)
+        .select_from(schema.runs.outerjoin(schema.settlements, on_attempts))
+        .where(run.id == bindparam("run_id"))
+        .order_by(settled.attempt)
+    )
+
+
+#: Asked once for every batch, so it is built once.
+STANDING = _standing_query()
+
+
+def read_present_workers(connection: Connection) -> tuple[WorkerRow, ...]:
+    """Those that have not signed off, in the order in which they joined."""
+    table = schema.workers
+    query = select(table).where(table.c.left_at.is_(None)).order_by(table.c.joined_at)
+    return tuple(WorkerRow(**row._mapping) for row in connection.execute(query))
+
+
+def read_span(connection: Connection, run_id: int) -> tuple[float | None, float | None]:
+    """When the first batch was dispatched, and the last attempt settled; None before that."""
+    dispatch, counter = schema.dispatched.c, schema.counters.c
+    first = select(func.min(dispatch.first_at)).where(dispatch.run == run_id)
+    last = select(func.max(counter.last_settled_at)).where(counter.run == run_id)
+    return connection.execute(first).scalar(), connection.execute(last).scalar()
+
+
+def read_batch(connection: Connection, row: BatchRow) -> BatchRow | None:
+    """The record that is stored under the number of `row`, as if it were not published yet."""
+    batch = schema.batches.c
+    query = select(schema.batches).where(batch.run == row.run, batch.number == row.number)
+    stored = connection.execute(query).one_or_none()
+    return None if stored is None else BatchRow(**{**stored._mapping, "published_at": None})
+
+
+_COUNTED = ("first_attempts", "attempts", *SUMMED)
+
+
+def read_profile_counts(connection: Connection, run: Run) -> tuple[ProfileCounts, ...]:
+    """The sums of each profile, those that are configured first."""
+    counter, dispatch, times = schema.counters.c, schema.dispatched.c, schema.delivery_times.c
+    summed = [func.sum(counter[name]).label(name) for name in _COUNTED]
+    counts = {
+        row.profile: row._mapping
+        for row in connection.execute(
+            select(counter.profile, *summed).where(counter.run == run.id).group_by(counter.profile)
+        )
+    }
+    dispatched = {
+        row.profile: row.messages
+        for row in connection.execute(
+            select(dispatch.profile, dispatch.messages).where(dispatch.run == run.id)
+        )
+    }
+    histograms: dict[str, dict[int, int]] = defaultdict(dict)
+    for profile, bucket, messages in connection.execute(
+        select(times.profile, times.bucket, func.sum(times.messages))
+        .where(times.run == run.id)
+        .group_by(times.profile, times.bucket)
+    ):
+        histograms[profile][bucket] = int(messages)
+    configured = [profile.name for profile in run.simulation.senders]
+    return tuple(
+        ProfileCounts(
+            profile=name,
+            dispatched=int(dispatched.get(name, 0)),
+            delivery_times=histograms[name],
+            **plain_numbers(counts.get(name)),
+        )
+        for name in dict.fromkeys([*configured, *dispatched, *counts])
+    )
+
+
+_TERMINAL = ("delivered", "failed", "expired", "cancelled")
+
+
+def read_totals(connection: Connection, count: int, before: int | None) -> list[RunTotals]:
+    """The latest `count` runs, or the latest of those older than `before`, newest first."""
+    run, dispatch = schema.runs.c, schema.dispatched.c
+    started = select(func.min(dispatch.first_at)).where(dispatch.run == run.id).scalar_subquery()
+    query = select(schema.runs, started.label("started_at")).order_by(run.id.desc()).limit(count)
+    if before is not None:
+        query = query.where(run.id < before)
+    rows = connection.execute(query).all()
+    counts = _read_terminal_counts(connection, [row.id for row in rows])
+    return [RunTotals(to_run(row), row.started_at, counts.get(row.id, Counts())) for row in rows]
+
+
+def _read_terminal_counts(connection: Connection, run_ids: list[int]) -> dict[int, Counts]:
+    counter = schema.counters.c
+    sums = [func.sum(counter[name]).label(name) for name in _TERMINAL]
+    query = select(counter.run, *sums).where(counter.run.in_(run_ids)).group_by(counter.run)
+    return {
+        row.run: Counts(
+            delivered=int(row.delivered),
+            failed=int(row.failed),
+            expired=int(row.expired),
+            cancelled=int(row.cancelled),
+        )
+        for row in connection.execute(query)
+    }

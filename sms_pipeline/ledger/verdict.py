@@ -1,0 +1,121 @@
+"""What an audit came to."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sms_pipeline.errors import EXIT_BROKEN, EXIT_OK, EXIT_UNFINISHED
+
+#: Problems and batch numbers that are spelled out; the others are counted.
+_MAX_LISTED = 20
+
+
+class Verdict(StrEnum):
+    """What the records show."""
+
+    #: Every message of the run has exactly one fate, and the counters say the same.
+    PROVEN = "proven"
+    #: Records contradict one another.
+    BROKEN = "broken"
+    #: Nothing contradicts, but some messages have no fate yet.
+    UNFINISHED = "not finished"
+
+
+#: What the `audit` command ends with.
+EXIT_CODES = {
+    Verdict.PROVEN: EXIT_OK,
+    Verdict.BROKEN: EXIT_BROKEN,
+    Verdict.UNFINISHED: EXIT_UNFINISHED,
+}
+
+
+@dataclass
+class AuditResult:
+    """The outcome of an audit. Counts are messages, except where they say batches."""
+
+    run: int
+    total: int
+    delivered: int = 0
+    failed: int = 0
+    expired: int = 0
+    cancelled: int = 0
+    #: Dispatched, and their last attempt is not settled.
+    in_flight: int = 0
+    #: Not dispatched yet.
+    undispatched: int = 0
+    #: Of which no record tells any more what became of them …
+    lost: int = 0
+    #: … and of which two do.
+    doubled: int = 0
+    batches: int = 0
+    settlements: int = 0
+    problems: list[str] = field(default_factory=list)
+    #: Batch numbers by what keeps them from their end.
+    unsettled: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    absorbed: dict[str, tuple[int, int]] = field(default_factory=dict)
+    #: Messages in the dead-letter queue, whatever run they belong to; None = not looked at.
+    dead_letters: int | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Broken when anything contradicts; else proven once nothing is left to settle."""
+        if self.problems:
+            return Verdict.BROKEN
+        finished = self.delivered + self.failed + self.expired + self.cancelled
+        return Verdict.PROVEN if finished == self.total else Verdict.UNFINISHED
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of `audit --json`."""
+        return {
+            "run": self.run,
+            "verdict": self.verdict.value,
+            "total": self.total,
+            "delivered": self.delivered,
+            "failed": self.failed,
+            "expired": self.expired,
+            "cancelled": self.cancelled,
+            "in_flight": self.in_flight,
+            "undispatched": self.undispatched,
+            "lost": self.lost,
+            "doubled": self.doubled,
+            "batches": self.batches,
+            "settlements": self.settlements,
+            "problems": self.problems,
+            "unsettled": {state: numbers for state, numbers in self.unsettled.items() if numbers},
+            "absorbed": {
+                kind: {"batches": batches, "messages": messages}
+                for kind, (batches, messages) in self.absorbed.items()
+            },
+            "dead_letters": self.dead_letters,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """A short table and the verdict, for people."""
+        yield f"Run {self.run}: {self.total:,} messages"
+        for name in ("delivered", "failed", "expired", "cancelled", "in_flight", "undispatched"):
+            count = getattr(self, name)
+            if count or name in ("delivered", "failed"):
+                yield f"  {name.replace('_', ' '):<14}{count:>15,}"
+        yield f"  from {self.batches:,} batches and {self.settlements:,} settlements"
+        for state, numbers in self.unsettled.items():
+            if numbers:
+                yield f"  batches {state}: {_listed(numbers)}"
+        for kind, (batches, messages) in self.absorbed.items():
+            if batches:
+                yield f"  absorbed, {kind}: {batches:,} batches of {messages:,} messages"
+        if self.dead_letters:
+            yield f"  dead-letter queue: {self.dead_letters:,} messages; 'resume' looks into it"
+        for problem in self.problems[:_MAX_LISTED]:
+            yield f"  ! {problem}"
+        if len(self.problems) > _MAX_LISTED:
+            yield f"  ! and {len(self.problems) - _MAX_LISTED:,} problems more"
+        yield f"Verdict: {self.verdict.value}"
+
+
+def _listed(numbers: list[int]) -> str:
+    shown = ", ".join(str(number) for number in numbers[:_MAX_LISTED])
+    return shown if len(numbers) <= _MAX_LISTED else f"{shown}, … ({len(numbers):,} in all)"
