@@ -361,7 +361,7 @@ def audit(run_id: int | None, as_json: bool) -> None:
       sms-pipeline audit 3 --json
     """
     settings = _settings()
-    from sms_pipeline.ledger.audit import EXIT_CODES
+    from sms_pipeline.ledger.verdict import EXIT_CODES
     from sms_pipeline.views.verdict import audit_run
 
     ledger = _ledger(settings)

@@ -25,6 +25,7 @@ from sms_pipeline.producer.background import Dispatch
 from sms_pipeline.producer.load import Loads
 from sms_pipeline.producer.producer import Producer
 from sms_pipeline.producer.recovery import await_quiet, dispatch_again, take_dead_letters
+from sms_pipeline.views.format import count
 from sms_pipeline.views.monitor import Reader, View, follow, require_thresholds
 from sms_pipeline.worker.background import STOP_SECONDS, Consumption
 from sms_pipeline.worker.pipeline import Pipeline, install
@@ -82,7 +83,7 @@ def resume(settings: Settings, ledger: Ledger, run: Run, force: bool, view: View
         await_quiet(ledger, publisher, run, _say_status)
     taken = take_dead_letters(ledger, publisher, run)
     if taken:
-        _say_status(f"run {run.id}: {taken:,} batches taken from the dead-letter queue")
+        _say_status(f"run {run.id}: {count(taken)} batches taken from the dead-letter queue")
     _dispatch(ledger, publisher, run, dispatch_again(ledger, run, _say_status))
 
 
@@ -186,7 +187,7 @@ def produce(settings: Settings, simulation: Simulation) -> None:
     ledger = Ledger.open(settings.database_url)
     run = start_run(ledger, simulation, settings)
     click.echo(
-        f"Run {run.id}: {run.total:,} messages. Watch it with: sms-pipeline monitor {run.id}"
+        f"Run {run.id}: {count(run.total)} messages. Watch it with: sms-pipeline monitor {run.id}"
     )
     _dispatch(ledger, publisher, run, Producer.dispatch)
 
@@ -203,18 +204,21 @@ def _dispatch(
         while dispatch.is_alive():
             dispatch.join(run.simulation.report_period)
             if dispatch.is_alive():
-                click.echo(f"dispatched {producer.dispatched:,} of {run.total:,}")
+                click.echo(f"dispatched {count(producer.dispatched)} of {count(run.total)}")
     except KeyboardInterrupt:
         producer.stop()
         dispatch.join(STOP_SECONDS)
         click.echo(
-            f"Run {run.id} interrupted: {producer.dispatched:,} of {run.total:,} messages were "
-            f"dispatched; workers go on with those. Go on with: sms-pipeline resume {run.id}"
+            f"Run {run.id} interrupted: {count(producer.dispatched)} of {count(run.total)} "
+            "messages were dispatched; workers go on with those. "
+            f"Go on with: sms-pipeline resume {run.id}"
         )
         raise
     if dispatch.error:
         raise dispatch.error
-    click.echo(f"Run {run.id}: {producer.dispatched:,} of {run.total:,} messages dispatched.")
+    click.echo(
+        f"Run {run.id}: {count(producer.dispatched)} of {count(run.total)} messages dispatched."
+    )
 
 
 def _say_status(status: str) -> None:

@@ -16,12 +16,22 @@ from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import Timeline, timeline
+from sms_pipeline.views.format import (
+    count,
+    duration,
+    exact_percent,
+    message_time,
+    percent,
+    points,
+    rate,
+    setting,
+    signed,
+)
 from sms_pipeline.views.monitor import Reader
 from sms_pipeline.views.objects import progress_json
 
 #: Wide enough for every column where there is no terminal.
 _PIPE_COLUMNS = 200
-_NOTHING = "-"
 
 
 class Figure(NamedTuple):
@@ -101,7 +111,7 @@ def outcome(progress: Progress, course: Timeline) -> dict[str, float | None]:
     """A run's figures, named as in `--json`; rounded as there."""
     shown = progress_json(progress)
     reach = {
-        f"reached_{share * 100:g}%_seconds": _rounded(seconds)
+        f"reached_{exact_percent(share)}_seconds": _rounded(seconds)
         for share, seconds in course.time_to_reach.items()
     }
     return {**{name: shown[name] for name in _OUTCOMES}, **reach}
@@ -175,21 +185,23 @@ def show(comparison: Comparison, as_json: bool) -> None:
 def _figures_table(comparison: Comparison) -> Table:
     table = _table("", *(f"run {run}" for run in comparison.runs), "difference", "change")
     for figure in comparison.figures:
-        text = _text_of(figure.name)
+        show = _writer_of(figure.name)
         table.add_row(
             _title(figure.name),
-            text(figure.first),
-            text(figure.second),
-            _signed(figure.difference, _points if text is _share else text),
-            _signed(figure.change, _share),
+            show(figure.first),
+            show(figure.second),
+            signed(figure.difference, points if show is percent else show),
+            signed(figure.change, percent),
         )
     return table
 
 
 def _settings_table(comparison: Comparison) -> Table:
     table = _table("configuration", *(f"run {run}" for run in comparison.runs))
-    for setting in comparison.settings:
-        table.add_row(setting.key, _plain(setting.first), _plain(setting.second))
+    for one in comparison.settings:
+        # A seed is a name, not a number of something.
+        show = str if one.key == "seed" else setting
+        table.add_row(one.key, show(one.first), show(one.second))
     return table
 
 
@@ -211,31 +223,17 @@ def _title(name: str) -> str:
     return _TITLES.get(name, name.removesuffix("_seconds").replace("_", " "))
 
 
-def _text_of(name: str) -> Callable[[float | None], str]:
+def _writer_of(name: str) -> Callable[[float | None], str]:
     """How a figure of that name is written."""
-    if name.endswith("seconds"):
-        return lambda value: _NOTHING if value is None else f"{value:,.3f} s"
-    if name == "failure_rate_seen":
-        return _share
-    if name == "average_rate":
-        return lambda value: _NOTHING if value is None else f"{value:,.0f}/s"
-    return lambda value: _NOTHING if value is None else f"{value:,.0f}"
+    if name in _WRITERS:
+        return _WRITERS[name]
+    if name.startswith("reached_"):
+        return duration
+    return message_time if name.endswith("_seconds") else count
 
 
-def _share(value: float | None) -> str:
-    return _NOTHING if value is None else f"{value:.1%}"
-
-
-def _points(value: float | None) -> str:
-    """Of the difference of two shares: a share of a share would be taken for the change."""
-    return _NOTHING if value is None else f"{value * 100:.1f} points"
-
-
-def _signed(value: float | None, text: Callable[[float | None], str]) -> str:
-    return f"+{text(value)}" if value is not None and value > 0 else text(value)
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or _NOTHING
-    return _NOTHING if value is None else str(value)
+_WRITERS: dict[str, Callable[[float | None], str]] = {
+    "seconds": duration,
+    "average_rate": rate,
+    "failure_rate_seen": percent,
+}

@@ -6,7 +6,6 @@ import csv
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import click
@@ -20,6 +19,8 @@ from sms_pipeline.core.messages import make_columns
 from sms_pipeline.core.records import BatchRow, Run, Settlement, WorkerRow
 from sms_pipeline.ledger.following import online_workers
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.views import format
+from sms_pipeline.views.lines import other_ends
 
 #: How often the ledger is read again by what follows it.
 POLL_SECONDS = 0.25
@@ -36,10 +37,10 @@ def list_runs(ledger: Ledger) -> None:
         rows.append(
             (
                 run.id,
-                _time(snapshot.started_at or run.created_at),
-                f"{run.total:,}",
-                f"{counts.delivered:,}",
-                f"{counts.failed:,}",
+                format.moment(snapshot.started_at or run.created_at),
+                format.count(run.total),
+                format.count(counts.delivered),
+                format.count(counts.failed),
                 _state(run, counts),
                 run.seed,
             )
@@ -49,9 +50,9 @@ def list_runs(ledger: Ledger) -> None:
 
 def _state(run: Run, counts: Counts) -> str:
     finished = counts.finished
-    state = "done" if finished >= run.total else f"{finished / run.total:.1%}"
-    ends = {"expired": counts.expired, "cancelled": counts.cancelled}
-    return state + "".join(f", {count:,} {name}" for name, count in ends.items() if count)
+    state = "done" if finished >= run.total else format.percent(finished / run.total)
+    others = "".join(f", {format.count(some)} {name}" for name, some in other_ends(counts).items())
+    return state + others
 
 
 def list_senders(ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
@@ -60,10 +61,10 @@ def list_senders(ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
         (
             row.id,
             row.profile,
-            f"{row.senders:,}",
-            f"{row.mean_time:g} s",
-            f"{row.failure_rate:.0%}",
-            f"{seen_seconds_ago:.1f} s ago",
+            format.count(row.senders),
+            format.exact_seconds(row.mean_time),
+            format.exact_percent(row.failure_rate),
+            f"{format.duration(seen_seconds_ago)} ago",
         )
         for row, seen_seconds_ago in online_workers(ledger, clock)
     ]
@@ -80,13 +81,13 @@ def list_failures(ledger: Ledger, run: Run, as_csv: bool) -> None:
     writer = csv.writer(sys.stdout)
     if as_csv:
         writer.writerow(heading)
-    count = 0
+    listed = 0
     for failure in ledger.failures(run.id):
         message = make_columns(
             run.seed, failure.message_index, 1, simulation.max_text_length, simulation.phone_format
         )
-        at = _iso(failure.failed_at)
-        count += 1
+        at = format.iso(failure.failed_at)
+        listed += 1
         if as_csv:
             writer.writerow(
                 (
@@ -105,8 +106,8 @@ def list_failures(ledger: Ledger, run: Run, as_csv: bool) -> None:
             )
     if not as_csv:
         cancelled = ledger.snapshot(run).counts.cancelled
-        also = f" {cancelled:,} more were cancelled." if cancelled else ""
-        click.echo(f"Run {run.id}: {count:,} messages were not delivered.{also}")
+        also = f" {format.count(cancelled)} more were cancelled." if cancelled else ""
+        click.echo(f"Run {run.id}: {format.count(listed)} messages were not reached.{also}")
 
 
 class Event(NamedTuple):
@@ -128,7 +129,7 @@ def trace(ledger: Ledger, run: Run, follow: bool) -> None:
             if event not in printed
         ]
         for event in fresh:
-            click.echo(f"{_clock(event.at)}  {event.text}")
+            click.echo(f"{format.clock(event.at)}  {event.text}")
         newest = max([newest, *(event.at for event in fresh)])
         printed = {
             event for event in printed | set(fresh) if event.at > newest - COMMIT_LAG_SECONDS
@@ -193,15 +194,3 @@ def _print(heading: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None
     if not console.is_terminal:
         console = Console(width=200)
     console.print(table)
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def _clock(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%H:%M:%S.%f")[:-3]

@@ -19,7 +19,7 @@ from sms_pipeline.errors import LedgerUnavailableError, ThresholdMissedError
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.steering import Abort
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.views.lines import profile_line, report_line, summary_lines, threshold_line
+from sms_pipeline.views.lines import profile_line, summary_lines, threshold_line, update_line
 from sms_pipeline.views.objects import progress_json
 from sms_pipeline.views.terminal import LiveView
 
@@ -255,7 +255,7 @@ class PlainView:
 
     def show(self, progress: Progress) -> None:
         """See `View.show`."""
-        self._line(report_line(progress))
+        self._line(update_line(progress))
         for profile in progress.profiles:
             self._line(f"    {profile_line(profile)}")
         for warning in progress.warnings:
@@ -272,7 +272,7 @@ class PlainView:
         if progress is None:
             self._line(ended)
             return
-        self._line(report_line(progress))
+        self._line(update_line(progress))
         for line in summary_lines(progress, ended):
             self._line(line)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from typing import Any
 
 from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.progress import ProfileProgress, Progress
+from sms_pipeline.views.format import iso
 
 
 def progress_json(progress: Progress) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def progress_json(progress: Progress) -> dict[str, Any]:
         "run": progress.run,
         "total": progress.total,
         "seed": progress.seed,
-        "started_at": None if progress.started_at is None else _iso(progress.started_at),
+        "started_at": iso(progress.started_at),
         **_counts_json(counts),
         "seconds": round(progress.seconds, 3),
         "average_rate": round(progress.average_rate, 3),
@@ -66,10 +66,6 @@ def _counts_json(counts: Counts) -> dict[str, Any]:
         "p95_delivery_seconds": _rounded(counts.percentile(0.95)),
         "p99_delivery_seconds": _rounded(counts.percentile(0.99)),
     }
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
 def _rounded(value: float | None) -> float | None:

@@ -17,6 +17,14 @@ from sms_pipeline.core.progress import ProfileProgress, Progress
 from sms_pipeline.core.records import Control
 from sms_pipeline.core.thresholds import Judgement, State
 from sms_pipeline.views import lines
+from sms_pipeline.views.format import (
+    count,
+    duration,
+    exact_percent,
+    message_time,
+    percent,
+    rate,
+)
 
 #: Between two figures of a line.
 _GAP = "  "
@@ -91,29 +99,27 @@ def render_summary(progress: Progress, ended: str, console: Console) -> list[Ren
 def figures(progress: Progress, ascii_only: bool = False) -> list[list[str]]:
     """The figures of a run, by the line on which they stand if it is wide enough."""
     counts = progress.counts
-    others = {"expired": progress.counts.expired, "cancelled": progress.counts.cancelled}
     return [
         [
-            f"delivered {progress.counts.delivered:,}",
-            f"failed {progress.counts.failed:,}",
-            *(f"{name} {count:,}" for name, count in others.items() if count),
-            f"in flight {progress.counts.in_flight:,}",
-            f"retrying {progress.counts.retrying:,}",
-            f"failed attempts {progress.counts.failed_attempts:,}"
-            f" ({lines.percent(progress.counts.failure_rate)})",
+            f"delivered {count(counts.delivered)}",
+            f"failed {count(counts.failed)}",
+            *(f"{name} {count(some)}" for name, some in lines.other_ends(counts).items()),
+            f"in flight {count(counts.in_flight)}",
+            f"retrying {count(counts.retrying)}",
+            f"failed attempts {count(counts.failed_attempts)} ({percent(counts.failure_rate)})",
         ],
         [
-            f"rate {progress.rate:,.0f}/s {sparkline(progress.history, ascii_only)}".rstrip(),
-            f"average {progress.average_rate:,.0f}/s",
+            f"rate {rate(progress.rate)} {sparkline(progress.history, ascii_only)}".rstrip(),
+            f"average rate {rate(progress.average_rate)}",
         ],
         [
-            f"average time per message {lines.time(counts.mean_delivery)}",
-            f"send {lines.time(counts.mean_send)}",
+            f"average time per message {message_time(counts.mean_delivery)}",
+            f"send {message_time(counts.mean_send)}",
         ],
         [
-            f"p50 {lines.time(counts.percentile(0.50))}",
-            f"p95 {lines.time(counts.percentile(0.95))}",
-            f"p99 {lines.time(counts.percentile(0.99))}",
+            f"p50 {message_time(counts.percentile(0.50))}",
+            f"p95 {message_time(counts.percentile(0.95))}",
+            f"p99 {message_time(counts.percentile(0.99))}",
         ],
     ]
 
@@ -140,14 +146,14 @@ def sparkline(rates: Sequence[float], ascii_only: bool = False) -> str:
     highest = max(recent, default=0.0)
     if not highest:
         return bars[0] * len(recent)
-    return "".join(bars[round(rate / highest * (len(bars) - 1))] for rate in recent)
+    return "".join(bars[round(one / highest * (len(bars) - 1))] for one in recent)
 
 
 def _title(progress: Progress) -> Text:
     steered = "" if progress.control is Control.RUNNING else f" is {progress.control}"
     return Text(
-        f"Run {progress.run}{steered}: {progress.share:.1%} of {progress.total:,}{_GAP}"
-        f"{lines.duration(progress.seconds)}, ETA {lines.duration(progress.eta_seconds)}",
+        f"Run {progress.run}{steered}: {percent(progress.share)} of {count(progress.total)}{_GAP}"
+        f"{duration(progress.seconds)}, ETA {duration(progress.eta_seconds)}",
         style="bold",
     )
 
@@ -168,26 +174,22 @@ class _Column(NamedTuple):
 
 _COLUMNS = (
     _Column("profile", lambda one: one.name, 0),
-    _Column("online", lambda one: f"{one.online_senders:,}", 2),
-    _Column("backlog", lambda one: f"{one.counts.backlog:,}", 3),
-    _Column("retrying", lambda one: f"{one.counts.retrying:,}", 8),
-    _Column("share", lambda one: f"{one.share:.0%}", 7),
-    _Column("delivered", lambda one: f"{one.counts.delivered:,}", 1),
-    _Column("failed", lambda one: f"{one.counts.failed:,}", 4),
+    _Column("online", lambda one: count(one.online_senders), 2),
+    _Column("backlog", lambda one: count(one.counts.backlog), 3),
+    _Column("retrying", lambda one: count(one.counts.retrying), 8),
+    _Column("share", lambda one: percent(one.share), 7),
+    _Column("delivered", lambda one: count(one.counts.delivered), 1),
+    _Column("failed", lambda one: count(one.counts.failed), 4),
     _Column(
         "fail seen/set",
-        lambda one: f"{_whole(one.counts.failure_rate)}/{_whole(one.failure_rate)}",
+        lambda one: f"{percent(one.counts.failure_rate)}/{exact_percent(one.failure_rate)}",
         5,
     ),
-    _Column("effic.", lambda one: _whole(one.efficiency), 6),
-    _Column("time", lambda one: lines.time(one.counts.mean_delivery), 9),
-    _Column("p95", lambda one: lines.time(one.counts.percentile(0.95)), 10),
-    _Column("send", lambda one: lines.time(one.counts.mean_send), 11),
+    _Column("effic.", lambda one: percent(one.efficiency), 6),
+    _Column("time", lambda one: message_time(one.counts.mean_delivery), 9),
+    _Column("p95", lambda one: message_time(one.counts.percentile(0.95)), 10),
+    _Column("send", lambda one: message_time(one.counts.mean_send), 11),
 )
-
-
-def _whole(share: float | None) -> str:
-    return "-" if share is None else f"{share:.0%}"
 
 
 def profile_table(
@@ -199,7 +201,7 @@ def profile_table(
     while len(columns) > 1 and not _fits(_table(shown, columns), console):
         columns.remove(max(columns, key=lambda column: column.rank))
     rest = len(profiles) - len(shown)
-    more = [Text(f"and {rest:,} profiles more")] if rest else []
+    more = [Text(f"and {count(rest)} more profiles")] if rest else []
     return [_table(shown, columns), *more]
 
 

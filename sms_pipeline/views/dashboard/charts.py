@@ -18,8 +18,8 @@ RATE_SECONDS = 1.0
 def course(timeline: Timeline, seconds: float) -> dict[str, Any]:
     """Throughput and reach until `seconds` after the first dispatch, which is now or the end.
 
-    Throughput counts what was delivered or failed; each rate stands in the middle of its time. Reach
-    is the share delivered by then.
+    Throughput counts what was delivered or failed; each rate stands in the middle of its time.
+    Reach is the share delivered by then.
     """
     end = max(seconds, timeline.seconds)
     rates = _rates(timeline, end)

@@ -22,6 +22,7 @@ from sms_pipeline.core.progress import Tracker
 from sms_pipeline.core.records import Run, Snapshot
 from sms_pipeline.errors import ConfigError, LedgerUnavailableError, UnknownRunError
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.views.format import duration
 from sms_pipeline.views.metrics import families
 from sms_pipeline.views.metrics.families import Health, Reading
 
@@ -139,7 +140,7 @@ class Exporter(Collector):
         """Red when the ledger can't be read, or the run stands still."""
         if self._is_stale():
             age = self._clock() - self._read_at
-            return Health(False, f"the ledger did not answer for {age:.0f} s")
+            return Health(False, f"the ledger did not answer for {duration(age)}")
         if self._error:
             return Health(False, self._error)
         reading = self._reading

@@ -20,6 +20,7 @@ from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Control, Snapshot
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.views.format import count, duration
 
 #: An unfinished run in which nothing happened for so long, beyond the pauses it is bound to make,
 #: stands still.
@@ -83,16 +84,15 @@ def health(reading: Reading) -> Health:
     if progress.control is Control.PAUSED:
         return Health(True, f"{run} is paused")
     if reading.idle_seconds <= patience(reading.snapshot.simulation):
-        return Health(
-            True, f"{run}: {progress.counts.finished:,} of {progress.total:,} messages ended"
-        )
+        ended = f"{count(progress.counts.finished)} of {count(progress.total)}"
+        return Health(True, f"{run}: {ended} messages ended")
     nobody = [profile.name for profile in progress.profiles if profile.is_unattended]
     hint = f"; no sender online: {', '.join(nobody)}" if nobody else ""
     return Health(
         False,
-        f"{run}: no progress for {reading.idle_seconds:.0f} s, "
-        f"{progress.counts.in_flight:,} messages waiting, "
-        f"{progress.total - progress.counts.dispatched:,} not dispatched{hint}",
+        f"{run}: no progress for {duration(reading.idle_seconds)}, "
+        f"{count(progress.counts.in_flight)} messages waiting, "
+        f"{count(progress.total - progress.counts.dispatched)} not dispatched{hint}",
     )
 
 

@@ -8,6 +8,17 @@ from typing import NamedTuple
 
 from sms_pipeline.core import histogram
 from sms_pipeline.ledger.timeline import SHARES, Bin, Timeline, nice_width
+from sms_pipeline.views.format import (
+    count,
+    duration,
+    exact_percent,
+    message_time,
+    number,
+    percent,
+    rate,
+    round_count,
+    round_time,
+)
 
 #: The side of the square, in which y grows downwards. A page stretches it to any size, so there is
 #: no text in it: labels are placed beside it, in percent.
@@ -16,7 +27,6 @@ _PERCENT = 100
 _TIME_TICKS, _VALUE_TICKS = 8, 5
 #: Room above the highest value.
 _HEADROOM = 1.05
-_MINUTE, _HOUR = 60, 3_600
 #: A log axis over more decades than this has no ticks between them.
 _BUSY_DECADES = 3
 #: Percentiles that a distribution is marked with.
@@ -82,7 +92,7 @@ def throughput(course: Timeline) -> Chart:
         Shape("attempts", _steps(course, attempts, scale), line=True),
     )
     hovers = _hovers(course, lambda number, one: _rates_text(one, course.width))
-    return Chart(_time_ticks(scale), _value_ticks(scale, compact), shapes, (), hovers)
+    return Chart(_time_ticks(scale), _value_ticks(scale, round_count), shapes, (), hovers)
 
 
 #: Fields of `Bin` for messages that ended without being delivered.
@@ -102,12 +112,12 @@ def reach(course: Timeline) -> Chart:
     line = _line(scale, sorted([(0.0, 0.0), *ends, *crossings]))
     area = f"{line}V{SIDE}H0Z"
     marks = [
-        Mark(*scale.percent(seconds, share), f"{share:.0%} after {duration(seconds)}")
+        Mark(*scale.percent(seconds, share), f"{exact_percent(share)} after {duration(seconds)}")
         for seconds, share in crossings
     ]
-    hovers = _hovers(course, lambda number, _: f"{reached[number]:.1%} reached")
+    hovers = _hovers(course, lambda number, _: f"{percent(reached[number])} reached")
     shapes = (Shape("reached", area), Shape("reached", line, line=True))
-    ticks = [Tick(share * _PERCENT, f"{share:.0%}") for share in (0, *SHARES[:1], 1)]
+    ticks = [Tick(share * _PERCENT, exact_percent(share)) for share in (0, *SHARES[:1], 1)]
     return Chart(_time_ticks(scale), ticks, shapes, marks, hovers)
 
 
@@ -127,9 +137,9 @@ def distribution(counts: Mapping[int, int]) -> Chart:
         Hover(
             scale.x(bucket - first - 1),
             scale.x(1),
-            f"{seconds_text(_lower_bound(bucket))} to "
-            f"{seconds_text(histogram.upper_bound(bucket))}: "
-            f"{counts[bucket]:,} messages ({share:.2%})",
+            f"{message_time(_lower_bound(bucket))} to "
+            f"{message_time(histogram.upper_bound(bucket))}: "
+            f"{count(counts[bucket])} messages ({percent(share)})",
         )
         for bucket, share in shares.items()
     ]
@@ -138,7 +148,7 @@ def distribution(counts: Mapping[int, int]) -> Chart:
         for name, share in _PERCENTILES.items()
         if (seconds := histogram.percentile(counts, share))
     ]
-    y = _value_ticks(scale, lambda share: f"{share:.0%}" if share else "0")
+    y = _value_ticks(scale, exact_percent)
     return Chart(_log_ticks(first, last), y, (Shape("messages", bars),), marks, hovers)
 
 
@@ -170,9 +180,8 @@ def _end(course: Timeline) -> float:
 
 def _time_ticks(scale: _Scale) -> list[Tick]:
     step = nice_width(scale.right, _TIME_TICKS)
-    label = moment_label(scale.right)
     return [
-        Tick(round(moment / scale.right * _PERCENT, 2), label(moment))
+        Tick(round(moment / scale.right * _PERCENT, 2), round_time(moment))
         for moment in _multiples(step, scale.right)
     ]
 
@@ -201,7 +210,7 @@ def _log_ticks(first: int, last: int) -> list[Tick]:
     factors = (1,) if highest / lowest > 10**_BUSY_DECADES else (1, 2, 5)
     values = (factor * 10.0**decade for decade in decades for factor in factors)
     return [
-        Tick(round(_log_position(value, first) / (last - first) * _PERCENT, 2), seconds_text(value))
+        Tick(round(_log_position(value, first) / (last - first) * _PERCENT, 2), round_time(value))
         for value in values
         if lowest <= value <= highest
     ]
@@ -236,12 +245,12 @@ def _corners(course: Timeline, values: Sequence[float]) -> Iterator[tuple[float,
 
 
 def _line(scale: _Scale, points: Iterable[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{scale.x(x):g},{scale.y(y):g}" for x, y in points)
+    return "M" + "L".join(f"{number(scale.x(x))},{number(scale.y(y))}" for x, y in points)
 
 
 def _bar(scale: _Scale, left: float, right: float, value: float) -> str:
     top = scale.y(value)
-    return f"M{scale.x(left):g},{SIDE}V{top:g}H{scale.x(right):g}V{SIDE}Z"
+    return f"M{number(scale.x(left))},{SIDE}V{number(top)}H{number(scale.x(right))}V{SIDE}Z"
 
 
 # Words
@@ -258,42 +267,6 @@ def _hovers(course: Timeline, text: Callable[[int, Bin], str]) -> list[Hover]:
 
 def _rates_text(one: Bin, width: float) -> str:
     others = "".join(
-        f", {getattr(one, name) / width:,.0f} {name}" for name in _LOST if getattr(one, name)
+        f", {rate(getattr(one, name) / width)} {name}" for name in _LOST if getattr(one, name)
     )
-    return (
-        f"{one.delivered / width:,.0f} delivered{others}, "
-        f"{one.attempts / width:,.0f} attempts a second"
-    )
-
-
-def compact(value: float) -> str:
-    """1,500,000 as 1.5M."""
-    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{suffix}"
-    return f"{value:.3g}"
-
-
-def seconds_text(seconds: float) -> str:
-    """0.02 as 20 ms, 90 as 90 s."""
-    return f"{seconds * 1_000:.3g} ms" if seconds < 1 else f"{seconds:,.4g} s"
-
-
-def duration(seconds: float) -> str:
-    """As long as a person would say it: 12.3 s, 2 min 05 s, 3 h 20 min."""
-    if seconds < _MINUTE:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE:02d} s"
-    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} min"
-
-
-def moment_label(longest: float) -> Callable[[float], str]:
-    """How moments are written on an axis of that length: 90 s, 1:30 min, 1:30 h."""
-    for size, part, unit in ((_HOUR, _MINUTE, "h"), (_MINUTE, 1, "min")):
-        if longest >= 2 * size:
-            return lambda seconds: (
-                f"{seconds // size:.0f}:{seconds % size // part:02.0f} {unit}" if seconds else "0"
-            )
-    return lambda seconds: f"{seconds:g} s" if seconds else "0"
+    return f"{rate(one.delivered / width)} delivered{others}, {rate(one.attempts / width)} attempts"

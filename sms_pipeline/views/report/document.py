@@ -9,17 +9,17 @@ import platform
 import time
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Run, Snapshot, WorkerRow
-from sms_pipeline.ledger import audit
 from sms_pipeline.ledger.scan import CounterRow, Records
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import Bin, Timeline, timeline
+from sms_pipeline.ledger.verdict import AuditResult
+from sms_pipeline.views.format import iso, number
 from sms_pipeline.views.monitor import Reader
 from sms_pipeline.views.objects import progress_json
 from sms_pipeline.views.verdict import audit_run
@@ -49,7 +49,7 @@ class RunReport:
     #: Messages by bucket of the histogram of delivery times, over all profiles.
     delivery_times: dict[int, int]
     workers: tuple[WorkerPart, ...]
-    audit: audit.Report
+    audit: AuditResult
     #: Of this installation: the run's workers may have had others.
     versions: dict[str, str]
     made_at: float
@@ -112,7 +112,7 @@ def as_csv(report: RunReport) -> str:
     course = report.course
     writer.writerow(("second", *Bin._fields, "reached"))
     for start, one, reached in zip(course.starts, course.bins, course.reached, strict=True):
-        writer.writerow((f"{start:.9g}", *one, f"{reached:.6f}"))
+        writer.writerow((number(start), *one, number(round(reached, 6))))
     return text.getvalue()
 
 
@@ -122,18 +122,11 @@ def course_json(course: Timeline) -> dict[str, Any]:
         "width": course.width,
         "seconds": round(course.seconds, 3),
         "time_to_reach": {
-            f"{share:g}": None if seconds is None else round(seconds, 3)
+            number(share): None if seconds is None else round(seconds, 3)
             for share, seconds in course.time_to_reach.items()
         },
         "bins": [one._asdict() for one in course.bins],
     }
-
-
-def iso(moment: float | None) -> str | None:
-    """In UTC, to the second."""
-    if moment is None:
-        return None
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
 def _delivery_times(snapshot: Snapshot | None) -> dict[int, int]:

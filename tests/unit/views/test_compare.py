@@ -78,10 +78,10 @@ def test_tables(comparison: Comparison, capsys: Output) -> None:
         "run 1 run 2 difference change",
         "delivered 10 9 -1 -10.0%",
         "failed 0 1 +1 -",
-        "duration 2.000 s 4.000 s +2.000 s +100.0%",
-        "average rate 5/s 2/s -2/s -50.0%",
+        "duration 2.0 s 4.0 s +2.0 s +100.0%",
+        "average rate 5.0/s 2.5/s -2.5/s -50.0%",
         "failure rate seen 0.0% 10.0% +10.0 points -",
-        "reached 99% 2.000 s - - -",
+        "reached 99% 2.0 s - - -",
         "configuration run 1 run 2",
         "batch_size auto 10",
     ):

@@ -133,7 +133,7 @@ def test_run_that_stands_still_turns_red_and_comes_back(
     exporter.read()
     status, body = healthz(exporter)
     assert status == HTTPStatus.SERVICE_UNAVAILABLE
-    assert body.startswith("red: run 1: no progress for 600 s, 10 messages waiting")
+    assert body.startswith("red: run 1: no progress for 10 min 00 s, 10 messages waiting")
     assert len(body.splitlines()) == 1
     assert value(exporter, "healthy") == 0
 
@@ -177,7 +177,7 @@ def test_ledger_that_does_not_answer_is_told_from_one_that_does(
 ) -> None:
     exporter.read()
     clock.now += STALE_SECONDS + 1
-    assert healthz(exporter) == (503, "red: the ledger did not answer for 16 s\n")
+    assert healthz(exporter) == (503, "red: the ledger did not answer for 16.0 s\n")
     assert value(exporter, "ledger_up") == 0
     assert value(exporter, "run_messages") is None
 

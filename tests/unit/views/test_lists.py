@@ -6,7 +6,6 @@ import csv
 import io
 import re
 import time
-from datetime import datetime
 
 import pytest
 
@@ -14,6 +13,7 @@ from sms_pipeline.core.messages import SEPARATOR, make_columns
 from sms_pipeline.core.records import Run
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views import lists
+from sms_pipeline.views.format import moment
 from sms_pipeline.views.lists import list_failures, list_runs, list_senders, trace
 from tests.unit import make
 from tests.unit.make import NOON, bitmap
@@ -36,16 +36,15 @@ def test_runs_are_listed_with_their_state(ledger: Ledger, run: Run, capsys: Outp
     list_runs(ledger)
     heading, first, second = (line.split() for line in capsys.readouterr().out.splitlines())
     assert heading[0] == "run"
-    assert (first[0], first[3:]) == (str(run.id), ["100", "10", "0", "10.0%", "7"])
-    assert (second[0], second[3:]) == (str(done.id), ["10", "9", "1", "done", "42"])
+    assert (first[0], first[4:]) == (str(run.id), ["100", "10", "0", "10.0%", "7"])
+    assert (second[0], second[4:]) == (str(done.id), ["10", "9", "1", "done", "42"])
 
 
 def test_a_run_started_with_its_first_dispatch(ledger: Ledger, run: Run, capsys: Output) -> None:
     ledger.record_batches(run.id, [make.row(run.id, queued_at=run.created_at + 60)])
     assert ledger.totals(1)[0].started_at == run.created_at + 60
     list_runs(ledger)
-    at = datetime.fromtimestamp(run.created_at + 60).astimezone()
-    assert f"{at:%Y-%m-%d %H:%M:%S}" in capsys.readouterr().out
+    assert moment(run.created_at + 60) in capsys.readouterr().out
 
 
 def test_run_whose_messages_expired_or_were_cancelled_is_done(
@@ -66,7 +65,7 @@ def test_failures_name_who_was_not_reached(
     assert [line.split()[1:3] for line in lines] == [
         [str(index), numbers[index]] for index in (3, 5, 7)
     ]
-    assert summary == f"Run {with_failures.id}: 3 messages were not delivered."
+    assert summary == f"Run {with_failures.id}: 3 messages were not reached."
 
 
 def test_failures_as_csv(ledger: Ledger, with_failures: Run, capsys: Output) -> None:
@@ -75,12 +74,12 @@ def test_failures_as_csv(ledger: Ledger, with_failures: Run, capsys: Output) -> 
     assert [row["message"] for row in rows] == ["3", "5", "7"]
     assert {row["profile"] for row in rows} == {"fast"}
     assert all(re.fullmatch(r"\d{3}-\d{3}-\d{4}", row["to"]) for row in rows)
-    assert rows[0]["failed_at"] == "2023-11-14T22:13:21+00:00"
+    assert rows[0]["failed_at"] == "2023-11-14T22:13:21.000+00:00"
 
 
 def test_no_failures(ledger: Ledger, run: Run, capsys: Output) -> None:
     list_failures(ledger, run, as_csv=False)
-    assert capsys.readouterr().out == f"Run {run.id}: 0 messages were not delivered.\n"
+    assert capsys.readouterr().out == f"Run {run.id}: 0 messages were not reached.\n"
 
 
 def test_no_sender_online(ledger: Ledger, capsys: Output) -> None:

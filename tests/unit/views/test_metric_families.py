@@ -19,6 +19,7 @@ from sms_pipeline.core import histogram
 from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import Control, Snapshot
 from sms_pipeline.core.retry import RetryPolicy
+from sms_pipeline.views.format import duration
 from sms_pipeline.views.metrics import families
 from sms_pipeline.views.metrics.families import Health, Reading, cumulative, health, patience
 from tests.unit import make
@@ -207,7 +208,7 @@ def test_a_run_that_stands_still_is_red_and_says_why() -> None:
     ok, reason = health(reading(progress=nobody, idle_seconds=still))
     assert not ok
     assert reason == (
-        f"run 1: no progress for {still:.0f} s, 259 messages waiting, 100 not dispatched; "
+        f"run 1: no progress for {duration(still)}, 259 messages waiting, 100 not dispatched; "
         "no sender online: fast"
     )
 

@@ -20,7 +20,7 @@ from sms_pipeline.errors import (
 from sms_pipeline.ledger.steering import Abort
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views import monitor
-from sms_pipeline.views.lines import report_line
+from sms_pipeline.views.lines import update_line
 from sms_pipeline.views.monitor import (
     JsonView,
     PlainView,
@@ -269,7 +269,7 @@ def test_abort_is_tried_again_while_the_ledger_is_away(
         raise LedgerUnavailableError("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(ledger, "unpublished", away)
+        patched.setattr(ledger, "unsettled", away)
         with pytest.raises(LedgerUnavailableError):
             abort(progress)
     assert abort(progress)
@@ -340,7 +340,7 @@ def test_waiting_for_a_run_outlasts_the_ledger(
 def test_plain_view_shows_profiles_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     PlainView().show(progress())
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == report_line(progress())
+    assert lines[0] == update_line(progress())
     assert lines[1].strip().startswith("fast: senders online 0  backlog 1,000")
     assert lines[2].strip().startswith("! profile fast: 1,010 messages waiting")
 
@@ -361,7 +361,7 @@ def test_summary_json_is_alone_on_stdout(capsys: pytest.CaptureFixture[str]) -> 
     view.close(DONE, "done")
     out, err = capsys.readouterr()
     assert json.loads(out)["done"]
-    assert report_line(progress()) in err
+    assert update_line(progress()) in err
 
 
 @pytest.mark.parametrize("view", [JsonView(), PlainView(), SummaryJsonView()])

@@ -67,8 +67,8 @@ def squeezed(text: str) -> str:
 
 
 FIGURES = (
-    "Run 1: 50.0% of 6,000", "10 s, ETA 10 s", "delivered 2,970", "failed 30", "in flight 300",
-    "retrying 0", "failed attempts 330 (10.0%)", "rate 300/s", "average 300/s",
+    "Run 1: 50.0% of 6,000", "10.0 s, ETA 10.0 s", "delivered 2,970", "failed 30", "in flight 300",
+    "retrying 0", "failed attempts 330 (10.0%)", "rate 300/s", "average rate 300/s",
     "average time per message 0.900 s", "send 0.100 s", "p50 ", "p95 ", "p99 ",
     "✓ failed < 1% (seen 0.50%)", "✗ reached 99% < 2s (not reached)", "✓ p95 delivery < 30s",
     "… lost == 0 (nothing seen)", "! profile profile-1: 100 messages waiting, no sender online",
@@ -103,7 +103,7 @@ def test_the_table_drops_whole_columns(width: int, headings: list[str]) -> None:
 def test_a_profile_has_its_figures_in_its_row() -> None:
     text = screen(progress(), console(120))
     row = next(line for line in text.splitlines() if line.startswith("profile-2 "))
-    assert row.split()[1:9] == ["20", "100", "0", "33%", "990", "10", "10%/10%", "55%"]
+    assert row.split()[1:9] == ["20", "100", "0", "33.3%", "990", "10", "10.0%/10%", "55.0%"]
 
 
 @pytest.mark.parametrize("height", [18, 24, 30])
@@ -112,13 +112,13 @@ def test_a_low_terminal_shows_fewer_profiles_and_says_so(height: int) -> None:
     text = screen(shown, console(width=200, height=height))
     rows = [line for line in text.splitlines() if line.startswith("profile-")]
     assert len(text.splitlines()) < height or len(rows) == 1
-    assert f"and {40 - len(rows)} profiles more" in text
+    assert f"and {40 - len(rows)} more profiles" in text
 
 
 def test_a_terminal_that_is_high_enough_shows_every_profile() -> None:
     text = screen(progress(profiles=20), console(height=HIGH))
     assert len([line for line in text.splitlines() if line.startswith("profile-")]) == 20
-    assert "profiles more" not in text
+    assert "more profiles" not in text
 
 
 def test_a_terminal_without_unicode_gets_ascii() -> None:

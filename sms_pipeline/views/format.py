@@ -1,0 +1,165 @@
+"""How every figure is written, whichever view shows it: the only place that formats one. Pure.
+
+What is not known is `NOTHING`. Rounding never hides anything: what is more than nothing is not
+shown as nothing, and what is less than all not as all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+NOTHING = "-"
+
+_MINUTE, _HOUR = 60, 3_600
+#: The smallest of each that is shown; what is less, but more than nothing, is shown as so much.
+_LEAST_SHARE, _LEAST_TIME, _LEAST_DURATION, _LEAST_RATE = 0.001, 0.001, 0.1, 0.1
+_PERCENT, _MILLISECONDS = 100, 1_000
+#: Rates below this are shown with a decimal.
+_SLOW = 10
+#: Suffixes of large round counts.
+_MULTIPLES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+# Counts, rates and shares
+
+
+def count(value: float | None) -> str:
+    """1,234."""
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+def rate(value: float | None) -> str:
+    """1,234/s; 2.5/s where a whole number would say little."""
+    if value is None:
+        return NOTHING
+    shown = _at_least(value, _LEAST_RATE)
+    digits = 1 if shown > 0 and round(shown, 1) < _SLOW else 0
+    return f"{shown:,.{digits}f}/s"
+
+
+def percent(share: float | None) -> str:
+    """A measured share, 0 to 1, as 12.3%. Only all is 100.0%, and only nothing is 0.0%."""
+    if share is None:
+        return NOTHING
+    shown = _at_least(share, _LEAST_SHARE)
+    if share < 1:
+        shown = min(shown, 1 - _LEAST_SHARE)
+    return f"{shown:.1%}"
+
+
+def exact_percent(share: float | None) -> str:
+    """A share that somebody chose, with the digits it was given: 50%, 0.05%."""
+    return NOTHING if share is None else f"{share * _PERCENT:.10g}%"
+
+
+def points(difference: float | None) -> str:
+    """The difference of two shares: in percent it would be taken for a share of the first."""
+    if difference is None:
+        return NOTHING
+    return f"{_at_least(difference, _LEAST_SHARE) * _PERCENT:.1f} points"
+
+
+def signed(value: float | None, show: Callable[[float | None], str]) -> str:
+    """A difference, as `show` writes it, with its sign."""
+    if not value:
+        return show(value)
+    return f"{'+' if value > 0 else '-'}{show(abs(value))}"
+
+
+# Durations
+
+
+def message_time(seconds: float | None) -> str:
+    """What one message took: 3.533 s; a long time is a `duration`."""
+    if seconds is None:
+        return NOTHING
+    if round(seconds, 3) < _MINUTE:
+        return f"{_at_least(seconds, _LEAST_TIME):.3f} s"
+    return duration(seconds)
+
+
+def duration(seconds: float | None) -> str:
+    """How long something went on: 9.5 s, 3 min 17 s, 2 h 05 min."""
+    if seconds is None:
+        return NOTHING
+    if round(seconds, 1) < _MINUTE:
+        return f"{_at_least(seconds, _LEAST_DURATION):.1f} s"
+    whole = round(seconds)
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02d} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} min"
+
+
+def exact_seconds(seconds: float | None) -> str:
+    """A time that somebody chose, with the digits it was given: 0.05 s."""
+    return NOTHING if seconds is None else f"{seconds:.10g} s"
+
+
+# Labels of axes: round values, as short as they can be said
+
+
+def round_time(seconds: float) -> str:
+    """0, 20 ms, 5 s, 1:30 min, 2 h."""
+    if not seconds:
+        return "0"
+    if seconds < 1:
+        return f"{seconds * _MILLISECONDS:.3g} ms"
+    if seconds < _MINUTE:
+        return f"{seconds:.3g} s"
+    size, part, unit = (_MINUTE, 1, "min") if seconds < _HOUR else (_HOUR, _MINUTE, "h")
+    whole, rest = divmod(round(seconds), size)
+    return f"{whole}:{rest // part:02d} {unit}" if rest else f"{whole} {unit}"
+
+
+def round_count(value: float) -> str:
+    """0, 950, 1.5k, 2M."""
+    for size, suffix in _MULTIPLES:
+        if value >= size:
+            return f"{value / size:.3g}{suffix}"
+    return f"{value:.3g}"
+
+
+# Moments
+
+
+def moment(at: float | None) -> str:
+    """Seconds since the epoch, in the reader's time zone: 2023-11-14 23:13:20 +0100."""
+    if at is None:
+        return "not yet"
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+
+
+def clock(at: float) -> str:
+    """The time of that day, to tell close events apart: 23:13:20.250."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def iso(at: float | None) -> str | None:
+    """For machines, in UTC: 2023-11-14T22:13:20.250+00:00."""
+    return (
+        None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    )
+
+
+# For machines and from the configuration
+
+
+def number(value: float) -> str:
+    """In a file or a drawing that programs read: no thousands, no digits for nothing."""
+    return f"{value:.9g}"
+
+
+def setting(value: object) -> str:
+    """A value of the configuration."""
+    if isinstance(value, list):
+        return ", ".join(map(setting, value)) or NOTHING
+    if isinstance(value, int) and not isinstance(value, bool):
+        return count(value)
+    return NOTHING if value is None else str(value)
+
+
+def _at_least(value: float, least: float) -> float:
+    """`value`, or `least` with its sign, if it is less but not nothing."""
+    return math.copysign(least, value) if 0 < abs(value) < least else value
