@@ -23,9 +23,17 @@ Render = Callable[[Content], Iterable[str]]
 def throughput_table(results: Content) -> Iterable[str]:
     """A line for each rehearsal."""
     best = max(found["rate"] for found in results["reference"])
-    yield f"The asyncio reference at its best: {best:,.0f} messages/s."
+    yield f"Best rate of the asyncio reference: {best:,.0f} messages/s."
     yield ""
-    headings = ("row", "messages/s", "middle 80 %", "reference", "x", "middle x", "worker MB")
+    headings = (
+        "row",
+        "messages/s",
+        "middle 80 %",
+        "reference",
+        "ratio",
+        "middle ratio",
+        "worker MB",
+    )
     rows = [
         (
             title,
@@ -39,12 +47,21 @@ def throughput_table(results: Content) -> Iterable[str]:
         )
         for title, row in results["rows"].items()
     ]
-    yield from _table((*headings, "CPU s per million: producer, worker, broker, database"), rows)
+    yield from _table(
+        (*headings, "CPU seconds per million: producer, worker, broker, database"), rows
+    )
 
 
 def peers_table(results: Content) -> Iterable[str]:
     """A line for each way to send one SMS after the other."""
-    headings = ("", "messages/s", "publishing alone", "consuming alone", "sms_pipeline is", "")
+    headings = (
+        "",
+        "messages/s",
+        "publishing alone",
+        "consuming alone",
+        "sms_pipeline is",
+        "",
+    )
     rows = []
     for title, row in results["rows"].items():
         ratio = row.get("ratios", {}).get("sms_pipeline")
@@ -54,7 +71,7 @@ def peers_table(results: Content) -> Iterable[str]:
                 _whole(row["rate"]),
                 _whole(row.get("publish_rate")),
                 _whole(row.get("consume_rate")),
-                f"{ratio:,.0f} x" if ratio else "-",
+                f"{ratio:,.0f} times as fast" if ratio else "-",
                 row.get("chosen", ""),
             )
         )
@@ -80,7 +97,12 @@ def scaling_table(results: Content) -> Iterable[str]:
         )
         for count, row in results.get(scaling.MESSAGES, {}).items()
     ]
-    headings = ("messages", "CPU s per million", "s per million", "ledger bytes per million")
+    headings = (
+        "messages",
+        "CPU seconds per million",
+        "seconds per million",
+        "ledger bytes per million",
+    )
     yield from _table(headings, costs)
 
 
@@ -97,7 +119,7 @@ def population_table(results: Content) -> Iterable[str]:
         ("delivered", _whole(audit["delivered"])),
         ("failed, out of attempts", _whole(audit["failed"])),
         ("audit", f"{audit['verdict']}, in {audit['seconds']:.0f} s"),
-        ("calls", _whole(summary["calls"])),
+        ("calls of the benchmark", _whole(summary["calls"])),
         ("seconds", _whole(summary["seconds"])),
         ("messages/s", _whole(summary["rate"])),
         ("ledger bytes per million", _whole(summary["ledger_bytes_per_million"])),
@@ -114,20 +136,20 @@ def stability_table(results: Content) -> Iterable[str]:
         (f"run {number}", _whole(row["middle_rate"]), f"{row['usage']['worker']['peak_mb']:,.0f}")
         for number, row in results.get("runs", {}).items()
     ]
-    yield from _table(("in a row", "messages/s, middle 80 %", "worker MB"), rows)
+    yield from _table(("in sequence", "messages/s, middle 80 %", "worker MB"), rows)
     yield ""
     if "decay" in results:
         decay = results["decay"]
         yield (
-            f"The later half of the runs is {decay['loss']:.1%} below the earlier; the fastest is "
-            f"{decay['spread']:.1%} above the slowest."
+            f"The later half of the runs is {decay['loss']:.1%} slower than the earlier half; the "
+            f"fastest run is {decay['spread']:.1%} faster than the slowest."
         )
         yield ""
     busy = [
         (title, _whole(_senders(row)), f"{row['efficiency']:.2%}")
         for title, row in results.get("efficiency", {}).items()
     ]
-    yield from _table(("senders at work", "senders", "efficiency"), busy)
+    yield from _table(("measured", "senders", "efficiency"), busy)
 
 
 def footprint_table(results: Content) -> Iterable[str]:
@@ -141,7 +163,7 @@ def footprint_table(results: Content) -> Iterable[str]:
             f"producer at most {row['producer_peak_mb']:,.0f} MB"
         ),
         footprint.BANK: lambda row: (
-            f"{row['peak_mb']:,.0f} MB, {row['bank_mb']:,.0f} MB of it the bank with its work"
+            f"{row['peak_mb']:,.0f} MB, of which the bank and its work are {row['bank_mb']:,.0f} MB"
         ),
     }
     rows = [(title, describe[title](row)) for title, row in results["rows"].items()]
@@ -155,7 +177,7 @@ def watching_table(results: Content) -> Iterable[str]:
         pairs = row["pairs"]
         cores = sum(pair["watched"]["watchers_cores"] for pair in pairs) / len(pairs)
         rows.append((title, f"{row['cost']:.1%}", str(len(pairs)), f"{cores:.2f}"))
-    yield from _table(("run", "rate lost", "pairs", "cores used by those who watch"), rows)
+    yield from _table(("run", "rate lost", "pairs", "cores used for watching"), rows)
 
 
 TABLES: dict[str, Render] = {
@@ -175,10 +197,10 @@ def throughput_line(results: Content) -> Iterable[str]:
         results["rows"][name] for name in (throughput.NO_FAILURES, throughput.FAILURES)
     )
     yield (
-        f"- **{plain['rate']:,.0f} messages/s** through RabbitMQ over a run of "
-        f"{plain['setting']['messages']:,}, {plain['ratio']:.1f} times an in-process asyncio "
-        f"version in the same minutes; {failing['middle_rate']:,.0f}/s "
-        f"({failing['middle_ratio']:.1f} times) over the middle part of one in which 10 % of the "
+        f"- **{plain['rate']:,.0f} messages/s** through RabbitMQ in a run of "
+        f"{plain['setting']['messages']:,}: {plain['ratio']:.1f} times the rate of an in-process "
+        f"asyncio version, measured in the same minutes. {failing['middle_rate']:,.0f}/s "
+        f"({failing['middle_ratio']:.1f} times) in the middle part of a run in which 10 % of the "
         "attempts fail and are retried."
     )
 
@@ -191,7 +213,10 @@ def peers_line(results: Content) -> Iterable[str]:
         if row.get("ratios", {}).get("sms_pipeline")
     }
     best = min(ratios, key=lambda title: ratios[title])
-    yield f"- **{ratios[best]:,.0f} times** plain Celery with one task per SMS ({best})."
+    yield (
+        f"- **{ratios[best]:,.0f} times** the rate of plain Celery with one task per SMS, in its "
+        f"fastest variant ({best})."
+    )
 
 
 def population_line(results: Content) -> Iterable[str]:
@@ -203,7 +228,7 @@ def population_line(results: Content) -> Iterable[str]:
     yield (
         f"- **{results['setting']['messages']:,} messages**, the population of the United States, "
         f"in {summary['seconds'] / SECONDS_A_MINUTE:.1f} minutes "
-        f"({summary['rate']:,.0f}/s); audit: {audit['verdict']}."
+        f"({summary['rate']:,.0f}/s), with the verdict *{audit['verdict']}*."
     )
 
 

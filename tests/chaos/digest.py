@@ -1,4 +1,4 @@
-"""The short form of docs/faults.md on the project's front page, made from that page alone."""
+"""The short form of docs/faults.md for the project's front page, made from that page alone."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ FRONT_PAGE = ROOT / "README.md"
 BEGIN, END = "<!-- faults -->\n", "<!-- end of faults -->"
 
 GROUPS: dict[str, tuple[Fault, ...]] = {
-    "workers killed, frozen, stopped, coming and going, of another ledger": (
+    "workers killed, frozen, stopped, joining and leaving, using another ledger": (
         Fault.WORKER_KILL,
         Fault.WORKER_FREEZE,
         Fault.WORKER_TERM,
         Fault.WORKER_CHURN,
         Fault.FOREIGN_LEDGER,
     ),
-    "a worker killed between two steps: sent, committed, retried": (
+    "a worker killed after sending, after committing, after publishing a retry": (
         Fault.KILL_AFTER_PLAY,
         Fault.KILL_AFTER_COMMIT,
         Fault.KILL_AFTER_RETRY,
     ),
-    "producer or monitor killed, two `resume` at once": (
+    "producer or monitor killed, two `resume` at the same time": (
         Fault.PRODUCER_KILL_BEFORE_PUBLISH,
         Fault.PRODUCER_KILL_AFTER_PUBLISH,
         Fault.TWO_RESUMES,
         Fault.MONITOR_KILL,
     ),
-    "broker killed, frozen, out of memory, its connections closed": (
+    "broker killed, frozen, out of memory, closing its connections": (
         Fault.BROKER_KILL,
         Fault.BROKER_FREEZE,
         Fault.RETRIES_STUCK,
         Fault.MEMORY_ALARM,
         Fault.CONNECTIONS_CLOSED,
     ),
-    "batches delivered twice, at once, late, too often; garbage": (
+    "batches delivered twice, to two workers at once, late, too often; garbage": (
         Fault.EVERYTHING_TWICE,
         Fault.SAME_BATCH_AT_ONCE,
         Fault.STALE_ATTEMPT,
         Fault.DELIVERY_LIMIT,
         Fault.GARBAGE,
     ),
-    "database killed, locked, its disk full; a clock an hour off": (
+    "database killed, locked, out of disk space; a clock an hour off": (
         Fault.POSTGRES_KILL,
         Fault.SQLITE_LOCK,
         Fault.DISK_FULL,
         Fault.WRONG_CLOCK,
     ),
-    "paused, cancelled": (Fault.PAUSE, Fault.CANCEL),
-    "no broker, and the one process killed": (Fault.EMBEDDED_KILL,),
+    "the run paused, cancelled": (Fault.PAUSE, Fault.CANCEL),
+    "the only process killed, with the broker inside it": (Fault.EMBEDDED_KILL,),
     "nothing": (Fault.CALM,),
 }
 
@@ -75,7 +75,7 @@ def short_table(page: str) -> str:
     by_fault = {case.name: case.fault for case in CASES}
     rows = [row for row in _rows(page) if row.case in by_fault]
     lines = [
-        "| what broke | runs | messages | lost | counted twice | sent twice | going on within |",
+        "| what broke | runs | messages | lost | doubled | sent twice | longest recovery |",
         "| --- | --: | --: | --: | --: | --: | --: |",
     ]
     for name, faults in GROUPS.items():

@@ -24,70 +24,74 @@ from tests.chaos.scenario import ROOT, Result
 HEAD = """\
 # Faults
 
-What happened to a run when something broke under load. Written by `make chaos`, from the results in
-benchmarks/results/faults.jsonl; do not edit.
+What happened to runs in which something broke under load. `make chaos` writes this page from the
+results in benchmarks/results/faults.jsonl; do not edit it. Its words are those of the
+[glossary](glossary.md).
 
-In every run real processes are used: a producer, Celery workers, RabbitMQ and the ledger, each of
-which may be killed. After the fault the run goes on to its end. Then two independent proofs must
-hold:
+Every run uses real processes: a producer, Celery workers, RabbitMQ and the ledger. Any of them may
+be killed. After the fault the run continues to its end. Then two independent proofs must hold:
 
-1. `sms-pipeline audit` says *proven*, and ends with 0.
-2. Each worker has noted, in a file of its own, which message indexes it has sent. Set by set, not
-   in total: every index of the run has exactly one fate in the ledger, every index that counts as
-   sent is noted by some worker, and every settlement is what its own worker has noted. Workers
-   draw outcomes of their own, so two that play the same attempt do not agree by chance.
+1. `sms-pipeline audit` says *proven* and ends with 0.
+2. Each worker has written the indexes of the messages that it sent to a file of its own. These
+   files are compared with the ledger as sets, not as totals: every index of the run has exactly one
+   fate in the ledger, some worker has noted every index that counts as delivered, and every
+   settlement is what its own worker has noted. Each worker draws its own outcomes, so two workers
+   that play the same attempt do not agree by chance.
 
-Queues must be empty (batches, waiting retries, dead letters other than garbage), and every process
-that was not killed must end in good order.
+The queues must be empty (no batches, no waiting retries, no dead letters but the garbage), and
+every process that was not killed must end in good order.
 
-- **lost**: messages without a fate. **double-counted**: messages with two.
-- **sent twice**: messages delivered by more than one attempt. Sending is at least once: a batch
-  that was sent and not settled before its worker died is sent again. It is still counted once.
+- **lost**: messages without a fate. **doubled**: messages with two.
+- **sent twice**: messages delivered by more than one attempt. Messages are sent at least once: if a
+  worker dies after sending a batch and before settling it, the batch is sent again. It is still
+  counted once.
 - **recovery**: seconds from the end of the fault (the process runs again, the broker answers, the
-  lock is gone) to the next settlement that could be seen; "-" where a fault has no end. Where
-  several runs shared a machine, they took the processor from one another, and it was longer.
+  lock is released) to the next settlement seen. It is "-" where a fault has no end. Where several
+  runs shared a machine, they competed for the processor and recovered more slowly.
 
-## After a crash of the broker, retries can be three minutes late
+## After a broker crash, retries can be three minutes late
 
 Retries wait in quorum queues that dead-letter at least once. When RabbitMQ starts again, such a
-queue may hand on what is due before the bindings are back. Then there is no way to the next queue:
-RabbitMQ logs `Cannot forward any dead-letter messages`, keeps up to 32 messages of that queue in
-hand, and tries them again after `dead_letter_worker_publisher_confirm_timeout`, three minutes by
-default. No other message of that queue moves meanwhile. Nothing is lost: the audit shows the
-messages as in flight, the monitor as being retried; then they come, or at once when any policy is
-set on the queues. `sms-pipeline resume` does not wait for them: it sees the queues as empty, sends
-them again after ten quiet seconds, and the ledger absorbs those that come later. (What fails once
-more and must wait, waits with the others.)
+queue may hand on the retries that are due before the bindings are back. Then the retries have no
+route to the next queue: RabbitMQ logs `Cannot forward any dead-letter messages`, holds up to 32
+retries of that queue, and tries to hand them on again after
+`dead_letter_worker_publisher_confirm_timeout`, which is three minutes by default. Meanwhile no
+other retry leaves that queue. Nothing is lost: the audit shows the messages as in flight, the
+monitor as retrying. They move on after the timeout, or at once when any policy is set on the
+queues. `sms-pipeline resume` does not wait for them. It sees the queues as empty, sends the
+messages again after ten quiet seconds, and the ledger absorbs the late ones. (Messages that fail
+once more must wait with the others.)
 
-`docker-compose.yml` and the runs below set five seconds instead, by
+`docker-compose.yml` and the runs below set the timeout to five seconds, with
 `RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-rabbit dead_letter_worker_publisher_confirm_timeout 5000"`.
-Do the same for a broker of your own. Measured with RabbitMQ 3.10.8, on 60 retries that found no way
-back because a binding was missing for three seconds: once it was there again they came after 177 s,
-and so did a retry published only then; with the setting after 2 s; after setting a policy at once.
+Do the same on your own broker. This was measured with RabbitMQ 3.10.8 and 60 retries that had no
+route because a binding was missing for three seconds. Once the binding was back, the retries came
+after 177 s, and so did a retry that was published only then. With the setting they came after 2 s;
+after setting a policy they came at once.
 
 ## A frozen worker can hold the ledger's lock
 
-A worker that is stopped in mid-commit (SIGSTOP, a suspended machine) keeps the write lock of an
-SQLite ledger: nobody else can settle anything until it goes on or dies. Nothing is lost meanwhile:
-the others wait, and say that the database is locked. It happened twice while a worker was being
-frozen by the matrix (`worker-freeze-3-workers`, seeds 9 and 19: given up after 120 s); since then
-the matrix freezes workers between two commits. With PostgreSQL only what the frozen worker was
-committing is locked.
+A worker that is stopped in mid-commit (by SIGSTOP, or on a suspended machine) keeps the write lock
+of an SQLite ledger: nobody else can settle anything until it continues or dies. Nothing is lost
+meanwhile: the others wait, and say that the database is locked. This happened twice while the
+matrix was freezing a worker (`worker-freeze-3-workers`, seeds 9 and 19; both runs were given up
+after 120 s). Since then the matrix freezes workers between two commits. With PostgreSQL, only what
+the frozen worker was committing is locked.
 
-## A goodbye of the broker that nobody heard
+## A closed connection that nobody noticed
 
-When the broker closed a connection within about 0.1 s of its beginning, Celery dropped the error,
-and the worker sat idle until it missed heartbeats, about a minute later. Two runs met it in source
-4821e0ee5fa3, both with seed 7: `connections-closed-flower` went on after 69 s, and
-`connections-closed` found six batches still unacknowledged at the end (all settled). A worker looks
-at its connection every second now, and a test cuts it off at that very moment.
+When the broker closed a connection within about 0.1 s of its opening, Celery dropped the error, and
+the worker sat idle until it missed heartbeats, about a minute later. This happened in two runs of
+source 4821e0ee5fa3, both with seed 7: `connections-closed-flower` continued after 69 s, and
+`connections-closed` found six batches still unacknowledged at the end (all of them settled). A
+worker now checks its connection every second, and a test cuts the connection at that very moment.
 
 ## Results
 
 """
 
-COUNT_COLUMNS = ("runs", "failed", "messages", "lost", "double-counted", "sent twice")
-CASE_COLUMNS = ("case", "setting", *COUNT_COLUMNS, "recovery, median", "max")
+COUNT_COLUMNS = ("runs", "failed runs", "messages", "lost", "doubled", "sent twice")
+CASE_COLUMNS = ("case", "setting", *COUNT_COLUMNS, "median recovery", "longest")
 VERSION_COLUMNS = ("source", "machine", *COUNT_COLUMNS)
 
 RESULTS = ROOT / "benchmarks" / "results" / "faults.jsonl"
@@ -198,7 +202,7 @@ def _text(lines: list[Line]) -> Iterator[str]:
     yield from _table(VERSION_COLUMNS, _version_rows(lines))
     if failed := [line for line in lines if line.problems]:
         yield "\n## Runs that failed\n\n"
-        yield "Messages of a run that did not come to its end are in no sum above.\n\n"
+        yield "The sums above leave out the messages of runs that did not come to their end.\n\n"
         for line in failed:
             yield f"- {line.case}, seed {line.seed}, {line.source}: {'; '.join(line.problems)}\n"
     yield "\n## The faults\n\n"

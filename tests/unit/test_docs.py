@@ -1,10 +1,11 @@
-"""What the documentation says of the configuration is what the code does."""
+"""What the documentation says is what the code does."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.core import Metric
@@ -65,6 +66,21 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_the_glossary_is_in_alphabetical_order_and_has_each_word_once() -> None:
+    page = (ROOT / "docs" / "glossary.md").read_text()
+    words = re.findall(r"^\| \*\*(.+?)\*\* \|", page, re.M)
+    assert words == sorted(set(words))
+
+
+def test_the_example_of_a_test_passes() -> None:
+    page = (ROOT / "docs" / "testing.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    names: dict[str, Any] = {}
+    exec(compile(example, "docs/testing.md", "exec"), names)  # noqa: S102
+    (test,) = (value for name, value in names.items() if name.startswith("test_"))
+    test()
 
 
 def test_the_page_on_metrics_lists_each_with_its_type_labels_and_meaning() -> None:
