@@ -157,6 +157,8 @@ def setting(value: object) -> str:
         return ", ".join(map(setting, value)) or NOTHING
     if isinstance(value, int) and not isinstance(value, bool):
         return count(value)
+    if isinstance(value, float):
+        return number(value)
     return NOTHING if value is None else str(value)
 
 

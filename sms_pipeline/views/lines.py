@@ -5,7 +5,7 @@ from __future__ import annotations
 from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.progress import ProfileProgress, Progress
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.core.thresholds import Judgement
+from sms_pipeline.core.thresholds import Judgement, State
 from sms_pipeline.views.format import (
     count,
     duration,
@@ -17,6 +17,8 @@ from sms_pipeline.views.format import (
     rate,
 )
 
+#: How a threshold stands, at a glance.
+SYMBOLS = {State.HOLDING: "✓", State.MISSED: "✗", State.UNKNOWN: "…"}
 #: Profiles that the headline spells out; the others are counted.
 _HEADLINE_PROFILES = 5
 

@@ -32,7 +32,6 @@ _BARS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = "_.-=+*%#"
 #: Rates that the sparkline shows.
 _SPARKS = 20
-_SYMBOLS = {State.HOLDING: "✓", State.MISSED: "✗", State.UNKNOWN: "…"}
 _ASCII_SYMBOLS = {State.HOLDING: "+", State.MISSED: "x", State.UNKNOWN: "."}
 _STYLES = {State.HOLDING: "green", State.MISSED: "bold red", State.UNKNOWN: "dim"}
 #: Rows of the table that are shown however low the terminal is.
@@ -159,7 +158,7 @@ def _title(progress: Progress) -> Text:
 
 
 def _threshold(judgement: Judgement, console: Console) -> Text:
-    symbols = _ASCII_SYMBOLS if console.options.ascii_only else _SYMBOLS
+    symbols = _ASCII_SYMBOLS if console.options.ascii_only else lines.SYMBOLS
     text = f"{symbols[judgement.state]} {judgement.check.text} ({judgement.seen_text})"
     return Text(text, style=_STYLES[judgement.state])
 

@@ -10,13 +10,14 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from sms_pipeline.core.liveness import Liveness
-from sms_pipeline.core.records import Control, Run, RunTotals
+from sms_pipeline.core.progress import Progress
+from sms_pipeline.core.records import Control, Run, WorkerRow
 from sms_pipeline.ledger.steering import steer
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.ledger.timeline import History, Timeline
-from sms_pipeline.views.dashboard import charts
+from sms_pipeline.ledger.timeline import History
+from sms_pipeline.views.course import BINS
+from sms_pipeline.views.dashboard.figures import run_json, totals_json
 from sms_pipeline.views.monitor import Reader
-from sms_pipeline.views.objects import progress_json
 
 #: Runs on one page of the list.
 PAGE_RUNS = 20
@@ -74,51 +75,27 @@ class Watch:
         self._reader = Reader(ledger, run)
         self._liveness = Liveness()
         self._figures = Shared(self._read_figures, pool)
-        self._course: Shared[Timeline] = Shared(History(ledger, run).read, pool)
+        self._course = Shared(History(ledger, run, BINS).read, pool)
         self.asked_at = 0.0
 
     async def show(self) -> dict[str, Any]:
         """The run as the page wants it."""
         self.asked_at = time.monotonic()
-        figures = await self._figures.get()
+        progress, online = await self._figures.get()
         timeline = await self._course.get()
-        period = ENDED_PERIOD_SECONDS if figures["done"] else PERIOD_SECONDS
+        period = ENDED_PERIOD_SECONDS if progress.done else PERIOD_SECONDS
         self._figures.period = self._course.period = period
-        return {**figures, "timeline": charts.course(timeline, figures["seconds"])}
+        return run_json(self._run, progress, online, timeline)
 
     def expire(self) -> None:
         """Something was changed: read again."""
         self._figures.expire()
 
-    def _read_figures(self) -> dict[str, Any]:
+    def _read_figures(self) -> tuple[Progress, tuple[WorkerRow, ...]]:
         progress = self._reader.read()
         snapshot = self._reader.snapshot
         workers = snapshot.workers if snapshot else ()
-        online = self._liveness.observe(time.monotonic(), workers)
-        return {
-            **progress_json(progress),
-            "thresholds": [
-                {**judgement.to_json(), "seen": judgement.seen_text}
-                for judgement in progress.thresholds
-            ],
-            "started_at": snapshot.started_at if snapshot else None,
-            "created_at": self._run.created_at,
-            "read_at": time.time(),
-            # A browser's numbers hold 53 bits.
-            "seed": str(self._run.seed),
-            "delivery_times": charts.delivery_times(snapshot.profiles if snapshot else ()),
-            "workers": [
-                {
-                    "id": worker.id,
-                    "profile": worker.profile,
-                    "senders": worker.senders,
-                    "mean_time": worker.mean_time,
-                    "failure_rate": worker.failure_rate,
-                    "joined_at": worker.joined_at,
-                }
-                for worker in online
-            ],
-        }
+        return progress, self._liveness.observe(time.monotonic(), workers)
 
 
 class Board:
@@ -183,7 +160,7 @@ class Board:
         found = self._ledger.totals(PAGE_RUNS + 1, before)
         shown = found[:PAGE_RUNS]
         return {
-            "runs": [_run_json(totals) for totals in shown],
+            "runs": [totals_json(totals) for totals in shown],
             "older": shown[-1].run.id if len(found) > PAGE_RUNS else None,
         }
 
@@ -194,20 +171,3 @@ class Board:
             for number, watch in self._watches.items()
             if now - watch.asked_at < FORGET_SECONDS
         }
-
-
-def _run_json(totals: RunTotals) -> dict[str, Any]:
-    run = totals.run
-    return {
-        "run": run.id,
-        "started_at": totals.started_at,
-        "created_at": run.created_at,
-        "total": run.total,
-        "control": run.control.value,
-        "delivered": totals.counts.delivered,
-        "failed": totals.counts.failed,
-        "expired": totals.counts.expired,
-        "cancelled": totals.counts.cancelled,
-        "finished": totals.counts.finished,
-        "done": totals.done,
-    }

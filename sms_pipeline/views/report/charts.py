@@ -1,43 +1,37 @@
-"""From numbers to shapes: paths, ticks and marks in a square of 1,000 by 1,000. Pure."""
+"""From a run's points to shapes: paths, ticks and marks in a square of 1,000 by 1,000. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from sms_pipeline.core import histogram
-from sms_pipeline.ledger.timeline import SHARES, Bin, Timeline, nice_width
-from sms_pipeline.views.format import (
-    count,
-    duration,
-    exact_percent,
-    message_time,
-    number,
-    percent,
-    rate,
-    round_count,
-    round_time,
+from sms_pipeline.views import axes
+from sms_pipeline.views.axes import Axis
+from sms_pipeline.views.course import (
+    ATTEMPTS,
+    DELIVERED,
+    DELIVERY_TIMES,
+    NOT_DELIVERED,
+    REACHED,
+    Course,
+    Stretch,
 )
+from sms_pipeline.views.format import number
 
 #: The side of the square, in which y grows downwards. A page stretches it to any size, so there is
 #: no text in it: labels are placed beside it, in percent.
 SIDE = 1_000
 _PERCENT = 100
-_TIME_TICKS, _VALUE_TICKS = 8, 5
-#: Room above the highest value.
-_HEADROOM = 1.05
-#: A log axis over more decades than this has no ticks between them.
-_BUSY_DECADES = 3
-#: Percentiles that a distribution is marked with.
-_PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+#: Digits of a place in the square, and of one in percent.
+_SIDE_DIGITS, _PERCENT_DIGITS = 1, 2
 
 
-class Tick(NamedTuple):
-    """A label at a place on an axis, percent from the left or from the bottom."""
+class Label(NamedTuple):
+    """A text at a place on an axis, percent from the left or from the bottom."""
 
     at: float
-    label: str
+    text: str
 
 
 class Shape(NamedTuple):
@@ -53,7 +47,7 @@ class Mark(NamedTuple):
 
     x: float
     y: float
-    label: str
+    text: str
 
 
 class Hover(NamedTuple):
@@ -67,206 +61,123 @@ class Hover(NamedTuple):
 class Chart(NamedTuple):
     """What a page draws."""
 
-    x: Sequence[Tick]
-    y: Sequence[Tick]
+    x: Sequence[Label]
+    y: Sequence[Label]
     shapes: Sequence[Shape]
     marks: Sequence[Mark]
     hovers: Sequence[Hover]
 
 
+_Point = tuple[float, float]
 #: Of a run of which nothing is known yet.
 EMPTY = Chart((), (), (), (), ())
 
 
-def throughput(course: Timeline) -> Chart:
-    """Messages a second that were delivered, and that ended otherwise, and attempts at all."""
-    if not course.bins:
+def throughput(course: Course) -> Chart:
+    """What was not delivered stands on what was; attempts are a line."""
+    stretches = course.throughput
+    if not stretches:
         return EMPTY
-    delivered = course.rates("delivered")
-    ended = [sum(parts) for parts in zip(delivered, *map(course.rates, _LOST), strict=True)]
-    attempts = course.rates("attempts")
-    scale = _Scale(_end(course), max([*ended, *attempts, 1]) * _HEADROOM)
+    scale = _Scale(axes.time_axis(course), axes.rate_axis(course))
+    delivered = _stairs(stretches, lambda one: one.delivered)
+    ended = _stairs(stretches, lambda one: one.delivered + one.not_delivered)
+    attempts = _stairs(stretches, lambda one: one.attempts)
     shapes = (
-        Shape("delivered", _steps(course, delivered, scale)),
-        Shape("not delivered", _steps(course, ended, scale, delivered)),
-        Shape("attempts", _steps(course, attempts, scale), line=True),
+        Shape(DELIVERED, scale.area(delivered, _floor(delivered))),
+        Shape(NOT_DELIVERED, scale.area(ended, delivered)),
+        Shape(ATTEMPTS, scale.line(attempts), line=True),
     )
-    hovers = _hovers(course, lambda number, one: _rates_text(one, course.width))
-    return Chart(_time_ticks(scale), _value_ticks(scale, round_count), shapes, (), hovers)
+    hovers = [scale.hover(one.start, one.end, one.text) for one in stretches]
+    return Chart(*scale.labels, shapes, (), hovers)
 
 
-#: Fields of `Bin` for messages that ended without being delivered.
-_LOST = ("failed", "expired", "cancelled")
-
-
-def reach(course: Timeline) -> Chart:
-    """The share of all messages that was delivered, over time; marked where it came to `SHARES`."""
-    if not course.bins:
+def reach(course: Course) -> Chart:
+    """A curve, marked where chosen shares were reached."""
+    if not course.reach:
         return EMPTY
-    scale = _Scale(_end(course), 1.0)
-    reached = course.reached
-    crossings = [
-        (seconds, share) for share, seconds in course.time_to_reach.items() if seconds is not None
-    ]
-    ends = zip((at + course.width for at in course.starts), reached, strict=True)
-    line = _line(scale, sorted([(0.0, 0.0), *ends, *crossings]))
-    area = f"{line}V{SIDE}H0Z"
-    marks = [
-        Mark(*scale.percent(seconds, share), f"{exact_percent(share)} after {duration(seconds)}")
-        for seconds, share in crossings
-    ]
-    hovers = _hovers(course, lambda number, _: f"{percent(reached[number])} reached")
-    shapes = (Shape("reached", area), Shape("reached", line, line=True))
-    ticks = [Tick(share * _PERCENT, exact_percent(share)) for share in (0, *SHARES[:1], 1)]
-    return Chart(_time_ticks(scale), ticks, shapes, marks, hovers)
-
-
-def distribution(counts: Mapping[int, int]) -> Chart:
-    """Delivery times on a logarithmic axis, a bar for each bucket of the histogram."""
-    filled = [bucket for bucket in sorted(counts) if counts[bucket]]
-    if not filled:
-        return EMPTY
-    first, last = filled[0] - 1, filled[-1] + 1
-    total, most = sum(counts.values()), max(counts.values())
-    scale = _Scale(last - first, most / total * _HEADROOM)
-    shares = {bucket: counts[bucket] / total for bucket in filled}
-    bars = " ".join(
-        _bar(scale, bucket - first - 1, bucket - first, share) for bucket, share in shares.items()
+    scale = _Scale(axes.time_axis(course), axes.reach_axis())
+    curve = [(point.seconds, point.share) for point in course.reach]
+    shapes = (
+        Shape(REACHED, scale.area(curve, _floor(curve))),
+        Shape(REACHED, scale.line(curve), line=True),
     )
-    hovers = [
-        Hover(
-            scale.x(bucket - first - 1),
-            scale.x(1),
-            f"{message_time(_lower_bound(bucket))} to "
-            f"{message_time(histogram.upper_bound(bucket))}: "
-            f"{count(counts[bucket])} messages ({percent(share)})",
-        )
-        for bucket, share in shares.items()
-    ]
-    marks = [
-        Mark(_log_position(seconds, first) / (last - first) * _PERCENT, 0, name)
-        for name, share in _PERCENTILES.items()
-        if (seconds := histogram.percentile(counts, share))
-    ]
-    y = _value_ticks(scale, exact_percent)
-    return Chart(_log_ticks(first, last), y, (Shape("messages", bars),), marks, hovers)
+    marks = [scale.mark(one.seconds, one.share, one.text) for one in course.marks]
+    pairs = zip(course.reach, course.reach[1:], strict=False)
+    hovers = [scale.hover(before.seconds, one.seconds, one.text) for before, one in pairs]
+    return Chart(*scale.labels, shapes, marks, hovers)
 
 
-# Scales
+def delivery_times(course: Course) -> Chart:
+    """A bar for each bucket of the histogram; percentiles are marked."""
+    bars = course.delivery_times
+    if not bars:
+        return EMPTY
+    scale = _Scale(axes.delivery_time_axis(bars), axes.share_axis(bars), logarithmic=True)
+    path = " ".join(scale.bar(bar.shortest, bar.longest, bar.share) for bar in bars)
+    marks = [scale.mark(seconds, 0.0, name) for name, seconds in course.percentiles.items()]
+    hovers = [scale.hover(bar.shortest, bar.longest, bar.text) for bar in bars]
+    return Chart(*scale.labels, (Shape(DELIVERY_TIMES, path),), marks, hovers)
+
+
+def _stairs(stretches: Sequence[Stretch], value: Callable[[Stretch], float]) -> list[_Point]:
+    return [(at, value(one)) for one in stretches for at in (one.start, one.end)]
+
+
+def _floor(points: Sequence[_Point]) -> list[_Point]:
+    """The axis below these points."""
+    return [(points[0][0], 0.0), (points[-1][0], 0.0)]
 
 
 class _Scale(NamedTuple):
-    """What lies at the right and at the upper edge."""
+    """Where the values of two axes lie in the square."""
 
-    right: float
-    top: float
+    across: Axis
+    up: Axis
+    logarithmic: bool = False
 
-    def x(self, value: float) -> float:
-        return round(value / self.right * SIDE, 1)
+    def line(self, points: Iterable[_Point]) -> str:
+        return "M" + "L".join(f"{number(self._x(x))},{number(self._y(y))}" for x, y in points)
 
-    def y(self, value: float) -> float:
-        return round((1 - value / self.top) * SIDE, 1)
+    def area(self, points: Sequence[_Point], below: Sequence[_Point]) -> str:
+        return f"{self.line([*points, *reversed(below)])}Z"
 
-    def percent(self, x: float, y: float) -> tuple[float, float]:
+    def bar(self, left: float, right: float, value: float) -> str:
+        x, until, top = map(number, (self._x(left), self._x(right), self._y(value)))
+        return f"M{x},{SIDE}V{top}H{until}V{SIDE}Z"
+
+    def hover(self, left: float, right: float, text: str) -> Hover:
+        start = self._x(left)
+        return Hover(start, round(self._x(right) - start, _SIDE_DIGITS), text)
+
+    def mark(self, x: float, y: float, text: str) -> Mark:
+        return Mark(_percent(self._part_across(x)), _percent(self._part_up(y)), text)
+
+    @property
+    def labels(self) -> tuple[list[Label], list[Label]]:
+        """Of both axes."""
         return (
-            round(min(x / self.right, 1) * _PERCENT, 2),
-            round(min(y / self.top, 1) * _PERCENT, 2),
+            [Label(_percent(self._part_across(at)), text) for at, text in self.across.ticks],
+            [Label(_percent(self._part_up(at)), text) for at, text in self.up.ticks],
         )
 
+    def _x(self, value: float) -> float:
+        return round(self._part_across(value) * SIDE, _SIDE_DIGITS)
 
-def _end(course: Timeline) -> float:
-    return max(len(course.bins), 1) * course.width
+    def _y(self, value: float) -> float:
+        return round((1 - self._part_up(value)) * SIDE, _SIDE_DIGITS)
 
+    def _part_across(self, value: float) -> float:
+        """0 to 1 from the left."""
+        low, high = self.across.low, self.across.high
+        within = min(max(value, low), high)
+        if self.logarithmic:
+            return math.log(within / low) / math.log(high / low)
+        return (within - low) / (high - low)
 
-def _time_ticks(scale: _Scale) -> list[Tick]:
-    step = nice_width(scale.right, _TIME_TICKS)
-    return [
-        Tick(round(moment / scale.right * _PERCENT, 2), round_time(moment))
-        for moment in _multiples(step, scale.right)
-    ]
-
-
-def _value_ticks(scale: _Scale, label: Callable[[float], str]) -> list[Tick]:
-    step = nice_step(scale.top / _VALUE_TICKS)
-    return [
-        Tick(round(value / scale.top * _PERCENT, 2), label(value))
-        for value in _multiples(step, scale.top)
-    ]
+    def _part_up(self, value: float) -> float:
+        """0 to 1 from the bottom."""
+        return min(value / self.up.high, 1.0)
 
 
-def nice_step(least: float) -> float:
-    """The smallest of 1, 2 and 5 times a power of ten that is at least `least`."""
-    power = 10.0 ** math.floor(math.log10(least))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least)
-
-
-def _multiples(step: float, limit: float) -> Iterator[float]:
-    return (round(number * step, 9) for number in range(math.floor(limit / step + 1e-9) + 1))
-
-
-def _log_ticks(first: int, last: int) -> list[Tick]:
-    lowest, highest = histogram.upper_bound(first), histogram.upper_bound(last)
-    decades = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
-    factors = (1,) if highest / lowest > 10**_BUSY_DECADES else (1, 2, 5)
-    values = (factor * 10.0**decade for decade in decades for factor in factors)
-    return [
-        Tick(round(_log_position(value, first) / (last - first) * _PERCENT, 2), round_time(value))
-        for value in values
-        if lowest <= value <= highest
-    ]
-
-
-def _log_position(seconds: float, first: int) -> float:
-    """In buckets from the upper bound of `first`."""
-    doublings = math.log2(max(seconds, histogram.SHORTEST) / histogram.SHORTEST)
-    return max(doublings * histogram.BUCKETS_PER_DOUBLING - first, 0.0)
-
-
-def _lower_bound(bucket: int) -> float:
-    return histogram.upper_bound(bucket - 1) if bucket else 0.0
-
-
-# Paths
-
-
-def _steps(
-    course: Timeline, values: Sequence[float], scale: _Scale, base: Sequence[float] = ()
-) -> str:
-    """A staircase over `values`, closed along `base` or along the axis."""
-    upper = list(_corners(course, values))
-    lower = list(_corners(course, base or [0.0] * len(values)))
-    return _line(scale, [*upper, *reversed(lower)]) + "Z" if upper else ""
-
-
-def _corners(course: Timeline, values: Sequence[float]) -> Iterator[tuple[float, float]]:
-    for start, value in zip(course.starts, values, strict=True):
-        yield start, value
-        yield start + course.width, value
-
-
-def _line(scale: _Scale, points: Iterable[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{number(scale.x(x))},{number(scale.y(y))}" for x, y in points)
-
-
-def _bar(scale: _Scale, left: float, right: float, value: float) -> str:
-    top = scale.y(value)
-    return f"M{number(scale.x(left))},{SIDE}V{number(top)}H{number(scale.x(right))}V{SIDE}Z"
-
-
-# Words
-
-
-def _hovers(course: Timeline, text: Callable[[int, Bin], str]) -> list[Hover]:
-    end = _end(course)
-    width = course.width / end * SIDE
-    return [
-        Hover(round(number * width, 1), round(width, 1), f"{duration(start)}: {text(number, one)}")
-        for number, (start, one) in enumerate(zip(course.starts, course.bins, strict=True))
-    ]
-
-
-def _rates_text(one: Bin, width: float) -> str:
-    others = "".join(
-        f", {rate(getattr(one, name) / width)} {name}" for name in _LOST if getattr(one, name)
-    )
-    return f"{rate(one.delivered / width)} delivered{others}, {rate(one.attempts / width)} attempts"
+def _percent(part: float) -> float:
+    return round(part * _PERCENT, _PERCENT_DIGITS)

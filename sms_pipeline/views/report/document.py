@@ -7,18 +7,18 @@ import io
 import json
 import platform
 import time
-from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.progress import Progress
-from sms_pipeline.core.records import Run, Snapshot, WorkerRow
+from sms_pipeline.core.records import Run, WorkerRow
 from sms_pipeline.ledger.scan import CounterRow, Records
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import Bin, Timeline, timeline
 from sms_pipeline.ledger.verdict import AuditResult
+from sms_pipeline.views.course import BINS
 from sms_pipeline.views.format import iso, number
 from sms_pipeline.views.monitor import Reader
 from sms_pipeline.views.objects import progress_json
@@ -26,8 +26,6 @@ from sms_pipeline.views.verdict import audit_run
 
 #: Packages whose version may explain a figure.
 PACKAGES = ("sms-pipeline", "celery", "kombu")
-#: Few enough that each can be told from the next on a phone.
-BINS = 120
 _DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
@@ -45,9 +43,7 @@ class RunReport:
 
     run: Run
     progress: Progress
-    course: Timeline
-    #: Messages by bucket of the histogram of delivery times, over all profiles.
-    delivery_times: dict[int, int]
+    timeline: Timeline
     workers: tuple[WorkerPart, ...]
     audit: AuditResult
     #: Of this installation: the run's workers may have had others.
@@ -61,15 +57,18 @@ class RunReport:
 
     def to_json(self) -> dict[str, Any]:
         """The document of `report --format json`; moments in ISO 8601."""
+        delivery_times = self.progress.counts.delivery_times
         return {
             "run": self.run.id,
             "made_at": iso(self.made_at),
-            "started_at": iso(self.course.started_at),
+            "started_at": iso(self.timeline.started_at),
             "seed": self.run.seed,
             "progress": progress_json(self.progress),
             "not_reached": self.not_reached,
-            "course": course_json(self.course),
-            "delivery_times": {str(key): self.delivery_times[key] for key in self.delivery_times},
+            "course": _course_json(self.timeline),
+            "delivery_times": {
+                str(bucket): delivery_times[bucket] for bucket in sorted(delivery_times)
+            },
             "workers": [_worker_json(part) for part in self.workers],
             "audit": self.audit.to_json(),
             "configuration": self.run.simulation.model_dump(mode="json"),
@@ -91,8 +90,7 @@ def make_report(settings: Settings, ledger: Ledger, run: Run) -> RunReport:
     return RunReport(
         run=run,
         progress=progress,
-        course=timeline(ledger, run, BINS),
-        delivery_times=_delivery_times(reader.snapshot),
+        timeline=timeline(ledger, run, BINS),
         workers=_workers(counters, ledger.all_workers()),
         audit=audit_run(settings, ledger, run),
         versions=_versions(run, *database),
@@ -109,15 +107,14 @@ def as_csv(report: RunReport) -> str:
     """The run's course, a row for each bin."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    course = report.course
+    course = report.timeline
     writer.writerow(("second", *Bin._fields, "reached"))
     for start, one, reached in zip(course.starts, course.bins, course.reached, strict=True):
         writer.writerow((number(start), *one, number(round(reached, 6))))
     return text.getvalue()
 
 
-def course_json(course: Timeline) -> dict[str, Any]:
-    """The fields of a run's course."""
+def _course_json(course: Timeline) -> dict[str, Any]:
     return {
         "width": course.width,
         "seconds": round(course.seconds, 3),
@@ -127,13 +124,6 @@ def course_json(course: Timeline) -> dict[str, Any]:
         },
         "bins": [one._asdict() for one in course.bins],
     }
-
-
-def _delivery_times(snapshot: Snapshot | None) -> dict[int, int]:
-    buckets = Counter[int]()
-    for counts in snapshot.profiles if snapshot else ():
-        buckets.update(counts.delivery_times)
-    return dict(sorted(buckets.items()))
 
 
 def _workers(counters: list[CounterRow], rows: list[WorkerRow]) -> tuple[WorkerPart, ...]:

@@ -11,6 +11,7 @@ from tornado.template import Loader
 from sms_pipeline.config.files import dotted
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.errors import ConfigError
+from sms_pipeline.views.course import make_course
 from sms_pipeline.views.format import (
     count,
     duration,
@@ -56,17 +57,18 @@ _KILO = 1_000
 
 def as_html(report: RunReport) -> str:
     """The page."""
-    simulation = report.run.simulation
+    simulation, counts = report.run.simulation, report.progress.counts
+    course = make_course(report.timeline, report.progress.seconds, counts.delivery_times)
     page = Loader(str(TEMPLATES)).load("report.html")
     content: bytes = page.generate(
         report=report,
         progress=report.progress,
-        counts=report.progress.counts,
-        course=report.course,
+        counts=counts,
+        timeline=report.timeline,
         charts={
-            "Reach over time": charts.reach(report.course),
-            "Throughput": charts.throughput(report.course),
-            "Delivery times": charts.distribution(report.delivery_times),
+            "Reach over time": charts.reach(course),
+            "Throughput": charts.throughput(course),
+            "Delivery times": charts.delivery_times(course),
         },
         senders={sender.name: sender for sender in simulation.senders},
         settings=[

@@ -138,8 +138,9 @@ def test_a_run_is_shown_with_the_ledgers_own_numbers(
 
     assert (shown["run"], shown["total"], shown["seed"]) == (run.id, 100, str(run.seed))
     assert (shown["delivered"], shown["failed"], shown["in_flight"]) == (9, 1, 10)
-    assert shown["timeline"]["reached"][-1] == 0.09
-    assert sum(shown["delivery_times"]["messages"]) == 10
+    assert shown["charts"]["reach"]["series"]["reached"][-1] == 0.09
+    assert shown["charts"]["delivery_times"]["series"] == {"delivery times": [1.0]}
+    assert shown["shown"]["texts"]["delivered-more"] == "9.0% of 100"
     assert [profile["name"] for profile in shown["profiles"]] == ["fast", "slow"]
     assert not shown["done"]
 

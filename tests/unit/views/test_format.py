@@ -92,8 +92,8 @@ def test_differences_have_a_sign() -> None:
 
 
 def test_settings() -> None:
-    values = [None, [], ["a", 2], 120_000, 0.5, True, "auto"]
-    texts = ["-", "-", "a, 2", "120,000", "0.5", "True", "auto"]
+    values = [None, [], ["a", 2], 120_000, 0.5, 300.0, True, "auto"]
+    texts = ["-", "-", "a, 2", "120,000", "0.5", "300", "True", "auto"]
     assert [format.setting(value) for value in values] == texts
 
 
@@ -146,7 +146,7 @@ def test_no_module_formats_figures_by_itself(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [path for kind in ("html",) for path in sorted(ROOMS[0].rglob(f"*.{kind}"))],
+    [path for kind in ("html", "js") for path in sorted(ROOMS[0].rglob(f"*.{kind}"))],
     ids=str,
 )
 def test_no_page_formats_figures_by_itself(path: Path) -> None:

@@ -118,7 +118,7 @@ def test_its_numbers_are_the_ledgers(report: RunReport, ledger: Ledger, done: Ru
 
 
 def test_it_tells_when_a_share_was_reached(report: RunReport) -> None:
-    assert report.course.time_to_reach == {0.5: pytest.approx(2), 0.9: None, 0.99: None}
+    assert report.timeline.time_to_reach == {0.5: pytest.approx(2), 0.9: None, 0.99: None}
     assert json.loads(as_json(report))["course"]["time_to_reach"] == {
         "0.5": 2,
         "0.9": None,
@@ -150,9 +150,9 @@ def test_the_password_of_the_database_is_nowhere(report: RunReport, ledger_url: 
 
 def test_csv_has_the_course_of_the_run(report: RunReport) -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(report))))
-    assert len(rows) == len(report.course.bins)
+    assert len(rows) == len(report.timeline.bins)
     assert sum(int(row["delivered"]) for row in rows) == 19
-    assert [float(row["second"]) for row in rows] == pytest.approx(report.course.starts)
+    assert [float(row["second"]) for row in rows] == pytest.approx(report.timeline.starts)
     assert float(rows[-1]["reached"]) == pytest.approx(19 / TOTAL, abs=1e-6)
 
 
@@ -174,7 +174,7 @@ def test_the_page_has_the_figures(report: RunReport) -> None:
         "50% after 2.0 s",
         "50% of the messages 2.0 s",
         "99% of the messages not reached",
-        "1 messages were not delivered",
+        "1 messages were not reached",
         "seed of this run 7",
         "retry.max_attempts 4",
         "database SQLite 3.",

@@ -1,17 +1,14 @@
-// The three charts of a run, drawn by Plotly in the page's own colours.
-
-import { count, duration, percent, rate, seconds } from "./page.js";
+// The three charts of a run, drawn by Plotly in the page's own colours. Values, ticks and texts come
+// from the server: the report draws the same ones.
 
 const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false };
-const TICK_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400];
-const MOST_TICKS = 10;
 const TICK_PIXELS = 62;
 const LABEL_HEIGHTS = [0.34, 0.2, 0.06];
-const FINE_TIMES = [
-  0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300, 600, 1200, 3600, 7200, 18000,
-  36000, 86400,
-];
-const COARSE_TIMES = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 36000];
+const SERIES = {
+  delivered: { fill: "tozeroy", colour: "accent", soft: "accent-soft", width: 2 },
+  "not delivered": { fill: "tonexty", colour: "bad", soft: "bad", width: 0 },
+  attempts: { colour: "muted", width: 1 },
+};
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -28,135 +25,131 @@ function layout(xaxis, yaxis, more = {}) {
     linecolor: colour("line"),
     zeroline: false,
     automargin: true,
+    tickangle: 0,
     tickfont: { size: 13 },
   };
   return {
     autosize: true,
     dragmode: false,
     showlegend: false,
-    hovermode: "x unified",
+    hovermode: "closest",
+    // Wherever one points, the nearest is told.
+    hoverdistance: -1,
     margin: { l: 8, r: 16, t: 12, b: 8 },
     paper_bgcolor: "transparent",
     plot_bgcolor: "transparent",
     font: { family: getComputedStyle(document.body).fontFamily, color: colour("muted") },
     hoverlabel: { bgcolor: colour("card"), bordercolor: colour("line"), font: { color: colour("ink") } },
     xaxis: { ...axis, showgrid: false, ...xaxis },
-    yaxis: { ...axis, rangemode: "tozero", ...yaxis },
+    yaxis: { ...axis, ...yaxis },
     ...more,
   };
 }
 
-/** An axis from 0 to `end` seconds with ticks at round times. */
-function timeAxis(end, element) {
-  const wanted = Math.min(element.clientWidth / TICK_PIXELS, MOST_TICKS);
-  const step = TICK_STEPS.find((each) => end / each <= wanted) ?? TICK_STEPS.at(-1);
-  const tickvals = [];
-  for (let at = 0; at <= end; at += step) tickvals.push(at);
-  return { range: [0, Math.max(end, 1)], tickangle: 0, tickvals, ticktext: tickvals.map(tick) };
+/** As many of the ticks as the element has room for. */
+function across({ range, ticks, labels }, element, place = (value) => value) {
+  const every = Math.ceil((ticks.length * TICK_PIXELS) / Math.max(element.clientWidth, TICK_PIXELS));
+  const shown = (_, index) => index % every === 0;
+  return { range: range.map(place), tickvals: ticks.map(place).filter(shown), ticktext: labels.filter(shown) };
 }
 
-export function drawThroughput(element, { timeline }) {
-  if (!timeline) return;
-  const trace = {
-    x: timeline.rate_seconds,
-    y: timeline.rates,
-    customdata: timeline.rates.map(rate),
-    hovertemplate: "%{customdata}/s<extra></extra>",
-    mode: timeline.rates.length > 1 ? "lines" : "markers",
-    line: { color: colour("accent"), width: 2.5 },
-    fill: "tozeroy",
-    fillcolor: colour("accent-soft"),
+const up = ({ range, ticks, labels }) => ({ range, tickvals: ticks, ticktext: labels });
+
+const told = (texts) => ({ customdata: texts, hovertemplate: "%{customdata}<extra></extra>" });
+
+export function drawThroughput(element, { throughput: chart }) {
+  if (!chart) return;
+  const x = [...chart.starts, chart.end];
+  let below = x.map(() => 0);
+  const traces = Object.entries(chart.series).map(([name, rates]) => {
+    const { fill, colour: line, soft, width } = SERIES[name];
+    const values = [...rates, rates.at(-1)];
+    // What was not delivered stands on what was.
+    const y = fill ? values.map((value, index) => value + below[index]) : values;
+    if (fill) below = y;
+    return {
+      x,
+      y,
+      name,
+      mode: "lines",
+      line: { color: colour(line), width, shape: "hv" },
+      ...(fill ? { fill, fillcolor: colour(soft) } : {}),
+      ...told([...chart.texts, chart.texts.at(-1)]),
+    };
+  });
+  const legend = {
+    orientation: "h",
+    traceorder: "normal",
+    x: 0,
+    y: 1.02,
+    xanchor: "left",
+    yanchor: "bottom",
+    itemclick: false,
+    itemdoubleclick: false,
   };
-  const top = Math.max(...timeline.rates, 1);
-  draw(element, [trace], layout(timeAxis(timeline.end, element), { range: [0, top * 1.1], tickformat: "~s" }));
+  draw(element, traces, layout(across(chart.across, element), up(chart.up), { showlegend: true, legend }));
 }
 
-export function drawReach(element, { timeline }) {
-  if (!timeline) return;
-  const trace = {
-    x: timeline.reach_seconds,
-    y: timeline.reached,
-    customdata: timeline.reached.map((share) => percent(share)),
-    hovertemplate: "%{customdata} reached<extra></extra>",
+export function drawReach(element, { reach: chart }) {
+  if (!chart) return;
+  const end = chart.across.range[1];
+  const traces = Object.entries(chart.series).map(([name, y]) => ({
+    x: chart.seconds,
+    y,
+    name,
     mode: "lines",
     line: { color: colour("good"), width: 2.5 },
-  };
-  const marks = timeline.marks.filter((mark) => mark.seconds !== null);
-  const shapes = marks.map((mark) => ({
-    type: "line",
-    x0: mark.seconds,
-    x1: mark.seconds,
-    y0: 0,
-    y1: mark.share,
-    line: { color: colour("muted"), width: 1, dash: "dot" },
+    ...told(chart.texts),
   }));
+  const shapes = chart.marks.map((mark) => rule(mark.seconds, { y0: 0, y1: mark.share }));
   // Below the curve, one under the other.
-  const annotations = marks.map((mark, index) => ({
-    x: mark.seconds,
-    y: LABEL_HEIGHTS[index % LABEL_HEIGHTS.length],
-    text: `${Math.round(mark.share * 100)} % · ${duration(mark.seconds)}`,
-    xanchor: mark.seconds > timeline.end * 0.7 ? "right" : "left",
-    yanchor: "middle",
-    xshift: mark.seconds > timeline.end * 0.7 ? -3 : 3,
-    showarrow: false,
-    font: { size: 13, color: colour("ink") },
-  }));
-  const yaxis = { range: [0, 1.04], tickformat: ".0%", dtick: 0.25 };
-  draw(element, [trace], layout(timeAxis(timeline.end, element), yaxis, { shapes, annotations }));
+  const annotations = chart.marks.map((mark, index) => {
+    const late = mark.seconds > end * 0.7;
+    return label(mark.text, {
+      x: mark.seconds,
+      y: LABEL_HEIGHTS[index % LABEL_HEIGHTS.length],
+      xanchor: late ? "right" : "left",
+      yanchor: "middle",
+      xshift: late ? -3 : 3,
+    });
+  });
+  draw(element, traces, layout(across(chart.across, element), up(chart.up), { shapes, annotations }));
 }
 
-export function drawDeliveryTimes(element, { delivery_times: times, ...run }) {
-  const x = times.to.map((to, index) => Math.log10(Math.sqrt(to * Math.max(times.from[index], to / 1.09))));
-  const trace = {
+export function drawDeliveryTimes(element, { delivery_times: chart }) {
+  if (!chart) return;
+  const low = chart.shortest.map(Math.log10);
+  const high = chart.longest.map(Math.log10);
+  const traces = Object.entries(chart.series).map(([name, y]) => ({
     type: "bar",
-    x,
-    y: times.messages,
-    width: Math.log10(2) / 8,
-    customdata: times.to.map((to, index) => `${seconds(times.from[index])} to ${seconds(to)}: ${count(times.messages[index])}`),
-    hovertemplate: "%{customdata}<extra></extra>",
+    x: low.map((from, index) => (from + high[index]) / 2),
+    y,
+    name,
+    width: low.map((from, index) => high[index] - from),
     marker: { color: colour("accent"), line: { width: 0 } },
-  };
-  const marks = { p50: run.p50_delivery_seconds, p95: run.p95_delivery_seconds, p99: run.p99_delivery_seconds };
-  const known = Object.entries(marks).filter(([, value]) => value);
-  const shapes = known.map(([, value]) => ({
-    type: "line",
-    x0: Math.log10(value),
-    x1: Math.log10(value),
-    yref: "paper",
-    y0: 0,
-    y1: 1,
-    line: { color: colour("muted"), width: 1, dash: "dot" },
+    ...told(chart.texts),
   }));
-  const annotations = known.map(([name, value], index) => ({
-    x: Math.log10(value),
-    yref: "paper",
-    y: 1 - 0.1 * index,
-    text: name,
-    xanchor: "left",
-    yanchor: "top",
-    xshift: 3,
-    showarrow: false,
-    font: { size: 13, color: colour("ink") },
-  }));
-  const lowest = x.length ? x[0] - 0.1 : -2;
-  const highest = x.length ? x.at(-1) + 0.1 : 1;
-  const ticks = ticksBetween(10 ** lowest, 10 ** highest, element.clientWidth / TICK_PIXELS);
-  const xaxis = { range: [lowest, highest], tickangle: 0, tickvals: ticks.map(Math.log10), ticktext: ticks.map(tick) };
-  draw(element, [trace], layout(xaxis, { tickformat: "~s" }, { shapes, annotations, hovermode: "closest", bargap: 0 }));
+  const shapes = chart.marks.map((mark) => rule(Math.log10(mark.seconds), { yref: "paper", y0: 0, y1: 1 }));
+  const annotations = chart.marks.map((mark, index) =>
+    label(mark.text, {
+      x: Math.log10(mark.seconds),
+      yref: "paper",
+      y: 1 - 0.1 * index,
+      xanchor: "left",
+      yanchor: "top",
+      xshift: 3,
+    }),
+  );
+  const xaxis = across(chart.across, element, Math.log10);
+  draw(element, traces, layout(xaxis, up(chart.up), { shapes, annotations, bargap: 0 }));
 }
 
-function ticksBetween(low, high, wanted) {
-  const fine = FINE_TIMES.filter((time) => time >= low && time <= high);
-  return fine.length <= wanted ? fine : COARSE_TIMES.filter((time) => time >= low && time <= high);
+function rule(x, where) {
+  return { type: "line", x0: x, x1: x, ...where, line: { color: colour("muted"), width: 1, dash: "dot" } };
 }
 
-/** A round time, as short as it can be said. */
-function tick(value) {
-  if (value < 1 && value > 0) return `${Math.round(value * 1000)} ms`;
-  if (value < 60) return `${value} s`;
-  if (value % 60) return duration(value);
-  if (value < 3600) return `${value / 60} min`;
-  return value % 3600 ? `${Math.floor(value / 3600)} h ${(value % 3600) / 60}` : `${value / 3600} h`;
+function label(text, where) {
+  return { text, ...where, showarrow: false, font: { size: 13, color: colour("ink") } };
 }
 
 function draw(element, traces, layout) {

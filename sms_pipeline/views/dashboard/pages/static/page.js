@@ -1,47 +1,26 @@
-// What both pages need: reading figures again and again, saying when that fails, and formats.
+// What both pages need: reading figures again and again, saying when that fails, and moments. All other figures come from
+// the server as texts.
 
 const PERIOD_MS = 1000;
 const PATIENCE_MS = 15000;
 
-const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-
 export const byId = (id) => document.getElementById(id);
 
-export const count = (value) => whole.format(value);
+const two = (number) => String(number).padStart(2, "0");
 
-export function percent(share, digits = 1) {
-  // Rounded down: what is not all must not look like all.
-  const scale = 10 ** (digits + 2);
-  return `${(Math.floor(share * scale + 1e-9) / (scale / 100)).toFixed(digits)} %`;
-}
-
-export function rate(value) {
-  return value > 0 && value < 10 ? value.toFixed(1) : count(value);
-}
-
-export function seconds(value) {
-  if (value === null || value === undefined) return "–";
-  if (value < 1) return `${Math.round(value * 1000)} ms`;
-  return value < 100 ? `${value.toFixed(2)} s` : duration(value);
-}
-
-export function duration(value) {
-  if (value === null || value === undefined) return "–";
-  const all = Math.round(value);
-  const [hours, minutes] = [Math.floor(all / 3600), Math.floor(all / 60) % 60];
-  if (hours) return `${hours} h ${String(minutes).padStart(2, "0")} min`;
-  if (minutes) return `${minutes} min ${String(all % 60).padStart(2, "0")} s`;
-  return all < 10 && value !== all ? `${value.toFixed(1)} s` : `${all} s`;
-}
-
-export const clock = (epoch) => new Date(epoch * 1000).toLocaleTimeString("en-GB");
-
+/** As `moment` of views/format.py writes it, in the browser's time zone: 2023-11-14 23:13:20 +0100. */
 export function moment(epoch) {
+  if (epoch === null) return "not yet";
   const at = new Date(epoch * 1000);
-  const today = at.toDateString() === new Date().toDateString();
-  const day = at.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
-  return today ? clock(epoch) : `${day}, ${clock(epoch)}`;
+  const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
+  const time = [at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join(":");
+  const ahead = -at.getTimezoneOffset();
+  const zone = `${ahead < 0 ? "-" : "+"}${two(Math.floor(Math.abs(ahead) / 60))}${two(Math.abs(ahead) % 60)}`;
+  return `${day} ${time} ${zone}`;
 }
+
+/** Of that day. */
+export const clock = (epoch) => moment(epoch).split(" ")[1];
 
 export function stateOf(run) {
   if (!run.done) return run.control;

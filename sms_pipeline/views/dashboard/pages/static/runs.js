@@ -1,6 +1,6 @@
 // The list of runs.
 
-import { byId, count, fill, follow, moment, newBar, showState } from "./page.js";
+import { byId, fill, follow, moment, newBar, showState } from "./page.js";
 
 const before = new URLSearchParams(location.search).get("before");
 
@@ -15,9 +15,7 @@ function row(run) {
     moment(run.started_at ?? run.created_at),
     state,
     newBar(run),
-    count(run.total),
-    count(run.delivered),
-    count(run.failed),
+    ...run.shown,
   ];
 }
 

@@ -1,0 +1,194 @@
+"""What charts of a run show, as points; the report and the dashboard draw the same ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import NamedTuple
+
+from sms_pipeline.core import histogram
+from sms_pipeline.ledger.timeline import Bin, Timeline
+from sms_pipeline.views.format import count, duration, exact_percent, percent, rate, round_time
+
+#: Bins of a timeline: few enough that each can be told from the next, also on a phone.
+BINS = 120
+#: Batches settle whole, about two a second for each profile: a rate over less time is noise.
+RATE_SECONDS = 1.0
+#: Of a width, what rounding may take away from a whole one.
+_ROUNDING = 1e-9
+
+#: What is drawn, by the names that people read.
+DELIVERED, NOT_DELIVERED, ATTEMPTS = "delivered", "not delivered", "attempts"
+REACHED = "reached"
+DELIVERY_TIMES = "delivery times"
+#: Marked among the delivery times.
+PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+
+
+class Stretch(NamedTuple):
+    """Messages a second over one stretch of time. Times are seconds from the first dispatch."""
+
+    start: float
+    end: float
+    delivered: float
+    #: Failed, expired and cancelled.
+    not_delivered: float
+    attempts: float
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Each by its name."""
+        return {
+            DELIVERED: self.delivered,
+            NOT_DELIVERED: self.not_delivered,
+            ATTEMPTS: self.attempts,
+        }
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        rates = ", ".join(f"{name} {rate(value)}" for name, value in self.rates.items())
+        return f"{duration(self.start)} to {duration(self.end)}: {rates}"
+
+
+class Reach(NamedTuple):
+    """The share of all messages, 0 to 1, that was delivered so many seconds after the start."""
+
+    seconds: float
+    share: float
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        return f"{duration(self.seconds)}: {percent(self.share)} {REACHED}"
+
+
+class Mark(NamedTuple):
+    """A moment at which a chosen share was reached."""
+
+    seconds: float
+    share: float
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        return f"{exact_percent(self.share)} after {duration(self.seconds)}"
+
+
+class Bar(NamedTuple):
+    """How many messages took between two times, in seconds; the first bar has no lower bound."""
+
+    shortest: float
+    longest: float
+    messages: int
+    #: Of all that have a delivery time, 0 to 1.
+    share: float
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        longest = round_time(self.longest)
+        is_first = self.shortest < histogram.SHORTEST
+        times = f"up to {longest}" if is_first else f"{round_time(self.shortest)} to {longest}"
+        return f"{times}: {count(self.messages)} messages ({percent(self.share)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """All that is drawn of one run; nothing of what nothing is known of."""
+
+    #: Now, or the end of the run, seconds after the first dispatch.
+    end: float
+    throughput: tuple[Stretch, ...]
+    reach: tuple[Reach, ...]
+    marks: tuple[Mark, ...]
+    delivery_times: tuple[Bar, ...]
+    #: Seconds, by name.
+    percentiles: dict[str, float]
+
+
+def make_course(timeline: Timeline, seconds: float, delivery_times: Mapping[int, int]) -> Course:
+    """The points of a run.
+
+    Args:
+        timeline: the run in bins.
+        seconds: from the first dispatch to now, or to the end of the run.
+        delivery_times: messages by bucket of the histogram.
+    """
+    end = max(seconds, timeline.seconds)
+    return Course(
+        end=end,
+        throughput=tuple(_throughput(timeline, end)) if timeline.bins else (),
+        reach=tuple(_reach(timeline, end)) if timeline.bins else (),
+        marks=tuple(
+            Mark(at, share) for share, at in timeline.time_to_reach.items() if at is not None
+        ),
+        delivery_times=tuple(_bars(delivery_times)),
+        percentiles=_percentiles(delivery_times),
+    )
+
+
+def _throughput(timeline: Timeline, end: float) -> list[Stretch]:
+    """Stretches of at least `RATE_SECONDS`, without gaps, up to `end`.
+
+    What is not a whole stretch is joined to the one before: by itself it would look like a fall.
+    """
+    together = max(math.ceil(RATE_SECONDS / timeline.width - _ROUNDING), 1)
+    width = together * timeline.width
+    parts = [
+        _sum(timeline.bins[first : first + together])
+        for first in range(0, len(timeline.bins), together)
+    ]
+    passed = math.floor(end / width + _ROUNDING)
+    whole = max(min(passed, len(parts)), 1)
+    parts[whole - 1 :] = [_sum(parts[whole - 1 :])]
+    stands_still = passed > whole
+    last = whole * width if stands_still else max(end, timeline.width)
+    ends = [*((number + 1) * width for number in range(whole - 1)), last]
+    stretches = [
+        _stretch(number * width, until, part)
+        for number, (until, part) in enumerate(zip(ends, parts, strict=True))
+    ]
+    return [*stretches, _stretch(last, end, Bin())] if stands_still else stretches
+
+
+def _stretch(start: float, end: float, part: Bin) -> Stretch:
+    seconds = end - start
+    not_delivered = part.failed + part.expired + part.cancelled
+    return Stretch(
+        start, end, part.delivered / seconds, not_delivered / seconds, part.attempts / seconds
+    )
+
+
+def _sum(bins: list[Bin] | tuple[Bin, ...]) -> Bin:
+    return reduce(Bin.plus, bins)
+
+
+def _reach(timeline: Timeline, end: float) -> list[Reach]:
+    """From nothing to `end`, through every mark."""
+    ends = [min((number + 1) * timeline.width, end) for number in range(len(timeline.bins))]
+    shares = timeline.reached
+    marks = [(at, share) for share, at in timeline.time_to_reach.items() if at is not None]
+    points = {(0.0, 0.0), *zip(ends, shares, strict=True), *marks, (end, shares[-1])}
+    return [Reach(*point) for point in sorted(points)]
+
+
+def _bars(counts: Mapping[int, int]) -> list[Bar]:
+    total = sum(counts.values())
+    return [
+        Bar(
+            histogram.upper_bound(bucket - 1),
+            histogram.upper_bound(bucket),
+            counts[bucket],
+            counts[bucket] / total,
+        )
+        for bucket in sorted(counts)
+        if counts[bucket]
+    ]
+
+
+def _percentiles(counts: Mapping[int, int]) -> dict[str, float]:
+    found = {name: histogram.percentile(counts, share) for name, share in PERCENTILES.items()}
+    return {name: seconds for name, seconds in found.items() if seconds is not None}

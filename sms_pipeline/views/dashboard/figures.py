@@ -1,0 +1,164 @@
+"""What the pages show: figures as JSON, and the texts that their scripts only put in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sms_pipeline.core.progress import ProfileProgress, Progress
+from sms_pipeline.core.records import Control, Run, RunTotals, WorkerRow
+from sms_pipeline.core.thresholds import Judgement
+from sms_pipeline.ledger.timeline import Timeline
+from sms_pipeline.views.course import make_course
+from sms_pipeline.views.dashboard.charts import charts_json
+from sms_pipeline.views.format import (
+    count,
+    duration,
+    exact_percent,
+    exact_seconds,
+    message_time,
+    percent,
+    rate,
+)
+from sms_pipeline.views.lines import SYMBOLS, failure_rates, other_ends
+from sms_pipeline.views.objects import progress_json
+
+#: Workers that a page lists; of a large fleet the others are counted.
+SHOWN_WORKERS = 20
+
+
+def run_json(
+    run: Run, progress: Progress, online: Iterable[WorkerRow], timeline: Timeline
+) -> dict[str, Any]:
+    """A run as its page wants it: the fields of `--json`, and what the page shows."""
+    course = make_course(timeline, progress.seconds, progress.counts.delivery_times)
+    return {
+        **progress_json(progress),
+        # A browser's numbers hold 53 bits.
+        "seed": str(run.seed),
+        # In seconds since the epoch: scripts show moments in the browser's time zone.
+        "started_at": progress.started_at,
+        "created_at": run.created_at,
+        "ended_at": _ended_at(progress),
+        "shown": {
+            "texts": _texts(progress),
+            "times": list(_times(progress, timeline)),
+            "profiles": [_profile_cells(profile) for profile in progress.profiles],
+            "thresholds": [_threshold(judgement) for judgement in progress.thresholds],
+            "workers": _workers(tuple(online)),
+        },
+        "charts": charts_json(course),
+    }
+
+
+def totals_json(totals: RunTotals) -> dict[str, Any]:
+    """A run in the list of runs."""
+    run, counts = totals.run, totals.counts
+    return {
+        "run": run.id,
+        "started_at": totals.started_at,
+        "created_at": run.created_at,
+        "total": run.total,
+        "control": run.control.value,
+        "delivered": counts.delivered,
+        "failed": counts.failed,
+        "expired": counts.expired,
+        "cancelled": counts.cancelled,
+        "done": totals.done,
+        "shown": [count(run.total), count(counts.delivered), count(counts.failed)],
+    }
+
+
+def _ended_at(progress: Progress) -> float | None:
+    if progress.started_at is None or not progress.done:
+        return None
+    return progress.started_at + progress.seconds
+
+
+def _texts(progress: Progress) -> dict[str, str]:
+    """By the id of the element."""
+    counts, done = progress.counts, progress.done
+    average = rate(progress.average_rate)
+    return {
+        "messages": count(progress.total),
+        "share": percent(progress.share),
+        "delivered": count(counts.delivered),
+        "delivered-more": f"{percent(progress.reached)} of {count(progress.total)}",
+        "failed": count(counts.failed),
+        "failed-more": _failed_more(progress),
+        "in-flight": count(counts.in_flight),
+        "in-flight-more": f"{count(counts.retrying)} of them retrying",
+        "rate-name": "Average rate" if done else "Rate",
+        "rate": average if done else rate(progress.rate),
+        "rate-more": "over the whole run" if done else f"average rate {average}",
+        "eta-name": "Took" if done else "Time left",
+        "eta": duration(progress.seconds) if done else _time_left(progress),
+        "eta-more": "" if done else f"{duration(progress.seconds)} so far",
+        "unfinished": count(progress.total - counts.finished),
+    }
+
+
+def _failed_more(progress: Progress) -> str:
+    others = [f"{count(some)} {name}" for name, some in other_ends(progress.counts).items()]
+    if others:
+        return f"besides: {', '.join(others)}"
+    return f"{count(progress.counts.failed_attempts)} failed attempts"
+
+
+def _time_left(progress: Progress) -> str:
+    return "paused" if progress.control is Control.PAUSED else duration(progress.eta_seconds)
+
+
+def _times(progress: Progress, timeline: Timeline) -> Iterator[tuple[str, str]]:
+    counts = progress.counts
+    yield "Average per message", message_time(counts.mean_delivery)
+    yield "Average at the sender", message_time(counts.mean_send)
+    yield "Failed attempts", percent(counts.failure_rate)
+    for share in (0.50, 0.95, 0.99):
+        yield f"{exact_percent(share)} within", message_time(counts.percentile(share))
+    for share, seconds in timeline.time_to_reach.items():
+        yield f"{exact_percent(share)} reached after", duration(seconds)
+
+
+def _profile_cells(profile: ProfileProgress) -> list[str]:
+    counts = profile.counts
+    return [
+        profile.name,
+        count(profile.online_senders),
+        count(counts.in_flight),
+        count(counts.delivered),
+        count(counts.failed),
+        failure_rates(profile),
+        message_time(counts.mean_delivery),
+        message_time(counts.percentile(0.95)),
+        percent(profile.efficiency),
+    ]
+
+
+def _threshold(judgement: Judgement) -> dict[str, str]:
+    said = (judgement.check.text, judgement.seen_text, judgement.state)
+    return {
+        "state": judgement.state.value,
+        "text": f"{SYMBOLS[judgement.state]} {' · '.join(said)}",
+    }
+
+
+def _workers(online: tuple[WorkerRow, ...]) -> dict[str, Any]:
+    shown = online[:SHOWN_WORKERS]
+    hidden = len(online) - len(shown)
+    return {
+        "count": count(len(online)),
+        "cells": [_worker_cells(worker) for worker in shown],
+        "joined_at": [worker.joined_at for worker in shown],
+        "more": f"and {count(hidden)} more" if hidden else "" if shown else "No worker is online.",
+    }
+
+
+def _worker_cells(worker: WorkerRow) -> list[str]:
+    return [
+        worker.id,
+        worker.profile,
+        count(worker.senders),
+        exact_seconds(worker.mean_time),
+        exact_percent(worker.failure_rate),
+    ]
