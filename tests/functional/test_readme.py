@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text()
 BIN = Path(sys.executable).parent
 #: Long enough for a run of 10,000 messages by the default profiles on a loaded machine.
 LONG_SECONDS = 110
-#: Of an example's thresholds, when one attempt at each message is too few to keep to them.
+#: What a run of an example ends with when one attempt per message is too few for its thresholds.
 EXIT_THRESHOLD = 3
 
 
@@ -81,7 +81,7 @@ def test_the_commands_for_separate_terminals_work_together(
         assert produced.returncode == 0, produced.stderr
     watched = shell("sms-pipeline monitor --every 2", tmp_path, environment)
 
-    # Then the run is done and proven
+    # Then the run is done, and its totals are proven
     assert watched.returncode == 0, watched.stderr
     assert "done: 2,000 of 2,000 messages" in watched.stdout
     audit = shell("sms-pipeline audit", tmp_path, environment)
