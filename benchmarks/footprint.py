@@ -111,7 +111,7 @@ def in_flight(workers: Fleet, setting: Setting) -> dict[str, Any]:
         time.sleep(CALM_SECONDS)
         held = resident_mb([worker])
         usage = meter.stop()
-    assert not workers.ledger.snapshot(workers.ledger.run()).finished, "some were sent already"
+    assert not workers.ledger.snapshot(workers.ledger.run()).counts.finished
     return {
         "messages": setting.messages,
         "worker_mb_before": before,

@@ -18,6 +18,7 @@ import pytest
 
 from sms_pipeline.views.dashboard import PACKAGES
 from tests.services import chromium
+from tests.services import wheel as wheels
 from tests.services.nursery import Nursery
 from tests.services.postgres import PostgresNode
 from tests.services.rabbitmq import RabbitMQNode
@@ -93,6 +94,14 @@ def chromium_browser(dashboard_packages: None) -> Iterator[Any]:
     _require(chromium.unavailable())
     with chromium.running() as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as a wheel."""
+    if reason := wheels.unavailable():
+        pytest.skip(reason)
+    return wheels.build(tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built"))
 
 
 @pytest.fixture(scope="session")

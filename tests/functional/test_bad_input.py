@@ -122,14 +122,6 @@ def test_senders_too_slow_for_a_batch_are_answered_with_numbers_that_do(
     assert_one_line(result, EXIT_USAGE, "'snail'", "at least 84 senders", "batch_size 60")
 
 
-def test_another_celeryconfig_in_the_folder_is_noticed(
-    worker_terminal: Terminal, tmp_path: Path
-) -> None:
-    (tmp_path / "celeryconfig.py").write_text("task_serializer = 'json'\n")
-    result = worker(worker_terminal, "--profile", "fast")
-    assert_one_line(result, EXIT_USAGE, "celeryconfig", "this folder")
-
-
 @pytest.mark.parametrize("command", ["worker", "produce", "run"])
 def test_a_broker_that_does_not_answer_is_named(worker_terminal: Terminal, command: str) -> None:
     if command == "worker":

@@ -32,7 +32,7 @@ FIELDS = {
     "failed": int,
     "failed_attempts": int,
     "seconds": float,
-    "messages_per_second": float,
+    "average_rate": float,
     "mean_send_seconds": float,
     "mean_delivery_seconds": float,
     "p50_delivery_seconds": float,
@@ -43,7 +43,7 @@ FIELDS = {
 }
 
 ECHO = re.compile(
-    r"^(sent|failed|failed, to be retried): (\d{3}-\d{3}-\d{4})  ([A-Za-z0-9 .]{1,100})$", re.M
+    r"^(delivered|failed|failed, to be retried): (\d{3}-\d{3}-\d{4})  ([A-Za-z0-9 .]{1,100})$", re.M
 )
 
 INSTANT = {"name": "instant", "count": 5, "mean_time": 0, "failure_rate": 0}
@@ -155,7 +155,9 @@ def test_ctrl_c_and_sigterm_end_with_a_summary(
         num_messages=5_000, senders=[flaky(0.1, 0.5)], report_period=0.2, retry={"backoff": 1}
     )
     run = terminal.start("run")
-    wait_until(lambda: re.search(r"sent [1-9]", run.out), PATIENCE_SECONDS, "some are sent")
+    wait_until(
+        lambda: re.search(r"delivered [1-9]", run.out), PATIENCE_SECONDS, "some are delivered"
+    )
 
     # When it is interrupted, then it ends at once, says where it stands, and nothing else
     end(run)
@@ -294,7 +296,7 @@ def test_every_view_ends_with_the_numbers_of_the_ledger(terminal: Terminal) -> N
     for view in (screen, lines):
         text = " ".join(ESCAPE.sub("", view).split())
         for part in (
-            f"Sent {sums['delivered']:,}, failed {sums['failed']:,} (out of attempts)",
+            f"Delivered {sums['delivered']:,}, failed {sums['failed']:,} (out of attempts)",
             f"failed attempts {failed_attempts:,} of {sums['messages']:,}",
             f"Average time per message {shown['mean_delivery_seconds']:.3f} s",
             f"p95 {shown['p95_delivery_seconds']:.3f} s",
@@ -373,7 +375,7 @@ from sms_pipeline.worker.task import send_sms
 app.conf.task_always_eager = True
 settings = load_settings()
 simulation = load_simulation(settings.config)
-use_queues([sender.name for sender in simulation.senders], settings.queue_type)
+use_queues(app, [sender.name for sender in simulation.senders], settings.queue_type)
 ledger = Ledger.open(settings.database_url)
 run = ledger.start_run(simulation, 1)
 for number in range(4):

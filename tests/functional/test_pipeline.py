@@ -160,7 +160,7 @@ def test_two_profiles_from_producer_to_report(stage: Stage) -> None:
         [["slow", "10"], ["fast", "20"]],
     )
     (listed,) = runs.out.splitlines()[1:]
-    assert f"{last['sent']:,}" in listed
+    assert f"{last['delivered']:,}" in listed
     assert "done" in listed
     rows = list(csv.DictReader(io.StringIO(failures.out)))
     stored = checker.rows(stage.database_url, "failures", 1)
@@ -338,7 +338,7 @@ def test_ctrl_c_on_run_with_a_broker_throws_nothing_away(stage: Stage) -> None:
         routing="static",
     )
     run = stage.terminal.start("run")
-    run.says("sent 0")
+    run.says("delivered 0")
     stage.await_published(total)
 
     # When it is interrupted in the middle

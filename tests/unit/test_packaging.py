@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import shutil
-import subprocess
-import sys
 import tomllib
 import zipfile
 from email.parser import Parser
 from pathlib import Path
 
-import pytest
-
 from sms_pipeline import __version__
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "sms_pipeline")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-
-#: The oldest that knows a licence expression, as in pyproject.toml's build requirement.
-OLDEST_SETUPTOOLS = 77
-BUILD_SECONDS = 60
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy: setuptools leaves things behind in the folder it builds."""
-    installed = importlib.metadata.version("setuptools")
-    if int(installed.partition(".")[0]) < OLDEST_SETUPTOOLS:
-        pytest.skip(f"setuptools {installed} can't build it; install requirements-dev.lock")
-    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
-    for name in SOURCES:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, source / name)
-        else:
-            shutil.copy(ROOT / name, source)
-    done = subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", built, source],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=BUILD_SECONDS,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (found,) = built.glob("*.whl")
-    return found
 
 
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
