@@ -126,12 +126,12 @@ def population_table(results: Content) -> Iterable[str]:
     ]
     for role, seconds in summary["cpu_seconds_per_million"].items():
         peak = summary["peak_mb"][role]
-        rows.append((role, f"{seconds:.2f} CPU s per million, at most {peak:,.0f} MB"))
+        rows.append((role, f"{seconds:.2f} CPU seconds per million, at most {peak:,.0f} MB"))
     yield from _table(("", ""), rows)
 
 
 def stability_table(results: Content) -> Iterable[str]:
-    """Runs in a row, and how busy the senders were."""
+    """Runs in sequence, and the efficiency of senders."""
     rows = [
         (f"run {number}", _whole(row["middle_rate"]), f"{row['usage']['worker']['peak_mb']:,.0f}")
         for number, row in results.get("runs", {}).items()
@@ -177,7 +177,7 @@ def watching_table(results: Content) -> Iterable[str]:
         pairs = row["pairs"]
         cores = sum(pair["watched"]["watchers_cores"] for pair in pairs) / len(pairs)
         rows.append((title, f"{row['cost']:.1%}", str(len(pairs)), f"{cores:.2f}"))
-    yield from _table(("run", "rate lost", "pairs", "cores used for watching"), rows)
+    yield from _table(("run", "slower by", "pairs", "cores used for watching"), rows)
 
 
 TABLES: dict[str, Render] = {
@@ -240,7 +240,7 @@ FRONT_LINES: dict[str, Render] = {
 
 
 def rendered(text: str, results: Path, renders: dict[str, Render] = TABLES) -> str:
-    """`text` with what stands between its markers made anew."""
+    """`text` with what is between its markers made again."""
     for name, render in renders.items():
         path = results / f"{name}.json"
         lines = render(json.loads(path.read_text())) if path.exists() else [NOT_MEASURED]

@@ -84,7 +84,7 @@ def short_table(page: str) -> str:
 
 
 def renew(text: str, page: str) -> str:
-    """`text` with the table between its markers made anew."""
+    """`text` with the table between its markers made again."""
     before, found, rest = text.partition(BEGIN)
     assert found, "there is no place for the table of faults"
     return before + BEGIN + short_table(page) + END + rest.partition(END)[2]

@@ -1,7 +1,7 @@
 """docs/faults.md: what the fault matrix came to, written from all runs on record.
 
 Each run is a line in the file of results, which is committed: the matrix can be run in portions,
-over days, on several machines, and the page can be checked. To begin anew, delete the file.
+over days, on several machines, and the page can be checked. To start over, delete the file.
 """
 
 from __future__ import annotations
