@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run dashboard screenshots test chaos bench lint services lock clean
+.PHONY: help run dashboard screenshots test chaos bench mutants lint services lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ bench: $(VENV)/.dev ## Run all benchmarks; write benchmarks/results, figures and
 screenshots: $(VENV)/.dev ## Make the images of the documentation, from a real run
 	$(BIN)/python -m scripts.screenshots
 
+mutants: $(VENV)/.mutants ## Break the code in one place at a time; write docs/mutants.md
+	$(BIN)/python -m scripts.mutants $(ARGS)
+
 lint: $(VENV)/.dev ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,12 +45,14 @@ lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml
 		--constraint requirements.lock --output-file requirements-dashboard.lock pyproject.toml
 	$(BIN)/pip-compile $(COMPILE) --upgrade --extra dev --extra dashboard --allow-unsafe \
 		--constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(BIN)/pip-compile $(COMPILE) --upgrade --extra mutants --allow-unsafe \
+		--constraint requirements-dev.lock --output-file requirements-mutants.lock pyproject.toml
 
 COMPILE := --quiet --generate-hashes --strip-extras --no-header --no-emit-index-url \
 	--no-emit-trusted-host --no-emit-find-links --no-emit-options
 
 clean: ## Remove the environment, builds and caches
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) mutants build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -68,4 +73,9 @@ $(VENV)/.dashboard: $(VENV)/.run requirements-dashboard.lock
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.mutants: $(VENV)/.dev requirements-mutants.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-mutants.lock
 	@touch $@

@@ -1,0 +1,133 @@
+"""Which small mistakes in the code the tests would not notice: `make mutants`.
+
+mutmut changes the code in one place at a time and runs the tests that reach it. What comes out is
+written to docs/mutants.md, and in short to CONTRIBUTING.md.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "mutants.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+BEGIN, END = "<!-- mutants -->\n", "<!-- end of mutants -->"
+MUTMUT = (str(Path(sys.executable).with_name("mutmut")),)
+#: Outcomes of a mutant that a test noticed. One that hangs is noticed, too.
+NOTICED = {"killed", "timeout", "caught by type check", "suspicious", "segfault"}
+#: Mutants that are looked at in parallel, to find the line that each changes.
+READERS = 2
+
+_RESULT = re.compile(r"^\s+(?P<name>sms_pipeline\.\S+): (?P<outcome>.+)$", re.MULTILINE)
+
+
+class Mutant(NamedTuple):
+    """A changed place in the code, and whether the tests noticed."""
+
+    name: str
+    outcome: str
+
+    @property
+    def room(self) -> str:
+        """The room it is in."""
+        return self.name.split(".")[1]
+
+    @property
+    def module(self) -> str:
+        """Its module, without the package."""
+        return ".".join(self.name.split(".")[1:3])
+
+    @property
+    def function(self) -> str:
+        """The function it is in: `Class.method`, or the function's name."""
+        mangled = self.name.split(".")[-1].rpartition("__mutmut_")[0]
+        return mangled.removeprefix("xǁ").removeprefix("x_").replace("ǁ", ".")
+
+    @property
+    def noticed(self) -> bool:
+        """Whether a test failed."""
+        return self.outcome in NOTICED
+
+
+def main() -> None:
+    """Run mutmut with the arguments given, then write what it found."""
+    subprocess.run([*MUTMUT, "run", *sys.argv[1:]], cwd=ROOT, check=True)
+    mutants = read_results()
+    survivors = [mutant for mutant in mutants if not mutant.noticed]
+    with ThreadPoolExecutor(READERS) as readers:
+        changes = dict(zip(survivors, readers.map(read_change, survivors), strict=True))
+    PAGE.write_text("\n".join(page(mutants, changes)) + "\n")
+    text = CONTRIBUTING.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    CONTRIBUTING.write_text(before + BEGIN + "\n".join(table(mutants)) + "\n" + END + after)
+
+
+def read_results() -> list[Mutant]:
+    """What became of each mutant."""
+    shown = subprocess.run(
+        [*MUTMUT, "results", "--all", "true"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return [Mutant(found["name"], found["outcome"]) for found in _RESULT.finditer(shown.stdout)]
+
+
+def read_change(mutant: Mutant) -> tuple[str, str]:
+    """The line that it changes, and what it makes of it."""
+    shown = subprocess.run(
+        [*MUTMUT, "show", mutant.name], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    lines = [line for line in shown.stdout.splitlines() if not line.startswith(("---", "+++"))]
+    removed = next((line[1:].strip() for line in lines if line.startswith("-")), "")
+    added = next((line[1:].strip() for line in lines if line.startswith("+")), "")
+    return removed, added
+
+
+def table(mutants: Iterable[Mutant]) -> Iterator[str]:
+    """A row for each room, and one for all."""
+    yield "| room | mutants | noticed | share |"
+    yield "|---|---|---|---|"
+    counts: dict[str, Counter[bool]] = defaultdict(Counter)
+    for mutant in mutants:
+        counts[mutant.room][mutant.noticed] += 1
+        counts["all"][mutant.noticed] += 1
+    for room in sorted(counts, key=lambda room: (room == "all", room)):
+        noticed, total = counts[room][True], counts[room].total()
+        yield f"| {room} | {total:,} | {noticed:,} | {noticed / total:.1%} |"
+
+
+def page(mutants: list[Mutant], changes: dict[Mutant, tuple[str, str]]) -> Iterator[str]:
+    """docs/mutants.md."""
+    yield "# Mutants"
+    yield ""
+    yield "`make mutants` changes the code of `core`, `ledger` and `worker` in one place at a"
+    yield "time, and runs the unit tests that reach it. What no test notices is listed below."
+    yield "Lines that only log are left as they are."
+    yield ""
+    yield from table(mutants)
+    yield ""
+    yield "## Not noticed"
+    by_module: dict[str, list[Mutant]] = defaultdict(list)
+    for mutant in changes:
+        by_module[mutant.module].append(mutant)
+    for module in sorted(by_module):
+        yield ""
+        yield f"### {module}"
+        yield ""
+        for mutant in by_module[module]:
+            removed, added = changes[mutant]
+            yield f"- `{mutant.function}`: {_code(removed)} → {_code(added)}"
+
+
+def _code(line: str) -> str:
+    return f"`` {line} ``" if line else "nothing"
+
+
+if __name__ == "__main__":
+    main()
