@@ -17,7 +17,7 @@ from rich.console import Console
 
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.views.monitor import Reader
+from sms_pipeline.views.reader import Reader
 from sms_pipeline.views.terminal import render
 from tests.functional.terminal import CELERY, PATIENCE_SECONDS, Terminal
 from tests.services import chromium
@@ -111,7 +111,7 @@ def half_way(stage: Stage) -> Progress:
     reader = Reader(stage.ledger, stage.ledger.run())
 
     def far_enough() -> Progress | None:
-        progress = reader.read()
+        progress = reader.read().progress
         return progress if progress.share >= SHARE else None
 
     return wait_until(far_enough, 2 * PATIENCE_SECONDS, f"{SHARE:.0%} of the run")  # type: ignore[return-value]

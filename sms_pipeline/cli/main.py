@@ -171,8 +171,8 @@ def run(
     """
     context = _context(config or config_file, every, options, checks)
     from sms_pipeline.cli.rehearsal import run_all
+    from sms_pipeline.views.display import PlainView, SummaryJsonView, make_view
     from sms_pipeline.views.echo import Echo
-    from sms_pipeline.views.monitor import PlainView, SummaryJsonView, make_view
 
     view = make_view(False, _terminal())
     if as_json or echo:
@@ -238,7 +238,8 @@ def monitor(
     _refuse_contradictions(run_id, once, new, forever)
     _require_period(every)
     settings = _settings()
-    from sms_pipeline.views.monitor import make_view, runs_to_watch, watch
+    from sms_pipeline.views.display import make_view
+    from sms_pipeline.views.monitor import runs_to_watch, watch
 
     ledger = _ledger(settings)
     with _serving_metrics(settings, run_id, metrics):
@@ -340,7 +341,7 @@ def trace(run_id: int | None, follow: bool) -> None:
       sms-pipeline trace 3 --follow
     """
     settings = _settings()
-    from sms_pipeline.views.lists import trace as print_trace
+    from sms_pipeline.views.trace import trace as print_trace
 
     ledger = _ledger(settings)
     print_trace(ledger, ledger.run(run_id), follow)
@@ -453,7 +454,7 @@ def resume(
     _require_period(every)
     settings = _settings()
     from sms_pipeline.cli.rehearsal import resume as resume_run
-    from sms_pipeline.views.monitor import make_view
+    from sms_pipeline.views.display import make_view
 
     if checks and not settings.embedded:
         raise click.UsageError("over a broker 'resume' ends before the run: use 'monitor' for it")

@@ -25,8 +25,10 @@ from sms_pipeline.producer.background import Dispatch
 from sms_pipeline.producer.load import Loads
 from sms_pipeline.producer.producer import Producer
 from sms_pipeline.producer.recovery import await_quiet, dispatch_again, take_dead_letters
+from sms_pipeline.views.display import View
 from sms_pipeline.views.format import count
-from sms_pipeline.views.monitor import Reader, View, follow, require_thresholds
+from sms_pipeline.views.monitor import follow, require_thresholds
+from sms_pipeline.views.reader import Reader
 from sms_pipeline.worker.background import STOP_SECONDS, Consumption
 from sms_pipeline.worker.pipeline import Pipeline, install
 from sms_pipeline.worker.process import SettledHook, Worker
@@ -163,10 +165,10 @@ def _follow(
 ) -> Progress:
     dispatch.start()
     try:
-        progress = follow(reader, view, every, ended, abort)
+        progress = follow(reader, view, every, ended.wait, abort)
     except KeyboardInterrupt:
         dispatch.producer.stop()
-        last = reader.read()
+        last = reader.read().progress
         view.close(last, f"interrupted (go on with: sms-pipeline resume {last.run})")
         raise
     if progress and progress.done:

@@ -17,7 +17,7 @@ from sms_pipeline.core.thresholds import Evidence, Judgement, State, judge
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What is known of a run beyond its counters."""
+    """What is known about a run beyond its counters."""
 
     #: Messages by profile that were dispatched too long ago.
     stuck: Mapping[str, int] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Progress:
     average_rate: float
     #: The rate of each of the last seconds, oldest first.
     history: tuple[float, ...]
-    #: Seconds since this reader saw the number of finished messages change, or began to look.
+    #: Seconds since this reader saw the number of finished messages change, or started.
     still_seconds: float
     eta_seconds: float | None
     profiles: tuple[ProfileProgress, ...]
@@ -111,8 +111,10 @@ class Tracker:
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         self._liveness = Liveness(trusted)
         self._pace = Pace()
-        #: Whether it can tell by now who is online; before that it warns of nobody missing.
+        #: Whether it can tell by now who is online; before that it warns about nobody.
         self.decided = False
+        #: Workers that are online, as of the last update.
+        self.online: tuple[WorkerRow, ...] = ()
 
     def update(
         self,
@@ -122,7 +124,7 @@ class Tracker:
         findings: Findings = _NOTHING_FOUND,
     ) -> Progress:
         """Progress at `now` (a clock that only moves forward) and `wall` (seconds since epoch)."""
-        online = self._liveness.observe(now, snapshot.workers)
+        online = self.online = self._liveness.observe(now, snapshot.workers)
         self.decided = self._liveness.is_decided(now, snapshot.workers)
         counts = snapshot.counts
         self._pace.observe(

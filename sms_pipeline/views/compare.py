@@ -27,8 +27,8 @@ from sms_pipeline.views.format import (
     setting,
     signed,
 )
-from sms_pipeline.views.monitor import Reader
 from sms_pipeline.views.objects import progress_json
+from sms_pipeline.views.reader import Reader
 
 #: Wide enough for every column where there is no terminal.
 _PIPE_COLUMNS = 200
@@ -97,7 +97,9 @@ def compare(first: Run, second: Run, ledger: Ledger) -> Comparison:
     Raises:
         LedgerUnavailableError: the ledger can't be reached.
     """
-    readings = [(Reader(ledger, run).read(), timeline(ledger, run)) for run in (first, second)]
+    readings = [
+        (Reader(ledger, run).read().progress, timeline(ledger, run)) for run in (first, second)
+    ]
     figures = [outcome(*reading) for reading in readings]
     return Comparison(
         runs=(first.id, second.id),

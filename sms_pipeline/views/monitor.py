@@ -1,167 +1,79 @@
-"""Follows a run, and shows it: in a terminal, as plain lines or as JSON lines."""
+"""Follows runs: shows each until it is done, and holds it to its thresholds."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import threading
-import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
-import click
-
-from sms_pipeline.core.checks import parse
-from sms_pipeline.core.progress import Findings, Progress, Tracker
-from sms_pipeline.core.records import Run, Snapshot
+from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.progress import Progress
+from sms_pipeline.core.records import Run
 from sms_pipeline.core.thresholds import State
-from sms_pipeline.errors import LedgerUnavailableError, ThresholdMissedError
-from sms_pipeline.ledger.audit import audit_ledger
+from sms_pipeline.errors import ThresholdMissedError
+from sms_pipeline.ledger.following import Waiting, readings
 from sms_pipeline.ledger.steering import Abort
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.views.lines import profile_line, summary_lines, threshold_line, update_line
-from sms_pipeline.views.objects import progress_json
-from sms_pipeline.views.terminal import LiveView
+from sms_pipeline.views.display import View, say, tell_outages
+from sms_pipeline.views.reader import POLL_SECONDS, Reader
 
-#: How often the counters are read to notice the end; the reports come every N seconds.
-POLL_SECONDS = 0.1
 #: How often a run that is about to start is looked for.
 NEW_RUN_POLL_SECONDS = 0.5
-#: How often old batches are looked for: that query reads rows, not counters.
-STUCK_PERIOD_SECONDS = 10.0
-
-
-class View(Protocol):
-    """A way to show a run."""
-
-    def show(self, progress: Progress) -> None:
-        """A report."""
-
-    def note(self, message: str) -> None:
-        """Something the user should know now."""
-
-    def close(self, progress: Progress | None, ended: str) -> None:
-        """The last report and the summary; `ended` says how it ended."""
-
-
-class Reader:
-    """Reads one run's counters."""
-
-    def __init__(self, ledger: Ledger, run: Run, trusted: tuple[str, ...] = ()) -> None:
-        self._ledger = ledger
-        self._run = run
-        self._tracker = Tracker(trusted)
-        self._checks = [parse(threshold.check) for threshold in run.simulation.thresholds]
-        self._findings = Findings()
-        self._stuck_read_at = 0.0
-        self._read_to_the_end = False
-        #: The counters that the last progress was made from.
-        self.snapshot: Snapshot | None = None
-
-    def read_decided(self) -> Progress:
-        """The run's progress, once it is known who is online; that takes up to 2.5 s.
-
-        Raises:
-            LedgerUnavailableError: the ledger can't be reached.
-        """
-        progress = self.read()
-        while not (progress.done or self._tracker.decided):
-            time.sleep(POLL_SECONDS)
-            progress = self.read()
-        return progress
-
-    def read(self) -> Progress:
-        """The run's progress now.
-
-        Raises:
-            LedgerUnavailableError: the ledger can't be reached.
-        """
-        now = time.monotonic()
-        snapshot = self.snapshot = self._ledger.snapshot(self._run)
-        if now - self._stuck_read_at >= STUCK_PERIOD_SECONDS:
-            self._stuck_read_at = now
-            self._look_for_stuck()
-        self._look_for_reached(snapshot)
-        if snapshot.done and not self._read_to_the_end:
-            self._look_at_the_end()
-            self._read_to_the_end = True
-        return self._tracker.update(snapshot, now, time.time(), self._findings)
-
-    def _look_for_stuck(self) -> None:
-        before = time.time() - self._run.simulation.stuck_after
-        self._find(stuck=self._ledger.stuck(self._run.id, before))
-
-    def _look_for_reached(self, snapshot: Snapshot) -> None:
-        """Once for each number of messages: the query reads rows, not counters."""
-        delivered = snapshot.counts.delivered
-        found = self._findings.reached_at
-        due = {check.messages(snapshot.total) for check in self._checks if check.share}
-        for messages in due - found.keys():
-            at = (
-                self._ledger.delivered_at(self._run.id, messages) if delivered >= messages else None
-            )
-            if at is not None:
-                self._find(reached_at={**self._findings.reached_at, messages: at})
-
-    def _look_at_the_end(self) -> None:
-        """The audit reads every record, so it is made once, and only if a threshold asks."""
-        if not any(check.audited for check in self._checks):
-            return
-        report = audit_ledger(self._ledger, self._run)
-        if report.lost or report.doubled or not report.problems:
-            self._find(lost=report.lost, doubled=report.doubled)
-
-    def _find(self, **found: object) -> None:
-        self._findings = dataclasses.replace(self._findings, **found)  # type: ignore[arg-type]
 
 
 def follow(
     reader: Reader,
     view: View,
     every: float,
-    stopped: threading.Event,
+    wait: Waiting,
     abort: Callable[[Progress], str | None] | None = None,
+    clock: Clock = MACHINE_CLOCK,
 ) -> Progress | None:
-    """Report every `every` seconds until the run is done or `stopped` is set; return the last.
+    """Show a run until it is done.
 
-    `abort` sees each reading; what it says is shown.
+    Args:
+        reader: reads it.
+        view: is shown it, and told of an outage of the ledger.
+        every: seconds between two updates; it is read more often, so that its end is noticed.
+        wait: see `readings`; a true answer ends this, too.
+        abort: sees each reading; what it says is told.
+        clock: tells when an update is due.
+
+    Returns:
+        What was read last; None if nothing was.
     """
+
+    def read() -> tuple[Progress, str | None]:
+        progress = reader.read().progress
+        return progress, abort(progress) if abort else None
+
     progress: Progress | None = None
-    shown_at = -every
-    while not stopped.is_set():
-        try:
-            progress = reader.read()
-            said = abort(progress) if abort else None
-        except LedgerUnavailableError as error:
-            view.note(f"{error}; waiting for it")
-            stopped.wait(max(every, 1.0))
-            continue
+    due_at = clock.monotonic()
+    for progress, said in readings(read, min(POLL_SECONDS, every), wait, tell_outages(view.note)):
         if progress.done:
             break
         if said:
             view.note(said)
-        if time.monotonic() - shown_at >= every:
-            shown_at = time.monotonic()
+        if clock.monotonic() >= due_at:
+            due_at = clock.monotonic() + every
             view.show(progress)
-        stopped.wait(min(POLL_SECONDS, every))
     return progress
 
 
-def await_new_run(ledger: Ledger, seen: int | None) -> Run:
+def await_new_run(ledger: Ledger, seen: int | None, clock: Clock = MACHINE_CLOCK) -> Run:
     """Wait until a run newer than `seen` is started (None: any run), and return it."""
-    told = False
-    while True:
-        try:
-            if ledger.latest_run_id() != seen:
-                return ledger.run()
-        except LedgerUnavailableError as error:
-            if not told:
-                click.echo(f"{error}; waiting for it", err=True)
-            told = True
-        time.sleep(NEW_RUN_POLL_SECONDS)
+
+    def read() -> Run | None:
+        return None if ledger.latest_run_id() == seen else ledger.run()
+
+    for run in readings(read, NEW_RUN_POLL_SECONDS, clock.sleep, tell_outages(say)):
+        if run:
+            return run
+    raise AssertionError("readings of a clock never end")
 
 
-def runs_to_watch(ledger: Ledger, run_id: int | None, new: bool, forever: bool) -> Iterator[Run]:
+def runs_to_watch(
+    ledger: Ledger, run_id: int | None, new: bool, forever: bool, clock: Clock = MACHINE_CLOCK
+) -> Iterator[Run]:
     """The run with this id, or the latest; or the next one; or one after the other, for ever.
 
     Raises:
@@ -169,31 +81,31 @@ def runs_to_watch(ledger: Ledger, run_id: int | None, new: bool, forever: bool) 
     """
     seen = ledger.latest_run_id()
     wait = new or (forever and seen is None)
-    run = await_new_run(ledger, seen) if wait else ledger.run(run_id)
+    run = await_new_run(ledger, seen, clock) if wait else ledger.run(run_id)
     yield run
     while forever:
-        run = await_new_run(ledger, run.id)
+        run = await_new_run(ledger, run.id, clock)
         yield run
 
 
-def watch(ledger: Ledger, run: Run, view: View, once: bool) -> None:
-    """The `monitor` command: report until the run is done, or only `once`.
+def watch(ledger: Ledger, run: Run, view: View, once: bool, clock: Clock = MACHINE_CLOCK) -> None:
+    """The `monitor` command: show the run until it is done, or only `once`.
 
     Raises:
-        ThresholdMissedError: the run did not keep to its thresholds.
+        ThresholdMissedError: the run missed a threshold.
         KeyboardInterrupt: the user stopped it; the view has shown the summary.
     """
-    reader = Reader(ledger, run)
+    reader = Reader(ledger, run, clock=clock)
     if once:
-        now = reader.read_decided()
+        now = reader.read_decided().progress
         view.show(now)
         require_thresholds(now)
         return
+    every = run.simulation.report_period
     try:
-        every = run.simulation.report_period
-        progress = follow(reader, view, every, threading.Event(), Abort(ledger, run))
+        progress = follow(reader, view, every, clock.sleep, Abort(ledger, run), clock)
     except KeyboardInterrupt:
-        view.close(reader.read(), "still going on (the monitor was interrupted)")
+        view.close(reader.read().progress, "still going on (the monitor was interrupted)")
         raise
     view.close(progress, "done")
     require_thresholds(progress)
@@ -212,76 +124,3 @@ def require_thresholds(progress: Progress | None) -> None:
     if bad:
         listed = "; ".join(f"{one.check.text} ({one.seen_text})" for one in bad)
         raise ThresholdMissedError(f"threshold missed: {listed}")
-
-
-class JsonView:
-    """One JSON object a report, one line each."""
-
-    def show(self, progress: Progress) -> None:
-        """See `View.show`."""
-        click.echo(json.dumps(progress_json(progress)))
-
-    def note(self, message: str) -> None:
-        """See `View.note`."""
-        click.echo(message, err=True)
-
-    def close(self, progress: Progress | None, ended: str) -> None:
-        """See `View.close`."""
-        if progress:
-            self.show(progress)
-
-
-class SummaryJsonView(JsonView):
-    """Only the last object, for `run --json`: what comes before is on stderr."""
-
-    def __init__(self) -> None:
-        self._lines = PlainView(err=True)
-
-    def show(self, progress: Progress) -> None:
-        """See `View.show`."""
-        self._lines.show(progress)
-
-    def close(self, progress: Progress | None, ended: str) -> None:
-        """See `View.close`."""
-        if progress:
-            click.echo(json.dumps(progress_json(progress)))
-
-
-class PlainView:
-    """Lines for pipes and logs."""
-
-    def __init__(self, err: bool = False) -> None:
-        self._err = err
-
-    def show(self, progress: Progress) -> None:
-        """See `View.show`."""
-        self._line(update_line(progress))
-        for profile in progress.profiles:
-            self._line(f"    {profile_line(profile)}")
-        for warning in progress.warnings:
-            self._line(f"    ! {warning}")
-        for judgement in progress.thresholds:
-            self._line(f"    {threshold_line(judgement)}")
-
-    def note(self, message: str) -> None:
-        """See `View.note`."""
-        click.echo(message, err=True)
-
-    def close(self, progress: Progress | None, ended: str) -> None:
-        """See `View.close`."""
-        if progress is None:
-            self._line(ended)
-            return
-        self._line(update_line(progress))
-        for line in summary_lines(progress, ended):
-            self._line(line)
-
-    def _line(self, text: str) -> None:
-        click.echo(text, err=self._err)
-
-
-def make_view(as_json: bool, terminal: bool) -> View:
-    """The view for where the output goes."""
-    if as_json:
-        return JsonView()
-    return LiveView() if terminal else PlainView()

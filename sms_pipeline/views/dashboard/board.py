@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from sms_pipeline.core.liveness import Liveness
-from sms_pipeline.core.progress import Progress
-from sms_pipeline.core.records import Control, Run, WorkerRow
+from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.records import Control, Run
 from sms_pipeline.ledger.steering import steer
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import History
 from sms_pipeline.views.course import BINS
 from sms_pipeline.views.dashboard.figures import run_json, totals_json
-from sms_pipeline.views.monitor import Reader
+from sms_pipeline.views.reader import Reader
 
 #: Runs on one page of the list.
 PAGE_RUNS = 20
@@ -38,9 +37,12 @@ T = TypeVar("T")
 class Shared(Generic[T]):
     """A reading that all who ask share: made again when it is old, never twice at a time."""
 
-    def __init__(self, read: Callable[[], T], pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, read: Callable[[], T], pool: ThreadPoolExecutor, clock: Clock = MACHINE_CLOCK
+    ) -> None:
         self._read = read
         self._pool = pool
+        self._clock = clock
         self._task: asyncio.Task[T] | None = None
         self._due_at = 0.0
         #: How long a reading is good for, at least.
@@ -48,7 +50,7 @@ class Shared(Generic[T]):
 
     async def get(self) -> T:
         """The latest reading; what it raised, if it failed."""
-        if self._task is None or (self._task.done() and time.monotonic() >= self._due_at):
+        if self._task is None or (self._task.done() and self._clock.monotonic() >= self._due_at):
             self._task = asyncio.ensure_future(self._renew())
         # One who goes away must not take the reading from the others.
         return await asyncio.shield(self._task)
@@ -58,11 +60,11 @@ class Shared(Generic[T]):
         self._due_at = 0.0
 
     async def _renew(self) -> T:
-        started_at = time.monotonic()
+        started_at = self._clock.monotonic()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, self._read)
         finally:
-            ended_at = time.monotonic()
+            ended_at = self._clock.monotonic()
             rest = (ended_at - started_at) * IDLE_SHARE
             self._due_at = started_at + max(self.period, rest)
 
@@ -70,39 +72,38 @@ class Shared(Generic[T]):
 class Watch:
     """One run, watched for all who look at it."""
 
-    def __init__(self, ledger: Ledger, run: Run, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, ledger: Ledger, run: Run, pool: ThreadPoolExecutor, clock: Clock) -> None:
         self._run = run
-        self._reader = Reader(ledger, run)
-        self._liveness = Liveness()
-        self._figures = Shared(self._read_figures, pool)
-        self._course = Shared(History(ledger, run, BINS).read, pool)
-        self.asked_at = 0.0
+        self._clock = clock
+        self._reading = Shared(Reader(ledger, run, clock=clock).read, pool, clock)
+        self._timeline = Shared(History(ledger, run, BINS).read, pool, clock)
+        self._asked_at = clock.monotonic()
 
     async def show(self) -> dict[str, Any]:
         """The run as the page wants it."""
-        self.asked_at = time.monotonic()
-        progress, online = await self._figures.get()
-        timeline = await self._course.get()
-        period = ENDED_PERIOD_SECONDS if progress.done else PERIOD_SECONDS
-        self._figures.period = self._course.period = period
-        return run_json(self._run, progress, online, timeline)
+        self._asked_at = self._clock.monotonic()
+        reading = await self._reading.get()
+        timeline = await self._timeline.get()
+        period = ENDED_PERIOD_SECONDS if reading.progress.done else PERIOD_SECONDS
+        self._reading.period = self._timeline.period = period
+        return run_json(self._run, reading, timeline)
 
     def expire(self) -> None:
         """Something was changed: read again."""
-        self._figures.expire()
+        self._reading.expire()
 
-    def _read_figures(self) -> tuple[Progress, tuple[WorkerRow, ...]]:
-        progress = self._reader.read()
-        snapshot = self._reader.snapshot
-        workers = snapshot.workers if snapshot else ()
-        return progress, self._liveness.observe(time.monotonic(), workers)
+    @property
+    def is_forgotten(self) -> bool:
+        """Nobody asked for it in a while."""
+        return self._clock.monotonic() - self._asked_at >= FORGET_SECONDS
 
 
 class Board:
     """All that is shown; for the event loop's thread."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="dashboard")
         self._pages: dict[int | None, Shared[dict[str, Any]]] = {}
         self._watches: dict[int, Watch] = {}
@@ -117,7 +118,7 @@ class Board:
         if page is None:
             # Pages are cheap to read, and those of old runs are rarely looked at.
             self._pages = {None: self._pages[None]} if None in self._pages else {}
-            page = Shared(partial(self._read_page, before), self._pool)
+            page = Shared(partial(self._read_page, before), self._pool, self._clock)
             self._pages[before] = page
         return await page.get()
 
@@ -132,7 +133,9 @@ class Board:
         watch = self._watches.get(run_id)
         if watch is None:
             run = await self._do(partial(self._ledger.run, run_id))
-            watch = self._watches.setdefault(run_id, Watch(self._ledger, run, self._pool))
+            watch = self._watches.setdefault(
+                run_id, Watch(self._ledger, run, self._pool, self._clock)
+            )
         return await watch.show()
 
     async def steer(self, run_id: int, wanted: Control) -> dict[str, Any]:
@@ -165,9 +168,6 @@ class Board:
         }
 
     def _forget(self) -> None:
-        now = time.monotonic()
         self._watches = {
-            number: watch
-            for number, watch in self._watches.items()
-            if now - watch.asked_at < FORGET_SECONDS
+            number: watch for number, watch in self._watches.items() if not watch.is_forgotten
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from sms_pipeline.core.progress import ProfileProgress, Progress
@@ -22,15 +22,15 @@ from sms_pipeline.views.format import (
 )
 from sms_pipeline.views.lines import SYMBOLS, failure_rates, other_ends
 from sms_pipeline.views.objects import progress_json
+from sms_pipeline.views.reader import Reading
 
 #: Workers that a page lists; of a large fleet the others are counted.
 SHOWN_WORKERS = 20
 
 
-def run_json(
-    run: Run, progress: Progress, online: Iterable[WorkerRow], timeline: Timeline
-) -> dict[str, Any]:
+def run_json(run: Run, reading: Reading, timeline: Timeline) -> dict[str, Any]:
     """A run as its page wants it: the fields of `--json`, and what the page shows."""
+    progress = reading.progress
     course = make_course(timeline, progress.seconds, progress.counts.delivery_times)
     return {
         **progress_json(progress),
@@ -45,7 +45,7 @@ def run_json(
             "times": list(_times(progress, timeline)),
             "profiles": [_profile_cells(profile) for profile in progress.profiles],
             "thresholds": [_threshold(judgement) for judgement in progress.thresholds],
-            "workers": _workers(tuple(online)),
+            "workers": _workers(reading.online),
         },
         "charts": charts_json(course),
     }

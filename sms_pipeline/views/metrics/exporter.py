@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 import socketserver
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -18,13 +17,15 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from sms_pipeline.core.progress import Tracker
-from sms_pipeline.core.records import Run, Snapshot
+from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.clock import Clock
 from sms_pipeline.errors import ConfigError, LedgerUnavailableError, UnknownRunError
+from sms_pipeline.ledger.following import readings
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.format import duration
 from sms_pipeline.views.metrics import families
-from sms_pipeline.views.metrics.families import Health, Reading
+from sms_pipeline.views.metrics.families import Health
+from sms_pipeline.views.reader import Reader, Reading
 
 #: How often the ledger is read. Scrapes and health checks get what was read last: they are
 #: answered at once, whatever the database does.
@@ -51,37 +52,6 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Watch:
-    """Reads one run again and again, and remembers when it last moved."""
-
-    def __init__(self, ledger: Ledger, run: Run) -> None:
-        self.run = run
-        self._ledger = ledger
-        self._tracker = Tracker()
-        self._position: tuple[int, ...] | None = None
-        self._moved_at = 0.0
-
-    def read(self, now: float, wall: float) -> Reading:
-        """The run's counters; `now` on a clock that only moves forward."""
-        snapshot = self._ledger.snapshot(self.run)
-        progress = self._tracker.update(snapshot, now, wall)
-        position = _position(snapshot)
-        if position != self._position:
-            self._position, self._moved_at = position, now
-        return Reading(
-            snapshot=snapshot,
-            progress=progress,
-            idle_seconds=now - self._moved_at,
-            decided=self._tracker.decided,
-        )
-
-
-def _position(snapshot: Snapshot) -> tuple[int, ...]:
-    """Grows with every batch that is dispatched or settled."""
-    parts = snapshot.profiles
-    return (sum(part.dispatched for part in parts), sum(part.attempts for part in parts))
-
-
 class Exporter(Collector):
     """Shows a run (the latest, if none is named) to Prometheus and to health checks.
 
@@ -92,14 +62,14 @@ class Exporter(Collector):
         self,
         ledger: Ledger,
         run_id: int | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = MACHINE_CLOCK,
     ) -> None:
         self._ledger = ledger
         self._run_id = run_id
         self._clock = clock
-        self._watch: Watch | None = None
+        self._reader: Reader | None = None
         self._reading: Reading | None = None
-        self._read_at = clock()
+        self._read_at = clock.monotonic()
         self._error: str | None = None
         self._stopping = threading.Event()
         self._registry = CollectorRegistry()
@@ -115,32 +85,32 @@ class Exporter(Collector):
         self._stopping.set()
 
     def _run(self) -> None:
-        while not self._stopping.wait(READ_SECONDS):
-            self.read()
+        for _ in readings(self.read, READ_SECONDS, self._stopping.wait):
+            pass
 
     def read(self) -> None:
         """Read the ledger once; an error is kept, to be told to whoever asks."""
         try:
-            watch = self._current_watch()
-            self._reading = watch.read(self._clock(), time.time()) if watch else None
+            reader = self._current_reader()
+            self._reading = reader.read() if reader else None
             self._error = None
         except (LedgerUnavailableError, UnknownRunError) as error:
             self._error = str(error)
-        self._read_at = self._clock()
+        self._read_at = self._clock.monotonic()
 
-    def _current_watch(self) -> Watch | None:
+    def _current_reader(self) -> Reader | None:
         wanted = self._run_id or self._ledger.latest_run_id()
         if wanted is None:
             return None
-        if self._watch is None or self._watch.run.id != wanted:
-            self._watch = Watch(self._ledger, self._ledger.run(wanted))
-        return self._watch
+        if self._reader is None or self._reader.run.id != wanted:
+            run = self._ledger.run(wanted)
+            self._reader = Reader(self._ledger, run, clock=self._clock, counters_only=True)
+        return self._reader
 
     def health(self) -> Health:
         """Red when the ledger can't be read, or the run stands still."""
         if self._is_stale():
-            age = self._clock() - self._read_at
-            return Health(False, f"the ledger did not answer for {duration(age)}")
+            return Health(False, f"the ledger did not answer for {duration(self._age)}")
         if self._error:
             return Health(False, self._error)
         reading = self._reading
@@ -165,7 +135,12 @@ class Exporter(Collector):
         return _text(HTTPStatus.NOT_FOUND, f"there are {' and '.join(PATHS)}")
 
     def _is_stale(self) -> bool:
-        return self._clock() - self._read_at > STALE_SECONDS
+        return self._age > STALE_SECONDS
+
+    @property
+    def _age(self) -> float:
+        """Seconds since the ledger was read, or it was seen that it can't be."""
+        return self._clock.monotonic() - self._read_at
 
 
 def _text(status: HTTPStatus, line: str) -> Answer:

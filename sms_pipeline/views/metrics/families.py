@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -17,10 +16,11 @@ from prometheus_client.core import (
 from sms_pipeline.core import histogram
 from sms_pipeline.core.counts import ProfileCounts
 from sms_pipeline.core.progress import Progress
-from sms_pipeline.core.records import Control, Snapshot
+from sms_pipeline.core.records import Control
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.views.format import count, duration
+from sms_pipeline.views.reader import Reading
 
 #: An unfinished run in which nothing happened for so long, beyond the pauses it is bound to make,
 #: stands still.
@@ -49,18 +49,6 @@ class Health(NamedTuple):
 
     ok: bool
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A run at one moment, as its reader saw it."""
-
-    snapshot: Snapshot
-    progress: Progress
-    #: Seconds since the reader saw a batch dispatched or settled, on its own clock.
-    idle_seconds: float
-    #: Whether it can tell by now who is online.
-    decided: bool
 
 
 def patience(simulation: Simulation) -> float:

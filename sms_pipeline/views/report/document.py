@@ -6,12 +6,13 @@ import csv
 import io
 import json
 import platform
-import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
+from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.settings import Settings
+from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Run, WorkerRow
 from sms_pipeline.ledger.scan import CounterRow, Records
@@ -20,8 +21,8 @@ from sms_pipeline.ledger.timeline import Bin, Timeline, timeline
 from sms_pipeline.ledger.verdict import AuditResult
 from sms_pipeline.views.course import BINS
 from sms_pipeline.views.format import iso, number
-from sms_pipeline.views.monitor import Reader
 from sms_pipeline.views.objects import progress_json
+from sms_pipeline.views.reader import Reader
 from sms_pipeline.views.verdict import audit_run
 
 #: Packages whose version may explain a figure.
@@ -76,14 +77,15 @@ class RunReport:
         }
 
 
-def make_report(settings: Settings, ledger: Ledger, run: Run) -> RunReport:
+def make_report(
+    settings: Settings, ledger: Ledger, run: Run, clock: Clock = MACHINE_CLOCK
+) -> RunReport:
     """Read all of it; of a run that goes on, as it is now.
 
     Raises:
         LedgerUnavailableError: the ledger can't be reached.
     """
-    reader = Reader(ledger, run)
-    progress = reader.read_decided()
+    progress = Reader(ledger, run, clock=clock).read_decided().progress
     with ledger.reading() as connection:
         counters = Records(connection, run).counters()
         database = connection.dialect.name, connection.dialect.server_version_info or ()
@@ -94,7 +96,7 @@ def make_report(settings: Settings, ledger: Ledger, run: Run) -> RunReport:
         workers=_workers(counters, ledger.all_workers()),
         audit=audit_run(settings, ledger, run),
         versions=_versions(run, *database),
-        made_at=time.time(),
+        made_at=clock.wall(),
     )
 
 

@@ -21,9 +21,16 @@ from tornado.testing import bind_unused_port
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.errors import ConfigError, LedgerUnavailableError
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.views.dashboard import access, board, handlers, read_password, server
 from sms_pipeline.views.dashboard.access import Door
-from sms_pipeline.views.dashboard.board import PAGE_RUNS, Board, Shared
+from sms_pipeline.views.dashboard.board import (
+    FORGET_SECONDS,
+    PAGE_RUNS,
+    PERIOD_SECONDS,
+    Board,
+    Shared,
+)
 from sms_pipeline.views.dashboard.handlers import ACTIONS
 from sms_pipeline.views.dashboard.server import make_application
 from sms_pipeline.views.metrics.exporter import Exporter
@@ -215,6 +222,40 @@ def test_all_who_look_share_one_reading() -> None:
     # When twenty ask at once, and one goes away, then it is made once, and again once it is old
     with ThreadPoolExecutor() as pool:
         assert asyncio.run(look()) == [1] * 20 + [2]
+
+
+def test_a_reading_is_good_until_it_is_old() -> None:
+    clock = ManualClock()
+    readings = iter(range(9))
+
+    async def look() -> list[int]:
+        shared = Shared(lambda: next(readings), pool, clock)
+        got = []
+        for seconds in (0, PERIOD_SECONDS / 2, PERIOD_SECONDS, 0):
+            clock.advance(seconds)
+            got.append(await shared.get())
+        return got
+
+    with ThreadPoolExecutor() as pool:
+        assert asyncio.run(look()) == [0, 0, 1, 1]
+
+
+def test_a_run_that_nobody_asks_for_is_forgotten(
+    ledger: Ledger, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock()
+    looked_up: list[float] = []
+    monkeypatch.setattr(ledger, "run", lambda _: looked_up.append(clock.monotonic()) or run)
+
+    async def look() -> None:
+        for seconds in (0, FORGET_SECONDS - 1, FORGET_SECONDS):
+            clock.advance(seconds)
+            await board.run(run.id)
+
+    board = Board(ledger, clock)
+    asyncio.run(look())
+    board.close()
+    assert looked_up == [0, 2 * FORGET_SECONDS - 1]
 
 
 # Steering

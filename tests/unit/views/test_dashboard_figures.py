@@ -19,6 +19,7 @@ from sms_pipeline.views import dashboard
 from sms_pipeline.views.course import ATTEMPTS, DELIVERED, NOT_DELIVERED
 from sms_pipeline.views.dashboard.figures import SHOWN_WORKERS, run_json
 from sms_pipeline.views.format import moment
+from sms_pipeline.views.reader import Reading
 from tests.unit import make
 from tests.unit.make import NOON
 
@@ -42,7 +43,8 @@ def progress(**values: Any) -> Progress:
 def shown(of: Progress, workers: int = 0) -> dict[str, Any]:
     run = Run(of.run, NOON, of.seed, of.total, of.simulation)
     online = tuple(make.worker(f"w{number}", senders=1_500) for number in range(workers))
-    return run_json(run, of, online, TIMELINE)["shown"]  # type: ignore[no-any-return]
+    reading = Reading(make.snapshot(), of, online, 0.0, decided=True)
+    return run_json(run, reading, TIMELINE)["shown"]  # type: ignore[no-any-return]
 
 
 def test_tiles_of_a_run_under_way() -> None:

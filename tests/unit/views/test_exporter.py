@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.errors import ConfigError, LedgerUnavailableError
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.views.metrics.exporter import (
     STALE_SECONDS,
     Address,
@@ -28,21 +29,13 @@ HTTP_SECONDS = 10
 ANY_PORT = Address("127.0.0.1", 0)
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def exporter(ledger: Ledger, clock: Clock) -> Exporter:
+def exporter(ledger: Ledger, clock: ManualClock) -> Exporter:
     return Exporter(ledger, clock=clock)
 
 
@@ -106,30 +99,22 @@ def test_settlements_are_seen_at_the_next_reading(
     assert value(exporter, "retrying_messages", profile="fast") == 2
 
 
-def test_idle_time_begins_anew_with_each_dispatch_and_settlement(
-    ledger: Ledger, run: Run, exporter: Exporter, clock: Clock
+def test_idle_time_is_that_of_the_run(
+    ledger: Ledger, run: Run, exporter: Exporter, clock: ManualClock
 ) -> None:
-    def idle_after(seconds: float) -> float | None:
-        clock.now += seconds
-        exporter.read()
-        return value(exporter, "idle_seconds")
-
-    assert idle_after(5) == 0
-    assert idle_after(5) == 5
-    ledger.record_batches(run.id, [make.row(run.id)])
-    assert idle_after(5) == 0
-    assert idle_after(5) == 5
-    ledger.settle([make.settlement(run.id, delivered=8, retried=2, remainder=make.bitmap(1, 2))])
-    assert idle_after(5) == 0
+    exporter.read()
+    clock.advance(5)
+    exporter.read()
+    assert value(exporter, "idle_seconds") == 5
 
 
 def test_run_that_stands_still_turns_red_and_comes_back(
-    ledger: Ledger, run: Run, exporter: Exporter, clock: Clock
+    ledger: Ledger, run: Run, exporter: Exporter, clock: ManualClock
 ) -> None:
     ledger.record_batches(run.id, [make.row(run.id)])
     exporter.read()
     assert healthz(exporter)[0] == HTTPStatus.OK
-    clock.now += 600
+    clock.advance(600)
     exporter.read()
     status, body = healthz(exporter)
     assert status == HTTPStatus.SERVICE_UNAVAILABLE
@@ -144,11 +129,11 @@ def test_run_that_stands_still_turns_red_and_comes_back(
 
 
 def test_paused_run_may_stand_still(
-    ledger: Ledger, run: Run, exporter: Exporter, clock: Clock
+    ledger: Ledger, run: Run, exporter: Exporter, clock: ManualClock
 ) -> None:
     exporter.read()
     ledger.control(run.id, Control.PAUSED)
-    clock.now += 600
+    clock.advance(600)
     exporter.read()
     assert healthz(exporter) == (200, "ok: run 1 is paused\n")
 
@@ -173,10 +158,10 @@ def test_without_a_ledger_no_old_figures_are_shown(
 
 
 def test_ledger_that_does_not_answer_is_told_from_one_that_does(
-    run: Run, exporter: Exporter, clock: Clock
+    run: Run, exporter: Exporter, clock: ManualClock
 ) -> None:
     exporter.read()
-    clock.now += STALE_SECONDS + 1
+    clock.advance(STALE_SECONDS + 1)
     assert healthz(exporter) == (503, "red: the ledger did not answer for 16.0 s\n")
     assert value(exporter, "ledger_up") == 0
     assert value(exporter, "run_messages") is None

@@ -1,22 +1,20 @@
-"""Lists of what the ledger holds: runs, senders, failures, and the trace of a run."""
+"""Lists of what the ledger holds: runs, senders, failures."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-import time
 
 import pytest
 
 from sms_pipeline.core.messages import SEPARATOR, make_columns
 from sms_pipeline.core.records import Run
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.views import lists
+from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.views.format import moment
-from sms_pipeline.views.lists import list_failures, list_runs, list_senders, trace
+from sms_pipeline.views.lists import list_failures, list_runs, list_senders
 from tests.unit import make
-from tests.unit.make import NOON, bitmap
 
 Output = pytest.CaptureFixture[str]
 
@@ -92,62 +90,14 @@ def test_only_workers_whose_heart_beats_are_listed(ledger: Ledger, capsys: Outpu
     ledger.join("alive", [make.profile("fast", count=1_500, mean_time=0.25, failure_rate=0.5)])
     ledger.join("dead", [make.profile("slow")])
 
-    class Clock:
+    class Clock(ManualClock):
         """Time in which only one heart beats."""
 
-        now = 0.0
-
-        def monotonic(self) -> float:
-            return self.now
-
-        def wall(self) -> float:
-            return NOON
-
         def sleep(self, seconds: float) -> None:
-            self.now += seconds
-            ledger.beat("alive", round(self.now * 100))
+            super().sleep(seconds)
+            ledger.beat("alive", round(self.monotonic() * 100))
 
     list_senders(ledger, Clock())
     _, row = capsys.readouterr().out.splitlines()
     assert row.split()[:5] == ["alive", "fast", "1,500", "0.25", "s"]
     assert "50%" in row
-
-
-def test_trace_is_in_the_order_of_events(ledger: Ledger, run: Run, capsys: Output) -> None:
-    # Given a batch of two attempts, and a worker that was there all the time
-    ledger.join("w1", [make.profile("fast", count=3)])
-    ledger.record_batches(run.id, [make.row(run.id, size=100)])
-    now = time.time()
-    ledger.mark_published(run.id, [(0, now + 1)])
-    first = make.settlement(
-        run.id, messages=100, delivered=98, retried=2, remainder=bitmap(1, 2), settled_at=now + 2
-    )
-    last = make.settlement(run.id, 0, 1, messages=2, delivered=1, failed=1, settled_at=now + 3)
-    ledger.settle([first, last])
-    trace(ledger, run, follow=False)
-    events = [line.split("  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
-    assert events == [
-        "joined      3 senders of fast  (w1)",
-        "dispatched  batch 0: messages 0-99 to fast",
-        "settled     batch 0, attempt 1: 98 delivered, 0 failed  (fast, w1)",
-        "retry       batch 0: 2 messages to attempt 2",
-        "settled     batch 0, attempt 2: 1 delivered, 1 failed  (fast, w1)",
-    ]
-
-
-def test_trace_ends_with_the_run_and_shows_each_event_once(
-    ledger: Ledger, capsys: Output, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = ledger.start_run(make.simulation(num_messages=30), seed=1)
-    waiting = iter(range(3))
-
-    class Clock:
-        @staticmethod
-        def sleep(_seconds: float) -> None:
-            number = next(waiting)
-            ledger.settle([make.settlement(run.id, number, settled_at=NOON + number)])
-
-    monkeypatch.setattr(lists, "time", Clock)
-    trace(ledger, run, follow=True)
-    lines = capsys.readouterr().out.splitlines()
-    assert [re.search(r"batch (\d)", line)[1] for line in lines] == ["0", "1", "2"]  # type: ignore[index]

@@ -21,7 +21,8 @@ from sms_pipeline.core.records import Control, Snapshot
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.views.format import duration
 from sms_pipeline.views.metrics import families
-from sms_pipeline.views.metrics.families import Health, Reading, cumulative, health, patience
+from sms_pipeline.views.metrics.families import Health, cumulative, health, patience
+from sms_pipeline.views.reader import Reading
 from tests.unit import make
 from tests.unit.make import NOON
 
@@ -60,6 +61,7 @@ def reading(shot: Snapshot | None = None, **values: Any) -> Reading:
         **{
             "snapshot": shot,
             "progress": progress(shot),
+            "online": (),
             "idle_seconds": 3.0,
             "decided": True,
             **values,

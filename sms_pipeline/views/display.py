@@ -1,0 +1,106 @@
+"""Ways to show a run while it goes on: on a screen, as lines, as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Protocol
+
+import click
+
+from sms_pipeline.core.progress import Progress
+from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.views.lines import profile_line, summary_lines, threshold_line, update_line
+from sms_pipeline.views.objects import progress_json
+from sms_pipeline.views.terminal import LiveView
+
+
+class View(Protocol):
+    """A way to show a run."""
+
+    def show(self, progress: Progress) -> None:
+        """An update."""
+
+    def note(self, message: str) -> None:
+        """Something that the user should know now."""
+
+    def close(self, progress: Progress | None, ended: str) -> None:
+        """The last update and the summary; `ended` says how it ended."""
+
+
+class JsonView:
+    """One JSON object an update, one line each."""
+
+    def show(self, progress: Progress) -> None:
+        """See `View.show`."""
+        click.echo(json.dumps(progress_json(progress)))
+
+    def note(self, message: str) -> None:
+        """See `View.note`."""
+        say(message)
+
+    def close(self, progress: Progress | None, ended: str) -> None:
+        """See `View.close`."""
+        if progress:
+            click.echo(json.dumps(progress_json(progress)))
+
+
+class SummaryJsonView(JsonView):
+    """Only the last object, for `run --json`: what comes before is on stderr."""
+
+    def __init__(self) -> None:
+        self._lines = PlainView(err=True)
+
+    def show(self, progress: Progress) -> None:
+        """See `View.show`."""
+        self._lines.show(progress)
+
+
+class PlainView:
+    """Lines for pipes and logs."""
+
+    def __init__(self, err: bool = False) -> None:
+        self._err = err
+
+    def show(self, progress: Progress) -> None:
+        """See `View.show`."""
+        self._line(update_line(progress))
+        for profile in progress.profiles:
+            self._line(f"    {profile_line(profile)}")
+        for warning in progress.warnings:
+            self._line(f"    ! {warning}")
+        for judgement in progress.thresholds:
+            self._line(f"    {threshold_line(judgement)}")
+
+    def note(self, message: str) -> None:
+        """See `View.note`."""
+        say(message)
+
+    def close(self, progress: Progress | None, ended: str) -> None:
+        """See `View.close`."""
+        if progress is None:
+            self._line(ended)
+            return
+        self._line(update_line(progress))
+        for line in summary_lines(progress, ended):
+            self._line(line)
+
+    def _line(self, text: str) -> None:
+        click.echo(text, err=self._err)
+
+
+def say(message: str) -> None:
+    """Something that the user should know; stdout is for what was asked for."""
+    click.echo(message, err=True)
+
+
+def tell_outages(note: Callable[[str], None]) -> Callable[[LedgerUnavailableError], None]:
+    """For `readings`: says by `note` that the ledger is away, and that it is waited for."""
+    return lambda error: note(f"{error}; waiting for it")
+
+
+def make_view(as_json: bool, terminal: bool) -> View:
+    """The view for where the output goes."""
+    if as_json:
+        return JsonView()
+    return LiveView() if terminal else PlainView()

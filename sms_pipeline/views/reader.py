@@ -1,0 +1,157 @@
+"""One run, read again and again: what every view knows of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.checks import parse
+from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.progress import Findings, Progress, Tracker
+from sms_pipeline.core.records import Run, Snapshot, WorkerRow
+from sms_pipeline.ledger.audit import audit_ledger
+from sms_pipeline.ledger.following import readings
+from sms_pipeline.ledger.store import Ledger
+
+#: How often a run is read to find out who is online.
+POLL_SECONDS = 0.1
+#: How often old batches are looked for: that query reads rows, not counters.
+STUCK_PERIOD_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A run at one moment, as its reader saw it."""
+
+    snapshot: Snapshot
+    progress: Progress
+    #: Workers whose heartbeat was seen to change.
+    online: tuple[WorkerRow, ...]
+    #: Seconds since the reader saw a batch dispatched or settled.
+    idle_seconds: float
+    #: Whether it can tell by now who is online.
+    decided: bool
+
+
+class Reader:
+    """Reads one run's counters, and remembers what it needs to tell how fast they move."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        run: Run,
+        trusted: tuple[str, ...] = (),
+        clock: Clock = MACHINE_CLOCK,
+        counters_only: bool = False,
+    ) -> None:
+        """Prepare; nothing is read yet.
+
+        Args:
+            ledger: where the run is.
+            run: what is read.
+            trusted: workers that are online whatever the ledger says.
+            clock: tells the time.
+            counters_only: do without what costs more than that: old batches, when a share of the
+                messages was reached, and what only the audit can tell.
+        """
+        self.run = run
+        self._ledger = ledger
+        self._clock = clock
+        self._tracker = Tracker(trusted)
+        self._inquiry = None if counters_only else Inquiry(ledger, run, clock)
+        self._position: tuple[int, int] | None = None
+        self._moved_at = 0.0
+
+    def read(self) -> Reading:
+        """The run now.
+
+        Raises:
+            LedgerUnavailableError: the ledger can't be reached.
+        """
+        now = self._clock.monotonic()
+        snapshot = self._ledger.snapshot(self.run)
+        findings = self._inquiry.look(snapshot) if self._inquiry else Findings()
+        progress = self._tracker.update(snapshot, now, self._clock.wall(), findings)
+        return Reading(
+            snapshot=snapshot,
+            progress=progress,
+            online=self._tracker.online,
+            idle_seconds=self._idle_seconds(now, progress),
+            decided=self._tracker.decided,
+        )
+
+    def read_decided(self) -> Reading:
+        """The run, once it is known who is online; that takes up to 2.5 s.
+
+        Raises:
+            LedgerUnavailableError: the ledger can't be reached.
+        """
+        for reading in readings(self.read, POLL_SECONDS, self._clock.sleep):
+            if reading.progress.done or reading.decided:
+                return reading
+        raise AssertionError("readings of a clock never end")
+
+    def _idle_seconds(self, now: float, progress: Progress) -> float:
+        position = (progress.counts.dispatched, progress.counts.attempts)
+        if position != self._position:
+            self._position, self._moved_at = position, now
+        return now - self._moved_at
+
+
+class Inquiry:
+    """What the counters do not tell. Each thing is looked up as rarely as will do."""
+
+    def __init__(self, ledger: Ledger, run: Run, clock: Clock = MACHINE_CLOCK) -> None:
+        self._ledger = ledger
+        self._run = run
+        self._clock = clock
+        self._checks = [parse(threshold.check) for threshold in run.simulation.thresholds]
+        self._findings = Findings()
+        self._stuck_due_at = clock.monotonic()
+        self._audited = False
+
+    def look(self, snapshot: Snapshot) -> Findings:
+        """What is known now.
+
+        Raises:
+            LedgerUnavailableError: the ledger can't be reached.
+        """
+        self._look_for_stuck()
+        self._look_for_reached(snapshot)
+        if snapshot.done and not self._audited:
+            self._audit()
+            self._audited = True
+        return self._findings
+
+    def _look_for_stuck(self) -> None:
+        now = self._clock.monotonic()
+        if now < self._stuck_due_at:
+            return
+        before = self._clock.wall() - self._run.simulation.stuck_after
+        stuck = self._ledger.stuck(self._run.id, before)
+        self._findings = dataclasses.replace(self._findings, stuck=stuck)
+        self._stuck_due_at = now + STUCK_PERIOD_SECONDS
+
+    def _look_for_reached(self, snapshot: Snapshot) -> None:
+        """Once for each number of messages: the query reads rows, not counters."""
+        delivered = snapshot.counts.delivered
+        found = dict(self._findings.reached_at)
+        due = {check.messages(snapshot.total) for check in self._checks if check.share}
+        for messages in due - found.keys():
+            if delivered < messages:
+                continue
+            at = self._ledger.delivered_at(self._run.id, messages)
+            if at is not None:
+                found[messages] = at
+        self._findings = dataclasses.replace(self._findings, reached_at=found)
+
+    def _audit(self) -> None:
+        """It reads every record, so it is made once, and only if a threshold asks."""
+        if not any(check.audited for check in self._checks):
+            return
+        result = audit_ledger(self._ledger, self._run)
+        if result.lost or result.doubled or not result.problems:
+            self._findings = dataclasses.replace(
+                self._findings, lost=result.lost, doubled=result.doubled
+            )

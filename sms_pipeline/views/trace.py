@@ -1,0 +1,109 @@
+"""What happened in a run, event by event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import click
+
+from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.records import BatchRow, Run, Settlement, WorkerRow
+from sms_pipeline.ledger.following import readings
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.views import format
+from sms_pipeline.views.display import say, tell_outages
+
+#: How often the ledger is read again.
+POLL_SECONDS = 0.25
+#: A transaction may become visible this much later than the times written in it.
+COMMIT_LAG_SECONDS = 10.0
+
+
+class Event(NamedTuple):
+    """A line of the trace."""
+
+    at: float
+    text: str
+
+
+def trace(ledger: Ledger, run: Run, follow: bool, clock: Clock = MACHINE_CLOCK) -> None:
+    """Print the run's events in order; with `follow`, go on until the run is done.
+
+    Raises:
+        LedgerUnavailableError: the ledger can't be reached; with `follow` it is waited for.
+    """
+    events = _Events(ledger, run)
+    away = tell_outages(say) if follow else None
+    for done, fresh in readings(events.read, POLL_SECONDS, clock.sleep, away):
+        for event in fresh:
+            click.echo(f"{format.clock(event.at)}  {event.text}")
+        if done or not follow:
+            return
+
+
+class _Events:
+    """The events of a run, each once."""
+
+    def __init__(self, ledger: Ledger, run: Run) -> None:
+        self._ledger = ledger
+        self._run = run
+        self._newest = 0.0
+        self._known: set[Event] = set()
+
+    def read(self) -> tuple[bool, list[Event]]:
+        """Whether the run is done, and what is new."""
+        done = self._ledger.snapshot(self._run).done
+        fresh = [event for event in self._recent() if event not in self._known]
+        self._newest = max([self._newest, *(event.at for event in fresh)])
+        self._known = {event for event in self._known | set(fresh) if event.at > self._after}
+        return done, fresh
+
+    @property
+    def _after(self) -> float:
+        return self._newest - COMMIT_LAG_SECONDS
+
+    def _recent(self) -> list[Event]:
+        dispatched = self._ledger.dispatches_since(self._run.id, self._after)
+        settled = self._ledger.settlements_since(self._run.id, self._after)
+        moved = _worker_events(self._ledger.all_workers(), self._run)
+        events = [
+            *(_dispatch_event(row) for row in dispatched),
+            *(event for row in settled for event in _settled_events(row)),
+            *(event for event in moved if event.at > self._after),
+        ]
+        return sorted(events, key=lambda event: event.at)
+
+
+def _dispatch_event(row: BatchRow) -> Event:
+    last = row.first_index + row.size - 1
+    return Event(
+        row.published_at or row.queued_at,
+        f"dispatched  batch {row.number}: messages {row.first_index}-{last} to {row.profile}",
+    )
+
+
+def _settled_events(settlement: Settlement) -> Iterator[Event]:
+    _, batch, attempt = settlement.key
+    yield Event(
+        settlement.settled_at,
+        f"settled     batch {batch}, attempt {attempt + 1}: {settlement.delivered} delivered, "
+        f"{settlement.failed} failed  ({settlement.profile}, {settlement.worker})",
+    )
+    if settlement.retried:
+        yield Event(
+            settlement.settled_at,
+            f"retry       batch {batch}: {settlement.retried} messages to attempt {attempt + 2}",
+        )
+
+
+def _worker_events(workers: Iterable[WorkerRow], run: Run) -> Iterator[Event]:
+    """Who joined or left while the run was on, and who was there when it began."""
+    for worker in workers:
+        what = f"{worker.senders} senders of {worker.profile}  ({worker.id})"
+        if worker.left_at is not None and worker.left_at < run.created_at:
+            continue
+        yield Event(worker.joined_at, f"joined      {what}")
+        if worker.left_at is not None:
+            yield Event(worker.left_at, f"left        {what}")

@@ -1,0 +1,89 @@
+"""The trace tells each event of a run once, in order."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sms_pipeline.core.records import Run
+from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.testing.clock import ManualClock
+from sms_pipeline.views.trace import trace
+from tests.unit import make
+from tests.unit.make import NOON, bitmap
+from tests.unit.views.runs import Outages
+
+Output = pytest.CaptureFixture[str]
+
+
+def test_trace_is_in_the_order_of_events(ledger: Ledger, run: Run, capsys: Output) -> None:
+    # Given a batch of two attempts, and a worker that was there all the time
+    ledger.join("w1", [make.profile("fast", count=3)])
+    ledger.record_batches(run.id, [make.row(run.id, size=100)])
+    now = run.created_at + 60
+    ledger.mark_published(run.id, [(0, now + 1)])
+    first = make.settlement(
+        run.id, messages=100, delivered=98, retried=2, remainder=bitmap(1, 2), settled_at=now + 2
+    )
+    last = make.settlement(run.id, 0, 1, messages=2, delivered=1, failed=1, settled_at=now + 3)
+    ledger.settle([first, last])
+    trace(ledger, run, follow=False)
+    events = [line.split("  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert events == [
+        "joined      3 senders of fast  (w1)",
+        "dispatched  batch 0: messages 0-99 to fast",
+        "settled     batch 0, attempt 1: 98 delivered, 0 failed  (fast, w1)",
+        "retry       batch 0: 2 messages to attempt 2",
+        "settled     batch 0, attempt 2: 1 delivered, 1 failed  (fast, w1)",
+    ]
+
+
+class Settles(ManualClock):
+    """Whenever somebody sleeps, a batch is settled."""
+
+    def __init__(self, ledger: Ledger, run: Run) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._run = run
+
+    def sleep(self, seconds: float) -> None:
+        number = len(self.slept)
+        super().sleep(seconds)
+        settled = make.settlement(self._run.id, number, settled_at=NOON + number)
+        self._ledger.settle([settled])
+
+
+def batches(output: str) -> list[str]:
+    return re.findall(r"batch (\d)", output)
+
+
+@pytest.fixture
+def short(ledger: Ledger) -> Run:
+    """A run of three batches."""
+    return ledger.start_run(make.simulation(num_messages=30), seed=1)
+
+
+def test_trace_ends_with_the_run_and_shows_each_event_once(
+    ledger: Ledger, short: Run, capsys: Output
+) -> None:
+    trace(ledger, short, follow=True, clock=Settles(ledger, short))
+    assert batches(capsys.readouterr().out) == ["0", "1", "2"]
+
+
+def test_who_follows_waits_for_the_ledger(
+    ledger: Ledger, short: Run, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "settlements_since", Outages(ledger.settlements_since, 2))
+    trace(ledger, short, follow=True, clock=Settles(ledger, short))
+    out, err = capsys.readouterr()
+    assert (batches(out), err) == (["0", "1", "2"], "away; waiting for it\n")
+
+
+def test_who_does_not_follow_is_told_that_the_ledger_is_away(
+    ledger: Ledger, short: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "snapshot", Outages(ledger.snapshot, 1))
+    with pytest.raises(LedgerUnavailableError):
+        trace(ledger, short, follow=False)
