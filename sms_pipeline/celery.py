@@ -18,8 +18,8 @@ from sms_pipeline.errors import NeedsBrokerError, PipelineError
 from sms_pipeline.worker import pipeline, startup
 from sms_pipeline.worker.shutdown import Shutdown
 
-#: What `celery -A sms_pipeline flower` starts with, unless it is told otherwise by variables of its
-#: own or by options. Flower would listen on every interface, without a password.
+#: Defaults for `celery -A sms_pipeline flower`; its own variables and options override them. By
+#: itself Flower listens on every interface, without a password.
 _FLOWER_DEFAULTS = {
     "FLOWER_ADDRESS": "127.0.0.1",
     "FLOWER_MAX_TASKS": "10000",

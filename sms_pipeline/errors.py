@@ -3,9 +3,9 @@
 EXIT_OK = 0
 #: Something outside failed: broker or database not reachable, a worker thread died.
 EXIT_FAILURE = 1
-#: The user asked for something impossible: bad file, bad option, unknown run.
+#: The command makes no sense as given: bad file, bad option, unknown run.
 EXIT_USAGE = 2
-#: The run ended, or can only end, beyond one of its thresholds.
+#: The run missed a threshold, or can no longer meet it.
 EXIT_THRESHOLD = 3
 #: The audit found records that contradict one another.
 EXIT_BROKEN = 4
@@ -34,7 +34,7 @@ class ConfigError(PipelineError):
 
 
 class ThresholdMissedError(PipelineError):
-    """The run did not keep to its thresholds; the message names those missed, and what was seen."""
+    """The run missed thresholds; the message names each, with the value seen."""
 
     exit_code = EXIT_THRESHOLD
 
@@ -70,10 +70,10 @@ class BadBatchError(PipelineError):
 
 
 class ForeignLedgerError(PipelineError):
-    """A batch of another ledger reached this worker, which must not judge it."""
+    """A batch of another ledger reached this worker, which must not settle it."""
 
     exit_code = EXIT_USAGE
 
 
 class StoppingError(PipelineError):
-    """The worker is shutting down; what was asked for stays with the broker."""
+    """Told to stop before the work was done. What was not done stays with broker and ledger."""

@@ -31,7 +31,7 @@ def loads(data: bytes | str | memoryview) -> Any:
 
 
 def _has_kombu_types(value: object) -> bool:
-    """Looks at containers only: to search the text of a batch takes longer than to decode it."""
+    """Look only into containers: searching the text of a batch takes longer than decoding it."""
     containers = [value]
     while containers:
         container = containers.pop()

@@ -1,4 +1,4 @@
-"""Confirmed publishing, on connections that are used for nothing else."""
+"""Confirmed publishing, on connections of its own."""
 
 from __future__ import annotations
 

@@ -23,5 +23,5 @@ class MachineClock:
         time.sleep(seconds)
 
 
-#: What everything uses that is not given another.
+#: The default wherever a clock is taken.
 MACHINE_CLOCK: Clock = MachineClock()

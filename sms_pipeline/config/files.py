@@ -1,4 +1,4 @@
-"""A simulation from a YAML file, with what options lay over it."""
+"""A simulation from a YAML file, overridden by options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sms_pipeline.errors import ConfigError
 
 
 def load_simulation(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Simulation:
-    """Read `path` (None: the defaults) and lay `overrides` (from options) over it, key by key.
+    """Read `path` (None: the defaults), then override it key by key with `overrides` (options).
 
     Raises:
         ConfigError: unreadable file, broken YAML, or a value that is not allowed.
@@ -67,7 +67,7 @@ def override_profile(profile: SenderProfile, **changes: Any) -> SenderProfile:
 
 
 def dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The entries of nested mappings, each under the dotted key that errors name it by."""
+    """The entries of nested mappings, under dotted keys as error messages show them."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from dotted(value, f"{prefix}{key}.")
@@ -111,7 +111,7 @@ _MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys in silence; this loader refuses them."""
+    """PyYAML silently keeps the last of two equal keys; this loader refuses them."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()

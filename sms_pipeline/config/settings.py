@@ -12,7 +12,7 @@ from pydantic import Field
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.errors import ConfigError
 
-#: Where the ledger lives when nothing else is said.
+#: Where the ledger is kept by default.
 DEFAULT_DATABASE_URL = "sqlite:///sms_pipeline.db"
 #: Kombu's in-process broker, for a first run without a server.
 EMBEDDED_BROKER_URL = "memory://localhost"
@@ -84,7 +84,7 @@ def _read_dotenv() -> Mapping[str, str | None]:
 
 
 def _require_text(values: Mapping[str, str | None]) -> None:
-    """Only a file may have a name that is no text."""
+    """Only a file name may be something other than text."""
     for name in ENVIRONMENT.keys() - {"SMS_CONFIG"}:
         try:
             (values.get(name) or "").encode()

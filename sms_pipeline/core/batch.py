@@ -138,12 +138,12 @@ def _pick(column: str, taken: Offsets) -> str:
 
 
 def _is_break(data: bytes) -> NDArray[np.bool_]:
-    """Which bytes separate entries; `str.split` would make an object of every entry."""
+    """Which bytes separate entries; `str.split` would create an object for every entry."""
     is_break: NDArray[np.bool_] = np.frombuffer(data, np.uint8) == ord(SEPARATOR)
     return is_break
 
 
-#: JSON can spell halves of characters; a column with one is odd, but no reason to fail.
+#: JSON can hold half a character (a lone surrogate); odd, but no reason to fail.
 _SURROGATES = "surrogatepass"
 
 

@@ -17,7 +17,7 @@ class BadCheckError(ValueError):
     def __init__(self, what: str, text: str, column: int) -> None:
         super().__init__(what)
         self.what = what
-        # A shell or a YAML file may hold what is no text; it must be possible to print this.
+        # A shell or a YAML file may hold bytes that are not text; this must still be printable.
         self._text = text.encode(errors="replace").decode()
         self._column = column
 
@@ -129,7 +129,7 @@ def parse(text: str) -> Check:
     """The check that `text` says.
 
     Raises:
-        BadCheckError: it says none; knows where the mistake is.
+        BadCheckError: it is not a check; the error knows where the mistake is.
     """
     found = _COMPARISON.search(text)
     if not found:
@@ -143,10 +143,10 @@ def parse(text: str) -> Check:
     quantity = METRICS[metric]
     if quantity in (Quantity.SECONDS, Quantity.PER_SECOND) and comparison == "==":
         raise BadCheckError(
-            f"{metric} is never exactly a limit; use <, <=, > or >=", text, found.start()
+            f"{metric} is never exactly equal to a limit; use <, <=, > or >=", text, found.start()
         )
     if share is not None and not comparison.startswith("<"):
-        raise BadCheckError("a share is to be reached in time; use < or <=", text, found.start())
+        raise BadCheckError("a share is reached within a time; use < or <=", text, found.start())
     limit, unit = _parse_limit(text, found.end(), quantity)
     return Check(" ".join(text.split()), metric, quantity, comparison, limit, unit, share)
 
@@ -187,7 +187,7 @@ def _parse_limit(text: str, start: int, quantity: Quantity) -> tuple[float, str]
     unit_at = _skip(text, multiple.end() if multiple else number.end())
     unit = text[unit_at:].rstrip()
     if unit not in quantity.value:
-        what = f"{unit!r} is no unit here" if unit else "needs a unit"
+        what = f"{unit!r} is not a unit here" if unit else "needs a unit"
         raise BadCheckError(f"{what}; use {_units(quantity)}", text, unit_at)
     value = float(number[0].replace("_", "")) * _MULTIPLES[multiple[0] if multiple else ""]
     if unit == "%" and value > PERCENT:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.profiles import SenderProfile
 
-#: Sets the stream of outcomes apart from the stream of messages, which has the same seed.
+#: Keeps the stream of outcomes apart from the stream of messages, which has the same seed.
 _OUTCOME_STREAM = 1
 
 
@@ -26,7 +26,7 @@ class Outcomes(NamedTuple):
 
 
 class Gateway(Protocol):
-    """Decides durations and outcomes of an attempt; when it happens is the sender bank's part."""
+    """Decides durations and outcomes of an attempt; the sender bank decides when it happens."""
 
     def attempt(self, batch: Batch) -> Outcomes:
         """One attempt at every message that `batch` takes."""

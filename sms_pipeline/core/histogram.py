@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-#: Upper bound of bucket 0, seconds; below it nothing here can be told apart from scheduling noise.
+#: Upper bound of bucket 0, seconds; anything shorter is lost in scheduling noise.
 SHORTEST = 0.001
 #: Buckets for each doubling: neighbours differ by 2**(1/8) = 9 %, so a percentile is off by less.
 BUCKETS_PER_DOUBLING = 8
-#: Bucket 255 starts at about 45 days; all that is longer counts there.
+#: Bucket 255 starts at about 45 days; everything longer is counted there.
 LAST_BUCKET = 255
 
 

@@ -8,7 +8,7 @@ from sms_pipeline.core.records import WorkerRow
 
 #: A worker is online while its heartbeat changed within this time, on the reader's own clock.
 ONLINE_SECONDS = 5.0
-#: After so long a reader has seen the heartbeat of every living worker change.
+#: After this time a reader has seen the heartbeat of every living worker change.
 SURVEY_SECONDS = 2.5
 
 

@@ -124,7 +124,7 @@ class Settled:
     """What the ledger holds for an attempt: the caller acts on this, not on its own outcome."""
 
     remainder: bytes | None
-    #: A newer attempt of the batch is settled too, so the remainder is in good hands.
+    #: A newer attempt of the batch is settled, too: its remainder is already taken care of.
     superseded: bool = False
     #: False when the ledger had the settlement before.
     new: bool = True
@@ -181,7 +181,7 @@ class RunTotals(NamedTuple):
     """A run in a list of runs."""
 
     run: Run
-    #: When its first batch was dispatched; None: none was yet.
+    #: When its first batch was dispatched; None before that.
     started_at: float | None
     #: Only terminal states are counted.
     counts: Counts
@@ -206,7 +206,7 @@ class Failure:
 
 
 class Unsettled(NamedTuple):
-    """A batch whose last word is not spoken: what its next attempt would be."""
+    """A batch that is not at its end: what its next attempt would be."""
 
     row: BatchRow
     attempt: int

@@ -23,7 +23,7 @@ GROWTH = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What routing needs to know of a profile."""
+    """What routing needs to know about a profile."""
 
     profile: str
     #: Messages of this run dispatched to it whose first attempt is not settled.

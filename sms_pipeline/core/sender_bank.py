@@ -82,9 +82,9 @@ class SenderBank:
     does not depend on how often that is. Durations are known when messages are submitted, so one
     array of "free at" times is the whole state of the senders.
 
-    A step must not cost more the more senders there are. Those that are idle are on a stack. Of
-    those that are busy, only the few that get free before a horizon are looked at; once it is
-    passed, all are searched for those before the next one.
+    The cost of a step must not grow with the number of senders. Idle ones are on a stack. Of the
+    busy ones, only the few that become free before a horizon are looked at; once it is passed, all
+    are searched for those that become free before the next one.
     """
 
     def __init__(self, senders: int) -> None:
@@ -126,9 +126,9 @@ class SenderBank:
 
     def step(self, now: float) -> list[Finished]:
         """Start everything that can start by `now`; return the submissions ended by then."""
-        # A step that comes late goes over the time in short strides. In one stride of seconds
-        # senders would end several messages, and be put in order anew for every batch of them: a
-        # step would take longer than it was late, and the next one come later still.
+        # A step that comes late covers the time in short strides. In one stride of several seconds
+        # each sender would end several messages, and all would be sorted again for every batch of
+        # them: the step would take longer than it was late, and the next one would be later still.
         while self._line and self._stepped_to + HORIZON_SECONDS < now:
             self._advance(max(self._stepped_to + HORIZON_SECONDS, min(self.next_event(), now)))
         self._advance(now)

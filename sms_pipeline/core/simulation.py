@@ -22,7 +22,7 @@ MAX_BATCH_BYTES = 16 * 2**20
 _BYTES_BESIDE_TEXT = 14
 #: In a small run every profile gets at least about this many batches.
 MIN_BATCHES_PER_PROFILE = 8
-#: Longer texts are not SMS any more (ten concatenated segments).
+#: No longer text is an SMS (ten concatenated segments).
 MAX_TEXT_LENGTH = 1_530
 #: Largest run: a message index fits a 32-bit field of the message generator's counter.
 MAX_MESSAGES = 4_000_000_000
@@ -32,10 +32,12 @@ BAD_CHECK = "bad_check"
 
 
 class Threshold(Frozen):
-    """What the run must keep to, and whether missing it ends the run."""
+    """A condition that the run must meet, and whether missing it cancels the run."""
 
     check: str = Field(description="metric, comparison, limit: see below")
-    abort: bool = Field(default=False, description="missed for good, it cancels the run")
+    abort: bool = Field(
+        default=False, description="cancel the run as soon as the threshold can no longer be met"
+    )
 
     @field_validator("check")
     @classmethod
@@ -49,7 +51,7 @@ class Threshold(Frozen):
 
 
 def _threshold(value: object) -> object:
-    """A string stands for a mapping with nothing but `check`."""
+    """A plain string is short for a mapping with only `check`."""
     return {"check": value} if isinstance(value, str) else value
 
 
@@ -72,13 +74,16 @@ class Simulation(Frozen):
 
     num_messages: int = Field(default=1_000, ge=1, le=MAX_MESSAGES, description="messages to send")
     report_period: float = Field(
-        default=2.0, gt=0, le=3_600, description="seconds between two reports of the monitor"
+        default=2.0, gt=0, le=3_600, description="seconds between two updates of the monitor"
     )
     senders: Annotated[tuple[SenderProfile, ...], Field(strict=False)] = Field(
         default=DEFAULT_SENDERS, description="the sender profiles"
     )
     seed: int | None = Field(
-        default=None, ge=0, lt=2**63, description="same seed, same messages; null = drawn at start"
+        default=None,
+        ge=0,
+        lt=2**63,
+        description="the same seed makes the same messages; null = drawn at random",
     )
     batch_size: Annotated[Literal["auto"] | int, BeforeValidator(_batch_size)] = Field(
         default="auto", description="messages per task, 1 to 20000, or `auto`"
@@ -96,15 +101,19 @@ class Simulation(Frozen):
     deadline: float | None = Field(
         default=None,
         gt=0,
-        description="seconds after dispatch until which a message may be sent; null = for ever",
+        description="seconds after dispatch in which a message must be sent; null = no limit",
     )
     stuck_after: float = Field(
-        default=300.0, gt=0, description="seconds after which an unsettled batch is named as stuck"
+        default=300.0,
+        gt=0,
+        description="seconds after which an unsettled batch is reported as stuck",
     )
     retry: RetryPolicy = Field(default=RetryPolicy(), description="retry policy")
     thresholds: Annotated[
         tuple[Annotated[Threshold, BeforeValidator(_threshold)], ...], Field(strict=False)
-    ] = Field(default=(), description="what the run must keep to, else it ends with 3")
+    ] = Field(
+        default=(), description="conditions the run must meet; the exit code is 3 if it misses one"
+    )
 
     @field_validator("senders")
     @classmethod

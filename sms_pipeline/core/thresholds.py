@@ -1,4 +1,4 @@
-"""What a run must keep to, and how it stands to that now. Pure."""
+"""Whether a run meets its thresholds, as far as can be told now. Pure."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sms_pipeline.core.counts import Counts
 class State(StrEnum):
     """How a check stands."""
 
-    #: As seen now it is kept; at the end of the run: it was kept.
+    #: It holds as seen now; at the end of the run, it held.
     HOLDING = "holding"
-    #: Whatever still happens, it is not kept.
+    #: It can no longer hold, whatever happens.
     MISSED = "missed"
-    #: Not kept as seen now, or nothing seen; it can still turn.
+    #: It does not hold now, or nothing was seen yet; that can still change.
     UNKNOWN = "not yet known"
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a run at one moment."""
+    """What is known about a run at one moment."""
 
     total: int
     counts: Counts = field(default_factory=Counts)
@@ -44,7 +44,7 @@ class Evidence:
 
     @property
     def done(self) -> bool:
-        """Nothing can turn any more."""
+        """Nothing can change any more."""
         return self.left <= 0
 
 
@@ -57,7 +57,7 @@ class Range(NamedTuple):
 
     @classmethod
     def final(cls, value: float | None) -> Range:
-        """Of what can't change any more; what was never measured satisfies no check."""
+        """A value that can't change any more; what was never measured satisfies no check."""
         bound = math.nan if value is None else value
         return cls(value, bound, bound)
 

@@ -104,7 +104,7 @@ class Database:
             connection.execute(self._additions[table.name], rows)
 
 
-#: Columns that an addition leaves as they were, and those it overwrites; it adds to all others.
+#: Columns that an addition leaves alone, and those it overwrites; it adds to all others.
 _KEPT, _REPLACED = {"first_at"}, {"last_at", "last_settled_at"}
 #: Of this table it overwrites all: a worker writes its sums, not what is new.
 _SUMMED_BY_ITS_WRITER = "absorbed"
@@ -179,11 +179,11 @@ def memory_engine() -> Engine:
 
 
 def without_secrets(url: URL) -> str:
-    """What may be shown of it: a password can stand in the query, too."""
+    """The URL as it may be shown: the query can hold a password, too."""
     return url.set(query={}).render_as_string(hide_password=True)
 
 
-#: A PostgreSQL host that vanished is noticed after about 25 s.
+#: A PostgreSQL host that has vanished is noticed after about 25 s.
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
 

@@ -26,7 +26,7 @@ def readings(
     wait: Waiting,
     away: Callable[[LedgerUnavailableError], None] | None = None,
 ) -> Iterator[T]:
-    """What `read` returns, now and then every `every` seconds, for as long as it is asked for.
+    """What `read` returns, now and every `every` seconds, for as long as the caller asks.
 
     Args:
         read: one reading.

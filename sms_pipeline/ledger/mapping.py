@@ -1,4 +1,4 @@
-"""Between the ledger's entries and rows of its tables: conversions and sums, pure."""
+"""From records to rows of tables, and back; sums of them. Pure."""
 
 from __future__ import annotations
 

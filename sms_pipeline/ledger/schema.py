@@ -1,4 +1,4 @@
-"""The ledger's tables, and how a database is opened for them."""
+"""The ledger's tables."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ runs = _table(
     _value("simulation", Text),
     #: Whether its broker lives, and dies, with the process that started it.
     _value("embedded", Boolean),
-    #: What the user wants: see `entries.Control`.
+    #: What the user wants: see `records.Control`.
     _value("control", String(16)),
-    #: Where dispatch stands. Only who moves both from the values it read may dispatch the batches
-    #: between, so two producers of one run can't overlap.
+    #: Where dispatch stands. Only the producer that moves both on from the values it read may
+    #: dispatch the batches between, so two producers of one run can't overlap.
     _value("next_index"),
     _value("next_batch", Integer),
 )
@@ -102,8 +102,8 @@ settlements = _table(
     #: Bitmap over the whole batch of the messages left for the next attempt; NULL = none.
     _value("remainder", LargeBinary, nullable=True),
 )
-#: For who follows a run: it makes reading the last seconds of 200,000 settlements take 4 ms, not
-#: 230, and recording a settlement 4 us longer, of 115.
+#: For those who follow a run: reading the last seconds of 200,000 settlements takes 4 ms with it,
+#: 230 without. It adds 4 us to the 115 that recording a settlement takes.
 _settled_in_order = Index("settlements_in_order", settlements.c.run, settlements.c.settled_at)
 
 #: Sums of batch rows, so that nobody has to count them: one row for each profile.
@@ -146,7 +146,7 @@ delivery_times = _table(
     _value("messages"),
 )
 
-#: What happened twice and was counted once; `kind` as in `entries.Absorbed`.
+#: What came twice and was counted once; `kind` as in `records.Absorbed`.
 absorbed = _table(
     "absorbed",
     _key("run"),

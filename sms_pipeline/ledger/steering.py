@@ -16,7 +16,7 @@ CANCEL_GROUP = 1_000
 
 
 def steer(ledger: Ledger, run: Run, wanted: Control) -> str:
-    """Ask for `wanted`; return a sentence or two that say what that means.
+    """Ask for `wanted`; return a sentence or two on what happens now.
 
     Raises:
         PipelineError: the run was cancelled before, which is final.
@@ -73,7 +73,7 @@ class Abort:
 def cancel_unpublished(ledger: Ledger, run: Run, clock: Clock = MACHINE_CLOCK) -> int:
     """Settle as cancelled what no queue ever had; return how many messages that were.
 
-    Should a batch have been published after all, the ledger answers for it.
+    If a batch was published after all, the worker that receives it is answered from the ledger.
     """
     claim_rest(ledger, run, clock)
     never = unpublished(ledger, run.id)

@@ -274,7 +274,7 @@ class Ledger:
         rows = connection.execute(queries.STANDING, values).all()
         stored = answer_from(attempt, [(row.attempt, row.remainder) for row in rows])
         if stored is None:
-            raise LedgerUnavailableError("a settlement vanished while it was read")
+            raise LedgerUnavailableError("a settlement disappeared while it was read")
         return stored
 
     def _count(self, connection: Connection, settlements: Sequence[Settlement]) -> None:
@@ -342,7 +342,7 @@ class Ledger:
             yield connection
 
     def failures(self, run_id: int) -> Iterator[Failure]:
-        """The messages that are out of attempts, by index; read as it goes, however many."""
+        """The messages that failed or expired, by index; streamed, however many there are."""
         table = schema.failures
         query = select(table).where(table.c.run == run_id).order_by(table.c.message_index)
         with self._database.reading() as connection:

@@ -15,12 +15,12 @@ from sms_pipeline.core.records import Run
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.store import Ledger
 
-#: Shares of the messages for which it is told when they had been delivered.
+#: Shares of all messages; for each it is said when so many had been delivered.
 SHARES = (0.5, 0.9, 0.99)
 #: As many bins as a chart can show.
 BINS = 240
-#: A transaction may become visible this much later than the times written in it; what comes later
-#: still is noticed by its absence from the counts.
+#: A transaction may become visible this much later than the times written in it. What comes even
+#: later is noticed because the sums differ.
 COMMIT_LAG_SECONDS = 10.0
 #: Widths of bins that people can read: tenths of seconds to hours, then days.
 _WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600)
@@ -55,7 +55,7 @@ class Timeline:
     #: From the first dispatch to the last dispatch or settlement.
     seconds: float = 0.0
     width: float = _WIDTHS[0]
-    #: None is left out; the last one may not be over yet.
+    #: Without gaps; the last one may not be over yet.
     bins: tuple[Bin, ...] = ()
     #: By share of all messages: seconds from the first dispatch until so many were delivered, to
     #: the settlement; None while they are not.
@@ -174,7 +174,7 @@ def nice_width(seconds: float, bins: int) -> float:
 
 
 def bin_number(seconds: float, width: float) -> int:
-    """Of the bin in which that moment lies."""
+    """The number of the bin in which that moment lies."""
     return math.floor(seconds / width)
 
 

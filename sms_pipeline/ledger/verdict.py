@@ -10,7 +10,7 @@ from typing import Any
 
 from sms_pipeline.errors import EXIT_BROKEN, EXIT_OK, EXIT_UNFINISHED
 
-#: Problems and batch numbers that are spelled out; the others are counted.
+#: Problems and batch numbers that are listed; the others are counted.
 _MAX_LISTED = 20
 
 
@@ -47,14 +47,14 @@ class AuditResult:
     in_flight: int = 0
     #: Not dispatched yet.
     undispatched: int = 0
-    #: Of which no record tells any more what became of them …
+    #: Messages of which no record tells the fate any more …
     lost: int = 0
-    #: … and of which two do.
+    #: … and those of which two records do.
     doubled: int = 0
     batches: int = 0
     settlements: int = 0
     problems: list[str] = field(default_factory=list)
-    #: Batch numbers by what keeps them from their end.
+    #: Numbers of the batches that are not at their end, by what they wait for.
     unsettled: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     absorbed: dict[str, tuple[int, int]] = field(default_factory=dict)
     #: Messages in the dead-letter queue, whatever run they belong to; None = not looked at.

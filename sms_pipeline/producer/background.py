@@ -10,7 +10,7 @@ from sms_pipeline.producer.producer import Producer
 
 
 class Dispatch(threading.Thread):
-    """A producer at work in a thread; keeps what went wrong for the main thread to tell."""
+    """A producer in a thread; keeps the error, if any, for the main thread to report."""
 
     def __init__(
         self, producer: Producer, work: Callable[[Producer], None], ended: threading.Event

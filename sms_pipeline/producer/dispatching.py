@@ -136,7 +136,7 @@ class Dispatching:
     def dispatch_again(self, unsettled: Iterable[Unsettled]) -> CountingSteps:
         """Publish what is recorded but not settled; return how many batches that were.
 
-        Safe at any time: what is in truth still under way is counted once all the same.
+        Safe at any time: what is still under way after all is counted only once.
         """
         batches = 0
         for entry in unsettled:

@@ -1,4 +1,4 @@
-"""Mending a run: when is what is not settled lost, and what `resume` does then."""
+"""Resuming a run: when unsettled batches count as lost, and what `resume` does then."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def dispatch_again(
 
     def work(producer: Producer) -> None:
         if run.control is Control.CANCELLED:
-            # Should `cancel` have been interrupted, what it claimed is settled first.
+            # If `cancel` was interrupted, what it claimed is settled first.
             cancel_unpublished(ledger, run)
         batches = producer.dispatch_again(ledger.unsettled(run.id))
         say(f"run {run.id}: {batches:,} batches dispatched again")
@@ -58,7 +58,7 @@ def await_quiet(
     say: Callable[[str], None],
     clock: Clock = MACHINE_CLOCK,
 ) -> None:
-    """Wait until what is not settled is lost rather than waiting.
+    """Wait until whatever is unsettled must be lost, and is not just waiting.
 
     That is so when no queue of the run's profiles holds anything and either no worker is online
     or nothing was settled for a while.

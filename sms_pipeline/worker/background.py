@@ -7,7 +7,7 @@ import threading
 from celery import Celery
 from celery.worker import state
 
-#: How long the consumer may take to hand back what it holds.
+#: How long the consumer may take to return what it holds.
 STOP_SECONDS = 10.0
 
 
@@ -34,6 +34,6 @@ class Consumption(threading.Thread):
         self._ended.set()
 
     def stop(self) -> None:
-        """Give back to the broker what is not settled."""
+        """Return to the broker what is not settled."""
         state.should_stop = 0
         self.join(STOP_SECONDS)

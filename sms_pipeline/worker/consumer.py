@@ -27,8 +27,8 @@ CONNECTION_CHECK_SECONDS = 1.0
 class RequiredDelayedDelivery(DelayedDelivery):  # type: ignore[misc]
     """Celery goes on without delayed delivery when its set-up fails; retries would then be lost.
 
-    Any error of the set-up is raised: when the broker went away the consumer starts over, all else
-    ends the worker.
+    Here any error of the set-up is raised. If the broker went away, the consumer starts over; any
+    other error ends the worker.
     """
 
     def start(self, c: Consumer) -> None:
@@ -105,12 +105,12 @@ class BatchRequest(Request):  # type: ignore[misc]
         message.body = None
 
     def info(self, safe: bool = False) -> dict[str, Any]:
-        """Celery answers with all arguments, unless asked not to; here they are told in short."""
+        """Celery answers with all arguments unless asked not to; here it never does."""
         told: dict[str, Any] = super().info(safe=True)
         return told
 
     def send_event(self, type: str, **fields: Any) -> None:
-        """An attempt that hands a remainder on ends without an exception, and so as a success."""
+        """An attempt that hands on a remainder ends without an exception: a success, says Celery."""
         result = fields.get("result") or ""
         if type == "task-succeeded" and RETRIED in result:
             type, fields = "task-retried", {"exception": result.strip("'"), "traceback": ""}

@@ -21,7 +21,7 @@ from sms_pipeline.core.settling import Moments, cancellation_of, due_at, expire,
 
 #: A batch of a paused run comes back to a worker after so long: `continue` takes effect by then.
 PAUSE_SECONDS = 2
-#: How what a delivery says begins when it hands messages on to another attempt.
+#: How the result of a delivery begins when it hands messages on to another attempt.
 RETRIED = "retried as "
 
 

@@ -64,7 +64,7 @@ class SenderDriver(threading.Thread):
             self._wake.notify()
 
     def run(self) -> None:
-        """Thread body; the process ends with it, for a worker without a driver only looks alive."""
+        """Thread body. The process ends with it: a worker without a driver only looks alive."""
         with fatal("sender driver"):
             self._run()
 

@@ -1,4 +1,4 @@
-"""The end of a worker that has lost a part of itself."""
+"""What happens when a vital part of a worker dies."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def fatal(role: str) -> Iterator[None]:
-    """End the process if the block ends in an error: without `role` it would only look alive."""
+    """End the process if the block ends in an error: without this part it would only look alive."""
     try:
         yield
     except BaseException:
-        log.critical("%s died; the worker can't go on", role, exc_info=True)
+        log.critical("the %s died; the worker can't go on", role, exc_info=True)
         logging.shutdown()
         os._exit(EXIT_FAILURE)

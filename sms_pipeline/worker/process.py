@@ -48,7 +48,7 @@ SettledHook = Callable[[Batch, Outcomes], None]
 
 
 class Worker:
-    """One worker process's part in the pipeline: takes batches, plays them, settles them."""
+    """A worker process: takes batches, plays them, settles them."""
 
     def __init__(
         self,

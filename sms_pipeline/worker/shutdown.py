@@ -23,8 +23,8 @@ from sms_pipeline.worker.process import Worker
 
 log = logging.getLogger(__name__)
 
-#: Batches in hand get so long to end: less than the broker's heartbeat time-out of a minute, and
-#: less than what a container engine or an init system waits before it kills.
+#: How long batches in hand may take to end: less than the broker's heartbeat timeout of a minute,
+#: and less than a container engine or an init system waits before it kills.
 DRAIN_SECONDS = 20.0
 #: After a second signal the process ends within this time, whatever hangs.
 HARD_STOP_SECONDS = 5.0
@@ -45,7 +45,7 @@ class Shutdown:
         self._signals = 0
 
     def install(self) -> None:
-        """Take the signals over; must be called in the main thread."""
+        """Take over the signals; must be called in the main thread."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
 

@@ -118,7 +118,7 @@ def require_threads(pool: Any, arguments: Sequence[str]) -> None:
 
 
 def _use_log_level(settings: Settings) -> None:
-    """SMS_LOG_LEVEL counts for workers, too, unless the option --loglevel is given."""
+    """SMS_LOG_LEVEL applies to workers, too, unless the option --loglevel is given."""
     context = click.get_current_context(silent=True)
     default = click.core.ParameterSource.DEFAULT
     if context and context.get_parameter_source("loglevel") is not default:

@@ -24,7 +24,7 @@ log = get_task_logger(__name__)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Celery logs a rejected task with its traceback; why it is rejected was said here before."""
+    """Celery logs a rejected task with its traceback; the reason was already logged here."""
     return not (record.exc_info and isinstance(record.exc_info[1], Reject))
 
 

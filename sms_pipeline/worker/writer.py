@@ -74,7 +74,7 @@ class LedgerWriter(threading.Thread):
         self._inbox.put(None)
 
     def run(self) -> None:
-        """Thread body; the process ends with it, for nothing could be settled any more."""
+        """Thread body. The process ends with it: nothing could be settled any more."""
         with fatal("ledger writer"):
             while not self._ending.is_set():
                 self._commit(self._next_group())
