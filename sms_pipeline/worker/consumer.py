@@ -110,7 +110,7 @@ class BatchRequest(Request):  # type: ignore[misc]
         return told
 
     def send_event(self, type: str, **fields: Any) -> None:
-        """An attempt that hands on a remainder ends without an exception: a success, says Celery."""
+        """An attempt that hands on a remainder ends without an exception, for Celery a success."""
         result = fields.get("result") or ""
         if type == "task-succeeded" and RETRIED in result:
             type, fields = "task-retried", {"exception": result.strip("'"), "traceback": ""}
