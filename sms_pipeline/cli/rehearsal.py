@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-import click
-
 from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.celery import app
 from sms_pipeline.config.settings import Settings
@@ -28,6 +26,7 @@ from sms_pipeline.producer.recovery import await_quiet, dispatch_again, take_dea
 from sms_pipeline.views.display import View
 from sms_pipeline.views.format import count
 from sms_pipeline.views.monitor import follow, require_thresholds
+from sms_pipeline.views.output import say, write
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.worker.background import STOP_SECONDS, Consumption
 from sms_pipeline.worker.pipeline import Pipeline, install
@@ -82,11 +81,11 @@ def resume(settings: Settings, ledger: Ledger, run: Run, force: bool, view: View
         )
         return
     if not force:
-        await_quiet(ledger, publisher, run, _say_status)
+        await_quiet(ledger, publisher, run, say)
     taken = take_dead_letters(ledger, publisher, run)
     if taken:
-        _say_status(f"run {run.id}: {count(taken)} batches taken from the dead-letter queue")
-    _dispatch(ledger, publisher, run, dispatch_again(ledger, run, _say_status))
+        say(f"run {run.id}: {count(taken)} batches taken from the dead-letter queue")
+    _dispatch(ledger, publisher, run, dispatch_again(ledger, run, say))
 
 
 def _require_nobody_online(ledger: Ledger, run: Run) -> None:
@@ -188,7 +187,7 @@ def produce(settings: Settings, simulation: Simulation) -> None:
     publisher = _prepare(settings, simulation)
     ledger = Ledger.open(settings.database_url)
     run = start_run(ledger, simulation, settings)
-    click.echo(
+    write(
         f"Run {run.id}: {count(run.total)} messages. Watch it with: sms-pipeline monitor {run.id}"
     )
     _dispatch(ledger, publisher, run, Producer.dispatch)
@@ -199,18 +198,18 @@ def _dispatch(
 ) -> None:
     """Let a producer work, with a line of progress every report period."""
     publish = partial(publisher.publish, app)
-    producer = Producer(ledger, publish, run, Loads(run.simulation), _say_status)
+    producer = Producer(ledger, publish, run, Loads(run.simulation), say)
     dispatch = Dispatch(producer, work, threading.Event())
     dispatch.start()
     try:
         while dispatch.is_alive():
             dispatch.join(run.simulation.report_period)
             if dispatch.is_alive():
-                click.echo(f"dispatched {count(producer.dispatched)} of {count(run.total)}")
+                write(f"dispatched {count(producer.dispatched)} of {count(run.total)}")
     except KeyboardInterrupt:
         producer.stop()
         dispatch.join(STOP_SECONDS)
-        click.echo(
+        write(
             f"Run {run.id} interrupted: {count(producer.dispatched)} of {count(run.total)} "
             "messages were dispatched; workers go on with those. "
             f"Go on with: sms-pipeline resume {run.id}"
@@ -218,10 +217,4 @@ def _dispatch(
         raise
     if dispatch.error:
         raise dispatch.error
-    click.echo(
-        f"Run {run.id}: {count(producer.dispatched)} of {count(run.total)} messages dispatched."
-    )
-
-
-def _say_status(status: str) -> None:
-    click.echo(status, err=True)
+    write(f"Run {run.id}: {count(producer.dispatched)} of {count(run.total)} messages dispatched.")

@@ -13,7 +13,8 @@ from sms_pipeline.errors import ThresholdMissedError
 from sms_pipeline.ledger.following import Waiting, readings
 from sms_pipeline.ledger.steering import Abort
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.views.display import View, say, tell_outages
+from sms_pipeline.views.display import View, tell_outages
+from sms_pipeline.views.output import say
 from sms_pipeline.views.reader import POLL_SECONDS, Reader
 
 #: How often a run that is about to start is looked for.
