@@ -107,7 +107,8 @@ def _could(
     if before is None:
         return dict.fromkeys(capacities, 0.0)
     passed = now - before.at
-    return {
-        profile: before.could.get(profile, 0.0) + (capacity * passed if passed else 0.0)
-        for profile, capacity in capacities.items()
-    }
+    # A profile that nobody serves at the moment keeps what it could have attempted before.
+    could = dict(before.could)
+    for profile, capacity in capacities.items():
+        could[profile] = could.get(profile, 0.0) + (capacity * passed if passed else 0.0)
+    return could

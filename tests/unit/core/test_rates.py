@@ -62,6 +62,18 @@ def test_efficiency_counts_only_the_time_in_which_senders_were_online() -> None:
     assert pace.efficiency("fast", over_all=True) == 1.0
 
 
+def test_what_was_made_while_senders_were_online_is_measured_by_that_time() -> None:
+    # Given senders that are busy for 4 s, gone for 3 s, and busy for another 4 s
+    pace = Pace()
+    finished = [0, 10, 20, 30, 40, 40, 40, 40, 50, 60, 70, 80]
+    for now, count in enumerate(finished):
+        online = now <= 4 or now > 7
+        pace.observe(now, count, {"fast": count}, {"fast": 10.0} if online else {})
+        # Then at every moment they made what they could, while they could
+        assert pace.efficiency("fast", over_all=True) == (1.0 if now else None)
+    assert pace.efficiency("fast", over_all=False) == 1.0
+
+
 @pytest.mark.parametrize("capacity", [0.0, math.inf])
 def test_efficiency_of_no_sender_and_of_senders_without_limit_is_unknown(capacity: float) -> None:
     pace = paced((0, 0), (1, 10), (2, 20), capacity=capacity)
