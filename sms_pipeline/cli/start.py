@@ -54,10 +54,10 @@ def run(
     settings = context.read_settings()
     file = config or config_file or settings.config
     simulation = context.read_simulation(file, options, checks, every)
-    from sms_pipeline.cli.rehearsal import run_all
+    from sms_pipeline.cli.rehearsal import run_here
     from sms_pipeline.views.echo import Echo
 
-    run_all(settings, simulation, _view(as_json, echo), Echo() if echo else None)
+    run_here(settings, simulation, _view(as_json, echo), Echo() if echo else None)
 
 
 def _view(as_json: bool, echo: bool) -> View:
@@ -89,7 +89,7 @@ def produce(
     settings = context.read_settings()
     simulation = context.read_simulation(config_file or settings.config, options, checks)
     _require_broker(settings)
-    from sms_pipeline.cli.rehearsal import produce as dispatch
+    from sms_pipeline.cli.dispatch import produce as dispatch
 
     dispatch(settings, simulation)
 
@@ -129,10 +129,14 @@ def resume(run_id: int | None, force: bool, checks: tuple[str, ...], every: floa
             "with a broker 'resume' ends before the run does, so it can't judge thresholds: "
             "give them to 'monitor'"
         )
-    from sms_pipeline.cli.rehearsal import resume as resume_run
-    from sms_pipeline.views.display import make_view
-
     ledger = context.open_ledger(settings)
-    view = make_view(False, settings.embedded and context.is_terminal())
     resumed = context.with_options(ledger.run(run_id), checks, every)
-    resume_run(settings, ledger, resumed, force, view)
+    if settings.embedded:
+        from sms_pipeline.cli.rehearsal import resume_here
+        from sms_pipeline.views.display import make_view
+
+        resume_here(settings, ledger, resumed, force, make_view(False, context.is_terminal()))
+    else:
+        from sms_pipeline.cli.dispatch import resume_elsewhere
+
+        resume_elsewhere(settings, ledger, resumed, force)

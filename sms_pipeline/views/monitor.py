@@ -9,7 +9,7 @@ from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.thresholds import State
-from sms_pipeline.errors import ThresholdMissedError
+from sms_pipeline.errors import LedgerUnavailableError, ThresholdMissedError
 from sms_pipeline.ledger.following import Waiting, readings
 from sms_pipeline.ledger.steering import Abort
 from sms_pipeline.ledger.store import Ledger
@@ -60,6 +60,14 @@ def follow(
     return progress
 
 
+def read_last(reader: Reader) -> Progress | None:
+    """The run as it is now, to be shown at the end; None if the ledger can't be reached."""
+    try:
+        return reader.read().progress
+    except LedgerUnavailableError:
+        return None
+
+
 def await_new_run(ledger: Ledger, seen: int | None, clock: Clock = MACHINE_CLOCK) -> Run:
     """Wait until a run newer than `seen` is started (None: any run), and return it."""
 
@@ -106,7 +114,7 @@ def watch(ledger: Ledger, run: Run, view: View, once: bool, clock: Clock = MACHI
     try:
         progress = follow(reader, view, every, clock.sleep, Abort(ledger, run), clock)
     except KeyboardInterrupt:
-        view.close(reader.read().progress, "still going on (the monitor was interrupted)")
+        view.close(read_last(reader), "still going on (the monitor was interrupted)")
         raise
     view.close(progress, "done")
     require_thresholds(progress)
