@@ -32,7 +32,7 @@ _NUMBER_MASK = np.uint64(2**40 - 1)
 PhoneFormat = Literal["xxx-xxx-xxxx", "e164"]
 
 
-class _Phones:
+class Phones:
     """Writes numbers of one format: the pieces of a number are looked up, not printed."""
 
     def __init__(self, area: str, exchange: str, line: str) -> None:
@@ -67,9 +67,9 @@ def _divide(values: NDArray[np.int64], by: int) -> tuple[NDArray[np.int64], NDAr
     return quotient, values - quotient * by
 
 
-_PHONES: dict[PhoneFormat, _Phones] = {
-    "xxx-xxx-xxxx": _Phones("{:03d}-", "{:03d}-", "{:04d}"),
-    "e164": _Phones("+1{:03d}", "{:03d}", "{:04d}"),
+_PHONES: dict[PhoneFormat, Phones] = {
+    "xxx-xxx-xxxx": Phones("{:03d}-", "{:03d}-", "{:04d}"),
+    "e164": Phones("+1{:03d}", "{:03d}", "{:04d}"),
 }
 
 

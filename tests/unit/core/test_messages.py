@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms_pipeline.core.messages import ALPHABET, SEPARATOR, PhoneFormat, make_columns
+from sms_pipeline.core.messages import ALPHABET, SEPARATOR, PhoneFormat, Phones, make_columns
+from sms_pipeline.core.simulation import MAX_MESSAGES
 
 SEEDS = st.integers(0, 2**63 - 1)
 LENGTHS = st.one_of(st.integers(1, 40), st.sampled_from([100, 255, 256, 1_530]))
@@ -66,6 +69,32 @@ def test_alphabet_is_64_characters_without_the_separator() -> None:
     assert SEPARATOR not in ALPHABET
 
 
+@pytest.mark.parametrize(
+    ("random", "number"),
+    [
+        # The line counts up first, then the exchange, then the area.
+        (0, "200-200-0000"),
+        (1, "200-200-0001"),
+        (9_999, "200-200-9999"),
+        (10_000, "200-201-0000"),
+        (799 * 10_000, "200-999-0000"),
+        (800 * 10_000, "201-200-0000"),
+        (800 * 800 * 10_000 - 1, "999-999-9999"),
+        # What is above the last number begins anew; the bits that the length is drawn from have
+        # no part in it.
+        (800 * 800 * 10_000 + 12, "200-200-0012"),
+        (2**40, "200-200-0000"),
+        (2**64 - 2**40 + 34, "200-200-0034"),
+    ],
+)
+def test_every_number_there_is_can_be_drawn(random: int, number: str) -> None:
+    phones = Phones("{:03d}-", "{:03d}-", "{:04d}")
+    assert phones.write(np.array([random], np.uint64)) == number
+    # And as one of several
+    several = phones.write(np.array([5, random, 6], np.uint64))
+    assert entries(several) == ["200-200-0005", number, "200-200-0006"]
+
+
 def test_both_formats_show_the_same_numbers() -> None:
     dashed, plain = (make_columns(1, 0, 50, 10, phone_format).to for phone_format in FORMATS)
     assert [f"+1{to.replace('-', '')}" for to in entries(dashed)] == entries(plain)
@@ -73,6 +102,13 @@ def test_both_formats_show_the_same_numbers() -> None:
 
 def test_seeds_give_different_messages() -> None:
     assert not set(make_entries(1, 0, 500)) & set(make_entries(2, 0, 500))
+
+
+def test_messages_of_a_seed_are_the_same_in_every_version() -> None:
+    # A run that is resumed after an update must go on with the messages that it began with
+    assert make_entries(7, 3, 2, length=20) == [("363-504-0836", "KsXDW"), ("550-610-7408", "W")]
+    last = make_entries(7, MAX_MESSAGES - 1, 1, length=30, phone_format="e164")
+    assert last == [("+19214933703", "ata")]
 
 
 def test_lengths_are_uniform_from_one_to_the_longest() -> None:
