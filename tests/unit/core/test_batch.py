@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.batch import Batch, is_batch_of
 from sms_pipeline.core.messages import SEPARATOR
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE
 from sms_pipeline.errors import BadBatchError
@@ -22,8 +22,17 @@ SEEDS = st.integers(0, 2**63 - 1)
 CONTENT = "555-0123 meet at noon"
 
 
+#: What JSON can spell in one entry of a column, with a lone half of a character among it.
+JSON_TEXTS = st.lists(st.text("aé😀\ud83d", max_size=3), min_size=1, max_size=12)
+
+
 def entries(column: str) -> list[str]:
     return column.split(SEPARATOR)
+
+
+def task(batch: object) -> str:
+    """The body of a message with one task, as Celery writes it."""
+    return json.dumps([[batch], {}, {"callbacks": None}])
 
 
 def through_json(batch: Batch) -> Batch:
@@ -58,6 +67,24 @@ def test_remainders_of_remainders_keep_the_right_messages(
 def test_largest_batch_survives_the_wire() -> None:
     batch = make.batch(MAX_BATCH_SIZE)
     assert through_json(batch) == batch
+
+
+def test_key_is_run_number_and_attempt() -> None:
+    batch = make.batch(10, run=3, number=17)
+    assert batch.key == (3, 17, 0)
+    assert batch.remainder(np.array([2])).key == (3, 17, 1)
+    assert batch.at_attempt(5, np.array([2])).key == (3, 17, 5)
+
+
+@given(JSON_TEXTS, st.data())
+def test_remainder_keeps_texts_whatever_is_in_them(texts: list[str], data: st.DataObject) -> None:
+    # Given texts of several bytes a character, empty ones, and halves of characters
+    size = len(texts)
+    whole = make.batch(size, to=SEPARATOR.join(texts), text=SEPARATOR.join(reversed(texts)))
+    left = sorted(data.draw(st.sets(st.integers(0, size - 1), min_size=1)))
+    part = Batch.from_wire(whole.remainder(np.array(left)).to_wire())
+    assert entries(part.to) == [texts[offset] for offset in left]
+    assert entries(part.text) == [texts[size - 1 - offset] for offset in left]
 
 
 def test_description_shows_neither_numbers_nor_texts() -> None:
@@ -128,11 +155,13 @@ def test_bad_value_is_refused_and_not_repeated(field: str, value: Any) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_offsets_with_anything_but_base64_are_refused() -> None:
+@pytest.mark.parametrize("change", ["{0}\n{1}", "{0}{1}=", "{0}", "{0}ü{1}"])
+def test_offsets_with_anything_but_base64_are_refused(change: str) -> None:
     body = make.batch(10).remainder(np.array([3])).to_wire()
     Batch.from_wire(body)
-    with pytest.raises(BadBatchError):
-        Batch.from_wire({**body, "offsets": f"{body['offsets'][:2]}\n{body['offsets'][2:]}"})
+    changed = change.format(body["offsets"][:2], body["offsets"][2:])
+    with pytest.raises(BadBatchError, match=r"^the offsets "):
+        Batch.from_wire({**body, "offsets": changed})
 
 
 @pytest.mark.parametrize("field", sorted({*make.batch(1).to_wire()} - {"offsets", "deadline"}))
@@ -177,3 +206,30 @@ def test_any_value_in_a_field_is_accepted_or_refused_without_another_error(
     except BadBatchError:
         return
     assert len(entries(batch.to)) == len(entries(batch.text)) == batch.count
+
+
+# Whose batch it is
+
+
+@pytest.mark.parametrize(
+    ("body", "ours"),
+    [
+        (task({"ledger": "ours", "run": 3}), True),
+        (task({"ledger": "ours", "run": 3}).encode(), True),
+        (task({"ledger": "theirs", "run": 3}), False),
+        (task({"ledger": "ours", "run": 4}), False),
+        (task({"ledger": "ours"}), False),
+        (task({"run": 3}), False),
+        (task([5]), False),
+        ("[[]]", False),
+        ("[[1, 2]]", False),
+        ('{"ledger": "ours", "run": 3}', False),
+        ("not JSON", False),
+        (b"\xff", False),
+        ("[" * 100_000, False),
+        (None, False),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_batches_of_a_run_are_known_by_its_ledger_and_number(body: object, ours: bool) -> None:
+    assert is_batch_of(body, "ours", 3) is ours

@@ -29,5 +29,14 @@ def test_bitmap_is_a_number_with_a_bit_for_each_offset(data: st.DataObject, size
 @pytest.mark.parametrize("bitmap", [b"", b"\0", b"\0\0\0", b"\xff\xff"])
 def test_bitmap_of_another_size_is_refused(bitmap: bytes) -> None:
     for read in (unpack_offsets, bitmap_as_number):
-        with pytest.raises(BadBatchError):
+        with pytest.raises(BadBatchError, match=r"^the offsets do not fit the size"):
             read(bitmap, 10)
+
+
+@pytest.mark.parametrize("size", range(1, 18))
+def test_bit_that_stands_for_no_message_is_refused(size: int) -> None:
+    in_whole_bytes = -(-size // 8) * 8
+    for stray in range(size, in_whole_bytes):
+        for read in (unpack_offsets, bitmap_as_number):
+            with pytest.raises(BadBatchError):
+                read(pack_offsets([stray], in_whole_bytes), size)

@@ -40,11 +40,25 @@ def test_worker_of_this_process_is_trusted_at_once() -> None:
 
 
 def test_it_takes_a_while_to_tell_that_a_worker_is_dead() -> None:
+    # Given a reader whose clock shows anything when it begins to look
+    start = 1_000.0
     liveness, workers = Liveness(), [make.worker()]
-    assert liveness.is_decided(0, [])
-    liveness.observe(0, workers)
-    assert not liveness.is_decided(SURVEY_SECONDS - 0.1, workers)
-    assert liveness.is_decided(SURVEY_SECONDS, workers)
+    assert not liveness.is_decided(start, workers)
+    assert liveness.is_decided(start, [])
+    for now in (start, start + 1):
+        liveness.observe(now, workers)
+    # Then it looks for long enough to see the heart of every living worker beat
+    assert not liveness.is_decided(start + SURVEY_SECONDS - 0.1, workers)
+    assert liveness.is_decided(start + SURVEY_SECONDS, workers)
+
+
+def test_one_worker_that_is_not_known_leaves_it_undecided() -> None:
+    liveness = Liveness(["trusted"])
+    workers = [make.worker("trusted"), make.worker("seen"), make.worker("unseen")]
+    for beat in (1, 2):
+        liveness.observe(0, [make.worker("trusted"), make.worker("seen", beat), workers[2]])
+    assert not liveness.is_decided(0, workers)
+    assert liveness.is_decided(0, workers[:2])
 
 
 def test_it_is_decided_at_once_when_every_heart_was_seen_beating() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sms_pipeline.core.liveness import SURVEY_SECONDS
 from sms_pipeline.core.progress import Findings, Progress, Tracker
+from sms_pipeline.core.records import Control
 from sms_pipeline.core.thresholds import State
 from tests.unit import make
 from tests.unit.make import NOON
@@ -35,6 +38,16 @@ def test_failure_rate_seen_is_beside_the_configured_one() -> None:
     assert unconfigured.failure_rate is None
 
 
+def test_progress_says_which_run_it_is_and_how_it_was_started() -> None:
+    simulation = make.simulation(num_messages=50)
+    progress = update(
+        run=3, total=50, seed=9, simulation=simulation, control=Control.PAUSED, started_at=NOON
+    )
+    assert (progress.run, progress.total, progress.seed) == (3, 50, 9)
+    assert progress.simulation is simulation
+    assert (progress.control, progress.started_at) == (Control.PAUSED, NOON)
+
+
 def test_share_is_of_all_dispatched_and_reached_of_the_whole_run() -> None:
     progress = update(
         make.counts("fast", dispatched=30, delivered=20, failed=4),
@@ -56,6 +69,27 @@ def test_capacity_is_that_of_the_online_workers_own_senders() -> None:
         progress = tracker.update(make.snapshot(counts, workers=workers), now, NOON)
     (fast,) = progress.profiles
     assert (fast.online_senders, fast.capacity, fast.efficiency) == (9, 58.0, 1.0)
+    assert [worker.id for worker in tracker.online] == ["w1", "w2"]
+
+
+def test_profile_without_a_sender_online_can_attempt_nothing() -> None:
+    (slow,) = update(make.counts("slow"), workers=(make.worker("dead", profile="slow"),)).profiles
+    assert (slow.online_senders, slow.capacity, slow.efficiency) == (0, 0.0, None)
+
+
+def test_efficiency_is_of_the_last_seconds_and_in_the_end_of_all_of_them() -> None:
+    # Given senders that can attempt 10 a second, and no work for them after the first second
+    tracker = Tracker(["w1"])
+    workers = (make.worker(senders=1),)
+
+    def efficiency(now: int, **values: int) -> float | None:
+        snapshot = make.snapshot(make.counts(**values), total=10, workers=workers)
+        return tracker.update(snapshot, now, NOON).profiles[0].efficiency
+
+    seen = [efficiency(now, attempts=min(now, 1) * 10, delivered=9) for now in range(10)]
+    assert seen[1:3] == [1.0, 0.5]
+    assert seen[9] == 0.0
+    assert efficiency(10, attempts=10, delivered=10) == 0.1
 
 
 def test_nothing_counted_yet() -> None:
@@ -95,11 +129,23 @@ def test_rate_is_that_of_the_last_seconds() -> None:
     assert rates[20:30] == sorted(rates[20:30], reverse=True)
 
 
-def test_eta_is_what_is_left_at_the_rate_of_now() -> None:
+@pytest.mark.parametrize(
+    ("delivered", "seconds", "eta"), [(20, 2, 8), (2, 4, 196), (100, 2, 0), (0, 2, None)]
+)
+def test_eta_is_what_is_left_at_the_rate_of_now(
+    delivered: int, seconds: int, eta: float | None
+) -> None:
     tracker = Tracker()
     tracker.update(make.snapshot(make.counts()), 0, NOON)
-    progress = tracker.update(make.snapshot(make.counts(delivered=20)), 2, NOON + 2)
-    assert progress.eta_seconds == 8
+    snapshot = make.snapshot(make.counts(delivered=delivered))
+    assert tracker.update(snapshot, seconds, NOON + seconds).eta_seconds == eta
+
+
+def test_history_and_stillness_are_those_since_the_reader_began_to_look() -> None:
+    tracker = Tracker()
+    for now, delivered in ((5, 40), (6, 50), (8, 50)):
+        progress = tracker.update(make.snapshot(make.counts(delivered=delivered)), now, NOON)
+    assert (progress.history, progress.still_seconds) == ((10.0, 0.0), 2)
 
 
 # Warnings
@@ -121,12 +167,24 @@ def test_retries_without_a_sender_are_named_too() -> None:
 
 
 def test_no_warning_before_it_is_known_who_is_online() -> None:
-    tracker, snapshot = (
-        Tracker(),
-        make.snapshot(make.counts(dispatched=10), workers=(make.worker(),)),
-    )
+    tracker = Tracker()
+    assert (tracker.decided, tracker.online) == (False, ())
+    snapshot = make.snapshot(make.counts(dispatched=10), workers=(make.worker(),))
     assert tracker.update(snapshot, 0, NOON).warnings == ()
+    assert not tracker.decided
     assert tracker.update(snapshot, SURVEY_SECONDS, NOON).warnings
+    assert tracker.decided
+
+
+@pytest.mark.parametrize("control", Control)
+def test_run_that_the_user_stopped_is_named_first(control: Control) -> None:
+    progress = update(make.counts("slow", dispatched=10), control=control)
+    first, *others = progress.warnings
+    if control is Control.RUNNING:
+        assert (first.partition(":")[0], others) == ("profile slow", [])
+    else:
+        assert first == f"the run is {control.value}"
+        assert len(others) == 1
 
 
 def test_batches_dispatched_long_ago_are_named() -> None:
@@ -152,3 +210,20 @@ def test_thresholds_of_the_run_are_judged_on_all_profiles() -> None:
         (State.MISSED, 0.05), (State.HOLDING, 20.0), (State.UNKNOWN, None),
     ]  # fmt: skip
     assert [one.check.text for one in found.missed] == ["failed < 5%"]
+
+
+def test_thresholds_are_judged_on_all_that_is_known_of_the_run() -> None:
+    # Given a run of 100 messages that ended within 30 s, and an audit that found nothing good
+    texts = ["duration < 20s", "delivered >= 1%", "lost == 0", "doubled == 0", "reached 9% < 1m"]
+    simulation = make.simulation(thresholds=[{"check": text, "abort": True} for text in texts])
+    snapshot = make.snapshot(make.counts(delivered=100), simulation=simulation, started_at=NOON)
+    findings = Findings(lost=2, doubled=3, reached_at={9: NOON - 5})
+    found = Tracker().update(snapshot, 0, NOON + 30, findings)
+    # Then a time before the first dispatch, of a clock that was set back, counts as none
+    assert [one.seen for one in found.thresholds] == [30.0, 1.0, 2, 3, 0.0]
+    assert [one.check.text for one in found.missed] == [texts[0], texts[2], texts[3]]
+    assert all(one.abort for one in found.thresholds)
+    # And without `abort` none of them ends the run
+    mild = make.simulation(thresholds=texts)
+    found = Tracker().update(make.snapshot(simulation=mild), 0, NOON)
+    assert not any(one.abort for one in found.thresholds)
