@@ -1,4 +1,4 @@
-"""The figures of a run in words: lines for pipes and logs, and the summary at the end. Pure."""
+"""A run as lines of text: updates for pipes and logs, and the summary at the end. Pure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from sms_pipeline.views.format import (
     rate,
 )
 
-#: How a threshold stands, at a glance.
+#: One for each state of a threshold.
 SYMBOLS = {State.HOLDING: "✓", State.MISSED: "✗", State.UNKNOWN: "…"}
-#: Profiles that the headline spells out; the others are counted.
+#: The headline names so many profiles and counts the others.
 _HEADLINE_PROFILES = 5
 
 
@@ -57,7 +57,7 @@ def threshold_line(judgement: Judgement) -> str:
 
 
 def summary_lines(progress: Progress, ended: str) -> list[str]:
-    """What is worth reading a week later; `ended` says how it ended."""
+    """What is still worth reading a week later; `ended` says how the run ended."""
     return [
         *summary_of_run(progress, ended),
         *(f"  {summary_of_profile(profile)}" for profile in progress.profiles),
@@ -67,7 +67,7 @@ def summary_lines(progress: Progress, ended: str) -> list[str]:
 
 
 def summary_of_run(progress: Progress, ended: str) -> list[str]:
-    """When and what it was, and how it went as a whole."""
+    """When the run was, what was rehearsed, and how it went as a whole."""
     counts = progress.counts
     others = "".join(f", {name} {count(some)}" for name, some in other_ends(counts).items())
     return [
@@ -124,12 +124,12 @@ def headline(simulation: Simulation) -> str:
 
 
 def other_ends(counts: Counts) -> dict[str, int]:
-    """Messages that neither were delivered nor failed, by what they are called; without zeros."""
+    """Expired and cancelled messages by name; zeros are left out."""
     ends = {"expired": counts.expired, "cancelled": counts.cancelled}
     return {name: messages for name, messages in ends.items() if messages}
 
 
 def failure_rates(profile: ProfileProgress) -> str:
-    """The share of attempts that failed, against the one configured."""
+    """The share of attempts that failed, next to the configured one."""
     seen = percent(profile.counts.failure_rate)
     return f"{seen} (configured {exact_percent(profile.failure_rate)})"

@@ -1,4 +1,4 @@
-"""A run's figures as JSON objects: what `--json` prints and the dashboard's page reads."""
+"""The figures of a run as JSON, for `--json` and for the page of the dashboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages show: figures as JSON, and the texts that their scripts only put in place."""
+"""What the pages show, as JSON: numbers, and the texts that scripts put in their places."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from sms_pipeline.views.lines import SYMBOLS, failure_rates, other_ends
 from sms_pipeline.views.objects import progress_json
 from sms_pipeline.views.reader import Reading
 
-#: Workers that a page lists; of a large fleet the others are counted.
+#: A page lists so many workers and counts the others.
 SHOWN_WORKERS = 20
 
 
 def run_json(run: Run, reading: Reading, timeline: Timeline) -> dict[str, Any]:
-    """A run as its page wants it: the fields of `--json`, and what the page shows."""
+    """A run for its page: the fields of `--json`, and the texts and charts of the page."""
     progress = reading.progress
     course = make_course(timeline, progress.seconds, progress.counts.delivery_times)
     return {
         **progress_json(progress),
         # A browser's numbers hold 53 bits.
         "seed": str(run.seed),
-        # In seconds since the epoch: scripts show moments in the browser's time zone.
+        # Seconds since the epoch: scripts show them in the time zone of the browser.
         "started_at": progress.started_at,
         "created_at": run.created_at,
         "ended_at": _ended_at(progress),
@@ -76,7 +76,7 @@ def _ended_at(progress: Progress) -> float | None:
 
 
 def _texts(progress: Progress) -> dict[str, str]:
-    """By the id of the element."""
+    """Texts by the id of their element."""
     counts, done = progress.counts, progress.done
     average = rate(progress.average_rate)
     return {
@@ -101,7 +101,7 @@ def _texts(progress: Progress) -> dict[str, str]:
 def _failed_more(progress: Progress) -> str:
     others = [f"{count(some)} {name}" for name, some in other_ends(progress.counts).items()]
     if others:
-        return f"besides: {', '.join(others)}"
+        return f"also {', '.join(others)}"
     return f"{count(progress.counts.failed_attempts)} failed attempts"
 
 

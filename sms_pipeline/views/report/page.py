@@ -1,4 +1,4 @@
-"""A report as a file. The HTML page needs nothing else: no script, no font, no request."""
+"""Writes reports. The HTML page is complete: it has no scripts and makes no requests."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from sms_pipeline.views.report import charts
 from sms_pipeline.views.report.document import RunReport, as_csv, as_json
 
 TEMPLATES = Path(__file__).parent / "templates"
-#: Workers that are listed; of a large fleet the others are counted.
+#: The page lists so many workers and counts the others …
 MAX_WORKERS = 100
-#: Of the audit's problems.
+#: … and so many problems that the audit found.
 MAX_PROBLEMS = 20
 
 
 def save(report: RunReport, kind: str, path: Path | None) -> None:
-    """Write it as `kind` (html, json or csv) to `path`, over what is there; None is stdout.
+    """Write the report as `kind` (html, json or csv) to `path`; None is stdout.
 
     Raises:
         ConfigError: the file can't be written.
@@ -84,7 +84,7 @@ def as_html(report: RunReport) -> str:
 
 
 def headline(progress: Progress) -> str:
-    """What a reader should know who reads no more."""
+    """The one sentence for readers who read no further."""
     total, time = f"{count(progress.total)} messages", duration(progress.seconds)
     if not progress.done:
         return f"Still going on: {percent(progress.reached)} of {total} reached after {time}"
@@ -93,7 +93,7 @@ def headline(progress: Progress) -> str:
     return f"{percent(progress.reached)} of {total} reached in {time}"
 
 
-#: Of the configuration: they have a table of their own, or stand beside it.
+#: Keys of the configuration that the page shows elsewhere.
 _ELSEWHERE = {"senders", "thresholds", "seed"}
 _KINDS: dict[str, Callable[[RunReport], str]] = {"html": as_html, "json": as_json, "csv": as_csv}
 
