@@ -9,8 +9,10 @@ from functools import reduce
 from typing import NamedTuple
 
 from sms_pipeline.core import histogram
+from sms_pipeline.core.counts import Counts
 from sms_pipeline.ledger.timeline import Bin, Timeline
 from sms_pipeline.views.format import count, duration, exact_percent, percent, rate, round_time
+from sms_pipeline.views.percentiles import percentiles
 
 #: Bins in a timeline: few enough to tell them apart on a phone.
 BINS = 120
@@ -23,8 +25,6 @@ _ROUNDING = 1e-9
 DELIVERED, NOT_DELIVERED, ATTEMPTS = "delivered", "not delivered", "attempts"
 REACHED = "reached"
 DELIVERY_TIMES = "delivery times"
-#: Percentiles of the delivery time that are marked.
-PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
 class Stretch(NamedTuple):
@@ -109,13 +109,13 @@ class Course:
     percentiles: dict[str, float]
 
 
-def make_course(timeline: Timeline, seconds: float, delivery_times: Mapping[int, int]) -> Course:
+def make_course(timeline: Timeline, seconds: float, counts: Counts) -> Course:
     """Make the points of a run.
 
     Args:
         timeline: the run in bins of time.
         seconds: from the first dispatch to now, or to the end of the run.
-        delivery_times: messages by bucket of the histogram.
+        counts: what its messages came to.
     """
     end = max(seconds, timeline.seconds)
     return Course(
@@ -125,8 +125,8 @@ def make_course(timeline: Timeline, seconds: float, delivery_times: Mapping[int,
         marks=tuple(
             Mark(at, share) for share, at in timeline.time_to_reach.items() if at is not None
         ),
-        delivery_times=tuple(_bars(delivery_times)),
-        percentiles=_percentiles(delivery_times),
+        delivery_times=tuple(_bars(counts.delivery_times)),
+        percentiles={name: at for name, at in percentiles(counts).items() if at is not None},
     )
 
 
@@ -188,8 +188,3 @@ def _bars(counts: Mapping[int, int]) -> list[Bar]:
         for bucket in sorted(counts)
         if counts[bucket]
     ]
-
-
-def _percentiles(counts: Mapping[int, int]) -> dict[str, float]:
-    found = {name: histogram.percentile(counts, share) for name, share in PERCENTILES.items()}
-    return {name: seconds for name, seconds in found.items() if seconds is not None}

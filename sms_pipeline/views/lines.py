@@ -16,6 +16,7 @@ from sms_pipeline.views.format import (
     percent,
     rate,
 )
+from sms_pipeline.views.percentiles import TAIL, percentiles, tail
 
 #: One for each state of a threshold.
 SYMBOLS = {State.HOLDING: "✓", State.MISSED: "✗", State.UNKNOWN: "…"}
@@ -32,9 +33,7 @@ def update_line(progress: Progress) -> str:
         f"average time per message {message_time(counts.mean_delivery)} "
         f"(send {message_time(counts.mean_send)})  in flight {count(counts.in_flight)}  "
         f"failed attempts {count(counts.failed_attempts)}  rate {rate(progress.rate)}  "
-        f"p50 {message_time(counts.percentile(0.50))}  "
-        f"p95 {message_time(counts.percentile(0.95))}  "
-        f"p99 {message_time(counts.percentile(0.99))}  ETA {duration(progress.eta_seconds)}"
+        f"{'  '.join(delivery_times(counts))}  ETA {duration(progress.eta_seconds)}"
     )
 
 
@@ -79,10 +78,7 @@ def summary_of_run(progress: Progress, ended: str) -> list[str]:
         f"{others}; failed attempts {count(counts.failed_attempts)} of "
         f"{count(counts.attempts_made)} ({percent(counts.failure_rate)}).",
         f"Average time per message {message_time(counts.mean_delivery)} from dispatch to the end "
-        f"(p50 {message_time(counts.percentile(0.50))}, "
-        f"p95 {message_time(counts.percentile(0.95))}, "
-        f"p99 {message_time(counts.percentile(0.99))}); "
-        f"{message_time(counts.mean_send)} at the sender.",
+        f"({', '.join(delivery_times(counts))}); {message_time(counts.mean_send)} at the sender.",
     ]
 
 
@@ -94,7 +90,7 @@ def summary_of_profile(profile: ProfileProgress) -> str:
         f"delivered {count(counts.delivered)}, failed {count(counts.failed)}; "
         f"failed attempts {failure_rates(profile)}; "
         f"{message_time(counts.mean_delivery)} on average "
-        f"(p95 {message_time(counts.percentile(0.95))}), "
+        f"({TAIL} {message_time(tail(counts))}), "
         f"{message_time(counts.mean_send)} at the sender; "
         f"efficiency {percent(profile.efficiency)}"
     )
@@ -121,6 +117,11 @@ def headline(simulation: Simulation) -> str:
     tries = "attempts until delivered" if attempts is None else f"at most {attempts} attempts"
     deadline = f"; deadline {exact_seconds(simulation.deadline)}" if simulation.deadline else ""
     return f"senders {', '.join(senders)}; {simulation.routing} routing; {tries}{deadline}"
+
+
+def delivery_times(counts: Counts) -> list[str]:
+    """The percentiles of the delivery time, each with its name."""
+    return [f"{name} {message_time(seconds)}" for name, seconds in percentiles(counts).items()]
 
 
 def other_ends(counts: Counts) -> dict[str, int]:

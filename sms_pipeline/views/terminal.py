@@ -26,6 +26,7 @@ from sms_pipeline.views.format import (
     rate,
 )
 from sms_pipeline.views.output import writing
+from sms_pipeline.views.percentiles import TAIL, tail
 
 #: Stands between two figures on a line.
 _GAP = "  "
@@ -119,11 +120,7 @@ def figures(progress: Progress, ascii_only: bool = False) -> list[list[str]]:
             f"average time per message {message_time(counts.mean_delivery)}",
             f"send {message_time(counts.mean_send)}",
         ],
-        [
-            f"p50 {message_time(counts.percentile(0.50))}",
-            f"p95 {message_time(counts.percentile(0.95))}",
-            f"p99 {message_time(counts.percentile(0.99))}",
-        ],
+        lines.delivery_times(counts),
     ]
 
 
@@ -190,7 +187,7 @@ _COLUMNS = (
     ),
     _Column("effic.", lambda one: percent(one.efficiency), 6),
     _Column("time", lambda one: message_time(one.counts.mean_delivery), 9),
-    _Column("p95", lambda one: message_time(one.counts.percentile(0.95)), 10),
+    _Column(TAIL, lambda one: message_time(tail(one.counts)), 10),
     _Column("send", lambda one: message_time(one.counts.mean_send), 11),
 )
 

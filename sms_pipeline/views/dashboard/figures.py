@@ -22,6 +22,7 @@ from sms_pipeline.views.format import (
 )
 from sms_pipeline.views.lines import SYMBOLS, failure_rates, other_ends
 from sms_pipeline.views.objects import progress_json
+from sms_pipeline.views.percentiles import PERCENTILES, tail
 from sms_pipeline.views.reader import Reading
 
 #: A page lists so many workers and counts the others.
@@ -31,7 +32,7 @@ SHOWN_WORKERS = 20
 def run_json(run: Run, reading: Reading, timeline: Timeline) -> dict[str, Any]:
     """A run for its page: the fields of `--json`, and the texts and charts of the page."""
     progress = reading.progress
-    course = make_course(timeline, progress.seconds, progress.counts.delivery_times)
+    course = make_course(timeline, progress.seconds, progress.counts)
     return {
         **progress_json(progress),
         # A browser's numbers hold 53 bits.
@@ -114,7 +115,7 @@ def _times(progress: Progress, timeline: Timeline) -> Iterator[tuple[str, str]]:
     yield "Average per message", message_time(counts.mean_delivery)
     yield "Average at the sender", message_time(counts.mean_send)
     yield "Failed attempts", percent(counts.failure_rate)
-    for share in (0.50, 0.95, 0.99):
+    for share in PERCENTILES.values():
         yield f"{exact_percent(share)} within", message_time(counts.percentile(share))
     for share, seconds in timeline.time_to_reach.items():
         yield f"{exact_percent(share)} reached after", duration(seconds)
@@ -130,7 +131,7 @@ def _profile_cells(profile: ProfileProgress) -> list[str]:
         count(counts.failed),
         failure_rates(profile),
         message_time(counts.mean_delivery),
-        message_time(counts.percentile(0.95)),
+        message_time(tail(counts)),
         percent(profile.efficiency),
     ]
 

@@ -23,6 +23,7 @@ from sms_pipeline.views.format import (
     setting,
 )
 from sms_pipeline.views.output import say, write
+from sms_pipeline.views.percentiles import percentiles
 from sms_pipeline.views.report import charts
 from sms_pipeline.views.report.document import RunReport, as_csv, as_json
 
@@ -58,7 +59,7 @@ _KILO = 1_000
 def as_html(report: RunReport) -> str:
     """The page."""
     simulation, counts = report.run.simulation, report.progress.counts
-    course = make_course(report.timeline, report.progress.seconds, counts.delivery_times)
+    course = make_course(report.timeline, report.progress.seconds, counts)
     page = Loader(str(TEMPLATES)).load("report.html")
     content: bytes = page.generate(
         report=report,
@@ -99,12 +100,13 @@ _KINDS: dict[str, Callable[[RunReport], str]] = {"html": as_html, "json": as_jso
 
 
 #: Functions of the templates.
-_WORDS: dict[str, Callable[..., str]] = {
+_WORDS: dict[str, Callable[..., object]] = {
     "headline": headline,
     "count": count,
     "message_time": message_time,
     "duration": duration,
     "percent": percent,
+    "percentiles": percentiles,
     "exact_percent": exact_percent,
     "exact_seconds": exact_seconds,
     "rate": rate,
