@@ -75,7 +75,7 @@ def cli(log_level: str | None) -> None:
 
     \b
     Where things are (environment or .env):
-      CELERY_BROKER_URL   the broker; none: inside the process
+      CELERY_BROKER_URL   the broker; without it: inside the process
       SMS_DATABASE_URL    the ledger; default sqlite:///sms_pipeline.db
       SMS_CONFIG          the YAML file with the profiles
       SMS_LOG_LEVEL       DEBUG, INFO, WARNING, ERROR or CRITICAL

@@ -74,7 +74,7 @@ def _require_nobody_online(ledger: Ledger, run: Run) -> None:
     online = online_workers(ledger)
     if online:
         raise PipelineError(
-            f"run {run.id} may still be going on: worker {online[0].row.id} is online in another "
+            f"run {run.id} may not have ended: worker {online[0].row.id} is online in another "
             "process; resume the run when that has ended, or use --force"
         )
 

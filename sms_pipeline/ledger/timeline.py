@@ -100,6 +100,7 @@ class History:
         self._run = run
         self._limit = bins
         self._shares = tuple(shares)
+        self._started_at: float | None = None
         self._restart(_WIDTHS[0])
 
     def read(self) -> Timeline:
@@ -114,6 +115,10 @@ class History:
                 return Timeline(self._run.id, self._run.total, time_to_reach=self._unreached())
             if span.seconds >= self._width * self._limit:
                 self._restart(nice_width(span.seconds, self._limit))
+            if span.started_at != self._started_at:
+                # Another producer's clock is behind: all bins begin earlier.
+                self._restart(self._width)
+                self._started_at = span.started_at
             rows = _Rows(connection, self._run.id, span.started_at, self._width)
             self._read_dispatches(rows)
             self._read_settlements(rows, span)

@@ -114,7 +114,7 @@ def watch(ledger: Ledger, run: Run, view: View, once: bool, clock: Clock = MACHI
     try:
         progress = follow(reader, view, every, clock.sleep, Abort(ledger, run), clock)
     except KeyboardInterrupt:
-        view.close(read_last(reader), "still going on (the monitor was interrupted)")
+        view.close(read_last(reader), "has not ended (the monitor was interrupted)")
         raise
     view.close(progress, "done")
     require_thresholds(progress)

@@ -118,7 +118,7 @@ def _about_run(reading: Reading, run: str) -> Iterator[Metric]:
         {(run, known): float(known == state) for known in RUN_STATES},
     )
     figures = {
-        "run_messages": ("Messages of the run, whatever has become of them.", progress.total),
+        "run_messages": ("Messages of the run, whatever became of them.", progress.total),
         "run_elapsed_seconds": (
             "Seconds from the first dispatch to now, or to the last settlement of a run that is "
             "done.",
@@ -135,7 +135,7 @@ def _about_run(reading: Reading, run: str) -> Iterator[Metric]:
 
 def _message_counters(profiles: Iterable[ProfileCounts], run: str) -> Iterator[Metric]:
     messages = _counter(
-        "messages_total", "Messages that have ended, by how.", (*_RUN_PROFILE, "state")
+        "messages_total", "Messages in a terminal state, by state.", (*_RUN_PROFILE, "state")
     )
     attempts = _counter(
         "attempts_total", "Attempts made at a sender, by outcome.", (*_RUN_PROFILE, "outcome")
@@ -200,13 +200,13 @@ def _online_senders(progress: Progress, run: str) -> Iterator[Metric]:
     )
     yield _gauge(
         "capacity_messages_per_second",
-        "Attempts a second that the online senders can make.",
+        "Attempts per second that the online senders can make.",
         ("profile",),
         {(profile.name,): profile.capacity for profile in progress.profiles},
     )
     yield _gauge(
         "efficiency_ratio",
-        "Attempts settled, per attempt that the online senders could have made, 0 to 1.",
+        "Attempts settled, as a share of those that the online senders could have made, 0 to 1.",
         _RUN_PROFILE,
         {
             (run, profile.name): profile.efficiency

@@ -88,7 +88,7 @@ def headline(progress: Progress) -> str:
     """The one sentence for readers who read no further."""
     total, time = f"{count(progress.total)} messages", duration(progress.seconds)
     if not progress.done:
-        return f"Still going on: {percent(progress.reached)} of {total} reached after {time}"
+        return f"Not done yet: {percent(progress.reached)} of {total} reached after {time}"
     if progress.counts.delivered == progress.total:
         return f"All {total} reached in {time}"
     return f"{percent(progress.reached)} of {total} reached in {time}"

@@ -180,7 +180,7 @@ def test_the_page_has_the_figures(report: RunReport) -> None:
         "database SQLite 3.",
     ):
         assert part in text, part
-    assert "Still going on" not in text
+    assert "Not done yet" not in text
 
 
 def test_the_page_of_a_run_that_goes_on_says_so(ledger: Ledger) -> None:
@@ -189,7 +189,7 @@ def test_the_page_of_a_run_that_goes_on_says_so(ledger: Ledger) -> None:
     left = {"retried": 1, "remainder": bitmap(0), "delivery_times": {80: 9}}
     ledger.settle([make.settlement(run.id, delivered=9, **left)])
     text = text_of(as_html(make_report(Settings(), ledger, run)))
-    assert "Still going on: 30.0% of 30 messages reached" in text
+    assert "Not done yet: 30.0% of 30 messages reached" in text
     assert "Figures as of" in text
     assert "audit: not finished" in text
     assert "In flight 1" in text
