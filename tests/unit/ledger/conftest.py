@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from tests.unit.ledger.stored import Executed
+
 
 def _reverse_what_has_no_order(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA reverse_unordered_selects = ON")
@@ -23,12 +25,13 @@ def no_order_but_what_was_asked_for() -> Iterator[None]:
 
 
 @pytest.fixture
-def execution_options() -> Iterator[list[dict[str, object]]]:
-    """With what options each statement was executed."""
-    found: list[dict[str, object]] = []
+def executed() -> Iterator[list[Executed]]:
+    """What databases are given while the test runs, in order."""
+    found: list[Executed] = []
 
     def note(*arguments: Any) -> None:
-        found.append(dict(arguments[4].execution_options))
+        sql, context = arguments[2], arguments[4]
+        found.append(Executed(" ".join(sql.split()), dict(context.execution_options)))
 
     event.listen(Engine, "before_cursor_execute", note)
     yield found

@@ -224,7 +224,7 @@ def test_threshold_that_is_missed_cancels_the_run_once(ledger: Ledger, watched: 
     # Then it says which, what was seen, and what is cancelled
     assert said[0] is not None
     assert said[0].startswith(
-        f"threshold missed: failed < 9% (seen 10.00%). Run {watched.id} is cancelled: 90 messages were "
+        f"threshold missed: failed < 9% (seen 10.00%). Run {watched.id} is cancelled: 90 messages "
     )
     assert said[1] is None
     assert control_of(ledger, watched) is Control.CANCELLED
