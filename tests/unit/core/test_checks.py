@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sms_pipeline.core.checks import METRICS, BadCheckError, messages_for, parse
@@ -173,6 +173,7 @@ def test_what_is_no_text_can_be_shown() -> None:
     assert caught.value.pointed.encode().startswith(b"    failed ? < 1")
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=30) | st.from_regex(r"(failed|reached|rate|p95 delivery)[ 0-9.%<>=a-zM/]*"))
 @example("failed < 1_")
 @example("failed < 1__0")
@@ -198,6 +199,7 @@ def test_messages_that_make_a_share_are_rounded_up() -> None:
     assert parse("reached 0.001% < 1s").messages(10) == 1
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.integers(1, 100), st.integers(1, 10**6))
 @example(99, 101)
 @example(1, 1)

@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms_pipeline.core.counts import Counts, ProfileCounts, total
@@ -47,11 +47,13 @@ def test_histograms_are_added_up_bucket_by_bucket() -> None:
     assert total(parts).delivery_times == {3: 1, 7: 7, 9: 4}
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.lists(COUNTS, max_size=5))
 def test_sums_do_not_depend_on_how_the_parts_are_grouped(parts: list[Counts]) -> None:
     assert total(parts) == reduce(lambda one, two: total([one, two]), parts, total([]))
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.lists(COUNTS, max_size=5))
 def test_messages_and_attempts_of_the_whole_are_those_of_the_parts(parts: list[Counts]) -> None:
     whole = total(iter(parts))

@@ -25,7 +25,7 @@ def test_json_holds_the_figures() -> None:
         )
         progress = tracker.update(snapshot, seconds, NOON + seconds, Findings(stuck={"fast": 7}))
     found = json.loads(json.dumps(progress_json(progress)))
-    # Then its figures are there, unrounded as far as anyone looks
+    # Then all its figures are there
     of_messages = {
         "dispatched": 50, "in_flight": 20, "backlog": 10, "retrying": 10,
         "delivered": 20, "failed": 5, "expired": 3, "cancelled": 2,
