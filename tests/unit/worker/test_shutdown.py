@@ -118,11 +118,14 @@ def test_either_signal_ends_a_worker(story: Story, number: int) -> None:
 
 
 def test_idle_worker_ends_at_once(story: Story) -> None:
+    story.meanwhile = lambda: story.events.append("a moment")
     story.signal()
     assert story.events == [
         "event loop, goes on",
         "takes no more",
         "abandons",
+        # In which those that wait for a batch give it back
+        "a moment",
         # Acknowledgements that were given before this are sent now
         "event loop, goes on",
     ]
