@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -32,10 +33,10 @@ def upper_bound(bucket: int) -> float:
     return float(SHORTEST * 2.0 ** (bucket / BUCKETS_PER_DOUBLING))
 
 
-def percentile(counts: Mapping[int, int], share: float) -> float | None:
+def percentile(counts: Mapping[int, int], share: float, longest: float = math.inf) -> float | None:
     """The time, in seconds, within which `share` (0 to 1) of all counted fell; None without any.
 
-    Linear within the bucket that holds it.
+    Linear within the bucket that holds it, and never more than `longest`, the longest time counted.
     """
     wanted = share * sum(counts.values())
     passed = 0
@@ -43,6 +44,6 @@ def percentile(counts: Mapping[int, int], share: float) -> float | None:
         if passed + counts[bucket] >= wanted and counts[bucket]:
             lower = upper_bound(bucket - 1) if bucket else 0.0
             within = (wanted - passed) / counts[bucket]
-            return lower + (upper_bound(bucket) - lower) * within
+            return min(lower + (upper_bound(bucket) - lower) * within, longest)
         passed += counts[bucket]
     return None

@@ -101,7 +101,7 @@ class Simulation(Frozen):
     deadline: float | None = Field(
         default=None,
         gt=0,
-        description="seconds after dispatch in which a message must be sent; null = no limit",
+        description="seconds from the start of the run after which messages expire; null = never",
     )
     stuck_after: float = Field(
         default=300.0,

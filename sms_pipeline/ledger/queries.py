@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, bindparam, exists, func, or_, select
 
 from sms_pipeline.core.counts import Counts, ProfileCounts
-from sms_pipeline.core.records import BatchRow, Run, RunTotals, WorkerRow
+from sms_pipeline.core.records import BatchRow, Run, RunTotals, Steering, Step, WorkerRow
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.mapping import SUMMED, plain_numbers, to_run
 
@@ -91,12 +91,50 @@ def read_present_workers(connection: Connection) -> tuple[WorkerRow, ...]:
     return tuple(WorkerRow(**row._mapping) for row in connection.execute(query))
 
 
-def read_span(connection: Connection, run_id: int) -> tuple[float | None, float | None]:
-    """When the first batch was dispatched, and the last attempt settled; None before that."""
+def read_workers_of(connection: Connection, run: Run, done: bool) -> tuple[WorkerRow, ...]:
+    """Those that were there while the run was on; if it is done, those that settled some of it."""
+    worker, counter = schema.workers, schema.counters.c
+    query = select(worker).order_by(worker.c.joined_at, worker.c.id)
+    if done:
+        settled = exists().where(
+            counter.run == run.id,
+            counter.worker == worker.c.id,
+            counter.profile == worker.c.profile,
+        )
+        query = query.where(settled)
+    else:
+        query = query.where(or_(worker.c.left_at.is_(None), worker.c.left_at >= run.started_at))
+    return tuple(WorkerRow(**row._mapping) for row in connection.execute(query))
+
+
+def read_steps(connection: Connection, run_id: int) -> tuple[Step, ...]:
+    """How the run was steered, in order."""
+    step = schema.steps.c
+    query = select(step.what, step.at, step.idle_seconds).where(step.run == run_id)
+    rows = connection.execute(query.order_by(step.id))
+    return tuple(Step(Steering(row.what), row.at, row.idle_seconds) for row in rows)
+
+
+def read_last_activity(connection: Connection, run_id: int) -> float | None:
+    """When something of the run was last dispatched or settled; None if nothing ever was."""
     dispatch, counter = schema.dispatched.c, schema.counters.c
-    first = select(func.min(dispatch.first_at)).where(dispatch.run == run_id)
-    last = select(func.max(counter.last_settled_at)).where(counter.run == run_id)
-    return connection.execute(first).scalar(), connection.execute(last).scalar()
+    moments = [
+        connection.execute(select(func.max(column)).where(table == run_id)).scalar()
+        for column, table in (
+            (dispatch.last_at, dispatch.run),
+            (counter.last_settled_at, counter.run),
+        )
+    ]
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def read_last_settled(connection: Connection, run_id: int) -> float | None:
+    """When an attempt was last settled; None before that."""
+    counter = schema.counters.c
+    last: float | None = connection.execute(
+        select(func.max(counter.last_settled_at)).where(counter.run == run_id)
+    ).scalar()
+    return last
 
 
 def read_batch(connection: Connection, row: BatchRow) -> BatchRow | None:
@@ -114,6 +152,7 @@ def read_profile_counts(connection: Connection, run: Run) -> tuple[ProfileCounts
     """The sums of each profile, those that are configured first."""
     counter, dispatch, times = schema.counters.c, schema.dispatched.c, schema.delivery_times.c
     summed = [func.sum(counter[name]).label(name) for name in _COUNTED]
+    summed.append(func.max(counter.longest_delivery).label("longest_delivery"))
     counts = {
         row.profile: row._mapping
         for row in connection.execute(
@@ -150,14 +189,13 @@ _TERMINAL = ("delivered", "failed", "expired", "cancelled")
 
 def read_totals(connection: Connection, count: int, before: int | None) -> list[RunTotals]:
     """The latest `count` runs, or the latest of those older than `before`, newest first."""
-    run, dispatch = schema.runs.c, schema.dispatched.c
-    started = select(func.min(dispatch.first_at)).where(dispatch.run == run.id).scalar_subquery()
-    query = select(schema.runs, started.label("started_at")).order_by(run.id.desc()).limit(count)
+    run = schema.runs.c
+    query = select(schema.runs).order_by(run.id.desc()).limit(count)
     if before is not None:
         query = query.where(run.id < before)
     rows = connection.execute(query).all()
     counts = _read_terminal_counts(connection, [row.id for row in rows])
-    return [RunTotals(to_run(row), row.started_at, counts.get(row.id, Counts())) for row in rows]
+    return [RunTotals(to_run(row), counts.get(row.id, Counts())) for row in rows]
 
 
 def _read_terminal_counts(connection: Connection, run_ids: list[int]) -> dict[int, Counts]:

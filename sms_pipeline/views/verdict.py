@@ -28,7 +28,7 @@ def audit_run(settings: Settings, ledger: Ledger, run: Run) -> AuditResult:
 
 def _dead_letters(settings: Settings) -> int | None:
     """The audit is of the ledger; that it can't look into the broker does not spoil it."""
-    publisher = Publisher(settings.broker_url)
+    publisher = Publisher(settings.broker_url, settings.queue_type)
     try:
         publisher.reach()
         return publisher.dead_letters()

@@ -33,7 +33,7 @@ def pipeline() -> Pipeline:
         simulation = load_simulation(settings.config)
         worker = Worker(Ledger.open(settings.database_url), simulation.senders)
         worker.start()
-        install(Pipeline(worker, Publisher(settings.broker_url)))
+        install(Pipeline(worker, Publisher(settings.broker_url, settings.queue_type)))
     return _installed[0]
 
 

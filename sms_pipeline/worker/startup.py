@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -13,7 +13,7 @@ from celery import Celery, signals
 
 from sms_pipeline.broker import topology
 from sms_pipeline.broker.publisher import Publisher
-from sms_pipeline.config.files import load_simulation, override_profile
+from sms_pipeline.config.files import load_simulation, new_profile, override_profile
 from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
@@ -140,12 +140,31 @@ def chosen_profile(simulation: Simulation, options: dict[str, Any]) -> SenderPro
     if not options.get("profile"):
         known = ", ".join(sender.name for sender in simulation.senders)
         raise ConfigError(f"option --profile is required: one of {known}")
-    return override_profile(
-        simulation.profile(options["profile"]),
-        count=options.get("senders"),
-        mean_time=options.get("mean_time"),
-        failure_rate=options.get("failure_rate"),
-    )
+    changes = {
+        "count": options.get("senders"),
+        "mean_time": options.get("mean_time"),
+        "failure_rate": options.get("failure_rate"),
+    }
+    return override_profile(_named_profile(simulation, options["profile"], changes), **changes)
+
+
+def _named_profile(
+    simulation: Simulation, name: str, changes: Mapping[str, object]
+) -> SenderProfile:
+    """The configured profile of that name; a new one if the options say all there is to say.
+
+    Raises:
+        ConfigError: there is none, and the options leave something open.
+    """
+    if any(sender.name == name for sender in simulation.senders):
+        return simulation.profile(name)
+    if None in changes.values():
+        known = ", ".join(sender.name for sender in simulation.senders)
+        raise ConfigError(
+            f"unknown profile {name!r}: the configuration has {known}. For a new profile give "
+            "--senders, --mean-time and --failure-rate"
+        )
+    return new_profile(name)
 
 
 def node_name(given: str, profile: SenderProfile) -> str:
