@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from sms_pipeline.core import checks
 from sms_pipeline.core.frozen import Frozen
+from sms_pipeline.core.messages import PhoneFormat
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.errors import ConfigError
@@ -95,8 +96,9 @@ class Simulation(Frozen):
     max_text_length: int = Field(
         default=100, ge=1, le=MAX_TEXT_LENGTH, description="longest text, characters"
     )
-    phone_format: Literal["xxx-xxx-xxxx", "e164"] = Field(
-        default="xxx-xxx-xxxx", description="`xxx-xxx-xxxx` or `e164` (+1xxxxxxxxxx)"
+    phone_format: PhoneFormat = Field(
+        default="xxx-xxx-xxxx",
+        description="`xxx-xxx-xxxx`, `e164` (+1xxxxxxxxxx), or `any` (0 to 9 in each place)",
     )
     deadline: float | None = Field(
         default=None,

@@ -53,6 +53,27 @@ def unsettled(run_id: int) -> Select[Any]:
     )
 
 
+def batch_of(run_id: int, index: int) -> Select[Any]:
+    """The batch that a message of the run is in."""
+    batch = schema.batches.c
+    return select(schema.batches).where(
+        batch.run == run_id, batch.first_index <= index, batch.first_index + batch.size > index
+    )
+
+
+def chain(run_id: int, batch_number: int) -> Select[Any]:
+    """The settlements of a batch, by attempt."""
+    settled = schema.settlements.c
+    query = select(schema.settlements).order_by(settled.attempt)
+    return query.where(settled.run == run_id, settled.batch == batch_number)
+
+
+def reason(run_id: int, index: int) -> Select[Any]:
+    """Why a message was not reached, if it is listed so."""
+    failure = schema.failures.c
+    return select(failure.reason).where(failure.run == run_id, failure.message_index == index)
+
+
 def delivered_at(run_id: int, messages: int) -> Select[Any]:
     """When that many messages of the run were delivered."""
     settled = schema.settlements.c

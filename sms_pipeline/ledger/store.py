@@ -49,7 +49,6 @@ from sms_pipeline.ledger.mapping import (
     failure_columns,
     settlement_columns,
     to_run,
-    to_settlement,
     to_unsettled,
     worker_columns,
 )
@@ -378,28 +377,6 @@ class Ledger:
         with self._database.reading() as connection:
             for row in connection.execution_options(yield_per=1_000).execute(query):
                 yield Failure(**{name: getattr(row, name) for name in Failure.__slots__})
-
-    def dispatches_since(self, run_id: int, after: float) -> list[BatchRow]:
-        """Batches published after that time, in order."""
-        batch = schema.batches.c
-        query = (
-            select(schema.batches)
-            .where(batch.run == run_id, batch.published_at > after)
-            .order_by(batch.published_at, batch.number)
-        )
-        with self._database.reading() as connection:
-            return [BatchRow(**row._mapping) for row in connection.execute(query)]
-
-    def settlements_since(self, run_id: int, after: float) -> list[Settlement]:
-        """Settlements recorded after that time, in order."""
-        settled = schema.settlements.c
-        query = (
-            select(schema.settlements)
-            .where(settled.run == run_id, settled.settled_at > after)
-            .order_by(settled.settled_at, settled.batch, settled.attempt)
-        )
-        with self._database.reading() as connection:
-            return [to_settlement(row) for row in connection.execute(query)]
 
     def delivered_at(self, run_id: int, messages: int) -> float | None:
         """When that many messages of the run were delivered; None while fewer are."""
