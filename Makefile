@@ -15,7 +15,7 @@ run: $(VENV)/.run ## Rehearse 1,000 messages; needs only Python 3.11 or newer
 dashboard: $(VENV)/.dashboard ## Serve the web page of all runs on http://127.0.0.1:8080 (ARGS: its options)
 	$(BIN)/sms-pipeline dashboard $(ARGS)
 
-test: $(VENV)/.dev ## Run the tests; those that need RabbitMQ or PostgreSQL skip without them (ARGS: pytest's options)
+test: $(VENV)/.dev ## Run the tests on all cores (JOBS=1: on one); those that need RabbitMQ or PostgreSQL skip without them
 	$(BIN)/pytest --numprocesses $(or $(JOBS),auto) $(ARGS)
 
 chaos: $(VENV)/.dev ## Run the fault matrix and add it to docs/faults.md (SEED=7 or SEEDS=3; JOBS=5 at once)

@@ -57,6 +57,10 @@ class NeedsBrokerError(PipelineError):
     exit_code = EXIT_USAGE
 
 
+class OutputError(PipelineError):
+    """What was asked for can't be written: the disk is full, for example."""
+
+
 class BrokerUnavailableError(PipelineError):
     """The broker did not answer, or did not confirm, within the time allowed."""
 

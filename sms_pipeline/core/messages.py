@@ -33,7 +33,7 @@ _NUMBER_MASK = np.uint64(2**40 - 1)
 PhoneFormat = Literal["xxx-xxx-xxxx", "e164", "any"]
 
 
-class _Phones:
+class Phones:
     """Writes numbers of one format: the pieces of a number are looked up, not printed."""
 
     def __init__(self, area: str, exchange: str, line: str, codes: range) -> None:
@@ -68,10 +68,10 @@ def _divide(values: NDArray[np.int64], by: int) -> tuple[NDArray[np.int64], NDAr
     return quotient, values - quotient * by
 
 
-_PHONES: dict[PhoneFormat, _Phones] = {
-    "xxx-xxx-xxxx": _Phones("{:03d}-", "{:03d}-", "{:04d}", _AMERICAN_CODES),
-    "e164": _Phones("+1{:03d}", "{:03d}", "{:04d}", _AMERICAN_CODES),
-    "any": _Phones("{:03d}-", "{:03d}-", "{:04d}", _ANY_CODES),
+PHONES: dict[PhoneFormat, Phones] = {
+    "xxx-xxx-xxxx": Phones("{:03d}-", "{:03d}-", "{:04d}", _AMERICAN_CODES),
+    "e164": Phones("+1{:03d}", "{:03d}", "{:04d}", _AMERICAN_CODES),
+    "any": Phones("{:03d}-", "{:03d}-", "{:04d}", _ANY_CODES),
 }
 
 
@@ -93,7 +93,7 @@ def make_columns(
     blocks = _blocks_per_message(max_text_length)
     generator = np.random.Philox(key=seed, counter=first_index * blocks)
     words = generator.random_raw(count * blocks * _WORDS_PER_BLOCK).reshape(count, -1)
-    return Columns(_PHONES[phone_format].write(words[:, 0]), _texts(words, max_text_length))
+    return Columns(PHONES[phone_format].write(words[:, 0]), _texts(words, max_text_length))
 
 
 def _blocks_per_message(max_text_length: int) -> int:

@@ -6,8 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import click
-from rich.console import Console
+from rich.console import RenderableType
 from rich.table import Table
 
 from sms_pipeline.config.files import dotted
@@ -28,10 +27,8 @@ from sms_pipeline.views.format import (
     signed,
 )
 from sms_pipeline.views.objects import progress_json
+from sms_pipeline.views.output import new_table, write, write_all
 from sms_pipeline.views.reader import Reader
-
-#: Wide enough for every column where there is no terminal.
-_PIPE_COLUMNS = 200
 
 
 class Figure(NamedTuple):
@@ -168,24 +165,14 @@ def _rounded(value: float | None) -> float | None:
 def show(comparison: Comparison, as_json: bool) -> None:
     """Print it as tables, or as one JSON object."""
     if as_json:
-        click.echo(json.dumps(comparison.to_json()))
+        write(json.dumps(comparison.to_json()))
         return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPE_COLUMNS)
-    console.print(_figures_table(comparison))
-    console.print()
-    if comparison.settings:
-        console.print(_settings_table(comparison))
-    else:
-        console.print("Both runs had the same configuration.")
-    for run, done in zip(comparison.runs, comparison.done, strict=True):
-        if not done:
-            console.print(f"Run {run} is still going on: its figures are as of now.")
+    write_all(_figures_table(comparison), "", *_settings_parts(comparison), *_notes(comparison))
 
 
 def _figures_table(comparison: Comparison) -> Table:
-    table = _table("", *(f"run {run}" for run in comparison.runs), "difference", "change")
+    runs = (f"run {run}" for run in comparison.runs)
+    table = new_table("", *runs, "difference", "change", numbers_from=1)
     for figure in comparison.figures:
         show = _writer_of(figure.name)
         table.add_row(
@@ -198,21 +185,23 @@ def _figures_table(comparison: Comparison) -> Table:
     return table
 
 
-def _settings_table(comparison: Comparison) -> Table:
-    table = _table("configuration", *(f"run {run}" for run in comparison.runs))
+def _settings_parts(comparison: Comparison) -> Iterator[RenderableType]:
+    if not comparison.settings:
+        yield "Both runs had the same configuration."
+        return
+    runs = (f"run {run}" for run in comparison.runs)
+    table = new_table("configuration", *runs, numbers_from=1)
     for one in comparison.settings:
         # A seed is a name, not a number of something.
         show = str if one.key == "seed" else setting
         table.add_row(one.key, show(one.first), show(one.second))
-    return table
+    yield table
 
 
-def _table(heading: str, *columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column(heading, overflow="fold")
-    for column in columns:
-        table.add_column(column, justify="right", overflow="fold")
-    return table
+def _notes(comparison: Comparison) -> Iterator[str]:
+    for run, done in zip(comparison.runs, comparison.done, strict=True):
+        if not done:
+            yield f"Run {run} is still going on: its figures are as of now."
 
 
 _TITLES = {

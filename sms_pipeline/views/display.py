@@ -6,12 +6,11 @@ import json
 from collections.abc import Callable
 from typing import Protocol
 
-import click
-
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.views.lines import profile_line, summary_lines, threshold_line, update_line
 from sms_pipeline.views.objects import progress_json
+from sms_pipeline.views.output import say, write
 from sms_pipeline.views.terminal import LiveView
 
 
@@ -33,7 +32,7 @@ class JsonView:
 
     def show(self, progress: Progress) -> None:
         """See `View.show`."""
-        click.echo(json.dumps(progress_json(progress)))
+        write(json.dumps(progress_json(progress)))
 
     def note(self, message: str) -> None:
         """See `View.note`."""
@@ -42,7 +41,7 @@ class JsonView:
     def close(self, progress: Progress | None, ended: str) -> None:
         """See `View.close`."""
         if progress:
-            click.echo(json.dumps(progress_json(progress)))
+            write(json.dumps(progress_json(progress)))
 
 
 class SummaryJsonView(JsonView):
@@ -86,12 +85,7 @@ class PlainView:
             self._line(line)
 
     def _line(self, text: str) -> None:
-        click.echo(text, err=self._err)
-
-
-def say(message: str) -> None:
-    """Something that the user should know; stdout is for what was asked for."""
-    click.echo(message, err=True)
+        write(text, err=self._err)
 
 
 def tell_outages(note: Callable[[str], None]) -> Callable[[LedgerUnavailableError], None]:

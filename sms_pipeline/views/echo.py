@@ -6,11 +6,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import click
-
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.gateway import Outcomes
 from sms_pipeline.core.messages import SEPARATOR
+from sms_pipeline.views.output import write
 
 
 class Echo:
@@ -33,6 +32,6 @@ class Echo:
                 return
             try:
                 for to, text, delivered in rows:
-                    click.echo(f"{'delivered' if delivered else otherwise}: {to}  {text}")
+                    write(f"{'delivered' if delivered else otherwise}: {to}  {text}")
             except BrokenPipeError:
                 self._reader_left = True

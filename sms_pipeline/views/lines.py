@@ -103,8 +103,8 @@ def summary_of_profile(profile: ProfileProgress) -> str:
 def hint(progress: Progress) -> str:
     """What to do next."""
     if not progress.done:
-        return f"Where every message is: sms-pipeline audit {progress.run}"
-    return f"Prove that none is missing or doubled: sms-pipeline audit {progress.run}"
+        return f"To see where every message is: sms-pipeline audit {progress.run}"
+    return f"To prove that no message is lost or doubled: sms-pipeline audit {progress.run}"
 
 
 def headline(simulation: Simulation) -> str:

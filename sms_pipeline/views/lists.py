@@ -3,114 +3,149 @@
 from __future__ import annotations
 
 import csv
-import sys
-from collections.abc import Sequence
-
-import click
-from rich.console import Console
-from rich.table import Table
+import io
+from collections.abc import Iterator
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.messages import make_columns
-from sms_pipeline.core.records import Run
-from sms_pipeline.ledger.following import online_workers
+from sms_pipeline.core.records import Failure, Run, RunTotals
+from sms_pipeline.ledger.following import OnlineWorker, online_workers
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.views import format
+from sms_pipeline.views.format import (
+    count,
+    duration,
+    exact_percent,
+    exact_seconds,
+    iso,
+    moment,
+    percent,
+)
 from sms_pipeline.views.lines import other_ends
+from sms_pipeline.views.output import new_table, write, write_all
+
+#: Runs that are read from the ledger at a time.
+PAGE_RUNS = 500
 
 
 def list_runs(ledger: Ledger) -> None:
-    """Print all runs, oldest first."""
-    rows = []
-    for run in ledger.runs():
-        snapshot = ledger.snapshot(run)
-        counts = snapshot.counts
-        rows.append(
-            (
-                run.id,
-                format.moment(snapshot.started_at or run.created_at),
-                format.count(run.total),
-                format.count(counts.delivered),
-                format.count(counts.failed),
-                _state(run, counts),
-                run.seed,
-            )
-        )
-    _print(("run", "started", "messages", "delivered", "failed", "state", "seed"), rows)
+    """Print all runs, oldest first.
+
+    Raises:
+        LedgerUnavailableError: the ledger can't be reached.
+    """
+    table = new_table("run", "started", "messages", "delivered", "failed", "state", "seed")
+    for totals in reversed(list(_all_totals(ledger))):
+        table.add_row(*_run_cells(totals))
+    write_all(table)
 
 
-def _state(run: Run, counts: Counts) -> str:
-    finished = counts.finished
-    state = "done" if finished >= run.total else format.percent(finished / run.total)
-    others = "".join(f", {format.count(some)} {name}" for name, some in other_ends(counts).items())
-    return state + others
+def _all_totals(ledger: Ledger) -> Iterator[RunTotals]:
+    """Newest first; sums of a page of runs are read at once."""
+    before: int | None = None
+    while page := ledger.totals(PAGE_RUNS, before):
+        yield from page
+        before = page[-1].run.id
+
+
+def _run_cells(totals: RunTotals) -> list[str]:
+    run, counts = totals.run, totals.counts
+    return [
+        str(run.id),
+        moment(totals.started_at or run.created_at),
+        count(run.total),
+        count(counts.delivered),
+        count(counts.failed),
+        _state(totals),
+        str(run.seed),
+    ]
+
+
+def _state(totals: RunTotals) -> str:
+    counts = totals.counts
+    state = "done" if totals.done else percent(counts.finished / totals.run.total)
+    return state + "".join(f", {count(some)} {name}" for name, some in other_ends(counts).items())
 
 
 def list_senders(ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
-    """Print who is online."""
-    rows = [
-        (
-            row.id,
-            row.profile,
-            format.count(row.senders),
-            format.exact_seconds(row.mean_time),
-            format.exact_percent(row.failure_rate),
-            f"{format.duration(seen_seconds_ago)} ago",
-        )
-        for row, seen_seconds_ago in online_workers(ledger, clock)
-    ]
-    if not rows:
-        click.echo("No sender is online.")
+    """Print who is online.
+
+    Raises:
+        LedgerUnavailableError: the ledger can't be reached.
+    """
+    online = online_workers(ledger, clock)
+    if not online:
+        write("No sender is online.")
         return
-    _print(("worker", "profile", "senders", "mean time", "failure rate", "last seen"), rows)
+    table = new_table("worker", "profile", "senders", "mean time", "failure rate", "last seen")
+    for worker in online:
+        table.add_row(*_worker_cells(worker))
+    write_all(table)
+
+
+def _worker_cells(worker: OnlineWorker) -> list[str]:
+    row = worker.row
+    return [
+        row.id,
+        row.profile,
+        count(row.senders),
+        exact_seconds(row.mean_time),
+        exact_percent(row.failure_rate),
+        f"{duration(worker.seen_seconds_ago)} ago",
+    ]
 
 
 def list_failures(ledger: Ledger, run: Run, as_csv: bool) -> None:
-    """Print who was not reached."""
-    heading = ("message", "to", "profile", "reason", "attempts", "failed_at")
-    simulation = run.simulation
-    writer = csv.writer(sys.stdout)
+    """Print who was not reached, one line each.
+
+    Raises:
+        LedgerUnavailableError: the ledger can't be reached.
+    """
     if as_csv:
-        writer.writerow(heading)
+        write(_csv_line(_HEADINGS), newline=False)
     listed = 0
     for failure in ledger.failures(run.id):
-        message = make_columns(
-            run.seed, failure.message_index, 1, simulation.max_text_length, simulation.phone_format
-        )
-        at = format.iso(failure.failed_at)
         listed += 1
         if as_csv:
-            writer.writerow(
-                (
-                    failure.message_index,
-                    message.to,
-                    failure.profile,
-                    failure.reason,
-                    failure.attempts,
-                    at,
-                )
-            )
+            write(_csv_line(_cells(run, failure)), newline=False)
         else:
-            click.echo(
-                f"message {failure.message_index}  {message.to}  {failure.profile}  "
-                f"{failure.reason} after {failure.attempts} attempts  {at}"
-            )
+            write(_line(run, failure))
     if not as_csv:
-        cancelled = ledger.snapshot(run).counts.cancelled
-        also = f" {format.count(cancelled)} more were cancelled." if cancelled else ""
-        click.echo(f"Run {run.id}: {format.count(listed)} messages were not reached.{also}")
+        write(_sum(ledger, run, listed))
 
 
-def _print(heading: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
-    """A table on a terminal; the same columns, never cut, in a pipe."""
-    table = Table(box=None, pad_edge=False)
-    for title in heading:
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table)
+_HEADINGS = ("message", "to", "profile", "reason", "attempts", "failed_at")
+
+
+def _cells(run: Run, failure: Failure) -> tuple[object, ...]:
+    return (
+        failure.message_index,
+        _recipient(run, failure.message_index),
+        failure.profile,
+        failure.reason,
+        failure.attempts,
+        iso(failure.failed_at),
+    )
+
+
+def _line(run: Run, failure: Failure) -> str:
+    index, to, profile, reason, attempts, at = _cells(run, failure)
+    return f"message {index}  {to}  {profile}  {reason} after {attempts} attempts  {at}"
+
+
+def _sum(ledger: Ledger, run: Run, listed: int) -> str:
+    cancelled = ledger.snapshot(run).counts.cancelled
+    also = f" {count(cancelled)} more were cancelled." if cancelled else ""
+    return f"Run {run.id}: {count(listed)} messages were not reached.{also}"
+
+
+def _recipient(run: Run, index: int) -> str:
+    simulation = run.simulation
+    columns = make_columns(run.seed, index, 1, simulation.max_text_length, simulation.phone_format)
+    return columns.to
+
+
+def _csv_line(cells: tuple[object, ...]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue()

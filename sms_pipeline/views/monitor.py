@@ -9,11 +9,12 @@ from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.thresholds import State
-from sms_pipeline.errors import ThresholdMissedError
+from sms_pipeline.errors import LedgerUnavailableError, ThresholdMissedError
 from sms_pipeline.ledger.following import Waiting, readings
 from sms_pipeline.ledger.steering import Abort
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.views.display import View, say, tell_outages
+from sms_pipeline.views.display import View, tell_outages
+from sms_pipeline.views.output import say
 from sms_pipeline.views.reader import POLL_SECONDS, Reader
 
 #: How often a run that is about to start is looked for.
@@ -57,6 +58,14 @@ def follow(
             due_at = clock.monotonic() + every
             view.show(progress)
     return progress
+
+
+def read_last(reader: Reader) -> Progress | None:
+    """The run as it is now, to be shown at the end; None if the ledger can't be reached."""
+    try:
+        return reader.read().progress
+    except LedgerUnavailableError:
+        return None
 
 
 def await_new_run(ledger: Ledger, seen: int | None, clock: Clock = MACHINE_CLOCK) -> Run:
@@ -105,7 +114,7 @@ def watch(ledger: Ledger, run: Run, view: View, once: bool, clock: Clock = MACHI
     try:
         progress = follow(reader, view, every, clock.sleep, Abort(ledger, run), clock)
     except KeyboardInterrupt:
-        view.close(reader.read().progress, "still going on (the monitor was interrupted)")
+        view.close(read_last(reader), "still going on (the monitor was interrupted)")
         raise
     view.close(progress, "done")
     require_thresholds(progress)

@@ -25,6 +25,7 @@ from sms_pipeline.views.format import (
     percent,
     rate,
 )
+from sms_pipeline.views.output import writing
 
 #: Between two figures of a line.
 _GAP = "  "
@@ -47,22 +48,25 @@ class LiveView:
 
     def show(self, progress: Progress) -> None:
         """See `View.show`."""
-        if not self._live.is_started:
-            self._live.start()
-        self._live.update(render(progress, self._console), refresh=True)
+        with writing():
+            if not self._live.is_started:
+                self._live.start()
+            self._live.update(render(progress, self._console), refresh=True)
 
     def note(self, message: str) -> None:
         """See `View.note`."""
-        self._console.print(Text(message, style="yellow"))
+        with writing():
+            self._console.print(Text(message, style="yellow"))
 
     def close(self, progress: Progress | None, ended: str) -> None:
         """See `View.close`."""
-        self._live.stop()
-        if progress is None:
-            self._console.print(Text(ended))
-            return
-        for part in render_summary(progress, ended, self._console):
-            self._console.print(part)
+        parts: list[RenderableType] = [Text(ended)]
+        if progress:
+            parts = render_summary(progress, ended, self._console)
+        with writing():
+            self._live.stop()
+            for part in parts:
+                self._console.print(part)
 
 
 def render(progress: Progress, console: Console) -> RenderableType:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import click
-
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.records import BatchRow, Run, Settlement, WorkerRow
 from sms_pipeline.ledger.following import readings
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views import format
-from sms_pipeline.views.display import say, tell_outages
+from sms_pipeline.views.display import tell_outages
+from sms_pipeline.views.output import say, write
 
 #: How often the ledger is read again.
 POLL_SECONDS = 0.25
@@ -38,7 +37,7 @@ def trace(ledger: Ledger, run: Run, follow: bool, clock: Clock = MACHINE_CLOCK) 
     away = tell_outages(say) if follow else None
     for done, fresh in readings(events.read, POLL_SECONDS, clock.sleep, away):
         for event in fresh:
-            click.echo(f"{format.clock(event.at)}  {event.text}")
+            write(f"{format.clock(event.at)}  {event.text}")
         if done or not follow:
             return
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -75,6 +76,13 @@ def test_the_glossary_is_in_alphabetical_order_and_has_each_word_once() -> None:
     page = (ROOT / "docs" / "glossary.md").read_text()
     words = re.findall(r"^\| \*\*(.+?)\*\* \|", page, re.M)
     assert words == sorted(set(words))
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.stem)
+def test_what_examples_import_is_there(page: Path) -> None:
+    for example in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
+        imports = [node for node in ast.parse(example).body if isinstance(node, ast.ImportFrom)]
+        exec(compile(ast.Module(imports, []), page.name, "exec"), {})  # noqa: S102
 
 
 def test_the_example_of_a_test_passes() -> None:

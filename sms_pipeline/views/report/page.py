@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 from tornado.template import Loader
 
 from sms_pipeline.config.files import dotted
@@ -23,6 +22,7 @@ from sms_pipeline.views.format import (
     rate,
     setting,
 )
+from sms_pipeline.views.output import say, write
 from sms_pipeline.views.report import charts
 from sms_pipeline.views.report.document import RunReport, as_csv, as_json
 
@@ -41,14 +41,14 @@ def save(report: RunReport, kind: str, path: Path | None) -> None:
     """
     content = _KINDS[kind](report).encode()
     if path is None:
-        click.echo(content, nl=False)
+        write(content, newline=False)
         return
     try:
         path.write_bytes(content)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{path}: can't be written: {reason}") from error
-    click.echo(f"Wrote {path} ({count(len(content) / _KILO)} kB).", err=True)
+    say(f"Wrote {path} ({count(len(content) / _KILO)} kB).")
 
 
 #: Bytes.

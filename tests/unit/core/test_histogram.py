@@ -61,6 +61,28 @@ def test_sum_of_two_histograms_is_the_histogram_of_both(one: list[float], two: l
     assert {key: sum(part.get(key, 0) for part in parts) for key in keys} == both
 
 
+@pytest.mark.parametrize(
+    ("counts", "share", "seconds"),
+    [
+        # The first bucket begins at nothing, every other one where the one before ends.
+        ({0: 10}, 0.5, SHORTEST / 2),
+        ({0: 10}, 0.0, 0.0),
+        ({8: 10}, 0.0, upper_bound(7)),
+        ({8: 10}, 0.5, (upper_bound(7) + upper_bound(8)) / 2),
+        ({8: 10}, 1.0, upper_bound(8)),
+        # Half of all fell within bucket 8; a little more needs bucket 16.
+        ({8: 5, 16: 5}, 0.5, upper_bound(8)),
+        ({8: 5, 16: 5}, 0.6, upper_bound(15) + (upper_bound(16) - upper_bound(15)) / 5),
+        # A bucket that nothing is in holds no share of them.
+        ({3: 0, 8: 10}, 0.0, upper_bound(7)),
+    ],
+)
+def test_percentile_is_linear_within_the_bucket_that_holds_it(
+    counts: dict[int, int], share: float, seconds: float
+) -> None:
+    assert percentile(counts, share) == pytest.approx(seconds, rel=1e-9)
+
+
 def test_percentile_never_falls_as_the_share_grows() -> None:
     counts = {3: 2, 10: 5, 200: 1}
     values = [percentile(counts, share) for share in np.linspace(0, 1, 50).tolist()]

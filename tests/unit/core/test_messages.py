@@ -1,24 +1,17 @@
-"""Messages follow from (seed, index), and a batch survives the wire or is refused."""
+"""Messages follow from (seed, index)."""
 
 from __future__ import annotations
 
-import base64
-import json
 import re
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms_pipeline.core.batch import Batch
-from sms_pipeline.core.bitmap import bitmap_as_number, pack_offsets, unpack_offsets
-from sms_pipeline.core.messages import ALPHABET, SEPARATOR, PhoneFormat, make_columns
-from sms_pipeline.core.profiles import MAX_BATCH_SIZE
-from sms_pipeline.errors import BadBatchError
-from tests.unit import make
+from sms_pipeline.core.messages import ALPHABET, SEPARATOR, PhoneFormat, Phones, make_columns
+from sms_pipeline.core.simulation import MAX_MESSAGES
 
 SEEDS = st.integers(0, 2**63 - 1)
 LENGTHS = st.one_of(st.integers(1, 40), st.sampled_from([100, 255, 256, 1_530]))
@@ -27,8 +20,6 @@ PHONE = {
     "xxx-xxx-xxxx": re.compile(r"[2-9]\d\d-[2-9]\d\d-\d{4}"),
     "e164": re.compile(r"\+1[2-9]\d\d[2-9]\d\d\d{4}"),
 }
-#: Stands in for what must never be shown.
-CONTENT = "555-0123 meet at noon"
 
 
 def entries(column: str) -> list[str]:
@@ -40,9 +31,6 @@ def make_entries(
 ) -> list[tuple[str, str]]:
     to, text = make_columns(seed, first, count, length, phone_format)
     return list(zip(entries(to), entries(text), strict=True))
-
-
-# Messages
 
 
 @settings(max_examples=100, deadline=None)
@@ -81,6 +69,32 @@ def test_alphabet_is_64_characters_without_the_separator() -> None:
     assert SEPARATOR not in ALPHABET
 
 
+@pytest.mark.parametrize(
+    ("random", "number"),
+    [
+        # The line counts up first, then the exchange, then the area.
+        (0, "200-200-0000"),
+        (1, "200-200-0001"),
+        (9_999, "200-200-9999"),
+        (10_000, "200-201-0000"),
+        (799 * 10_000, "200-999-0000"),
+        (800 * 10_000, "201-200-0000"),
+        (800 * 800 * 10_000 - 1, "999-999-9999"),
+        # What is above the last number begins anew; the bits that the length is drawn from have
+        # no part in it.
+        (800 * 800 * 10_000 + 12, "200-200-0012"),
+        (2**40, "200-200-0000"),
+        (2**64 - 2**40 + 34, "200-200-0034"),
+    ],
+)
+def test_every_number_there_is_can_be_drawn(random: int, number: str) -> None:
+    phones = Phones("{:03d}-", "{:03d}-", "{:04d}")
+    assert phones.write(np.array([random], np.uint64)) == number
+    # And as one of several
+    several = phones.write(np.array([5, random, 6], np.uint64))
+    assert entries(several) == ["200-200-0005", number, "200-200-0006"]
+
+
 def test_both_formats_show_the_same_numbers() -> None:
     dashed, plain = (make_columns(1, 0, 50, 10, phone_format).to for phone_format in FORMATS)
     assert [f"+1{to.replace('-', '')}" for to in entries(dashed)] == entries(plain)
@@ -88,6 +102,13 @@ def test_both_formats_show_the_same_numbers() -> None:
 
 def test_seeds_give_different_messages() -> None:
     assert not set(make_entries(1, 0, 500)) & set(make_entries(2, 0, 500))
+
+
+def test_messages_of_a_seed_are_the_same_in_every_version() -> None:
+    # A run that is resumed after an update must go on with the messages that it began with
+    assert make_entries(7, 3, 2, length=20) == [("363-504-0836", "KsXDW"), ("550-610-7408", "W")]
+    last = make_entries(7, MAX_MESSAGES - 1, 1, length=30, phone_format="e164")
+    assert last == [("+19214933703", "ata")]
 
 
 def test_lengths_are_uniform_from_one_to_the_longest() -> None:
@@ -113,185 +134,3 @@ def test_numbers_hardly_ever_repeat() -> None:
     # Among 6.4 billion numbers, 50,000 drawn at random share 0.2 pairs on average
     numbers = [to for to, _ in make_entries(4, 0, 50_000)]
     assert len(numbers) - len(set(numbers)) <= 5
-
-
-# Offsets
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.data(), st.integers(1, 100))
-def test_bitmap_holds_the_offsets(data: st.DataObject, size: int) -> None:
-    offsets = sorted(data.draw(st.sets(st.integers(0, size - 1))))
-    assert unpack_offsets(pack_offsets(offsets, size), size).tolist() == offsets
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.data(), st.integers(1, 100))
-def test_bitmap_is_a_number_with_a_bit_for_each_offset(data: st.DataObject, size: int) -> None:
-    offsets = data.draw(st.sets(st.integers(0, size - 1)))
-    number = bitmap_as_number(pack_offsets(sorted(offsets), size), size)
-    assert {offset for offset in range(size) if number >> (size - 1 - offset) & 1} == offsets
-    assert number < 1 << size
-
-
-@pytest.mark.parametrize("bitmap", [b"", b"\0", b"\0\0\0", b"\xff\xff"])
-def test_bitmap_of_another_size_is_refused(bitmap: bytes) -> None:
-    for read in (unpack_offsets, bitmap_as_number):
-        with pytest.raises(BadBatchError):
-            read(bitmap, 10)
-
-
-# Batches
-
-
-def through_json(batch: Batch) -> Batch:
-    return Batch.from_wire(json.loads(json.dumps(batch.to_wire())))
-
-
-def messages_of(batch: Batch) -> dict[int, tuple[str, str]]:
-    """Message by index in the run."""
-    indexes = (batch.first_index + batch.positions()).tolist()
-    pairs = zip(entries(batch.to), entries(batch.text), strict=True)
-    return dict(zip(indexes, pairs, strict=True))
-
-
-@settings(max_examples=50, deadline=None)
-@given(SEEDS, st.integers(1, 60), st.integers(0, 4_000_000_000), st.data())
-def test_remainders_of_remainders_keep_the_right_messages(
-    seed: int, size: int, first: int, data: st.DataObject
-) -> None:
-    batch = make.batch(size, seed, first)
-    whole = messages_of(batch)
-    assert through_json(batch) == batch
-    # When ever fewer messages are left
-    for attempt in range(1, 4):
-        left = data.draw(st.sets(st.sampled_from(batch.positions().tolist()), min_size=1))
-        batch = through_json(batch.remainder(np.array(sorted(left))))
-        # Then each keeps its index, number and text
-        assert batch.positions().tolist() == sorted(left)
-        assert messages_of(batch) == {first + offset: whole[first + offset] for offset in left}
-        assert (batch.attempt, batch.count, batch.size) == (attempt, len(left), size)
-
-
-def test_largest_batch_survives_the_wire() -> None:
-    batch = make.batch(MAX_BATCH_SIZE)
-    assert through_json(batch) == batch
-
-
-def test_description_shows_neither_numbers_nor_texts() -> None:
-    batch = make.batch(10, number=17)
-    assert batch.describe() == "batch 17: 10 SMS"
-    assert batch.remainder(np.array([2, 5])).describe() == "batch 17: 2 SMS, attempt 2"
-
-
-@pytest.mark.parametrize("body", [5, None, [1], {}, "x", True, 1.5, [], [{}], {"ledger": 1}])
-def test_what_is_no_batch_is_refused(body: object) -> None:
-    with pytest.raises(BadBatchError):
-        Batch.from_wire(body)
-
-
-BAD_VALUES: list[tuple[str, Any]] = [
-    ("ledger", ""),
-    ("ledger", 5),
-    ("run", 0),
-    ("run", "1"),
-    ("run", True),
-    ("number", -1),
-    ("number", 1.5),
-    ("first_index", -1),
-    ("first_index", 4_000_000_001),
-    ("size", 0),
-    ("size", 9),
-    ("size", 11),
-    ("size", MAX_BATCH_SIZE + 1),
-    ("profile", ""),
-    ("profile", "a.b"),
-    ("profile", "a b"),
-    ("profile", "fast\n"),
-    ("attempt", -1),
-    ("attempt", None),
-    ("queued_at", -1.0),
-    ("queued_at", float("nan")),
-    ("queued_at", float("inf")),
-    ("queued_at", "now"),
-    ("seed", -1),
-    ("retry", None),
-    ("retry", {"max_attempts": 0}),
-    ("retry", {"surprise": 1}),
-    ("deadline", 0),
-    ("deadline", -1.0),
-    ("to", CONTENT),
-    ("to", [CONTENT] * 10),
-    ("to", f"{CONTENT}\n" * 10),
-    ("text", CONTENT),
-    ("text", None),
-    ("offsets", CONTENT),
-    ("offsets", "ümlaut"),
-    ("offsets", ""),
-    ("offsets", 5),
-    ("offsets", base64.b64encode(b"\xff").decode()),
-    ("offsets", base64.b64encode(b"\xff\xff").decode()),
-    ("offsets", base64.b64encode(b"\x00\x00").decode()),
-    ("offsets", base64.b64encode(b"\x80\x00").decode()),
-    ("surprise", CONTENT),
-]
-
-
-@pytest.mark.parametrize(("field", "value"), BAD_VALUES)
-def test_bad_value_is_refused_and_not_repeated(field: str, value: Any) -> None:
-    body = {**make.batch(10).to_wire(), field: value}
-    with pytest.raises(BadBatchError) as caught:
-        Batch.from_wire(body)
-    assert CONTENT not in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_offsets_with_anything_but_base64_are_refused() -> None:
-    body = make.batch(10).remainder(np.array([3])).to_wire()
-    Batch.from_wire(body)
-    with pytest.raises(BadBatchError):
-        Batch.from_wire({**body, "offsets": f"{body['offsets'][:2]}\n{body['offsets'][2:]}"})
-
-
-@pytest.mark.parametrize("field", sorted({*make.batch(1).to_wire()} - {"offsets", "deadline"}))
-def test_missing_field_is_named(field: str) -> None:
-    body = make.batch(10).to_wire()
-    del body[field]
-    with pytest.raises(BadBatchError, match=field):
-        Batch.from_wire(body)
-
-
-@pytest.mark.parametrize("unknown", [{CONTENT: 1}, {"retry": {CONTENT: 1}}])
-def test_unknown_field_is_not_repeated(unknown: dict[str, Any]) -> None:
-    # A key of the body is content like any other
-    body = {**make.batch(10).to_wire(), **unknown}
-    with pytest.raises(BadBatchError) as caught:
-        Batch.from_wire(body)
-    assert CONTENT not in str(caught.value)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
-    max_leaves=5,
-)
-
-
-@settings(max_examples=50, deadline=None)
-@given(JSON)
-def test_any_json_is_refused_without_another_error(body: object) -> None:
-    with pytest.raises(BadBatchError):
-        Batch.from_wire(body)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.sampled_from(list(make.batch(1).to_wire())), JSON)
-def test_any_value_in_a_field_is_accepted_or_refused_without_another_error(
-    field: str, value: object
-) -> None:
-    body = {**make.batch(10).to_wire(), field: value}
-    try:
-        batch = Batch.from_wire(body)
-    except BadBatchError:
-        return
-    assert len(entries(batch.to)) == len(entries(batch.text)) == batch.count

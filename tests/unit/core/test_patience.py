@@ -51,6 +51,36 @@ def test_call_is_repeated_until_it_succeeds_after_growing_pauses() -> None:
     assert all(0.1 <= pause <= limit for pause, limit in zip(waits.seconds, limits, strict=True))
 
 
+def test_pauses_are_drawn_from_the_whole_of_what_is_allowed() -> None:
+    # Given so many draws that all of them in one tenth of the range would be a miracle
+    fleet = [Waits() for _ in range(300)]
+    for waits in fleet:
+        patiently(unreachable(7), LedgerUnavailableError, PAUSES, waits, nothing)
+    for limit, pauses in zip(
+        [0.2, 0.4, 0.8, 1.6, 3.2, 5.0],
+        list(zip(*(one.seconds for one in fleet), strict=True))[1:],
+        strict=True,
+    ):
+        tenth = (limit - PAUSES.first) / 10
+        assert min(pauses) < PAUSES.first + tenth
+        assert max(pauses) > limit - tenth
+
+
+def test_first_pause_is_the_shortest() -> None:
+    waits = Waits()
+    patiently(unreachable(1), LedgerUnavailableError, PAUSES, waits, nothing)
+    assert waits.seconds == [PAUSES.first]
+
+
+def test_call_that_succeeds_is_made_once_and_nobody_waits() -> None:
+    waits = Waits()
+    calls = []
+    assert (
+        patiently(lambda: calls.append(1), LedgerUnavailableError, PAUSES, waits, nothing) is None
+    )
+    assert (calls, waits.seconds) == ([1], [])
+
+
 def test_a_fleet_does_not_come_back_in_step() -> None:
     fleet = [Waits() for _ in range(20)]
     for waits in fleet:
@@ -69,15 +99,25 @@ def test_every_failure_is_told_with_the_pause_that_follows() -> None:
 
 
 def test_patience_ends_when_told_to_stop() -> None:
-    waits = Waits(set_after=3)
-    with pytest.raises(StoppingError):
-        patiently(unreachable(8), LedgerUnavailableError, PAUSES, waits, nothing)
-    assert len(waits.seconds) == 3
+    # Given that it is told to stop during the third pause
+    waits, told = Waits(set_after=3), list[str]()
+    with pytest.raises(StoppingError, match=r"^told to stop"):
+        patiently(
+            unreachable(8),
+            LedgerUnavailableError,
+            PAUSES,
+            waits,
+            lambda error, _seconds: told.append(str(error)),
+        )
+    # Then there is no fourth try, and every failure was told before
+    assert len(waits.seconds) == len(told) == 3
 
 
 def test_other_errors_are_not_repeated() -> None:
     def call() -> None:
-        raise ValueError
+        raise ValueError("another")
 
-    with pytest.raises(ValueError, match=r"^$"):
-        patiently(call, LedgerUnavailableError, PAUSES, Waits(), nothing)
+    waits, told = Waits(), list[BaseException]()
+    with pytest.raises(ValueError, match=r"^another$"):
+        patiently(call, LedgerUnavailableError, PAUSES, waits, lambda error, _: told.append(error))
+    assert (waits.seconds, told) == ([], [])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from sms_pipeline.core.histogram import upper_bound
-from sms_pipeline.core.liveness import ONLINE_SECONDS, SURVEY_SECONDS, Liveness
+from sms_pipeline.core.liveness import SURVEY_SECONDS
 from sms_pipeline.core.progress import Findings, Progress, Tracker
+from sms_pipeline.core.records import Control
 from sms_pipeline.core.thresholds import State
-from sms_pipeline.views.objects import progress_json
 from tests.unit import make
 from tests.unit.make import NOON
 
@@ -19,124 +16,36 @@ def update(*profiles: object, now: float = 0.0, **values: object) -> Progress:
     return Tracker().update(make.snapshot(*profiles, **values), now, NOON + 10)  # type: ignore[arg-type]
 
 
-# Who is online
-
-
-def test_worker_is_online_once_its_heartbeat_was_seen_to_change() -> None:
-    liveness = Liveness()
-    assert liveness.observe(0, [make.worker(heartbeat=7)]) == ()
-    assert liveness.observe(1, [make.worker(heartbeat=7)]) == ()
-    assert liveness.observe(2, [make.worker(heartbeat=8)]) == (make.worker(heartbeat=8),)
-    assert liveness.last_seen("w1", 3) == 1
-    assert liveness.last_seen("stranger", 3) is None
-
-
-@pytest.mark.parametrize(("age", "online"), [(ONLINE_SECONDS, True), (ONLINE_SECONDS + 0.1, False)])
-def test_worker_whose_heart_stands_still_is_offline(age: float, online: bool) -> None:
-    liveness = Liveness()
-    for beat in (1, 2):
-        liveness.observe(0, [make.worker(heartbeat=beat)])
-    assert bool(liveness.observe(age, [make.worker(heartbeat=2)])) is online
-
-
-def test_worker_that_comes_back_is_online_again() -> None:
-    liveness = Liveness()
-    for now, beat in ((0, 1), (1, 2), (100, 2)):
-        seen = liveness.observe(now, [make.worker(heartbeat=beat)])
-    assert seen == ()
-    assert liveness.observe(101, [make.worker(heartbeat=3)])
-
-
-def test_worker_of_this_process_is_trusted_at_once() -> None:
-    liveness = Liveness(["w1"])
-    assert liveness.observe(0, [make.worker()])
-    assert liveness.is_decided(0, [make.worker()])
-
-
-def test_it_takes_a_while_to_tell_that_a_worker_is_dead() -> None:
-    liveness, workers = Liveness(), [make.worker()]
-    assert liveness.is_decided(0, [])
-    liveness.observe(0, workers)
-    assert not liveness.is_decided(SURVEY_SECONDS - 0.1, workers)
-    assert liveness.is_decided(SURVEY_SECONDS, workers)
-
-
-def test_it_is_decided_at_once_when_every_heart_was_seen_beating() -> None:
-    liveness = Liveness()
-    for beat in (1, 2):
-        liveness.observe(0, [make.worker(heartbeat=beat)])
-    assert liveness.is_decided(0, [make.worker(heartbeat=2)])
-
-
 # Figures
 
 
 def test_figures_are_the_sums_over_the_profiles() -> None:
     progress = update(
-        make.counts("fast", dispatched=40, first_attempts=30, attempts=35, delivered=20, failed=2,
-                    retried=10, send_seconds=7.0, delivery_seconds=44.0),
-        make.counts("slow", dispatched=10, first_attempts=10, attempts=10, delivered=5, failed=1,
-                    expired=2, cancelled=1, retried=1, send_seconds=2.0, delivery_seconds=12.0),
-        started_at=NOON,
-    )  # fmt: skip
-    assert (
-        progress.counts.delivered,
-        progress.counts.failed,
-        progress.counts.expired,
-        progress.counts.cancelled,
-    ) == (25, 3, 2, 1)
+        make.counts("fast", dispatched=40, delivered=20, failed=2),
+        make.counts("slow", dispatched=10, delivered=5, failed=1, expired=2, cancelled=1),
+    )
+    assert (progress.counts.dispatched, progress.counts.delivered) == (50, 25)
     assert (progress.counts.finished, progress.share, progress.done) == (31, 0.31, False)
-    assert (progress.counts.dispatched, progress.counts.backlog, progress.counts.retrying) == (
-        50,
-        10,
-        6,
-    )
-    assert progress.counts.failed_attempts == 14
-    assert progress.counts.mean_send == 9 / 42
-    assert progress.counts.mean_delivery == 56 / 28
-    fast, slow = progress.profiles
-    assert (fast.counts.backlog, fast.counts.retrying, fast.counts.failed_attempts) == (10, 5, 12)
-    assert (slow.counts.backlog, slow.counts.retrying, slow.counts.failed_attempts) == (0, 1, 2)
-    assert fast.counts.mean_delivery == 2.0
+    assert [one.counts.delivered for one in progress.profiles] == [20, 5]
 
 
-def test_percentiles_are_taken_over_all_profiles() -> None:
-    progress = update(
-        make.counts("fast", delivery_times={10: 98}), make.counts("slow", delivery_times={90: 2})
-    )
-    p50, p99 = progress.counts.percentile(0.50), progress.counts.percentile(0.99)
-    assert p50 is not None
-    assert p99 is not None
-    assert upper_bound(9) <= p50 <= upper_bound(10)
-    assert upper_bound(89) <= p99 <= upper_bound(90)
-
-
-def test_in_flight_is_what_was_dispatched_and_has_not_ended() -> None:
-    progress = update(
-        make.counts("fast", dispatched=50, first_attempts=40, attempts=52, delivered=25, failed=2,
-                    expired=3, cancelled=4, retried=18),
-    )  # fmt: skip
-    (fast,) = progress.profiles
-    assert (
-        progress.counts.in_flight
-        == fast.counts.in_flight
-        == fast.counts.dispatched - progress.counts.finished
-        == 16
-    )
-
-
-def test_failure_rate_seen_leaves_out_what_was_never_attempted() -> None:
+def test_failure_rate_seen_is_beside_the_configured_one() -> None:
     simulation = make.simulation(senders=(make.profile("fast", failure_rate=0.2),))
+    seen = make.counts("fast", attempts=60, delivered=30, failed=5, retried=15, expired=10)
+    progress = update(seen, make.counts("unconfigured"), simulation=simulation)
+    fast, unconfigured = progress.profiles
+    assert (fast.counts.failure_rate, fast.failure_rate) == (0.4, 0.2)
+    assert unconfigured.failure_rate is None
+
+
+def test_progress_says_which_run_it_is_and_how_it_was_started() -> None:
+    simulation = make.simulation(num_messages=50)
     progress = update(
-        make.counts(
-            "fast", attempts=60, delivered=30, failed=5, retried=15, expired=6, cancelled=4
-        ),
-        simulation=simulation,
+        run=3, total=50, seed=9, simulation=simulation, control=Control.PAUSED, started_at=NOON
     )
-    (fast,) = progress.profiles
-    assert (progress.counts.attempts_made, fast.counts.attempts_made) == (50, 50)
-    assert progress.counts.failure_rate == fast.counts.failure_rate == 0.4
-    assert fast.failure_rate == 0.2
+    assert (progress.run, progress.total, progress.seed) == (3, 50, 9)
+    assert progress.simulation is simulation
+    assert (progress.control, progress.started_at) == (Control.PAUSED, NOON)
 
 
 def test_share_is_of_all_dispatched_and_reached_of_the_whole_run() -> None:
@@ -160,12 +69,27 @@ def test_capacity_is_that_of_the_online_workers_own_senders() -> None:
         progress = tracker.update(make.snapshot(counts, workers=workers), now, NOON)
     (fast,) = progress.profiles
     assert (fast.online_senders, fast.capacity, fast.efficiency) == (9, 58.0, 1.0)
+    assert [worker.id for worker in tracker.online] == ["w1", "w2"]
 
 
-def test_senders_that_need_no_time_have_a_capacity_that_json_can_hold() -> None:
+def test_profile_without_a_sender_online_can_attempt_nothing() -> None:
+    (slow,) = update(make.counts("slow"), workers=(make.worker("dead", profile="slow"),)).profiles
+    assert (slow.online_senders, slow.capacity, slow.efficiency) == (0, 0.0, None)
+
+
+def test_efficiency_is_of_the_last_seconds_and_in_the_end_of_all_of_them() -> None:
+    # Given senders that can attempt 10 a second, and no work for them after the first second
     tracker = Tracker(["w1"])
-    snapshot = make.snapshot(make.counts(), workers=(make.worker(mean_time=0.0),))
-    assert progress_json(tracker.update(snapshot, 0, NOON))["profiles"][0]["capacity"] is None
+    workers = (make.worker(senders=1),)
+
+    def efficiency(now: int, **values: int) -> float | None:
+        snapshot = make.snapshot(make.counts(**values), total=10, workers=workers)
+        return tracker.update(snapshot, now, NOON).profiles[0].efficiency
+
+    seen = [efficiency(now, attempts=min(now, 1) * 10, delivered=9) for now in range(10)]
+    assert seen[1:3] == [1.0, 0.5]
+    assert seen[9] == 0.0
+    assert efficiency(10, attempts=10, delivered=10) == 0.1
 
 
 def test_nothing_counted_yet() -> None:
@@ -205,11 +129,23 @@ def test_rate_is_that_of_the_last_seconds() -> None:
     assert rates[20:30] == sorted(rates[20:30], reverse=True)
 
 
-def test_eta_is_what_is_left_at_the_rate_of_now() -> None:
+@pytest.mark.parametrize(
+    ("delivered", "seconds", "eta"), [(20, 2, 8), (2, 4, 196), (100, 2, 0), (0, 2, None)]
+)
+def test_eta_is_what_is_left_at_the_rate_of_now(
+    delivered: int, seconds: int, eta: float | None
+) -> None:
     tracker = Tracker()
     tracker.update(make.snapshot(make.counts()), 0, NOON)
-    progress = tracker.update(make.snapshot(make.counts(delivered=20)), 2, NOON + 2)
-    assert progress.eta_seconds == 8
+    snapshot = make.snapshot(make.counts(delivered=delivered))
+    assert tracker.update(snapshot, seconds, NOON + seconds).eta_seconds == eta
+
+
+def test_history_and_stillness_are_those_since_the_reader_began_to_look() -> None:
+    tracker = Tracker()
+    for now, delivered in ((5, 40), (6, 50), (8, 50)):
+        progress = tracker.update(make.snapshot(make.counts(delivered=delivered)), now, NOON)
+    assert (progress.history, progress.still_seconds) == ((10.0, 0.0), 2)
 
 
 # Warnings
@@ -231,12 +167,24 @@ def test_retries_without_a_sender_are_named_too() -> None:
 
 
 def test_no_warning_before_it_is_known_who_is_online() -> None:
-    tracker, snapshot = (
-        Tracker(),
-        make.snapshot(make.counts(dispatched=10), workers=(make.worker(),)),
-    )
+    tracker = Tracker()
+    assert (tracker.decided, tracker.online) == (False, ())
+    snapshot = make.snapshot(make.counts(dispatched=10), workers=(make.worker(),))
     assert tracker.update(snapshot, 0, NOON).warnings == ()
+    assert not tracker.decided
     assert tracker.update(snapshot, SURVEY_SECONDS, NOON).warnings
+    assert tracker.decided
+
+
+@pytest.mark.parametrize("control", Control)
+def test_run_that_the_user_stopped_is_named_first(control: Control) -> None:
+    progress = update(make.counts("slow", dispatched=10), control=control)
+    first, *others = progress.warnings
+    if control is Control.RUNNING:
+        assert (first.partition(":")[0], others) == ("profile slow", [])
+    else:
+        assert first == f"the run is {control.value}"
+        assert len(others) == 1
 
 
 def test_batches_dispatched_long_ago_are_named() -> None:
@@ -262,31 +210,20 @@ def test_thresholds_of_the_run_are_judged_on_all_profiles() -> None:
         (State.MISSED, 0.05), (State.HOLDING, 20.0), (State.UNKNOWN, None),
     ]  # fmt: skip
     assert [one.check.text for one in found.missed] == ["failed < 5%"]
-    assert progress_json(found)["thresholds"][1] == {
-        "check": "reached 50% < 1m", "state": "holding", "seen": 20.0,
-    }  # fmt: skip
 
 
-def test_json_holds_the_figures() -> None:
-    progress = update(
-        make.counts(
-            dispatched=100,
-            first_attempts=100,
-            attempts=100,
-            delivered=100,
-            send_seconds=10.0,
-            delivery_times={5: 100},
-        ),
-        started_at=NOON,
-        settled_at=NOON + 5,
-    )
-    found = json.loads(json.dumps(progress_json(progress)))
-    expected = {
-        "run": 1, "total": 100, "delivered": 100, "failed": 0, "seconds": 5.0, "done": True,
-        "average_rate": 20.0, "mean_send_seconds": 0.1, "eta_seconds": 0.0,
-        "failed_attempts": 0, "warnings": [], "attempts": 100, "failure_rate_seen": 0.0,
-        "in_flight": 0, "reached": 1.0, "history": [], "still_seconds": 0.0,
-    }  # fmt: skip
-    assert {key: found[key] for key in expected} == expected
-    assert found["profiles"][0]["name"] == "fast"
-    assert found["profiles"][0]["delivered"] == 100
+def test_thresholds_are_judged_on_all_that_is_known_of_the_run() -> None:
+    # Given a run of 100 messages that ended within 30 s, and an audit that found nothing good
+    texts = ["duration < 20s", "delivered >= 1%", "lost == 0", "doubled == 0", "reached 9% < 1m"]
+    simulation = make.simulation(thresholds=[{"check": text, "abort": True} for text in texts])
+    snapshot = make.snapshot(make.counts(delivered=100), simulation=simulation, started_at=NOON)
+    findings = Findings(lost=2, doubled=3, reached_at={9: NOON - 5})
+    found = Tracker().update(snapshot, 0, NOON + 30, findings)
+    # Then a time before the first dispatch, of a clock that was set back, counts as none
+    assert [one.seen for one in found.thresholds] == [30.0, 1.0, 2, 3, 0.0]
+    assert [one.check.text for one in found.missed] == [texts[0], texts[2], texts[3]]
+    assert all(one.abort for one in found.thresholds)
+    # And without `abort` none of them ends the run
+    mild = make.simulation(thresholds=texts)
+    found = Tracker().update(make.snapshot(simulation=mild), 0, NOON)
+    assert not any(one.abort for one in found.thresholds)

@@ -52,3 +52,12 @@ def test_jitter_spreads_delays_over_its_share() -> None:
     assert min(delays) in (30, 31)
     assert max(delays) in (59, 60)
     assert sum(delays) / len(delays) == pytest.approx(45, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("limit", "allowed"),
+    [(1, [False, False]), (2, [True, False]), (4, [True] * 3 + [False]), (None, [True] * 9)],
+)
+def test_attempts_are_limited(limit: int | None, allowed: list[bool]) -> None:
+    policy = RetryPolicy(max_attempts=limit)
+    assert [policy.allows_after(attempt) for attempt in range(len(allowed))] == allowed

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms_pipeline.core.sender_bank import SenderBank
+from sms_pipeline.core.sender_bank import HORIZON_SECONDS, SenderBank
 
 #: Binary fractions add up without rounding, so every comparison here is exact. The finer ones
 #: are many to the bank's horizon, the coarser ones beyond it.
@@ -222,6 +222,8 @@ def test_zero_durations_wait_for_a_sender_when_all_are_busy() -> None:
     bank = SenderBank(1)
     bank.submit("a", 0.0, np.array([2.0]))
     bank.submit("b", 1.0, np.zeros(3))
+    # However many they are, one entry stands for them
+    assert bank.waiting == 1 + 1
     ends = {finished.key: finished.finish_times.tolist() for finished in bank.step(5.0)}
     assert ends == {"a": [2.0], "b": [2.0] * 3}
 
@@ -237,6 +239,74 @@ def test_messages_no_sender_got_to_in_time_are_given_up() -> None:
     assert ends["a"] == [3.0]
     assert np.isnan(ends["late"]).all()
     assert ends["b"] == [4.0]
+
+
+def test_who_waits_is_given_up_at_the_deadline_and_not_later() -> None:
+    # Given a sender that is busy for 3 s, and a message that may wait for 1 s
+    bank = SenderBank(1)
+    bank.submit("a", 0.0, np.array([3.0]))
+    bank.submit("late", 0.0, np.array([1.0]), give_up_at=1.0)
+    # Then nothing happens before its deadline
+    assert bank.step(0.0) == []
+    assert bank.next_event() == 1.0
+    assert bank.step(1.0 - 1e-9) == []
+    # When its deadline is there, it is given up at that very moment
+    (finished,) = bank.step(1.0)
+    assert finished.key == "late"
+    assert np.isnan(finished.finish_times).all()
+    assert (bank.waiting, bank.next_event()) == (0, 3.0)
+
+
+def test_message_that_can_start_at_its_deadline_is_sent() -> None:
+    # Given one sender that gets free, and one that is idle, just at the deadline
+    bank = SenderBank(1)
+    bank.submit("a", 0.0, np.array([1.0]))
+    bank.submit("b", 0.0, np.array([1.0, 1.0]), give_up_at=1.0)
+    bank.submit("c", 5.0, np.array([1.0]), give_up_at=5.0)
+    ends = {finished.key: finished.finish_times.tolist() for finished in bank.step(FOREVER)}
+    # Then the first is in time, and the one behind it is not
+    assert ends["b"][0] == 2.0
+    assert math.isnan(ends["b"][1])
+    assert ends["c"] == [6.0]
+
+
+def test_some_of_a_submission_can_be_sent_and_the_others_given_up() -> None:
+    bank = SenderBank(2)
+    bank.submit("a", 0.0, np.array([1.0, 4.0, 2.0, 2.0, 2.0]), give_up_at=2.0)
+    # When the deadline comes, what a sender has is sent to its end, and only that
+    assert bank.step(2.0) == []
+    assert (bank.waiting, bank.busy(2.0)) == (0, 2)
+    (finished,) = bank.step(4.0)
+    assert np.array_equal(finished.finish_times, [1.0, 4.0, 3.0, np.nan, np.nan], equal_nan=True)
+
+
+def test_deadline_is_kept_also_with_others_in_line_that_have_none() -> None:
+    bank = SenderBank(1)
+    bank.submit("a", 0.0, np.array([3.0]))
+    bank.submit("first late", 0.0, np.array([1.0]), give_up_at=1.0)
+    bank.submit("second late", 0.0, np.array([1.0]), give_up_at=2.0)
+    bank.submit("patient", 0.0, np.array([1.0]))
+    events = []
+    while (event := bank.next_event()) < math.inf:
+        events += [(event, finished.key) for finished in bank.step(event)]
+    assert events == [(1.0, "first late"), (2.0, "second late"), (3.0, "a"), (4.0, "patient")]
+
+
+def test_submissions_that_end_at_one_moment_are_returned_as_they_came() -> None:
+    bank = SenderBank(9)
+    for key in range(9):
+        bank.submit(key, 0.0, np.array([1.0]))
+    assert [finished.key for finished in bank.step(1.0)] == list(range(9))
+
+
+def test_sender_that_gets_free_just_where_the_bank_looks_ahead_to_is_not_missed() -> None:
+    # Given a bank that has looked for who gets free before a moment, and one who does just then
+    bank = SenderBank(1)
+    bank.submit("a", 0.0, np.array([HORIZON_SECONDS, 1.0]))
+    bank.step(0.0)
+    assert (bank.waiting, bank.next_event()) == (1, HORIZON_SECONDS)
+    bank.step(HORIZON_SECONDS)
+    assert (bank.waiting, bank.next_event()) == (0, HORIZON_SECONDS + 1)
 
 
 def test_counts_of_busy_senders_and_waiting_messages() -> None:

@@ -91,7 +91,9 @@ def test_cancelled_attempt_sends_nothing_and_leaves_nothing() -> None:
     assert (found.key, found.profile, found.worker) == ((1, 0, 1), "fast", "w1")
     assert (found.messages, found.cancelled, found.delivered, found.retried) == (3, 3, 0, 0)
     assert (found.taken, found.remainder) == (bitmap(2, 5, 9), None)
-    assert (found.send_seconds, found.settled_at) == (0.0, NOON + 9)
+    assert (found.failed, found.expired) == (0, 0)
+    assert (found.send_seconds, found.delivery_seconds, found.delivery_times) == (0, 0, {})
+    assert found.settled_at == NOON + 9
 
 
 def test_a_deadline_counts_from_dispatch() -> None:

@@ -63,7 +63,7 @@ def test_summary_is_worth_reading_a_week_later() -> None:
 def test_summary_of_a_run_that_has_not_ended_says_where_to_look() -> None:
     lines = summary_lines(progress(delivered=1, control=Control.PAUSED), "interrupted")
     assert lines[0].startswith("Run 1 interrupted: 6 of 100 messages")
-    assert lines[-1] == "Where every message is: sms-pipeline audit 1"
+    assert lines[-1] == "To see where every message is: sms-pipeline audit 1"
 
 
 def test_headline_of_many_profiles_counts_the_rest() -> None:

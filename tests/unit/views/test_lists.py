@@ -12,6 +12,7 @@ from sms_pipeline.core.messages import SEPARATOR, make_columns
 from sms_pipeline.core.records import Run
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
+from sms_pipeline.views import lists
 from sms_pipeline.views.format import moment
 from sms_pipeline.views.lists import list_failures, list_runs, list_senders
 from tests.unit import make
@@ -43,6 +44,17 @@ def test_a_run_started_with_its_first_dispatch(ledger: Ledger, run: Run, capsys:
     assert ledger.totals(1)[0].started_at == run.created_at + 60
     list_runs(ledger)
     assert moment(run.created_at + 60) in capsys.readouterr().out
+
+
+def test_runs_are_read_in_pages_of_sums_not_one_by_one(
+    ledger: Ledger, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [ledger.start_run(make.simulation(num_messages=10), seed=1) for _ in range(7)]
+    monkeypatch.setattr(lists, "PAGE_RUNS", 3)
+    monkeypatch.setattr(ledger, "snapshot", None)
+    list_runs(ledger)
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert [int(line.split()[0]) for line in lines] == [run.id for run in runs]
 
 
 def test_run_whose_messages_expired_or_were_cancelled_is_done(

@@ -108,6 +108,19 @@ def test_interrupted_monitor_ends_with_a_summary(
     assert f"Run {run.id} still going on" in capsys.readouterr().out
 
 
+def test_interrupted_monitor_ends_also_without_a_ledger(
+    ledger: Ledger, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(monitor, "follow", interrupt)
+    monkeypatch.setattr(ledger, "snapshot", Outages(ledger.snapshot, 1))
+    with pytest.raises(KeyboardInterrupt):
+        watch(ledger, run, PlainView(), once=False)
+    assert capsys.readouterr().out == "still going on (the monitor was interrupted)\n"
+
+
 def test_watching_once_is_one_update(
     ledger: Ledger, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

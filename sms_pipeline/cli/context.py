@@ -1,0 +1,99 @@
+"""What commands work with: settings, a ledger, a simulation. Heavy modules are imported late."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from sms_pipeline.cli.options import SimulationOptions, overrides
+
+if TYPE_CHECKING:
+    from sms_pipeline.config.settings import Settings
+    from sms_pipeline.core.records import Run
+    from sms_pipeline.core.simulation import Simulation
+    from sms_pipeline.ledger.store import Ledger
+
+#: Values of TERM of terminals on which nothing can be redrawn.
+_DUMB_TERMINALS = ("dumb", "unknown")
+
+
+def read_settings() -> Settings:
+    """Read where things are, and begin to log.
+
+    Raises:
+        ConfigError: a variable has a value that is not allowed.
+    """
+    from sms_pipeline.config.settings import load_settings
+
+    settings = load_settings()
+    log_level = click.get_current_context().find_root().params["log_level"]
+    logging.basicConfig(
+        level=(log_level or settings.log_level).upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    return settings
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """Open the ledger that the settings name.
+
+    Raises:
+        ConfigError: what they name can't be a ledger.
+        LedgerUnavailableError: it can't be reached, or is of another version.
+    """
+    from sms_pipeline.ledger.store import Ledger
+
+    return Ledger.open(settings.database_url)
+
+
+def read_simulation(
+    file: Path | None,
+    options: SimulationOptions,
+    checks: tuple[str, ...],
+    every: float | None = None,
+) -> Simulation:
+    """What to rehearse: the file, with the options laid over it.
+
+    Raises:
+        ConfigError: the file can't be read, or a value is not allowed.
+    """
+    from sms_pipeline.config.files import load_simulation, with_thresholds
+
+    simulation = load_simulation(file, overrides(options, every))
+    return with_thresholds(simulation, checks)
+
+
+def require_period(every: float | None) -> None:
+    """Refuse what can't be a period before anything is opened.
+
+    Raises:
+        ConfigError: `every` is not allowed.
+    """
+    from sms_pipeline.config.files import load_simulation
+
+    load_simulation(None, overrides(None, every))
+
+
+def with_options(run: Run, checks: tuple[str, ...], every: float | None) -> Run:
+    """`run` with the thresholds and the period that the options ask for.
+
+    Raises:
+        ConfigError: one of them is not allowed.
+    """
+    from sms_pipeline.config.files import override_simulation, with_thresholds
+
+    simulation = override_simulation(run.simulation, overrides(None, every))
+    return replace(run, simulation=with_thresholds(simulation, checks))
+
+
+def is_terminal() -> bool:
+    """Whether stdout is a terminal on which something can be redrawn."""
+    # Python has no stdout where the shell closed it.
+    stdout: TextIO | None = sys.stdout
+    return stdout is not None and stdout.isatty() and os.environ.get("TERM") not in _DUMB_TERMINALS

@@ -1,0 +1,81 @@
+"""A producer for workers in other processes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from sms_pipeline.cli.parts import Parts, parts_of, start_run
+from sms_pipeline.config.settings import Settings
+from sms_pipeline.core.records import Run
+from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.producer.background import Dispatch
+from sms_pipeline.producer.load import Loads
+from sms_pipeline.producer.producer import Producer
+from sms_pipeline.producer.recovery import await_quiet, dispatch_again, take_dead_letters
+from sms_pipeline.views.format import count
+from sms_pipeline.views.output import say, write
+from sms_pipeline.worker.background import STOP_SECONDS
+
+
+def produce(settings: Settings, simulation: Simulation) -> None:
+    """Dispatch a new run; ends when the broker has confirmed the last batch.
+
+    Raises:
+        PipelineError: the broker or the ledger can't be reached.
+        KeyboardInterrupt: the user stopped it; it was said how far it came.
+    """
+    parts = start_run(settings, simulation)
+    run = parts.run
+    write(f"Run {run.id}: {count(run.total)} messages. Watch it: sms-pipeline monitor {run.id}")
+    _dispatch(parts, Producer.dispatch)
+
+
+def resume_elsewhere(settings: Settings, ledger: Ledger, run: Run, force: bool) -> None:
+    """Dispatch again what the ledger does not show as settled, then what never was dispatched.
+
+    Raises:
+        PipelineError: the broker or the ledger can't be reached.
+        KeyboardInterrupt: the user stopped it; it was said how far it came.
+    """
+    parts = parts_of(settings, ledger, run)
+    if not force:
+        await_quiet(ledger, parts.publisher, run, say)
+    taken = take_dead_letters(ledger, parts.publisher, run)
+    if taken:
+        say(f"run {run.id}: {count(taken)} batches taken from the dead-letter queue")
+    _dispatch(parts, dispatch_again(ledger, run, say))
+
+
+def _dispatch(parts: Parts, work: Callable[[Producer], None]) -> None:
+    """Let a producer work, and say every few seconds how far it is."""
+    run = parts.run
+    producer = Producer(parts.ledger, parts.publish, run, Loads(run.simulation), say)
+    dispatch = Dispatch(producer, work, threading.Event())
+    dispatch.start()
+    try:
+        _say_how_far(dispatch, run)
+    except KeyboardInterrupt:
+        producer.stop()
+        dispatch.join(STOP_SECONDS)
+        write(
+            f"Run {run.id} interrupted: {_how_far(producer, run)} messages were dispatched, and "
+            f"workers go on with those. Dispatch the rest: sms-pipeline resume {run.id}"
+        )
+        raise
+    if dispatch.error:
+        raise dispatch.error
+    write(f"Run {run.id}: {_how_far(producer, run)} messages dispatched.")
+
+
+def _say_how_far(dispatch: Dispatch, run: Run) -> None:
+    """Until there is no more to dispatch."""
+    while dispatch.is_alive():
+        dispatch.join(run.simulation.report_period)
+        if dispatch.is_alive():
+            write(f"dispatched {_how_far(dispatch.producer, run)}")
+
+
+def _how_far(producer: Producer, run: Run) -> str:
+    return f"{count(producer.dispatched)} of {count(run.total)}"

@@ -1,0 +1,165 @@
+"""Commands that show what the ledger holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from sms_pipeline.cli import context
+from sms_pipeline.cli.options import RUN_NUMBER, run_argument
+
+#: What a report can be; the suffix of its file says which, else it is the first.
+_KINDS = ("html", "json", "csv")
+_STDOUT = "-"
+
+
+@click.command()
+def senders() -> None:
+    """List the workers that are online, with their senders.
+
+    \b
+    Example:
+      sms-pipeline senders
+    """
+    settings = context.read_settings()
+    from sms_pipeline.views.lists import list_senders
+
+    list_senders(context.open_ledger(settings))
+
+
+@click.command()
+def runs() -> None:
+    """List the runs of this ledger.
+
+    \b
+    Example:
+      sms-pipeline runs
+    """
+    settings = context.read_settings()
+    from sms_pipeline.views.lists import list_runs
+
+    list_runs(context.open_ledger(settings))
+
+
+@click.command()
+@run_argument
+@click.option("--csv", "as_csv", is_flag=True, help="As CSV, for a spreadsheet or a script.")
+def failures(run_id: int | None, as_csv: bool) -> None:
+    """List the messages of a run that were not reached: failed or expired.
+
+    Cancelled messages are counted, not listed.
+
+    \b
+    Examples:
+      sms-pipeline failures
+      sms-pipeline failures 3 --csv > not-reached.csv
+    """
+    settings = context.read_settings()
+    from sms_pipeline.views.lists import list_failures
+
+    ledger = context.open_ledger(settings)
+    list_failures(ledger, ledger.run(run_id), as_csv)
+
+
+@click.command()
+@run_argument
+@click.option("--follow", is_flag=True, help="Go on until the run is done.")
+def trace(run_id: int | None, follow: bool) -> None:
+    """Print what happened in a run, in order: dispatches, settlements, retries, workers.
+
+    \b
+    Examples:
+      sms-pipeline trace
+      sms-pipeline trace 3 --follow
+    """
+    settings = context.read_settings()
+    from sms_pipeline.views.trace import trace as print_trace
+
+    ledger = context.open_ledger(settings)
+    print_trace(ledger, ledger.run(run_id), follow)
+
+
+@click.command()
+@run_argument
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def audit(run_id: int | None, as_json: bool) -> None:
+    """Prove from independent records that every message of a run has exactly one fate.
+
+    Ends with 0 when that is proven, with 4 when records contradict one another, and with 5 when
+    the run is not finished. It can be asked at any time.
+
+    \b
+    Examples:
+      sms-pipeline audit
+      sms-pipeline audit 3 --json
+    """
+    settings = context.read_settings()
+    from sms_pipeline.ledger.verdict import EXIT_CODES
+    from sms_pipeline.views.output import write
+    from sms_pipeline.views.verdict import audit_run
+
+    ledger = context.open_ledger(settings)
+    result = audit_run(settings, ledger, ledger.run(run_id))
+    write(json.dumps(result.to_json()) if as_json else "\n".join(result.lines()))
+    click.get_current_context().exit(EXIT_CODES[result.verdict])
+
+
+@click.command()
+@run_argument
+@click.option("-o", "--output", help="File to write; - is stdout.  [default: stdout]")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(_KINDS),
+    help="Default: by the suffix of the file, else html.",
+)
+def report(run_id: int | None, output: str | None, kind: str | None) -> None:
+    """Make a report of a run (the latest, if none is named) to keep or to send.
+
+    As HTML it is one file that needs no network: figures, reach and throughput over time, delivery
+    times, profiles, workers, configuration and the verdict of the audit. JSON has the same. CSV has
+    the course of the run, a row for each stretch of time. A run that goes on is shown as it is now.
+
+    \b
+    Examples:
+      sms-pipeline report -o report.html
+      sms-pipeline report 3 -o report.json
+      sms-pipeline report 3 --format csv > course.csv
+    """
+    path = None if output in (None, _STDOUT) else Path(str(output))
+    kind = kind or _kind_of(path)
+    if kind == "html" and path is None and context.is_terminal():
+        raise click.UsageError("an HTML page is not for a terminal; name a file: -o report.html")
+    settings = context.read_settings()
+    from sms_pipeline.views.report.document import make_report
+    from sms_pipeline.views.report.page import save
+
+    ledger = context.open_ledger(settings)
+    save(make_report(settings, ledger, ledger.run(run_id)), kind, path)
+
+
+def _kind_of(path: Path | None) -> str:
+    suffix = path.suffix.lower().removeprefix(".") if path else ""
+    return suffix if suffix in _KINDS else _KINDS[0]
+
+
+@click.command()
+@click.argument("first", metavar="RUN", type=RUN_NUMBER)
+@click.argument("second", metavar="RUN", type=RUN_NUMBER)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def compare(first: int, second: int, as_json: bool) -> None:
+    """Compare two runs: their figures, the differences, and the settings that differ.
+
+    \b
+    Examples:
+      sms-pipeline compare 3 4
+      sms-pipeline compare 3 4 --json
+    """
+    settings = context.read_settings()
+    from sms_pipeline.views.compare import compare as compare_runs
+    from sms_pipeline.views.compare import show
+
+    ledger = context.open_ledger(settings)
+    show(compare_runs(ledger.run(first), ledger.run(second), ledger), as_json)

@@ -1,0 +1,89 @@
+"""Options and arguments that commands share. Imports nothing heavy: the help must come at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypedDict, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: What the ledger numbers runs with.
+RUN_NUMBER = click.IntRange(1, 2**31 - 1)
+_UNLIMITED = "unlimited"
+
+
+class SimulationOptions(TypedDict):
+    """The values of `simulation_options`; None is one that was not given."""
+
+    messages: int | None
+    seed: int | None
+    batch_size: str | None
+    routing: str | None
+    max_attempts: str | None
+
+
+run_argument = click.argument("run_id", metavar="[RUN]", type=RUN_NUMBER, required=False)
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="YAML file; default: SMS_CONFIG, else the built-in profiles.",
+)
+threshold_option = click.option(
+    "--threshold",
+    "checks",
+    multiple=True,
+    metavar="CHECK",
+    help="A limit that the run must keep, as in 'p95 delivery < 30s'. Repeat for more. "
+    "A command that sees one missed ends with exit code 3.",
+)
+every_option = click.option(
+    "--every",
+    type=float,
+    help="Seconds between updates.  [default: report_period of the run, which is 2 unless set]",
+)
+_SIMULATION = (
+    click.option("-n", "--messages", type=int, help="Messages to send.  [default: 1000]"),
+    click.option("--seed", type=int, help="The same seed makes the same numbers and texts."),
+    click.option("--batch-size", help="Messages per task, 1 to 20000, or auto."),
+    click.option("--routing", help="adaptive (follow the backlog) or static."),
+    click.option("--max-attempts", help="Attempts at each message: 1, 2, …, or unlimited."),
+)
+
+
+def simulation_options(command: Command) -> Command:
+    """All options that change what is rehearsed."""
+    for option in reversed(_SIMULATION):
+        command = option(command)
+    return command
+
+
+def overrides(options: SimulationOptions | None, every: float | None) -> dict[str, Any]:
+    """The options that were given, by the key of the configuration that each one overrides."""
+    found: dict[str, Any] = {"report_period": every}
+    if options:
+        found |= {
+            "num_messages": options["messages"],
+            "seed": options["seed"],
+            "batch_size": _number_or_word(options["batch_size"]),
+            "routing": options["routing"],
+            "retry": _retry(options["max_attempts"]),
+        }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _retry(max_attempts: str | None) -> dict[str, Any] | None:
+    if max_attempts is None:
+        return None
+    unlimited = max_attempts == _UNLIMITED
+    return {"max_attempts": None if unlimited else _number_or_word(max_attempts)}
+
+
+def _number_or_word(text: str | None) -> int | str | None:
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return text

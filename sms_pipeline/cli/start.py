@@ -1,0 +1,142 @@
+"""Commands that start or resume a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+import click
+
+from sms_pipeline.cli import context
+from sms_pipeline.cli.options import (
+    SimulationOptions,
+    config_option,
+    every_option,
+    run_argument,
+    simulation_options,
+    threshold_option,
+)
+from sms_pipeline.errors import NeedsBrokerError
+
+if TYPE_CHECKING:
+    from sms_pipeline.config.settings import Settings
+    from sms_pipeline.views.display import View
+
+
+@click.command()
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@config_option
+@simulation_options
+@threshold_option
+@every_option
+@click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
+@click.option("--echo", is_flag=True, help="Print each SMS with its outcome.")
+def run(
+    config: Path | None,
+    config_file: Path | None,
+    checks: tuple[str, ...],
+    every: float | None,
+    as_json: bool,
+    echo: bool,
+    **options: Unpack[SimulationOptions],
+) -> None:
+    """Rehearse everything in one process: producer, worker and monitor.
+
+    Without CELERY_BROKER_URL the broker is inside the process, too.
+
+    \b
+    Examples:
+      sms-pipeline run
+      sms-pipeline run alert.yml --messages 50000 --every 5
+      sms-pipeline run --seed 1 --json | tail -1
+      sms-pipeline run --threshold "failed < 1%" --threshold "reached 99% < 2m"
+    """
+    settings = context.read_settings()
+    file = config or config_file or settings.config
+    simulation = context.read_simulation(file, options, checks, every)
+    from sms_pipeline.cli.rehearsal import run_here
+    from sms_pipeline.views.echo import Echo
+
+    run_here(settings, simulation, _view(as_json, echo), Echo() if echo else None)
+
+
+def _view(as_json: bool, echo: bool) -> View:
+    """The messages, or the object at the end, have stdout for themselves."""
+    from sms_pipeline.views.display import PlainView, SummaryJsonView, make_view
+
+    if as_json:
+        return SummaryJsonView()
+    return PlainView(err=True) if echo else make_view(False, context.is_terminal())
+
+
+@click.command()
+@config_option
+@simulation_options
+@threshold_option
+def produce(
+    config_file: Path | None, checks: tuple[str, ...], **options: Unpack[SimulationOptions]
+) -> None:
+    """Make messages and dispatch them to the workers' queues; needs a broker.
+
+    Prints the number of the run, and ends when the broker has confirmed the last batch. Thresholds
+    are stored with the run; 'monitor' judges them.
+
+    \b
+    Examples:
+      sms-pipeline produce -n 10000
+      sms-pipeline produce --config alert.yml --seed 7
+    """
+    settings = context.read_settings()
+    simulation = context.read_simulation(config_file or settings.config, options, checks)
+    _require_broker(settings)
+    from sms_pipeline.cli.dispatch import produce as dispatch
+
+    dispatch(settings, simulation)
+
+
+def _require_broker(settings: Settings) -> None:
+    if settings.embedded:
+        raise NeedsBrokerError(
+            "'produce' works with workers in other terminals, so it needs a broker: set "
+            "CELERY_BROKER_URL=amqp://USER:PASSWORD@HOST, or use 'sms-pipeline run'"
+        )
+
+
+@click.command()
+@run_argument
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Dispatch at once, without waiting for queues and workers to be quiet.",
+)
+@threshold_option
+@every_option
+def resume(run_id: int | None, force: bool, checks: tuple[str, ...], every: float | None) -> None:
+    """Dispatch again what is not settled, then what a killed producer left.
+
+    Waits first until the queues are empty and nothing is settled any more. Should a message still
+    be under way then, it is counted once all the same, but it may be sent twice.
+
+    \b
+    Examples:
+      sms-pipeline resume
+      sms-pipeline resume 3 --force
+    """
+    context.require_period(every)
+    settings = context.read_settings()
+    if checks and not settings.embedded:
+        raise click.UsageError(
+            "with a broker 'resume' ends before the run does, so it can't judge thresholds: "
+            "give them to 'monitor'"
+        )
+    ledger = context.open_ledger(settings)
+    resumed = context.with_options(ledger.run(run_id), checks, every)
+    if settings.embedded:
+        from sms_pipeline.cli.rehearsal import resume_here
+        from sms_pipeline.views.display import make_view
+
+        resume_here(settings, ledger, resumed, force, make_view(False, context.is_terminal()))
+    else:
+        from sms_pipeline.cli.dispatch import resume_elsewhere
+
+        resume_elsewhere(settings, ledger, resumed, force)

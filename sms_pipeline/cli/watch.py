@@ -1,0 +1,161 @@
+"""Commands that watch runs while they go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sms_pipeline.cli import context
+from sms_pipeline.cli.options import every_option, run_argument, threshold_option
+from sms_pipeline.errors import ThresholdMissedError
+
+if TYPE_CHECKING:
+    from sms_pipeline.config.settings import Settings
+
+_LOOPBACK = "127.0.0.1"
+_DASHBOARD_PORT, _MAX_PORT = 8080, 65_535
+
+
+@click.command()
+@run_argument
+@threshold_option
+@every_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per update.")
+@click.option("--once", is_flag=True, help="One update, then end.")
+@click.option("--new", is_flag=True, help="Wait for the next run to start, and watch that one.")
+@click.option("--forever", is_flag=True, help="Watch run after run, until Ctrl-C.")
+@click.option(
+    "--metrics",
+    metavar="[HOST:]PORT",
+    help="Serve /metrics for Prometheus, and /healthz; on this machine only, unless HOST is given.",
+)
+def monitor(
+    run_id: int | None,
+    checks: tuple[str, ...],
+    every: float | None,
+    as_json: bool,
+    once: bool,
+    new: bool,
+    forever: bool,
+    metrics: str | None,
+) -> None:
+    """Watch a run (the latest, if none is named) until it is done.
+
+    \b
+    Examples:
+      sms-pipeline monitor --every 2
+      sms-pipeline monitor 3 --once --json
+      sms-pipeline monitor --new
+      sms-pipeline monitor --forever --metrics 9464
+    """
+    _refuse_contradictions(run_id, once, new, forever)
+    context.require_period(every)
+    settings = context.read_settings()
+    from sms_pipeline.views.display import make_view
+    from sms_pipeline.views.monitor import runs_to_watch, watch
+
+    ledger = context.open_ledger(settings)
+    with _serving_metrics(settings, run_id, metrics):
+        for run in runs_to_watch(ledger, run_id, new, forever):
+            watched = context.with_options(run, checks, every)
+            view = make_view(as_json, context.is_terminal())
+            with _going_on(forever):
+                watch(ledger, watched, view, once)
+
+
+@contextmanager
+def _going_on(forever: bool) -> Iterator[None]:
+    """A missed threshold does not end what goes on for ever: it is said."""
+    try:
+        yield
+    except ThresholdMissedError as error:
+        if not forever:
+            raise
+        from sms_pipeline.views.output import say
+
+        say(f"Error: {error}")
+
+
+def _refuse_contradictions(run_id: int | None, once: bool, new: bool, forever: bool) -> None:
+    if new and run_id is not None:
+        raise click.UsageError("--new watches the next run to start: leave out RUN")
+    if forever and (once or run_id is not None):
+        raise click.UsageError("--forever watches run after run: leave out RUN and --once")
+
+
+@contextmanager
+def _serving_metrics(settings: Settings, run_id: int | None, where: str | None) -> Iterator[None]:
+    if where is None:
+        yield
+        return
+    from sms_pipeline.views.metrics.exporter import METRICS_PATH, Exporter, parse_address, serving
+    from sms_pipeline.views.output import say
+
+    address = parse_address(where, "--metrics")
+    with serving(Exporter(context.open_ledger(settings), run_id), address) as served:
+        say(f"Metrics: http://{served}{METRICS_PATH}")
+        yield
+
+
+@click.command()
+@click.option("--host", default=_LOOPBACK, show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, _MAX_PORT),
+    default=_DASHBOARD_PORT,
+    show_default=True,
+    help="Port to listen on; 0 takes one that is free.",
+)
+@click.option(
+    "--password-file", type=click.Path(path_type=Path), help="File whose first line is a password."
+)
+@click.option(
+    "--password",
+    prompt=True,
+    prompt_required=False,
+    hide_input=True,
+    help="Ask for a password that protects the page. A password given here can be seen in `ps`; "
+    "better set SMS_DASHBOARD_PASSWORD.",
+)
+@click.option("--read-only", is_flag=True, help="Nobody can pause, continue or cancel here.")
+@click.option(
+    "--allow-host", multiple=True, metavar="NAME", help="Another host name that leads to the page."
+)
+def dashboard(
+    host: str,
+    port: int,
+    password_file: Path | None,
+    password: str | None,
+    read_only: bool,
+    allow_host: tuple[str, ...],
+) -> None:
+    """Serve a web page of all runs: live figures, charts, and buttons that steer.
+
+    It listens on this machine only, unless --host says otherwise; then a password is required.
+
+    \b
+    Examples:
+      sms-pipeline dashboard
+      sms-pipeline dashboard --read-only --port 9000
+      sms-pipeline dashboard --host 0.0.0.0 --password-file secret.txt
+    """
+    settings = context.read_settings()
+    from sms_pipeline.views.dashboard import read_password, require_packages
+
+    require_packages()
+    from sms_pipeline.views.dashboard.access import Door
+    from sms_pipeline.views.dashboard.server import serve
+    from sms_pipeline.views.output import write
+
+    password = password or read_password(password_file) or settings.dashboard_password
+    door = Door(host, port, frozenset(allow_host), password, read_only)
+    serve(
+        partial(context.open_ledger, settings),
+        door,
+        lambda url: write(f"The dashboard is at {url} (Ctrl-C ends it)"),
+    )

@@ -1,0 +1,76 @@
+"""Commands that show what the ledger holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.commands import invoke, refused
+
+
+def test_lists_of_an_empty_ledger() -> None:
+    assert invoke("runs").exit_code == 0
+    assert invoke("senders").stdout == "No sender is online.\n"
+
+
+@pytest.mark.usefixtures("ended")
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        ([], "<!doctype html>"),
+        (["-o", "-"], "<!doctype html>"),
+        (["-o", "-", "--format", "json"], "{"),
+        (["1", "--format", "csv"], "second,"),
+    ],
+)
+def test_report_on_stdout(arguments: list[str], start: str) -> None:
+    result = invoke("report", *arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(start)
+    assert result.stderr == ""
+
+
+@pytest.mark.usefixtures("ended")
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (["-o", "r.html"], "<!doctype html>"),
+        (["-o", "r.htm"], "<!doctype html>"),
+        (["-o", "r"], "<!doctype html>"),
+        (["-o", "r.JSON"], "{"),
+        (["-o", "r.csv"], "second,"),
+        (["-o", "r.csv", "--format", "html"], "<!doctype html>"),
+    ],
+)
+def test_report_in_a_file_is_of_the_kind_its_suffix_says(arguments: list[str], start: str) -> None:
+    result = invoke("report", *arguments)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert Path(arguments[1]).read_text().startswith(start)
+
+
+@pytest.mark.usefixtures("ended")
+@pytest.mark.parametrize("path", ["none/report.html", "."])
+def test_report_that_can_not_be_written_is_one_line(path: str) -> None:
+    line = refused("report", "-o", path)
+    assert line.startswith(f"{path}: can't be written: ")
+
+
+def test_page_is_not_printed_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sms_pipeline.cli.context.is_terminal", lambda: True)
+    result = invoke("report")
+    assert result.exit_code == 2
+    assert "-o report.html" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("ended")
+def test_runs_are_compared() -> None:
+    assert json.loads(invoke("compare", "1", "2", "--json").stdout)["runs"] == [1, 2]
+    assert "difference" in invoke("compare", "1", "2").stdout
+
+
+@pytest.mark.usefixtures("ended")
+@pytest.mark.parametrize("runs", [["1", "77"], ["77", "1"]])
+def test_comparison_with_an_unknown_run_is_one_line(runs: list[str]) -> None:
+    assert "no run 77" in refused("compare", *runs)

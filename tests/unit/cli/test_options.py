@@ -1,0 +1,85 @@
+"""Bad options and files are refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sms_pipeline.ledger.store import Ledger
+from tests.unit import make
+from tests.unit.cli.commands import invoke, refused
+
+
+@pytest.mark.parametrize("command", ["run", "produce"])
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["-n", "0"], ["num_messages", "0"]),
+        (["--messages", "-5"], ["num_messages", "-5"]),
+        (["--seed", "-1"], ["seed", "-1"]),
+        (["--batch-size", "0"], ["batch_size", "0", "1 to 20000"]),
+        (["--batch-size", "20001"], ["batch_size", "20001", "1 to 20000"]),
+        (["--batch-size", "many"], ["batch_size", "'many'", "auto"]),
+        (["--routing", "best"], ["routing", "'best'", "adaptive", "static"]),
+        (["--max-attempts", "0"], ["retry.max_attempts", "0"]),
+        (["--max-attempts", "ever"], ["retry.max_attempts", "'ever'", "integer"]),
+        (["--config", "none.yml"], ["none.yml", "No such file"]),
+        (["--config", "."], [".: can't be read", "directory"]),
+        (["--config", "bad.yml"], ["bad.yml", "sneders", "senders"]),
+    ],
+)
+def test_bad_option_is_one_line(command: str, options: list[str], parts: list[str]) -> None:
+    Path("bad.yml").write_text("sneders: []\n")
+    line = refused(command, *options)
+    assert all(part in line for part in parts), line
+
+
+@pytest.mark.parametrize("every", ["0", "-1", "nan", "inf"])
+@pytest.mark.parametrize("command", ["run", "monitor"])
+def test_bad_report_period_is_one_line(command: str, every: str) -> None:
+    assert "report_period" in refused(command, "--every", every)
+
+
+def test_file_may_be_the_argument_of_run() -> None:
+    assert "none.yml" in refused("run", "none.yml")
+
+
+def test_file_may_be_named_by_the_environment() -> None:
+    assert "none.yml" in refused("run", SMS_CONFIG="none.yml")
+
+
+def test_run_that_could_never_end_is_one_line() -> None:
+    Path("dead.yml").write_text("senders: [{mean_time: 0, failure_rate: 1}]")
+    assert "never end" in refused("run", "dead.yml", "--max-attempts", "unlimited")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["launch"],
+        ["run", "--speed", "5"],
+        ["run", "-n", "many"],
+        ["run", "a.yml", "b.yml"],
+        ["monitor", "last"],
+        ["monitor", "--every"],
+        ["--log-level", "LOUD", "runs"],
+    ],
+)
+def test_what_cannot_be_parsed_ends_with_2_and_a_hint(arguments: list[str]) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["run", "produce", "monitor", "resume"])
+def test_bad_threshold_is_pointed_at(command: str, ledger: Ledger) -> None:
+    ledger.start_run(make.simulation(), seed=1)
+    result = invoke(command, "--threshold", "failed < 1%", "--threshold", "lost = 0")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "Error: --threshold: '=' is not a comparison; use <, <=, >, >= or ==",
+        "    lost = 0",
+        "         ^",
+    ]

@@ -1,0 +1,380 @@
+"""A file is read as a whole, or refused in one line in the words of the one who wrote it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sms_pipeline.config.files import (
+    dotted,
+    load_simulation,
+    override_profile,
+    override_simulation,
+    with_thresholds,
+)
+from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
+from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.errors import ConfigError
+from tests.unit import make
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+#: Of an earlier implementation; design.md, section 6.
+EARLIER_FILE = """\
+num_messages: 1000
+report_period: 2.0
+senders:
+  - { mean_time: 0.05, failure_rate: 0.50 }
+  - { mean_time: 0.10, failure_rate: 0.45 }
+"""
+
+
+def write(content: str | bytes) -> Path:
+    path = Path("alert.yml")
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def refusal(content: str | bytes) -> str:
+    """The one line with which a file is refused."""
+    path = write(content)
+    with pytest.raises(ConfigError) as caught:
+        load_simulation(path)
+    message = str(caught.value)
+    assert message.startswith("alert.yml: ")
+    assert "\n" not in message
+    return message.removeprefix("alert.yml: ")
+
+
+def sender(**values: Any) -> str:
+    """A file with one sender."""
+    return yaml.safe_dump({"senders": [{"mean_time": 0.1, "failure_rate": 0.1, **values}]})
+
+
+# What is read
+
+
+def test_file_of_the_earlier_implementation_works_unchanged() -> None:
+    simulation = load_simulation(write(EARLIER_FILE))
+    assert (simulation.num_messages, simulation.report_period) == (1_000, 2.0)
+    assert [
+        (one.name, one.mean_time, one.failure_rate, one.count) for one in simulation.senders
+    ] == [("sender-1", 0.05, 0.5, 1), ("sender-2", 0.1, 0.45, 1)]
+
+
+def test_every_key() -> None:
+    content = {
+        "num_messages": 5,
+        "report_period": 1,
+        "seed": 1,
+        "batch_size": 7,
+        "routing": "static",
+        "max_text_length": 20,
+        "phone_format": "e164",
+        "deadline": 9.5,
+        "stuck_after": 8,
+        "retry": {"max_attempts": None, "backoff": 0, "backoff_max": 5, "jitter": 0},
+        "thresholds": [{"check": "failed < 1%", "abort": True}],
+        "senders": [
+            {
+                "name": "a_B-3",
+                "count": 2,
+                "mean_time": 0,
+                "failure_rate": 0.5,
+                "shape": 4,
+                "max_time": 3,
+            }
+        ],
+    }
+    assert content.keys() == Simulation.model_fields.keys()
+    simulation = load_simulation(write(yaml.safe_dump(content)))
+    assert simulation.model_dump(mode="json") == content
+
+
+@pytest.mark.parametrize("content", ["", "# nothing\n", "{}", "---\n", None])
+def test_empty_file_or_none_is_the_defaults(content: str | None) -> None:
+    assert load_simulation(None if content is None else write(content)) == Simulation()
+
+
+def test_anchors_and_merge_keys_are_yaml_as_usual() -> None:
+    simulation = load_simulation(
+        write(
+            "senders:\n"
+            "  - &base { mean_time: 0.1, failure_rate: 0.2 }\n"
+            "  - { <<: *base, mean_time: 0.3 }\n"
+        )
+    )
+    assert [(one.mean_time, one.failure_rate) for one in simulation.senders] == [
+        (0.1, 0.2),
+        (0.3, 0.2),
+    ]
+
+
+def test_thresholds_are_read_as_text_or_as_a_mapping() -> None:
+    found = load_simulation(write("thresholds: ['failed < 1%', {check: lost == 0, abort: true}]"))
+    assert [(one.check, one.abort) for one in found.thresholds] == [
+        ("failed < 1%", False),
+        ("lost == 0", True),
+    ]
+
+
+# What is refused: (file, key as shown, value as shown, what is allowed as shown)
+
+BAD_FILES = [
+    ("num_messages: 0", "num_messages", "0", "greater than or equal to 1"),
+    ("num_messages: many", "num_messages", "'many'", "integer"),
+    ("num_messages: true", "num_messages", "True", "integer"),
+    ("num_messages: null", "num_messages", "None", "integer"),
+    ("num_messages: '5'", "num_messages", "'5'", "integer"),
+    ("num_messages: [5]", "num_messages", "[5]", "integer"),
+    ("num_messages: 2020-01-01", "num_messages", "datetime", "integer"),
+    ("report_period: .nan", "report_period", "nan", "finite"),
+    ("report_period: .inf", "report_period", "inf", "finite"),
+    ("batch_size: big", "batch_size", "'big'", "'auto' or a whole number from 1 to 20000"),
+    ("routing: best", "routing", "'best'", "'adaptive' or 'static'"),
+    ("retry: 5", "retry", "5", "mapping"),
+    ("retry: {max_attempts: 0}", "retry.max_attempts", "0", "greater than or equal to 1"),
+    ("retry: {backoff: .nan}", "retry.backoff", "nan", "finite"),
+    ("senders: []", "senders", "[]", "at least 1"),
+    ("senders: 5", "senders", "5", "list"),
+    ("senders: null", "senders", "None", "list"),
+    ("senders: {fast: 1}", "senders", "{'fast': 1}", "list"),
+    ("senders: [5]", "senders[0]", "5", "mapping"),
+    (sender(mean_time=-0.1), "senders[0].mean_time", "-0.1", "greater than or equal to 0"),
+    (sender(mean_time=float("nan")), "senders[0].mean_time", "nan", "finite"),
+    (sender(failure_rate="10 %"), "senders[0].failure_rate", "'10 %'", "number"),
+    (sender(count=10**8), "senders[0].count", "100000000", "10000000"),
+    (sender(name="a.b"), "senders[0].name", "'a.b'", "letters, digits, '-' or '_'"),
+    (sender(name="a\n"), "senders[0].name", r"'a\n'", "letters, digits, '-' or '_'"),
+    (sender(name="x" * 65), "senders[0].name", "'xxx", "1 to 64"),
+    ("thresholds: failed < 1%", "thresholds", "'failed < 1%'", "list"),
+    ("thresholds: [5]", "thresholds[0]", "5", "mapping"),
+    ("thresholds: [{check: lost == 0, abort: 1}]", "thresholds[0].abort", "1", "boolean"),
+]
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "value", "allowed"), BAD_FILES, ids=lambda value: str(value)[:40]
+)
+def test_bad_value_is_refused_by_key_value_and_what_is_allowed(
+    content: str, key: str, value: str, allowed: str
+) -> None:
+    message = refusal(content)
+    assert message.startswith(f"{key}: ")
+    assert value in message
+    assert allowed in message
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "allowed"),
+    [
+        ("num_mesages: 5", "num_mesages", "num_messages"),
+        ("int: 5", "int", "num_messages"),
+        ("retry: {tries: 5}", "retry.tries", "max_attempts"),
+        (sender(speed=5), "senders[0].speed", "mean_time"),
+        (sender(int=5), "senders[0].int", "mean_time"),
+        ("thresholds: [{check: lost == 0, halt: 1}]", "thresholds[0].halt", "check, abort"),
+    ],
+)
+def test_unknown_key_is_refused_with_the_keys_that_exist(
+    content: str, key: str, allowed: str
+) -> None:
+    message = refusal(content)
+    assert f"unknown key {key!r}" in message
+    assert allowed in message.partition("allowed here")[2]
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ("senders: [{mean_time: 1}]", "senders[0].failure_rate"),
+        ("senders: [{failure_rate: 0}]", "senders[0].mean_time"),
+        ("thresholds: [{abort: true}]", "thresholds[0].check"),
+    ],
+)
+def test_missing_key_is_refused(content: str, key: str) -> None:
+    assert refusal(content).startswith(f"{key}: is required")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "num_messages: 0",
+        "batch_size: big",
+        "senders: [5]",
+        "senders: [{mean_time: 0.1, failure_rate: 5}]",
+        "senders: [{mean_time: 0.1, failure_rate: 0.1, speed: 1}]",
+    ],
+)
+def test_one_problem_is_not_counted_as_more(content: str) -> None:
+    assert "more)" not in refusal(content)
+
+
+def test_further_problems_are_counted() -> None:
+    assert refusal("num_messages: 0\nseed: -1\nroutin: x").endswith("(and 2 more)")
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "line"),
+    [
+        ("seed: 1\nseed: 2", "seed", 2),
+        ("retry:\n  backoff: 1\n  backoff: 2", "backoff", 3),
+        ("senders:\n- mean_time: 1\n  mean_time: 2", "mean_time", 3),
+    ],
+)
+def test_duplicate_key_is_refused_with_its_line(content: str, key: str, line: int) -> None:
+    message = refusal(content)
+    assert f"line {line}: key {key!r}" in message
+    assert "twice" in message
+
+
+def test_duplicate_names_are_refused() -> None:
+    message = refusal("senders: [{name: a, mean_time: 1, failure_rate: 0}, "
+                      "{name: a, mean_time: 2, failure_rate: 0}]")  # fmt: skip
+    assert message.startswith("senders: ")
+    assert "'a'" in message
+
+
+def test_what_does_not_fit_together_is_refused_without_a_key() -> None:
+    message = refusal(sender(name="dead", failure_rate=1) + "retry: {max_attempts: null}\n")
+    assert message.startswith("sender 'dead'")
+    assert "got" not in message
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("- 1\n- 2\n", "must be a mapping of keys to values, got a list"),
+        ("hello", "must be a mapping of keys to values, got a str"),
+        ("5", "must be a mapping of keys to values, got a int"),
+        ("senders: [", "is not valid YAML: line 1"),
+        ("a: b: c", "is not valid YAML: line 1"),
+        ("a:\n\t- b", "is not valid YAML: line 2"),
+        ("a: *b", "is not valid YAML: line 1"),
+        ("? [1]\n: 2", "is not valid YAML: line 1"),
+        ("a: !!python/object/apply:os.getcwd []", "is not valid YAML: line 1"),
+        ("seed: 2020-13-45", "is not valid YAML"),
+        ("[" * 400, "is not valid YAML"),
+        ("seed: " + "1" * 5_000, "is not valid YAML"),
+        (b"\xff\xfe\x00\x01", "is not UTF-8 text"),
+        (b"seed: \x00\x01", "is not valid YAML"),
+        (b"\x80\x02\x03", "is not UTF-8 text"),
+        ("1: 2", "1"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_file_that_is_no_configuration_is_refused(content: str | bytes, problem: str) -> None:
+    assert problem in refusal(content)
+
+
+def test_unreadable_files_are_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.yml", tmp_path):
+        with pytest.raises(ConfigError, match=f"^{re.escape(str(path))}: can't be read: "):
+            load_simulation(path)
+
+
+def test_long_values_are_cut() -> None:
+    assert len(refusal(f"routing: {'x' * 10_000}")) < 200
+
+
+def test_a_bad_check_is_pointed_at() -> None:
+    path = write("thresholds: ['failed < 1%', 'p95 delivery < 30']")
+    with pytest.raises(ConfigError) as caught:
+        load_simulation(path)
+    assert str(caught.value).splitlines() == [
+        f"{path}: thresholds[1]: needs a unit; use ms, s, m or h",
+        "    p95 delivery < 30",
+        "                     ^",
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from([*Simulation.model_fields, "surprise"]),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats()
+            | st.text("ab:{}[]\n", max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.sampled_from([*SenderProfile.model_fields, "x"]), inner)
+            ),
+            max_leaves=6,
+        ),
+        min_size=1,
+    )
+)
+def test_any_file_is_read_or_refused_in_one_line(content: dict[str, Any]) -> None:
+    path = write(yaml.safe_dump(content))
+    try:
+        load_simulation(path)
+    except ConfigError as error:
+        assert "\n" not in str(error)
+        assert str(error).startswith("alert.yml: ")
+
+
+# Options over the file
+
+
+def test_options_override_the_file_and_the_file_the_defaults() -> None:
+    path = write("num_messages: 5\nseed: 1\nretry: {backoff: 3}")
+    simulation = load_simulation(path, {"seed": 2, "retry": {"max_attempts": 1}})
+    assert (simulation.num_messages, simulation.seed) == (5, 2)
+    assert (simulation.retry.backoff, simulation.retry.max_attempts) == (3, 1)
+    assert simulation.routing == "adaptive"
+
+
+def test_bad_option_is_not_blamed_on_the_file() -> None:
+    with pytest.raises(ConfigError, match=r"^option: num_messages: .*got 0"):
+        load_simulation(write("seed: 1"), {"num_messages": 0})
+
+
+def test_options_together_can_be_refused() -> None:
+    options = {"batch_size": MAX_BATCH_SIZE, "max_text_length": 1_530}
+    with pytest.raises(ConfigError, match=r"^option: .*use a batch_size of at most \d+"):
+        load_simulation(None, options)
+
+
+def test_options_override_the_configuration_of_a_run() -> None:
+    simulation = make.simulation(num_messages=5, thresholds=["lost == 0"])
+    changed = override_simulation(simulation, {"report_period": 9.0})
+    assert changed == make.simulation(num_messages=5, thresholds=["lost == 0"], report_period=9.0)
+    with pytest.raises(ConfigError, match=r"^option: report_period: .*got 0"):
+        override_simulation(simulation, {"report_period": 0})
+
+
+def test_profile_is_overridden_by_what_is_given() -> None:
+    changed = override_profile(make.profile(), count=7, mean_time=None, failure_rate=0.0)
+    assert changed == make.profile(count=7, failure_rate=0.0)
+
+
+def test_bad_override_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'fast': failure_rate: .*got 2"):
+        override_profile(make.profile(), failure_rate=2)
+
+
+def test_thresholds_of_the_command_line_come_on_top() -> None:
+    simulation = load_simulation(write("thresholds: ['failed < 1%']"))
+    more = with_thresholds(simulation, ["lost == 0"])
+    assert [one.check for one in more.thresholds] == ["failed < 1%", "lost == 0"]
+
+
+def test_a_bad_check_of_the_command_line_is_pointed_at() -> None:
+    with pytest.raises(ConfigError, match=r"^--threshold: '=' is not a comparison") as caught:
+        with_thresholds(Simulation(), ["lost = 0"])
+    assert str(caught.value).splitlines()[1:] == ["    lost = 0", "         ^"]
+
+
+def test_keys_within_keys_are_written_with_dots() -> None:
+    assert dict(dotted({"a": 1, "b": {"c": {"d": [2]}, "e": None}})) == {
+        "a": 1, "b.c.d": [2], "b.e": None,
+    }  # fmt: skip

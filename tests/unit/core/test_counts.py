@@ -1,0 +1,113 @@
+"""Counts add up, and all else that is told of messages follows from the sums."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import fields
+from functools import reduce
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sms_pipeline.core.counts import Counts, ProfileCounts, total
+from sms_pipeline.core.histogram import upper_bound
+from tests.unit import make
+
+#: Every field but the histogram.
+NUMBERS = [one.name for one in fields(Counts) if one.name != "delivery_times"]
+
+COUNTS = st.builds(
+    ProfileCounts,
+    profile=st.sampled_from(["fast", "slow"]),
+    delivery_times=st.dictionaries(st.integers(0, 4), st.integers(0, 9)),
+    # Whole numbers of seconds, too, so that every sum is exact.
+    **{name: st.integers(0, 1_000) for name in NUMBERS},
+)
+
+
+# Sums
+
+
+def test_every_field_is_added_up() -> None:
+    # Given a value of its own in every field, so that none can stand in for another
+    one = make.counts("fast", **{name: 2**n for n, name in enumerate(NUMBERS)})
+    two = make.counts("slow", **{name: 2 ** (n + 20) for n, name in enumerate(NUMBERS)})
+    # When they are added up
+    found = total([one, two])
+    # Then each field is the sum of that field
+    assert {name: getattr(found, name) for name in NUMBERS} == {
+        name: 2**n + 2 ** (n + 20) for n, name in enumerate(NUMBERS)
+    }
+
+
+def test_histograms_are_added_up_bucket_by_bucket() -> None:
+    parts = [make.counts(delivery_times=times) for times in ({3: 1, 7: 2}, {}, {7: 5, 9: 4})]
+    assert total(parts).delivery_times == {3: 1, 7: 7, 9: 4}
+
+
+@given(st.lists(COUNTS, max_size=5))
+def test_sums_do_not_depend_on_how_the_parts_are_grouped(parts: list[Counts]) -> None:
+    assert total(parts) == reduce(lambda one, two: total([one, two]), parts, total([]))
+
+
+@given(st.lists(COUNTS, max_size=5))
+def test_messages_and_attempts_of_the_whole_are_those_of_the_parts(parts: list[Counts]) -> None:
+    whole = total(iter(parts))
+    for name in ("finished", "timed", "attempts_made", "failed_attempts", "in_flight"):
+        of_a_part = operator.attrgetter(name)
+        assert of_a_part(whole) == sum(of_a_part(part) for part in parts)
+
+
+def test_sum_of_nothing_is_nothing() -> None:
+    assert total([]) == Counts()
+
+
+def test_percentiles_are_taken_over_all_profiles() -> None:
+    whole = total(
+        [make.counts("fast", delivery_times={10: 98}), make.counts("slow", delivery_times={90: 2})]
+    )
+    p50, p99 = whole.percentile(0.50), whole.percentile(0.99)
+    assert p50 is not None
+    assert p99 is not None
+    assert upper_bound(9) <= p50 <= upper_bound(10)
+    assert upper_bound(89) <= p99 <= upper_bound(90)
+
+
+# What follows from them
+
+
+@pytest.mark.parametrize(
+    ("figure", "value"),
+    [
+        ("finished", 20 + 5 + 3 + 2),
+        ("timed", 20 + 5),
+        # None is made at what expired or was cancelled.
+        ("attempts_made", 60 - 3 - 2),
+        # Those that another attempt follows, and those that were the last.
+        ("failed_attempts", 30 + 5),
+        ("failure_rate", 35 / 55),
+        # Dispatched, and the first attempt is not settled.
+        ("backlog", 50 - 40),
+        # Failed an attempt; 20 of these 30 have had their next one.
+        ("retrying", 30 - 20),
+        ("in_flight", 20),
+        ("mean_send", 11.0 / 55),
+        ("mean_delivery", 100.0 / 25),
+    ],
+)
+def test_figures_follow_from_the_counts(figure: str, value: float) -> None:
+    counts = make.counts(
+        dispatched=50, first_attempts=40, attempts=60, delivered=20, failed=5, expired=3,
+        cancelled=2, retried=30, send_seconds=11.0, delivery_seconds=100.0,
+    )  # fmt: skip
+    assert getattr(counts, figure) == value
+    assert counts.in_flight == counts.dispatched - counts.finished
+
+
+@pytest.mark.parametrize("counted", [{}, {"attempts": 7, "expired": 4, "cancelled": 3}])
+def test_nothing_attempted_has_no_rates_and_no_times(counted: dict[str, Any]) -> None:
+    counts = Counts(**counted)
+    assert counts.failure_rate is counts.mean_send is counts.mean_delivery is None
+    assert counts.percentile(0.5) is None
