@@ -36,7 +36,7 @@ PhoneFormat = Literal["xxx-xxx-xxxx", "e164", "any"]
 class Phones:
     """Writes numbers of one format: the pieces of a number are looked up, not printed."""
 
-    def __init__(self, area: str, exchange: str, line: str, codes: range) -> None:
+    def __init__(self, area: str, exchange: str, line: str, codes: range = _AMERICAN_CODES) -> None:
         self._codes = len(codes)
         self._area = _pieces(area, codes)
         self._exchange = _pieces(exchange, codes)
@@ -68,9 +68,9 @@ def _divide(values: NDArray[np.int64], by: int) -> tuple[NDArray[np.int64], NDAr
     return quotient, values - quotient * by
 
 
-PHONES: dict[PhoneFormat, Phones] = {
-    "xxx-xxx-xxxx": Phones("{:03d}-", "{:03d}-", "{:04d}", _AMERICAN_CODES),
-    "e164": Phones("+1{:03d}", "{:03d}", "{:04d}", _AMERICAN_CODES),
+_PHONES: dict[PhoneFormat, Phones] = {
+    "xxx-xxx-xxxx": Phones("{:03d}-", "{:03d}-", "{:04d}"),
+    "e164": Phones("+1{:03d}", "{:03d}", "{:04d}"),
     "any": Phones("{:03d}-", "{:03d}-", "{:04d}", _ANY_CODES),
 }
 
@@ -93,7 +93,7 @@ def make_columns(
     blocks = _blocks_per_message(max_text_length)
     generator = np.random.Philox(key=seed, counter=first_index * blocks)
     words = generator.random_raw(count * blocks * _WORDS_PER_BLOCK).reshape(count, -1)
-    return Columns(PHONES[phone_format].write(words[:, 0]), _texts(words, max_text_length))
+    return Columns(_PHONES[phone_format].write(words[:, 0]), _texts(words, max_text_length))
 
 
 def _blocks_per_message(max_text_length: int) -> int:
