@@ -152,7 +152,7 @@ class Call:
         meter.start()
         while finished < run.total and time.monotonic() - began < seconds:
             time.sleep(_POLL_SECONDS)
-            finished = ledger.snapshot(run).finished
+            finished = ledger.snapshot(run).counts.finished
             now = time.monotonic() - began
             if now - sampled >= SAMPLE_SECONDS:
                 sampled = now
@@ -233,7 +233,7 @@ def _is_done(folder: Path) -> bool:
     ledger = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
     try:
         run = ledger.run()
-        return ledger.snapshot(run).finished >= run.total
+        return ledger.snapshot(run).counts.finished >= run.total
     except UnknownRunError:
         return False
     finally:

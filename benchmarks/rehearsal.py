@@ -386,7 +386,7 @@ def command(
 
 def _await_done(ledger: Ledger, run: Run, timeout: float) -> None:
     deadline = time.monotonic() + timeout
-    while ledger.snapshot(run).finished < run.total:
+    while ledger.snapshot(run).counts.finished < run.total:
         assert time.monotonic() < deadline, f"run {run.id} is not done after {timeout:g} s"
         time.sleep(_POLL_SECONDS)
 

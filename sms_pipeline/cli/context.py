@@ -1,4 +1,4 @@
-"""What commands work with: settings, a ledger, a simulation. Heavy modules are imported late."""
+"""What commands need: settings, a ledger, a simulation. Heavy modules are imported late."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from sms_pipeline.core.simulation import Simulation
     from sms_pipeline.ledger.store import Ledger
 
-#: Values of TERM of terminals on which nothing can be redrawn.
+#: Values of TERM that mean: nothing can be redrawn.
 _DUMB_TERMINALS = ("dumb", "unknown")
 
 
 def read_settings() -> Settings:
-    """Read where things are, and begin to log.
+    """Read the settings, and set up logging.
 
     Raises:
         ConfigError: a variable has a value that is not allowed.
@@ -41,10 +41,10 @@ def read_settings() -> Settings:
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """Open the ledger that the settings name.
+    """Open the ledger.
 
     Raises:
-        ConfigError: what they name can't be a ledger.
+        ConfigError: its URL is not that of a ledger.
         LedgerUnavailableError: it can't be reached, or is of another version.
     """
     from sms_pipeline.ledger.store import Ledger
@@ -58,7 +58,7 @@ def read_simulation(
     checks: tuple[str, ...],
     every: float | None = None,
 ) -> Simulation:
-    """What to rehearse: the file, with the options laid over it.
+    """Read the file (None: the defaults), and apply the options.
 
     Raises:
         ConfigError: the file can't be read, or a value is not allowed.
@@ -70,7 +70,7 @@ def read_simulation(
 
 
 def require_period(every: float | None) -> None:
-    """Refuse what can't be a period before anything is opened.
+    """Check `--every` before anything is opened.
 
     Raises:
         ConfigError: `every` is not allowed.
@@ -81,7 +81,7 @@ def require_period(every: float | None) -> None:
 
 
 def with_options(run: Run, checks: tuple[str, ...], every: float | None) -> Run:
-    """`run` with the thresholds and the period that the options ask for.
+    """`run` with the thresholds and the period of the options.
 
     Raises:
         ConfigError: one of them is not allowed.
@@ -94,6 +94,6 @@ def with_options(run: Run, checks: tuple[str, ...], every: float | None) -> Run:
 
 def is_terminal() -> bool:
     """Whether stdout is a terminal on which something can be redrawn."""
-    # Python has no stdout where the shell closed it.
+    # There is no stdout if the shell closed it.
     stdout: TextIO | None = sys.stdout
     return stdout is not None and stdout.isatty() and os.environ.get("TERM") not in _DUMB_TERMINALS

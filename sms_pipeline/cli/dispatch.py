@@ -24,7 +24,7 @@ def produce(settings: Settings, simulation: Simulation) -> None:
 
     Raises:
         PipelineError: the broker or the ledger can't be reached.
-        KeyboardInterrupt: the user stopped it; it was said how far it came.
+        KeyboardInterrupt: the user stopped it; they were told how far it came.
     """
     parts = start_run(settings, simulation)
     run = parts.run
@@ -33,11 +33,11 @@ def produce(settings: Settings, simulation: Simulation) -> None:
 
 
 def resume_elsewhere(settings: Settings, ledger: Ledger, run: Run, force: bool) -> None:
-    """Dispatch again what the ledger does not show as settled, then what never was dispatched.
+    """Dispatch again all that is not settled, then what was never dispatched.
 
     Raises:
         PipelineError: the broker or the ledger can't be reached.
-        KeyboardInterrupt: the user stopped it; it was said how far it came.
+        KeyboardInterrupt: the user stopped it; they were told how far it came.
     """
     parts = parts_of(settings, ledger, run)
     if not force:
@@ -49,13 +49,13 @@ def resume_elsewhere(settings: Settings, ledger: Ledger, run: Run, force: bool) 
 
 
 def _dispatch(parts: Parts, work: Callable[[Producer], None]) -> None:
-    """Let a producer work, and say every few seconds how far it is."""
+    """Run a producer, and print its progress."""
     run = parts.run
     producer = Producer(parts.ledger, parts.publish, run, Loads(run.simulation), say)
     dispatch = Dispatch(producer, work, threading.Event())
     dispatch.start()
     try:
-        _say_how_far(dispatch, run)
+        _print_progress(dispatch, run)
     except KeyboardInterrupt:
         producer.stop()
         dispatch.join(STOP_SECONDS)
@@ -69,8 +69,8 @@ def _dispatch(parts: Parts, work: Callable[[Producer], None]) -> None:
     write(f"Run {run.id}: {_how_far(producer, run)} messages dispatched.")
 
 
-def _say_how_far(dispatch: Dispatch, run: Run) -> None:
-    """Until there is no more to dispatch."""
+def _print_progress(dispatch: Dispatch, run: Run) -> None:
+    """Return when the producer has ended."""
     while dispatch.is_alive():
         dispatch.join(run.simulation.report_period)
         if dispatch.is_alive():

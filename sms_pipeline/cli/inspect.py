@@ -10,7 +10,7 @@ import click
 from sms_pipeline.cli import context
 from sms_pipeline.cli.options import RUN_NUMBER, run_argument
 
-#: What a report can be; the suffix of its file says which, else it is the first.
+#: Formats of a report; the first is the default for files of any other suffix.
 _KINDS = ("html", "json", "csv")
 _STDOUT = "-"
 
@@ -87,8 +87,8 @@ def trace(run_id: int | None, follow: bool) -> None:
 def audit(run_id: int | None, as_json: bool) -> None:
     """Prove from independent records that every message of a run has exactly one fate.
 
-    Ends with 0 when that is proven, with 4 when records contradict one another, and with 5 when
-    the run is not finished. It can be asked at any time.
+    Ends with 0 when that is proven, with 4 when it found problems, and with 5 when the run is not
+    finished. It works at any time.
 
     \b
     Examples:
@@ -131,7 +131,7 @@ def report(run_id: int | None, output: str | None, kind: str | None) -> None:
     path = None if output in (None, _STDOUT) else Path(str(output))
     kind = kind or _kind_of(path)
     if kind == "html" and path is None and context.is_terminal():
-        raise click.UsageError("an HTML page is not for a terminal; name a file: -o report.html")
+        raise click.UsageError("a terminal can't show HTML; name a file: -o report.html")
     settings = context.read_settings()
     from sms_pipeline.views.report.document import make_report
     from sms_pipeline.views.report.page import save

@@ -20,7 +20,7 @@ from sms_pipeline.errors import (
 
 
 class Commands(click.Group):
-    """Ends with the error's own exit code, and with one line instead of a traceback."""
+    """Turns errors into one line on stderr and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """See `click.Group.invoke`."""
@@ -33,7 +33,7 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             ctx.exit(EXIT_INTERRUPTED)
         except BrokenPipeError:
-            # Whoever read the output has gone; click ends in silence.
+            # The reader of our output has gone; click then ends silently.
             raise
         except OSError as error:
             _end(ctx, f"'{ctx.invoked_subcommand}' failed: {_described(error)}", EXIT_FAILURE)
@@ -75,7 +75,7 @@ def cli(log_level: str | None) -> None:
 
     \b
     Where things are (environment or .env):
-      CELERY_BROKER_URL   the broker; none: inside the process
+      CELERY_BROKER_URL   the broker; without it: inside the process
       SMS_DATABASE_URL    the ledger; default sqlite:///sms_pipeline.db
       SMS_CONFIG          the YAML file with the profiles
       SMS_LOG_LEVEL       DEBUG, INFO, WARNING, ERROR or CRITICAL
@@ -112,14 +112,14 @@ for command in (
 
 
 def _terminate(_number: int, _frame: object) -> None:
-    # Once: what follows is the end, and a second signal shall not wait for it.
+    # Only once: a second signal ends the process at once.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     raise Terminated
 
 
 def main() -> None:
     """Entry point of the `sms-pipeline` script."""
-    # The terminal gets its cursor back, and the summary is shown.
+    # So that the terminal gets its cursor back, and the summary is shown.
     signal.signal(signal.SIGTERM, _terminate)
     cli(prog_name="sms-pipeline")
     raise SystemExit(EXIT_OK)

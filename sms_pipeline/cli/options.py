@@ -1,4 +1,4 @@
-"""Options and arguments that commands share. Imports nothing heavy: the help must come at once."""
+"""Options and arguments that commands share. No heavy imports: the help must come at once."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-#: What the ledger numbers runs with.
+#: The numbers that a run can have.
 RUN_NUMBER = click.IntRange(1, 2**31 - 1)
 _UNLIMITED = "unlimited"
 
 
 class SimulationOptions(TypedDict):
-    """The values of `simulation_options`; None is one that was not given."""
+    """The values of `simulation_options`; None if an option was not given."""
 
     messages: int | None
     seed: int | None
@@ -55,14 +55,14 @@ _SIMULATION = (
 
 
 def simulation_options(command: Command) -> Command:
-    """All options that change what is rehearsed."""
+    """Add the options that change what is rehearsed."""
     for option in reversed(_SIMULATION):
         command = option(command)
     return command
 
 
 def overrides(options: SimulationOptions | None, every: float | None) -> dict[str, Any]:
-    """The options that were given, by the key of the configuration that each one overrides."""
+    """The options that were given, by the configuration key that each overrides."""
     found: dict[str, Any] = {"report_period": every}
     if options:
         found |= {

@@ -1,4 +1,4 @@
-"""The parts of a run, opened: its ledger and its queues."""
+"""What a run needs: its ledger and its queues."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.producer import Publish
 from sms_pipeline.worker.startup import use_queues
 
-#: The ledger holds signed integers of 64 bits.
+#: The ledger holds signed 64-bit integers.
 _SEED_BITS = 63
 
 
 class Parts(NamedTuple):
-    """What a run needs, wherever its messages are sent."""
+    """A run, its ledger and its publisher."""
 
     settings: Settings
     ledger: Ledger
@@ -47,7 +47,7 @@ def start_run(settings: Settings, simulation: Simulation) -> Parts:
 
 
 def parts_of(settings: Settings, ledger: Ledger, run: Run) -> Parts:
-    """Those of a run that was started before.
+    """The parts of a run that was started earlier.
 
     Raises:
         BrokerUnavailableError: the broker can't be reached.

@@ -29,7 +29,7 @@ from sms_pipeline.worker.pipeline import Pipeline, install
 from sms_pipeline.worker.process import SettledHook, Worker
 from sms_pipeline.worker.startup import require_short_batches, threads_for
 
-#: No message is that important.
+#: Above every level that is used.
 _SILENT = logging.CRITICAL + 1
 
 
@@ -74,7 +74,7 @@ def _require_nobody_online(ledger: Ledger, run: Run) -> None:
     online = online_workers(ledger)
     if online:
         raise PipelineError(
-            f"run {run.id} may still be going on: worker {online[0].row.id} is online in another "
+            f"run {run.id} may not have ended: worker {online[0].row.id} is online in another "
             "process; resume the run when that has ended, or use --force"
         )
 
@@ -87,7 +87,7 @@ def _rehearse(
 ) -> None:
     run, ledger = parts.run, parts.ledger
     worker = Worker(ledger, run.simulation.senders, on_settled=on_settled)
-    # All profiles share one pool here, so none may fill the others' part of it.
+    # All profiles share one pool, so no profile may fill the part of the others.
     loads = Loads(run.simulation, trusted=(worker.id,), max_batches=threads_for)
     producer = Producer(ledger, parts.publish, run, loads, view.note)
     reader = Reader(ledger, run, trusted=(worker.id,))
@@ -100,7 +100,7 @@ def _rehearse(
 
 @contextmanager
 def _working(worker: Worker, parts: Parts) -> Iterator[threading.Event]:
-    """A worker that consumes while the block runs; the event is set if it ends by itself."""
+    """Run a worker during the block; the event is set if the worker ends by itself."""
     ended = threading.Event()
     worker.start()
     install(Pipeline(worker, parts.publisher))
@@ -112,7 +112,7 @@ def _working(worker: Worker, parts: Parts) -> Iterator[threading.Event]:
         yield ended
     finally:
         if embedded:
-            # Consumer and broker end with the process; what they say about that is no news.
+            # Consumer and broker end with the process; what they log about it is of no interest.
             logging.getLogger("celery").setLevel(_SILENT)
         worker.stop()
         if not embedded:
@@ -127,7 +127,7 @@ def _follow(
         progress = follow(reader, view, run.simulation.report_period, ended.wait, abort)
     except KeyboardInterrupt:
         dispatch.producer.stop()
-        view.close(read_last(reader), f"interrupted (go on with: sms-pipeline resume {run.id})")
+        view.close(read_last(reader), f"interrupted (resume it with: sms-pipeline resume {run.id})")
         raise
     if progress and progress.done:
         view.close(progress, "done")

@@ -61,7 +61,7 @@ def run(
 
 
 def _view(as_json: bool, echo: bool) -> View:
-    """The messages, or the object at the end, have stdout for themselves."""
+    """With --echo or --json, updates go to stderr."""
     from sms_pipeline.views.display import PlainView, SummaryJsonView, make_view
 
     if as_json:
@@ -112,10 +112,11 @@ def _require_broker(settings: Settings) -> None:
 @threshold_option
 @every_option
 def resume(run_id: int | None, force: bool, checks: tuple[str, ...], every: float | None) -> None:
-    """Dispatch again what is not settled, then what a killed producer left.
+    """Dispatch again what is not settled, then what was never dispatched.
 
-    Waits first until the queues are empty and nothing is settled any more. Should a message still
-    be under way then, it is counted once all the same, but it may be sent twice.
+    Use it after a producer or a broker was killed. It waits first until the queues are empty and
+    workers settle nothing more. A message that is still being sent then may be sent twice, but it
+    is counted once.
 
     \b
     Examples:

@@ -22,7 +22,7 @@ def pause(run_id: int | None) -> None:
     number = _steer(run_id, "paused")
     from sms_pipeline.views.output import write
 
-    write(f"Go on with: sms-pipeline continue {number}")
+    write(f"Continue it with: sms-pipeline continue {number}")
 
 
 @click.command(name="continue")
@@ -52,7 +52,7 @@ def cancel(run_id: int | None) -> None:
 
 
 def _steer(run_id: int | None, wanted: str) -> int:
-    """Ask for it, and say what that means; returns the number of the run."""
+    """Steer a run, tell the user what that means, and return its number."""
     settings = context.read_settings()
     from sms_pipeline.core.records import Control
     from sms_pipeline.ledger.steering import steer

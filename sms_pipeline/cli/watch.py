@@ -1,4 +1,4 @@
-"""Commands that watch runs while they go on."""
+"""Commands that watch runs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def monitor(
 
 @contextmanager
 def _going_on(forever: bool) -> Iterator[None]:
-    """A missed threshold does not end what goes on for ever: it is said."""
+    """With `forever`, print that a threshold was missed instead of ending."""
     try:
         yield
     except ThresholdMissedError as error:
@@ -122,7 +122,7 @@ def _serving_metrics(settings: Settings, run_id: int | None, where: str | None) 
     help="Ask for a password that protects the page. A password given here can be seen in `ps`; "
     "better set SMS_DASHBOARD_PASSWORD.",
 )
-@click.option("--read-only", is_flag=True, help="Nobody can pause, continue or cancel here.")
+@click.option("--read-only", is_flag=True, help="Let nobody pause, continue or cancel.")
 @click.option(
     "--allow-host", multiple=True, metavar="NAME", help="Another host name that leads to the page."
 )
@@ -134,7 +134,7 @@ def dashboard(
     read_only: bool,
     allow_host: tuple[str, ...],
 ) -> None:
-    """Serve a web page of all runs: live figures, charts, and buttons that steer.
+    """Serve a web page of all runs, with live figures, charts and buttons that steer.
 
     It listens on this machine only, unless --host says otherwise; then a password is required.
 

@@ -80,7 +80,7 @@ class Check:
     def seen(self, value: float | None) -> str:
         """In words, with `value` in the limit's own unit."""
         if value is None:
-            return "not reached" if self.share else "nothing seen"
+            return "share not reached" if self.share else "nothing seen"
         return f"seen {_show(value, self.unit)}"
 
 

@@ -41,11 +41,9 @@ class SenderProfile(Frozen):
         default=1, ge=1, le=MAX_SENDERS, description="number of identical senders per worker"
     )
     shape: float = Field(
-        default=16.0, gt=0, description="shape of the gamma distribution of sending times"
+        default=16.0, gt=0, description="shape of the gamma distribution of send times"
     )
-    max_time: float | None = Field(
-        default=None, gt=0, description="cap in seconds on one sending time"
-    )
+    max_time: float | None = Field(default=None, gt=0, description="longest send time, seconds")
 
     @field_validator("name")
     @classmethod

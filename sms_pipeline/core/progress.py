@@ -331,7 +331,7 @@ def _warnings(
         if profile.is_unattended
     ]
     old = [
-        f"profile {name}: {messages:,} messages dispatched long ago and not settled"
+        f"profile {name}: {messages:,} messages stuck: dispatched long ago and not settled"
         for name, messages in stuck.items()
     ]
     return (*steered, *waiting, *old)

@@ -39,7 +39,7 @@ class Absorbed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One campaign and the configuration it was started with."""
+    """One rehearsal and the configuration it was started with."""
 
     id: int
     #: When the alert was asked for, seconds since the epoch. Delivery times and the deadline count

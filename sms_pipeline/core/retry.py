@@ -17,7 +17,7 @@ class RetryPolicy(Frozen):
     """How often, and after which pause, a failed message is tried again."""
 
     max_attempts: int | None = Field(
-        default=4, ge=1, description="attempts in all; 1 = never retry, null = until sent"
+        default=4, ge=1, description="attempts in all; 1 = never retry, null = until delivered"
     )
     backoff: float = Field(default=1.0, ge=0, description="seconds before the first retry")
     backoff_max: float = Field(default=60.0, ge=0, le=86_400, description="longest pause, seconds")

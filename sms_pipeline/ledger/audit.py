@@ -95,14 +95,14 @@ class _Ranges:
         self._number = 0
 
     def add(self, batch: BatchRow) -> None:
-        problems = self._result.problems
+        problems, end = self._result.problems, batch.first_index + batch.size
         if batch.number != self._number:
             problems.append(f"batch {self._number} is not recorded")
         if batch.first_index < self._index:
-            self._result.doubled += min(self._index, batch.first_index + batch.size)
-            self._result.doubled -= batch.first_index
+            shared = min(self._index, end)
+            self._result.doubled += shared - batch.first_index
             problems.append(
-                f"batch {batch.number}: messages {batch.first_index}-{self._index - 1} doubled, "
+                f"batch {batch.number}: messages {batch.first_index}-{shared - 1} doubled, "
                 "an earlier batch has them, too"
             )
         elif batch.first_index > self._index:
@@ -110,7 +110,7 @@ class _Ranges:
             problems.append(
                 f"messages {self._index}-{batch.first_index - 1} lost: they are in no batch"
             )
-        self._index = batch.first_index + batch.size
+        self._index = max(self._index, end)
         self._number = batch.number + 1
         self._result.batches += 1
 

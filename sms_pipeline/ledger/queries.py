@@ -86,7 +86,8 @@ def delivered_at(run_id: int, messages: int) -> Select[Any]:
     return select(func.min(sums.c.settled_at)).where(sums.c.n >= messages)
 
 
-def _standing_query() -> Select[Any]:
+def standing() -> Select[Any]:
+    """The control of a run, and its settled attempts of a batch from one on, in order."""
     run, settled = schema.runs.c, schema.settlements.c
     on_attempts = and_(
         settled.run == run.id,
@@ -99,10 +100,6 @@ def _standing_query() -> Select[Any]:
         .where(run.id == bindparam("run_id"))
         .order_by(settled.attempt)
     )
-
-
-#: Asked once for every batch, so it is built once.
-STANDING = _standing_query()
 
 
 def read_present_workers(connection: Connection) -> tuple[WorkerRow, ...]:

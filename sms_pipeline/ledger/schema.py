@@ -49,7 +49,7 @@ identity = _table(
     "ledger_identity", _key("row"), _value("id", String(64)), _value("schema_version", Integer)
 )
 
-#: One campaign each. All times are seconds since the epoch.
+#: One run each. All times are seconds since the epoch.
 runs = _table(
     "runs",
     Column("id", Integer, primary_key=True, autoincrement=True),

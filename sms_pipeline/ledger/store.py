@@ -72,6 +72,8 @@ class Ledger:
     def __init__(self, engine: Engine, clock: Clock = MACHINE_CLOCK) -> None:
         self._clock = clock
         self._database = Database(engine)
+        # Asked once for every batch, so it is built once.
+        self._standing = queries.standing()
         with self._database.writing() as connection:
             #: Carried by every batch, so that no worker judges batches of another ledger.
             self.id = schema.create_tables(connection)
@@ -259,7 +261,7 @@ class Ledger:
         run_id, batch, attempt = key
         values = {"run_id": run_id, "batch_number": batch, "from_attempt": attempt}
         with self._database.reading() as connection:
-            rows = connection.execute(queries.STANDING, values).all()
+            rows = connection.execute(self._standing, values).all()
         if not rows:
             raise UnknownRunError(f"the ledger has no run {run_id}")
         found = [(row.attempt, row.remainder) for row in rows if row.attempt is not None]
@@ -294,7 +296,7 @@ class Ledger:
             return Settled(settlement.remainder)
         run_id, batch, attempt = settlement.key
         values = {"run_id": run_id, "batch_number": batch, "from_attempt": attempt}
-        rows = connection.execute(queries.STANDING, values).all()
+        rows = connection.execute(self._standing, values).all()
         stored = answer_from(attempt, [(row.attempt, row.remainder) for row in rows])
         if stored is None:
             raise LedgerUnavailableError("a settlement disappeared while it was read")

@@ -193,7 +193,9 @@ class Dispatching:
 
     def _waits_for(self, snapshot: Snapshot) -> str | None:
         if snapshot.control is Control.PAUSED:
-            return f"run {self._run.id} is paused; go on with: sms-pipeline continue {self._run.id}"
+            return (
+                f"run {self._run.id} is paused; continue with: sms-pipeline continue {self._run.id}"
+            )
         if not self._loads.anyone_online:
             return "no sender online yet; start workers: celery -A sms_pipeline worker --profile …"
         return None

@@ -1,4 +1,4 @@
-"""The axes of charts: how far they go, and ticks at round values. Pure."""
+"""The axes of charts: their ranges, and ticks at round values."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sms_pipeline.ledger.timeline import nice_width
 from sms_pipeline.views.course import Bar, Course
 from sms_pipeline.views.format import exact_percent, round_count, round_time
 
-#: At most so many ticks on an axis of time, and about so many on one of values.
+#: At most so many ticks on a time axis, about so many on any other.
 _TIME_TICKS, _VALUE_TICKS = 8, 5
-#: Room above the highest value.
+#: Space above the highest value.
 _HEADROOM = 1.05
-#: Ticks of an axis of shares.
+#: Ticks of the axis of `reach`.
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-#: Room beside the first and the last bar, in bars.
+#: Space beside the first and the last bar, in bars.
 _BARS_BESIDE = 1
-#: A logarithmic axis over more decades than this has no ticks between them.
+#: A logarithmic axis over more decades than this has ticks at powers of ten only.
 _BUSY_DECADES = 3
-#: Of a step, what rounding may take away from a whole one.
+#: Tolerance of rounding, in steps.
 _ROUNDING = 1e-9
-#: Digits to which ticks are rounded.
+#: Decimals of a tick.
 _DIGITS = 9
 
 
@@ -35,7 +35,7 @@ class Tick(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """From where to where, with its ticks."""
+    """The range of an axis, and its ticks."""
 
     low: float
     high: float
@@ -49,7 +49,7 @@ def time_axis(course: Course) -> Axis:
 
 
 def rate_axis(course: Course) -> Axis:
-    """Messages a second."""
+    """Messages per second."""
     highest = [
         max(stretch.delivered + stretch.not_delivered, stretch.attempts)
         for stretch in course.throughput
@@ -70,7 +70,7 @@ def share_axis(bars: Sequence[Bar]) -> Axis:
 
 
 def delivery_time_axis(bars: Sequence[Bar]) -> Axis:
-    """Seconds, to be drawn on a logarithmic scale."""
+    """Seconds, on a logarithmic scale."""
     room = 2.0 ** (_BARS_BESIDE / histogram.BUCKETS_PER_DOUBLING)
     low, high = bars[0].shortest / room, bars[-1].longest * room
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

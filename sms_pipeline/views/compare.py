@@ -1,4 +1,4 @@
-"""Two runs side by side: what came out, what was set, and by how much it differs."""
+"""Compares two runs: their figures, and the settings that differ."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sms_pipeline.views.reader import Reader
 
 
 class Figure(NamedTuple):
-    """A figure of both runs; None where a run has none."""
+    """One figure of both runs; None for a run that does not have it."""
 
     name: str
     first: float | None
@@ -40,19 +40,19 @@ class Figure(NamedTuple):
 
     @property
     def difference(self) -> float | None:
-        """The second less the first."""
+        """The second minus the first."""
         if self.first is None or self.second is None:
             return None
         return self.second - self.first
 
     @property
     def change(self) -> float | None:
-        """The difference as a share of the first; None where that is nothing."""
+        """The difference as a share of the first; None if the first is zero."""
         return self.difference / self.first if self.first and self.difference is not None else None
 
 
 class Setting(NamedTuple):
-    """A key of the configuration that the runs differ in; None where a run has no such key."""
+    """A setting that differs; None for a run that does not have it."""
 
     key: str
     first: object
@@ -60,7 +60,7 @@ class Setting(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Two runs, the second held against the first."""
+    """The second run compared with the first."""
 
     runs: tuple[int, int]
     done: tuple[bool, bool]
@@ -89,7 +89,7 @@ class Comparison(NamedTuple):
 
 
 def compare(first: Run, second: Run, ledger: Ledger) -> Comparison:
-    """Both runs as the ledger has them now.
+    """Compare two runs as they are now.
 
     Raises:
         LedgerUnavailableError: the ledger can't be reached.
@@ -107,7 +107,7 @@ def compare(first: Run, second: Run, ledger: Ledger) -> Comparison:
 
 
 def outcome(progress: Progress, course: Timeline) -> dict[str, float | None]:
-    """A run's figures, named as in `--json`; rounded as there."""
+    """The figures of a run, named and rounded as in `--json`."""
     shown = progress_json(progress)
     reach = {
         f"reached_{exact_percent(share)}_seconds": _rounded(seconds)
@@ -116,7 +116,7 @@ def outcome(progress: Progress, course: Timeline) -> dict[str, float | None]:
     return {**{name: shown[name] for name in _OUTCOMES}, **reach}
 
 
-#: Those of the figures of `Progress` that two runs can be compared by.
+#: Fields of `--json` by which two runs can be compared.
 _OUTCOMES = (
     "total",
     "delivered",
@@ -137,12 +137,12 @@ _OUTCOMES = (
 
 
 def settings_of(run: Run) -> dict[str, object]:
-    """The run's configuration by dotted key, with the seed it had."""
+    """The configuration of a run by dotted key, and its seed."""
     return {**dict(dotted(_by_name(run.simulation))), "seed": run.seed}
 
 
 def differing(first: dict[str, object], second: dict[str, object]) -> Iterator[Setting]:
-    """Keys with different values, in the order of the first, then of the second."""
+    """Keys with different values: first those of `first`, then those that only `second` has."""
     for key in {**first, **second}:
         if first.get(key) != second.get(key):
             yield Setting(key, first.get(key), second.get(key))
@@ -192,7 +192,7 @@ def _settings_parts(comparison: Comparison) -> Iterator[RenderableType]:
     runs = (f"run {run}" for run in comparison.runs)
     table = new_table("configuration", *runs, numbers_from=1)
     for one in comparison.settings:
-        # A seed is a name, not a number of something.
+        # A seed is an identifier: thousands separators would get in the way.
         show = str if one.key == "seed" else setting
         table.add_row(one.key, show(one.first), show(one.second))
     yield table
@@ -201,7 +201,7 @@ def _settings_parts(comparison: Comparison) -> Iterator[RenderableType]:
 def _notes(comparison: Comparison) -> Iterator[str]:
     for run, done in zip(comparison.runs, comparison.done, strict=True):
         if not done:
-            yield f"Run {run} is still going on: its figures are as of now."
+            yield f"Run {run} is still going on; its figures are as of now."
 
 
 _TITLES = {
@@ -215,7 +215,7 @@ def _title(name: str) -> str:
 
 
 def _writer_of(name: str) -> Callable[[float | None], str]:
-    """How a figure of that name is written."""
+    """The function that writes the figure of that name."""
     if name in _WRITERS:
         return _WRITERS[name]
     if name.startswith("reached_"):

@@ -1,4 +1,4 @@
-"""What charts of a run show, as points; the report and the dashboard draw the same ones."""
+"""The points of a run's charts. The report and the dashboard draw the same ones."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from functools import reduce
 from typing import NamedTuple
 
 from sms_pipeline.core import histogram
+from sms_pipeline.core.counts import Counts
 from sms_pipeline.ledger.timeline import Bin, Timeline
 from sms_pipeline.views.format import count, duration, exact_percent, percent, rate, round_time
+from sms_pipeline.views.percentiles import percentiles
 
-#: Bins of a timeline: few enough that each can be told from the next, also on a phone.
+#: Bins in a timeline: few enough to tell them apart on a phone.
 BINS = 120
-#: Batches settle whole, about two a second for each profile: a rate over less time is noise.
+#: A profile settles about two batches a second, so rates over less time than this are noise.
 RATE_SECONDS = 1.0
-#: Of a width, what rounding may take away from a whole one.
+#: Tolerance of rounding, in stretches.
 _ROUNDING = 1e-9
 
-#: What is drawn, by the names that people read.
+#: Names of what is drawn, as people read them.
 DELIVERED, NOT_DELIVERED, ATTEMPTS = "delivered", "not delivered", "attempts"
 REACHED = "reached"
 DELIVERY_TIMES = "delivery times"
-#: Marked among the delivery times.
-PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
 class Stretch(NamedTuple):
-    """Messages a second over one stretch of time. Times are seconds from the first dispatch."""
+    """Messages per second over a stretch of time, in seconds from the first dispatch."""
 
     start: float
     end: float
@@ -39,7 +39,7 @@ class Stretch(NamedTuple):
 
     @property
     def rates(self) -> dict[str, float]:
-        """Each by its name."""
+        """The rates by name."""
         return {
             DELIVERED: self.delivered,
             NOT_DELIVERED: self.not_delivered,
@@ -48,47 +48,47 @@ class Stretch(NamedTuple):
 
     @property
     def text(self) -> str:
-        """In words."""
+        """What a chart says about it."""
         rates = ", ".join(f"{name} {rate(value)}" for name, value in self.rates.items())
         return f"{duration(self.start)} to {duration(self.end)}: {rates}"
 
 
 class Reach(NamedTuple):
-    """The share of all messages, 0 to 1, that was delivered so many seconds after the start."""
+    """The share of all messages, 0 to 1, that was delivered by a moment."""
 
     seconds: float
     share: float
 
     @property
     def text(self) -> str:
-        """In words."""
+        """What a chart says about it."""
         return f"{duration(self.seconds)}: {percent(self.share)} {REACHED}"
 
 
 class Mark(NamedTuple):
-    """A moment at which a chosen share was reached."""
+    """The moment at which a chosen share was reached."""
 
     seconds: float
     share: float
 
     @property
     def text(self) -> str:
-        """In words."""
+        """What a chart says about it."""
         return f"{exact_percent(self.share)} after {duration(self.seconds)}"
 
 
 class Bar(NamedTuple):
-    """How many messages took between two times, in seconds; the first bar has no lower bound."""
+    """Messages whose delivery time was between two times, in seconds."""
 
     shortest: float
     longest: float
     messages: int
-    #: Of all that have a delivery time, 0 to 1.
+    #: Of all messages that have a delivery time, 0 to 1.
     share: float
 
     @property
     def text(self) -> str:
-        """In words."""
+        """What a chart says about it."""
         longest = round_time(self.longest)
         is_first = self.shortest < histogram.SHORTEST
         times = f"up to {longest}" if is_first else f"{round_time(self.shortest)} to {longest}"
@@ -97,7 +97,7 @@ class Bar(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """All that is drawn of one run; nothing of what nothing is known of."""
+    """Everything that is drawn of one run; empty where nothing is known yet."""
 
     #: Now, or the end of the run, seconds after the first dispatch.
     end: float
@@ -109,13 +109,13 @@ class Course:
     percentiles: dict[str, float]
 
 
-def make_course(timeline: Timeline, seconds: float, delivery_times: Mapping[int, int]) -> Course:
-    """The points of a run.
+def make_course(timeline: Timeline, seconds: float, counts: Counts) -> Course:
+    """Make the points of a run.
 
     Args:
-        timeline: the run in bins.
+        timeline: the run in bins of time.
         seconds: from the first dispatch to now, or to the end of the run.
-        delivery_times: messages by bucket of the histogram.
+        counts: what its messages came to.
     """
     end = max(seconds, timeline.seconds)
     return Course(
@@ -125,15 +125,16 @@ def make_course(timeline: Timeline, seconds: float, delivery_times: Mapping[int,
         marks=tuple(
             Mark(at, share) for share, at in timeline.time_to_reach.items() if at is not None
         ),
-        delivery_times=tuple(_bars(delivery_times)),
-        percentiles=_percentiles(delivery_times),
+        delivery_times=tuple(_bars(counts.delivery_times)),
+        percentiles={name: at for name, at in percentiles(counts).items() if at is not None},
     )
 
 
 def _throughput(timeline: Timeline, end: float) -> list[Stretch]:
-    """Stretches of at least `RATE_SECONDS`, without gaps, up to `end`.
+    """Stretches of at least `RATE_SECONDS`, without gaps, from 0 to `end`.
 
-    What is not a whole stretch is joined to the one before: by itself it would look like a fall.
+    The last one is longer when there is some time left over: as a stretch of its own it would look
+    like a drop.
     """
     together = max(math.ceil(RATE_SECONDS / timeline.width - _ROUNDING), 1)
     width = together * timeline.width
@@ -167,7 +168,7 @@ def _sum(bins: list[Bin] | tuple[Bin, ...]) -> Bin:
 
 
 def _reach(timeline: Timeline, end: float) -> list[Reach]:
-    """From nothing to `end`, through every mark."""
+    """From 0 to `end`, through every mark."""
     ends = [min((number + 1) * timeline.width, end) for number in range(len(timeline.bins))]
     shares = timeline.reached
     marks = [(at, share) for share, at in timeline.time_to_reach.items() if at is not None]
@@ -187,8 +188,3 @@ def _bars(counts: Mapping[int, int]) -> list[Bar]:
         for bucket in sorted(counts)
         if counts[bucket]
     ]
-
-
-def _percentiles(counts: Mapping[int, int]) -> dict[str, float]:
-    found = {name: histogram.percentile(counts, share) for name, share in PERCENTILES.items()}
-    return {name: seconds for name, seconds in found.items() if seconds is not None}

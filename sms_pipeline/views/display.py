@@ -1,4 +1,4 @@
-"""Ways to show a run while it goes on: on a screen, as lines, as JSON lines."""
+"""Ways to show a run that is going on: a screen, lines of text, JSON lines."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class View(Protocol):
         """An update."""
 
     def note(self, message: str) -> None:
-        """Something that the user should know now."""
+        """Something the user should know now."""
 
     def close(self, progress: Progress | None, ended: str) -> None:
         """The last update and the summary; `ended` says how it ended."""
 
 
 class JsonView:
-    """One JSON object an update, one line each."""
+    """One line with a JSON object per update."""
 
     def show(self, progress: Progress) -> None:
         """See `View.show`."""
@@ -45,7 +45,7 @@ class JsonView:
 
 
 class SummaryJsonView(JsonView):
-    """Only the last object, for `run --json`: what comes before is on stderr."""
+    """For `run --json`: only the last object is on stdout; updates go to stderr."""
 
     def __init__(self) -> None:
         self._lines = PlainView(err=True)
@@ -89,12 +89,12 @@ class PlainView:
 
 
 def tell_outages(note: Callable[[str], None]) -> Callable[[LedgerUnavailableError], None]:
-    """For `readings`: says by `note` that the ledger is away, and that it is waited for."""
+    """For `readings`: tells the user, through `note`, that the ledger can't be reached."""
     return lambda error: note(f"{error}; waiting for it")
 
 
 def make_view(as_json: bool, terminal: bool) -> View:
-    """The view for where the output goes."""
+    """The view that suits where the output goes."""
     if as_json:
         return JsonView()
     return LiveView() if terminal else PlainView()

@@ -1,4 +1,4 @@
-"""The messages themselves, for who asks to see them."""
+"""Prints the messages themselves, for `run --echo`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sms_pipeline.views.output import write
 
 
 class Echo:
-    """Prints each SMS with what became of it, as its batch is settled."""
+    """Prints each SMS with its outcome when its batch is settled."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

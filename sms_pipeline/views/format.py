@@ -1,7 +1,7 @@
-"""How every figure is written, whichever view shows it: the only place that formats one. Pure.
+"""Writes every figure that a view shows. No other module formats figures.
 
-What is not known is `NOTHING`. Rounding never hides anything: what is more than nothing is not
-shown as nothing, and what is less than all not as all.
+A figure that is not known is `NOTHING`. Rounding never misleads: a value above zero is not written
+as zero, and a share below 1 is not written as 100.0%.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 NOTHING = "-"
 
 _MINUTE, _HOUR = 60, 3_600
-#: The smallest of each that is shown; what is less, but more than nothing, is shown as so much.
+#: The smallest value above zero that each function writes.
 _LEAST_SHARE, _LEAST_TIME, _LEAST_DURATION, _LEAST_RATE = 0.001, 0.001, 0.1, 0.1
 _PERCENT, _MILLISECONDS = 100, 1_000
-#: Rates below this are shown with a decimal.
+#: Slower rates are written with one decimal.
 _SLOW = 10
 #: Suffixes of large round counts.
 _MULTIPLES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -31,7 +31,7 @@ def count(value: float | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    """1,234/s; 2.5/s where a whole number would say little."""
+    """1,234/s; below ten with one decimal, 2.5/s."""
     if value is None:
         return NOTHING
     shown = _at_least(value, _LEAST_RATE)
@@ -40,7 +40,7 @@ def rate(value: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A measured share, 0 to 1, as 12.3%. Only all is 100.0%, and only nothing is 0.0%."""
+    """A measured share, 0 to 1: 12.3%."""
     if share is None:
         return NOTHING
     shown = _at_least(share, _LEAST_SHARE)
@@ -50,12 +50,12 @@ def percent(share: float | None) -> str:
 
 
 def exact_percent(share: float | None) -> str:
-    """A share that somebody chose, with the digits it was given: 50%, 0.05%."""
+    """A share that somebody chose, with the digits they gave it: 50%, 0.05%."""
     return NOTHING if share is None else f"{share * _PERCENT:.10g}%"
 
 
 def points(difference: float | None) -> str:
-    """The difference of two shares: in percent it would be taken for a share of the first."""
+    """The difference between two shares. In percent it could be mistaken for a relative change."""
     if difference is None:
         return NOTHING
     return f"{_at_least(difference, _LEAST_SHARE) * _PERCENT:.1f} points"
@@ -72,7 +72,7 @@ def signed(value: float | None, show: Callable[[float | None], str]) -> str:
 
 
 def message_time(seconds: float | None) -> str:
-    """What one message took: 3.533 s; a long time is a `duration`."""
+    """How long one message took: 3.533 s; from a minute on, a `duration`."""
     if seconds is None:
         return NOTHING
     if round(seconds, 3) < _MINUTE:
@@ -93,11 +93,11 @@ def duration(seconds: float | None) -> str:
 
 
 def exact_seconds(seconds: float | None) -> str:
-    """A time that somebody chose, with the digits it was given: 0.05 s."""
+    """A time that somebody chose, with the digits they gave it: 0.05 s."""
     return NOTHING if seconds is None else f"{seconds:.10g} s"
 
 
-# Labels of axes: round values, as short as they can be said
+# Labels of axes: round values, as short as possible
 
 
 def round_time(seconds: float) -> str:
@@ -132,7 +132,7 @@ def moment(at: float | None) -> str:
 
 
 def clock(at: float) -> str:
-    """The time of that day, to tell close events apart: 23:13:20.250."""
+    """The time of day, to the millisecond: 23:13:20.250."""
     return datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S.%f")[:-3]
 
 
@@ -143,11 +143,11 @@ def iso(at: float | None) -> str | None:
     )
 
 
-# For machines and from the configuration
+# For machines; from the configuration
 
 
 def number(value: float) -> str:
-    """In a file or a drawing that programs read: no thousands, no digits for nothing."""
+    """For programs: no thousands separators, no trailing zeros."""
     return f"{value:.9g}"
 
 
@@ -163,5 +163,5 @@ def setting(value: object) -> str:
 
 
 def _at_least(value: float, least: float) -> float:
-    """`value`, or `least` with its sign, if it is less but not nothing."""
+    """`value`; if it is closer to zero than `least`, but not zero, then `least` with its sign."""
     return math.copysign(least, value) if 0 < abs(value) < least else value

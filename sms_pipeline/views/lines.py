@@ -1,4 +1,4 @@
-"""The figures of a run in words: lines for pipes and logs, and the summary at the end. Pure."""
+"""A run as lines of text: updates for pipes and logs, and the summary at the end. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from sms_pipeline.views.format import (
     percent,
     rate,
 )
+from sms_pipeline.views.percentiles import TAIL, percentiles, tail
 
-#: How a threshold stands, at a glance.
+#: One for each state of a threshold.
 SYMBOLS = {State.HOLDING: "✓", State.MISSED: "✗", State.UNKNOWN: "…"}
-#: Profiles that the headline spells out; the others are counted.
+#: The headline names so many profiles and counts the others.
 _HEADLINE_PROFILES = 5
 
 
@@ -32,9 +33,7 @@ def update_line(progress: Progress) -> str:
         f"average time per message {message_time(counts.mean_delivery)} "
         f"(send {message_time(counts.mean_send)})  in flight {count(counts.in_flight)}  "
         f"failed attempts {count(counts.failed_attempts)}  rate {rate(progress.rate)}  "
-        f"p50 {message_time(counts.percentile(0.50))}  "
-        f"p95 {message_time(counts.percentile(0.95))}  "
-        f"p99 {message_time(counts.percentile(0.99))}  ETA {duration(progress.eta_seconds)}"
+        f"{'  '.join(delivery_times(counts))}  ETA {duration(progress.eta_seconds)}"
     )
 
 
@@ -57,7 +56,7 @@ def threshold_line(judgement: Judgement) -> str:
 
 
 def summary_lines(progress: Progress, ended: str) -> list[str]:
-    """What is worth reading a week later; `ended` says how it ended."""
+    """What is still worth reading a week later; `ended` says how the run ended."""
     return [
         *summary_of_run(progress, ended),
         *(f"  {summary_of_profile(profile)}" for profile in progress.profiles),
@@ -67,7 +66,7 @@ def summary_lines(progress: Progress, ended: str) -> list[str]:
 
 
 def summary_of_run(progress: Progress, ended: str) -> list[str]:
-    """When and what it was, and how it went as a whole."""
+    """When the run was, what was rehearsed, and how it went as a whole."""
     counts = progress.counts
     others = "".join(f", {name} {count(some)}" for name, some in other_ends(counts).items())
     return [
@@ -79,10 +78,7 @@ def summary_of_run(progress: Progress, ended: str) -> list[str]:
         f"{others}; failed attempts {count(counts.failed_attempts)} of "
         f"{count(counts.attempts_made)} ({percent(counts.failure_rate)}).",
         f"Average time per message {message_time(counts.mean_delivery)} from dispatch to the end "
-        f"(p50 {message_time(counts.percentile(0.50))}, "
-        f"p95 {message_time(counts.percentile(0.95))}, "
-        f"p99 {message_time(counts.percentile(0.99))}); "
-        f"{message_time(counts.mean_send)} at the sender.",
+        f"({', '.join(delivery_times(counts))}); {message_time(counts.mean_send)} at the sender.",
     ]
 
 
@@ -94,7 +90,7 @@ def summary_of_profile(profile: ProfileProgress) -> str:
         f"delivered {count(counts.delivered)}, failed {count(counts.failed)}; "
         f"failed attempts {failure_rates(profile)}; "
         f"{message_time(counts.mean_delivery)} on average "
-        f"(p95 {message_time(counts.percentile(0.95))}), "
+        f"({TAIL} {message_time(tail(counts))}), "
         f"{message_time(counts.mean_send)} at the sender; "
         f"efficiency {percent(profile.efficiency)}"
     )
@@ -123,13 +119,18 @@ def headline(simulation: Simulation) -> str:
     return f"senders {', '.join(senders)}; {simulation.routing} routing; {tries}{deadline}"
 
 
+def delivery_times(counts: Counts) -> list[str]:
+    """The percentiles of the delivery time, each with its name."""
+    return [f"{name} {message_time(seconds)}" for name, seconds in percentiles(counts).items()]
+
+
 def other_ends(counts: Counts) -> dict[str, int]:
-    """Messages that neither were delivered nor failed, by what they are called; without zeros."""
+    """Expired and cancelled messages by name; zeros are left out."""
     ends = {"expired": counts.expired, "cancelled": counts.cancelled}
     return {name: messages for name, messages in ends.items() if messages}
 
 
 def failure_rates(profile: ProfileProgress) -> str:
-    """The share of attempts that failed, against the one configured."""
+    """The share of attempts that failed, next to the configured one."""
     seen = percent(profile.counts.failure_rate)
     return f"{seen} (configured {exact_percent(profile.failure_rate)})"

@@ -24,7 +24,7 @@ from sms_pipeline.views.format import (
 from sms_pipeline.views.lines import other_ends
 from sms_pipeline.views.output import new_table, write, write_all
 
-#: Runs that are read from the ledger at a time.
+#: How many runs to read from the ledger at a time.
 PAGE_RUNS = 500
 
 
@@ -41,7 +41,7 @@ def list_runs(ledger: Ledger) -> None:
 
 
 def _all_totals(ledger: Ledger) -> Iterator[RunTotals]:
-    """Newest first; sums of a page of runs are read at once."""
+    """All runs, newest first, read page by page."""
     before: int | None = None
     while page := ledger.totals(PAGE_RUNS, before):
         yield from page
@@ -68,7 +68,7 @@ def _state(totals: RunTotals) -> str:
 
 
 def list_senders(ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
-    """Print who is online.
+    """Print the workers that are online.
 
     Raises:
         LedgerUnavailableError: the ledger can't be reached.
@@ -96,7 +96,7 @@ def _worker_cells(worker: OnlineWorker) -> list[str]:
 
 
 def list_failures(ledger: Ledger, run: Run, as_csv: bool) -> None:
-    """Print who was not reached, one line each.
+    """Print one line for each message that was not reached.
 
     Raises:
         LedgerUnavailableError: the ledger can't be reached.

@@ -1,4 +1,4 @@
-"""Follows runs: shows each until it is done, and holds it to its thresholds."""
+"""Follows runs: shows each one until it is done, and checks its thresholds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sms_pipeline.views.display import View, tell_outages
 from sms_pipeline.views.output import say
 from sms_pipeline.views.reader import POLL_SECONDS, Reader
 
-#: How often a run that is about to start is looked for.
+#: How often to look for a new run.
 NEW_RUN_POLL_SECONDS = 0.5
 
 
@@ -32,15 +32,15 @@ def follow(
     """Show a run until it is done.
 
     Args:
-        reader: reads it.
-        view: is shown it, and told of an outage of the ledger.
-        every: seconds between two updates; it is read more often, so that its end is noticed.
-        wait: see `readings`; a true answer ends this, too.
-        abort: sees each reading; what it says is told.
-        clock: tells when an update is due.
+        reader: reads the run.
+        view: shows the run, and tells the user when the ledger can't be reached.
+        every: seconds between updates; the run is read more often, to notice its end.
+        wait: see `readings`; a true result stops this function, too.
+        abort: is called with every reading; the user is told what it returns.
+        clock: decides when an update is due.
 
     Returns:
-        What was read last; None if nothing was.
+        The last reading; None if the ledger could never be read.
     """
 
     def read() -> tuple[Progress, str | None]:
@@ -61,7 +61,7 @@ def follow(
 
 
 def read_last(reader: Reader) -> Progress | None:
-    """The run as it is now, to be shown at the end; None if the ledger can't be reached."""
+    """One more reading for the summary; None if the ledger can't be reached."""
     try:
         return reader.read().progress
     except LedgerUnavailableError:
@@ -69,7 +69,7 @@ def read_last(reader: Reader) -> Progress | None:
 
 
 def await_new_run(ledger: Ledger, seen: int | None, clock: Clock = MACHINE_CLOCK) -> Run:
-    """Wait until a run newer than `seen` is started (None: any run), and return it."""
+    """Wait for a run newer than `seen` (None: for any run), and return it."""
 
     def read() -> Run | None:
         return None if ledger.latest_run_id() == seen else ledger.run()
@@ -83,10 +83,10 @@ def await_new_run(ledger: Ledger, seen: int | None, clock: Clock = MACHINE_CLOCK
 def runs_to_watch(
     ledger: Ledger, run_id: int | None, new: bool, forever: bool, clock: Clock = MACHINE_CLOCK
 ) -> Iterator[Run]:
-    """The run with this id, or the latest; or the next one; or one after the other, for ever.
+    """The run with this id, or the latest; with `new` the next one; with `forever` all that follow.
 
     Raises:
-        UnknownRunError: there is none, and none is to be waited for.
+        UnknownRunError: there is no such run, and it is not worth waiting for one.
     """
     seen = ledger.latest_run_id()
     wait = new or (forever and seen is None)
@@ -114,17 +114,17 @@ def watch(ledger: Ledger, run: Run, view: View, once: bool, clock: Clock = MACHI
     try:
         progress = follow(reader, view, every, clock.sleep, Abort(ledger, run), clock)
     except KeyboardInterrupt:
-        view.close(read_last(reader), "still going on (the monitor was interrupted)")
+        view.close(read_last(reader), "has not ended (the monitor was interrupted)")
         raise
     view.close(progress, "done")
     require_thresholds(progress)
 
 
 def require_thresholds(progress: Progress | None) -> None:
-    """At the end every threshold must be known to hold; before it, none may be missed for good.
+    """Require that a finished run holds every threshold, and that any other has missed none.
 
     Raises:
-        ThresholdMissedError: that is not so.
+        ThresholdMissedError: it lists the thresholds that were missed.
     """
     if progress is None:
         return

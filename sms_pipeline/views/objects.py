@@ -1,4 +1,4 @@
-"""A run's figures as JSON objects: what `--json` prints and the dashboard's page reads."""
+"""The figures of a run as JSON, for `--json` and for the page of the dashboard."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.progress import ProfileProgress, Progress
 from sms_pipeline.views.format import iso
+from sms_pipeline.views.percentiles import percentiles
 
 
 def progress_json(progress: Progress) -> dict[str, Any]:
@@ -62,9 +63,10 @@ def _counts_json(counts: Counts) -> dict[str, Any]:
         "failure_rate_seen": _rounded(counts.failure_rate),
         "mean_send_seconds": _rounded(counts.mean_send),
         "mean_delivery_seconds": _rounded(counts.mean_delivery),
-        "p50_delivery_seconds": _rounded(counts.percentile(0.50)),
-        "p95_delivery_seconds": _rounded(counts.percentile(0.95)),
-        "p99_delivery_seconds": _rounded(counts.percentile(0.99)),
+        **{
+            f"{name}_delivery_seconds": _rounded(seconds)
+            for name, seconds in percentiles(counts).items()
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""Writing what was asked for; only here an OSError means that it can't be written."""
+"""Writes to stdout and stderr. Only here does an OSError mean that output can't be written."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from rich.table import Table
 
 from sms_pipeline.errors import OutputError
 
-#: Where there is no terminal, tables are as wide as they need to be, up to this.
+#: Width of tables where there is no terminal.
 PIPE_COLUMNS = 200
 
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Around whatever writes to stdout or stderr.
+    """Use it around whatever writes to stdout or stderr.
 
     Raises:
         OutputError: it can't be written.
-        BrokenPipeError: whoever read it has gone; the command ends in silence.
+        BrokenPipeError: the reader has gone; the command then ends silently.
     """
     try:
         yield
@@ -32,7 +32,7 @@ def writing() -> Iterator[None]:
 
 
 def write(text: str | bytes, err: bool = False, newline: bool = True) -> None:
-    """Write a line, or with `newline` false just this.
+    """Write text to stdout, or with `err` to stderr.
 
     Raises:
         OutputError: it can't be written.
@@ -42,7 +42,7 @@ def write(text: str | bytes, err: bool = False, newline: bool = True) -> None:
 
 
 def say(message: str) -> None:
-    """Tell the user something besides; stdout is for what was asked for.
+    """Tell the user something on stderr; stdout is for what they asked for.
 
     Raises:
         OutputError: it can't be written.
@@ -51,7 +51,7 @@ def say(message: str) -> None:
 
 
 def write_all(*parts: RenderableType) -> None:
-    """Write tables and lines: fitted to a terminal, but never cut in a pipe.
+    """Write tables and lines. They fit the terminal; in a pipe nothing is cut off.
 
     Raises:
         OutputError: it can't be written.
@@ -65,7 +65,7 @@ def write_all(*parts: RenderableType) -> None:
 
 
 def new_table(*headings: str, numbers_from: int | None = None) -> Table:
-    """A table whose cells are folded, never cut; from that column on they are set right."""
+    """A table that folds long cells; columns from `numbers_from` on are right-aligned."""
     table = Table(box=None, pad_edge=False)
     for column, heading in enumerate(headings):
         is_number = numbers_from is not None and column >= numbers_from

@@ -1,4 +1,4 @@
-"""One run, read again and again: what every view knows of it."""
+"""Reads one run again and again, for every view."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.following import readings
 from sms_pipeline.ledger.store import Ledger
 
-#: How often a run is read to find out who is online.
+#: How often a run is read to notice its end, or who is online.
 POLL_SECONDS = 0.1
-#: How often old batches are looked for: that query reads rows, not counters.
+#: How often to look for stuck batches: that query reads rows, not counters.
 STUCK_PERIOD_SECONDS = 10.0
 
 
@@ -35,7 +35,7 @@ class Reading:
 
 
 class Reader:
-    """Reads one run's counters, and remembers what it needs to tell how fast they move."""
+    """Reads one run, and remembers earlier readings to tell how fast it goes."""
 
     def __init__(
         self,
@@ -45,15 +45,15 @@ class Reader:
         clock: Clock = MACHINE_CLOCK,
         counters_only: bool = False,
     ) -> None:
-        """Prepare; nothing is read yet.
+        """Prepare to read; nothing is read yet.
 
         Args:
-            ledger: where the run is.
-            run: what is read.
-            trusted: workers that are online whatever the ledger says.
-            clock: tells the time.
-            counters_only: do without what costs more than that: old batches, when a share of the
-                messages was reached, and what only the audit can tell.
+            ledger: the ledger that holds the run.
+            run: the run to read.
+            trusted: ids of workers that are known to be online.
+            clock: the clock to use.
+            counters_only: read counters only. Leave out what costs more: stuck batches, the moment
+                at which a share was reached, and the audit that a threshold may need.
         """
         self.run = run
         self._ledger = ledger
@@ -64,7 +64,7 @@ class Reader:
         self._moved_at = 0.0
 
     def read(self) -> Reading:
-        """The run now.
+        """Read the run now.
 
         Raises:
             LedgerUnavailableError: the ledger can't be reached.
@@ -82,7 +82,7 @@ class Reader:
         )
 
     def read_decided(self) -> Reading:
-        """The run, once it is known who is online; that takes up to 2.5 s.
+        """Read the run until it is known which workers are online; that takes up to 2.5 s.
 
         Raises:
             LedgerUnavailableError: the ledger can't be reached.
@@ -100,7 +100,7 @@ class Reader:
 
 
 class Inquiry:
-    """What the counters do not tell. Each thing is looked up as rarely as will do."""
+    """Looks up what the counters do not tell, and each thing as rarely as possible."""
 
     def __init__(self, ledger: Ledger, run: Run, clock: Clock = MACHINE_CLOCK) -> None:
         self._ledger = ledger
@@ -112,7 +112,7 @@ class Inquiry:
         self._audited = False
 
     def look(self, snapshot: Snapshot) -> Findings:
-        """What is known now.
+        """Look up what is due, and return all that is known.
 
         Raises:
             LedgerUnavailableError: the ledger can't be reached.
@@ -134,7 +134,7 @@ class Inquiry:
         self._stuck_due_at = now + STUCK_PERIOD_SECONDS
 
     def _look_for_reached(self, snapshot: Snapshot) -> None:
-        """Once for each number of messages: the query reads rows, not counters."""
+        """Look up each share once: the query reads rows, not counters."""
         delivered = snapshot.counts.delivered
         found = dict(self._findings.reached_at)
         due = {check.messages(snapshot.total) for check in self._checks if check.share}
@@ -147,7 +147,7 @@ class Inquiry:
         self._findings = dataclasses.replace(self._findings, reached_at=found)
 
     def _audit(self) -> None:
-        """It reads every record, so it is made once, and only if a threshold asks."""
+        """The audit reads every record, so it runs once, and only if a threshold needs it."""
         if not any(check.audited for check in self._checks):
             return
         result = audit_ledger(self._ledger, self._run)

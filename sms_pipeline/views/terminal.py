@@ -1,4 +1,4 @@
-"""The view for a terminal: redraws in place, and fits whatever width and height there are."""
+"""The view for a terminal: it redraws in place and fits any width and height."""
 
 from __future__ import annotations
 
@@ -26,21 +26,22 @@ from sms_pipeline.views.format import (
     rate,
 )
 from sms_pipeline.views.output import writing
+from sms_pipeline.views.percentiles import TAIL, tail
 
-#: Between two figures of a line.
+#: Stands between two figures on a line.
 _GAP = "  "
 _BARS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = "_.-=+*%#"
-#: Rates that the sparkline shows.
+#: How many rates the sparkline shows.
 _SPARKS = 20
 _ASCII_SYMBOLS = {State.HOLDING: "+", State.MISSED: "x", State.UNKNOWN: "."}
 _STYLES = {State.HOLDING: "green", State.MISSED: "bold red", State.UNKNOWN: "dim"}
-#: Rows of the table that are shown however low the terminal is.
+#: Rows of the table on even the lowest terminal.
 _LEAST_ROWS = 1
 
 
 class LiveView:
-    """A screen of figures that redraws in place; the summary stays when it ends."""
+    """A screen that redraws in place; at the end the summary remains."""
 
     def __init__(self) -> None:
         self._console = Console()
@@ -70,7 +71,7 @@ class LiveView:
 
 
 def render(progress: Progress, console: Console) -> RenderableType:
-    """The screen while a run is on, fitted to the console's size."""
+    """The screen during a run, fitted to the size of the console."""
     width = console.width
     head: list[RenderableType] = [_title(progress)]
     # A bar alone does not end its line.
@@ -85,7 +86,7 @@ def render(progress: Progress, console: Console) -> RenderableType:
 
 
 def render_summary(progress: Progress, ended: str, console: Console) -> list[RenderableType]:
-    """What stays on the screen; nothing of it is left out, however narrow that is."""
+    """The summary. It is complete however narrow the screen is."""
     table = _table(progress.profiles, _COLUMNS)
     if _fits(table, console):
         profiles: list[RenderableType] = [table]
@@ -100,7 +101,7 @@ def render_summary(progress: Progress, ended: str, console: Console) -> list[Ren
 
 
 def figures(progress: Progress, ascii_only: bool = False) -> list[list[str]]:
-    """The figures of a run, by the line on which they stand if it is wide enough."""
+    """The figures of a run, grouped by the line on which they stand."""
     counts = progress.counts
     return [
         [
@@ -119,16 +120,12 @@ def figures(progress: Progress, ascii_only: bool = False) -> list[list[str]]:
             f"average time per message {message_time(counts.mean_delivery)}",
             f"send {message_time(counts.mean_send)}",
         ],
-        [
-            f"p50 {message_time(counts.percentile(0.50))}",
-            f"p95 {message_time(counts.percentile(0.95))}",
-            f"p99 {message_time(counts.percentile(0.99))}",
-        ],
+        lines.delivery_times(counts),
     ]
 
 
 def flow(groups: Iterable[Sequence[str]], width: int) -> list[str]:
-    """Each group on a line of its own, broken only between two figures."""
+    """Put each group on lines of its own, which break only between figures."""
     flowed = []
     for group in groups:
         line = ""
@@ -143,7 +140,7 @@ def flow(groups: Iterable[Sequence[str]], width: int) -> list[str]:
 
 
 def sparkline(rates: Sequence[float], ascii_only: bool = False) -> str:
-    """The last rates as bars; the highest of them is a full one."""
+    """The last rates as bars, relative to the highest of them."""
     bars = _ASCII_BARS if ascii_only else _BARS
     recent = rates[-_SPARKS:]
     highest = max(recent, default=0.0)
@@ -168,7 +165,7 @@ def _threshold(judgement: Judgement, console: Console) -> Text:
 
 
 class _Column(NamedTuple):
-    """`rank`: when the terminal is too narrow, the highest goes first."""
+    """A column; on narrow terminals those of the highest `rank` are dropped first."""
 
     heading: str
     cell: Callable[[ProfileProgress], str]
@@ -190,7 +187,7 @@ _COLUMNS = (
     ),
     _Column("effic.", lambda one: percent(one.efficiency), 6),
     _Column("time", lambda one: message_time(one.counts.mean_delivery), 9),
-    _Column("p95", lambda one: message_time(one.counts.percentile(0.95)), 10),
+    _Column(TAIL, lambda one: message_time(tail(one.counts)), 10),
     _Column("send", lambda one: message_time(one.counts.mean_send), 11),
 )
 
@@ -198,7 +195,7 @@ _COLUMNS = (
 def profile_table(
     profiles: Sequence[ProfileProgress], console: Console, rows: int
 ) -> list[RenderableType]:
-    """As many columns and profiles as there is room for."""
+    """The table, with as many columns and profiles as fit."""
     shown = profiles if len(profiles) <= rows else profiles[: max(rows - 1, _LEAST_ROWS)]
     columns = list(_COLUMNS)
     while len(columns) > 1 and not _fits(_table(shown, columns), console):

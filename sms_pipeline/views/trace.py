@@ -43,7 +43,7 @@ def trace(ledger: Ledger, run: Run, follow: bool, clock: Clock = MACHINE_CLOCK) 
 
 
 class _Events:
-    """The events of a run, each once."""
+    """Reads the events of a run, each once."""
 
     def __init__(self, ledger: Ledger, run: Run) -> None:
         self._ledger = ledger
@@ -52,7 +52,7 @@ class _Events:
         self._known: set[Event] = set()
 
     def read(self) -> tuple[bool, list[Event]]:
-        """Whether the run is done, and what is new."""
+        """Return whether the run is done, and the events that are new."""
         done = self._ledger.snapshot(self._run).done
         fresh = [event for event in self._recent() if event not in self._known]
         self._newest = max([self._newest, *(event.at for event in fresh)])
@@ -98,7 +98,7 @@ def _settled_events(settlement: Settlement) -> Iterator[Event]:
 
 
 def _worker_events(workers: Iterable[WorkerRow], run: Run) -> Iterator[Event]:
-    """Who joined or left while the run was on, and who was there when it began."""
+    """Workers that joined or left during the run, and those that were there when it started."""
     for worker in workers:
         what = f"{worker.senders} senders of {worker.profile}  ({worker.id})"
         if worker.left_at is not None and worker.left_at < run.created_at:

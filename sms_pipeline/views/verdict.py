@@ -1,4 +1,4 @@
-"""The audit of a run, with what the ledger alone can't know."""
+"""The audit of a run, with what only the broker and the workers know."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def audit_run(settings: Settings, ledger: Ledger, run: Run) -> AuditResult:
-    """Audit the run, and look at what the ledger can't know: who is online, dead letters."""
+    """Audit the run; also check who is online, and count dead letters."""
     report = audit_ledger(ledger, run)
     if report.in_flight and run.embedded and not online_workers(ledger):
         report = audit_ledger(ledger, run, lost=True)
@@ -27,7 +27,7 @@ def audit_run(settings: Settings, ledger: Ledger, run: Run) -> AuditResult:
 
 
 def _dead_letters(settings: Settings) -> int | None:
-    """The audit is of the ledger; that it can't look into the broker does not spoil it."""
+    """None if the broker can't be reached: the audit itself needs only the ledger."""
     publisher = Publisher(settings.broker_url, settings.queue_type)
     try:
         publisher.reach()

@@ -134,7 +134,7 @@ def _calm(scenario: Scenario) -> None:
 
 @_of(Fault.WORKER_KILL)
 def _worker_kill(scenario: Scenario) -> None:
-    """SIGKILL of a worker (of each profile) in the middle of its batches; others are started."""
+    """SIGKILL of a worker (of each profile) in the middle of its batches; others start."""
     scenario.start()
     scenario.await_some_share()
     killed = scenario.first_workers
@@ -148,7 +148,7 @@ def _worker_kill(scenario: Scenario) -> None:
 
 @_of(Fault.WORKER_FREEZE)
 def _worker_freeze(scenario: Scenario) -> None:
-    """SIGSTOP of a worker whose batches the broker gives to others; then it goes on with them."""
+    """SIGSTOP of a worker; the broker gives its batches to others, then it continues with them."""
     scenario.start()
     scenario.await_some_share()
     frozen = scenario.workers[0]
@@ -184,7 +184,7 @@ def _locked(scenario: Scenario) -> Iterator[None]:
 
 @_of(Fault.WORKER_TERM)
 def _worker_term(scenario: Scenario) -> None:
-    """SIGTERM of one worker under load; the others go on, nothing is sent twice."""
+    """SIGTERM of one worker under load; the others continue, and nothing is sent twice."""
     scenario.may_send_twice = False
     scenario.start()
     scenario.await_some_share()
@@ -196,7 +196,7 @@ def _worker_term(scenario: Scenario) -> None:
 
 @_of(Fault.WORKER_CHURN)
 def _worker_churn(scenario: Scenario) -> None:
-    """Again and again a worker joins and leaves about a second later, warm or killed."""
+    """A worker joins and leaves a second later, by SIGTERM or SIGKILL; several times."""
     scenario.start()
     for _ in range(CHURNS):
         guest = scenario.add_worker()
@@ -297,7 +297,7 @@ def _two_resumes(scenario: Scenario) -> None:
 
 @_of(Fault.MONITOR_KILL)
 def _monitor_kill(scenario: Scenario) -> None:
-    """SIGKILL of the monitor; a new one shows the same run, nothing else notices."""
+    """SIGKILL of the monitor; a new one shows the same run, and nothing else notices."""
     scenario.may_send_twice = False
     scenario.start()
     scenario.await_share(0.1)
@@ -315,7 +315,7 @@ def _monitor_kill(scenario: Scenario) -> None:
 
 @_of(Fault.BROKER_KILL)
 def _broker_kill(scenario: Scenario) -> None:
-    """SIGKILL of the broker; it is started again on the same files."""
+    """SIGKILL of the broker; it starts again on the same files."""
     scenario.expect_logged.add("Connection to broker lost")
     scenario.start()
     scenario.await_some_share()
@@ -338,7 +338,7 @@ def _broker_freeze(scenario: Scenario) -> None:
 
 @_of(Fault.RETRIES_STUCK)
 def _retries_stuck(scenario: Scenario) -> None:
-    """Waiting retries find no way back to their queue, as it may be while the broker starts."""
+    """Waiting retries find no route back to their queue, as can happen while the broker starts."""
     scenario.start()
     scenario.await_some_share()
     with Connection(scenario.broker_url) as connection:
@@ -379,7 +379,7 @@ def _connections_closed(scenario: Scenario) -> None:
 
 @_of(Fault.EVERYTHING_TWICE)
 def _everything_twice(scenario: Scenario) -> None:
-    """Every message, first attempts and retries, is published twice."""
+    """Every task, first attempts and retries, is published twice."""
     habits = {TWICE: Twice.EVERYTHING}
     scenario.start(worker=habits, others=habits, producer=habits)
 
@@ -393,7 +393,7 @@ def _same_batch_at_once(scenario: Scenario) -> None:
 
 @_of(Fault.STALE_ATTEMPT)
 def _stale_attempt(scenario: Scenario) -> None:
-    """First attempts are delivered again when a later attempt of their batch is settled."""
+    """First attempts arrive again after a later attempt of their batch is settled."""
     scenario.may_send_twice = False
     scenario.expect_absorbed.add("answered")
     with Connection(scenario.broker_url) as connection:
@@ -445,7 +445,7 @@ def _publish_copy(connection: Connection, copy: Message) -> None:
 
 @_of(Fault.GARBAGE)
 def _garbage(scenario: Scenario) -> None:
-    """Garbage and poison among the good messages; all of it ends in the dead-letter queue."""
+    """Garbage and poison among the good tasks; all of it ends in the dead-letter queue."""
     scenario.may_send_twice = False
     scenario.start()
     scenario.await_share(0.05)
@@ -460,7 +460,7 @@ def _garbage(scenario: Scenario) -> None:
 
 @_of(Fault.DELIVERY_LIMIT)
 def _delivery_limit(scenario: Scenario) -> None:
-    """A batch is returned too often and dead-lettered; the audit misses it, `resume` sends it."""
+    """A batch is returned too often and dead-lettered; the audit says so, `resume` sends it."""
     scenario.may_send_twice = False
     scenario.delivery_limit = RETURNS
     scenario.start()
@@ -502,7 +502,7 @@ def _return_until_dead_lettered(scenario: Scenario) -> int:
 
 @_of(Fault.POSTGRES_KILL)
 def _postgres_kill(scenario: Scenario) -> None:
-    """SIGKILL of PostgreSQL with all its backends; it is started again."""
+    """SIGKILL of PostgreSQL with all its backends; it starts again."""
     assert scenario.postgres is not None
     scenario.expect_logged.add("can't be reached")
     scenario.start()
@@ -606,7 +606,7 @@ def _await_standstill(scenario: Scenario) -> int:
 
 @_of(Fault.CANCEL)
 def _cancel(scenario: Scenario) -> None:
-    """`cancel` under load; what is not sent by then counts as cancelled."""
+    """`cancel` under load; what has not ended by then counts as cancelled."""
     scenario.may_send_twice = False
     scenario.start()
     scenario.await_some_share()

@@ -216,7 +216,7 @@ def _summary(lines: list[Line]) -> str:
         f"{len(lines):,} runs with {seeds} seed{'s' * (seeds > 1)}, "
         f"{_failed(lines)} of them failed. "
         f"{_sum(lines, 'total')} messages: {_sum(lines, 'lost')} lost, "
-        f"{_sum(lines, 'doubled')} double-counted, {_sum(lines, 'sent_twice')} sent twice."
+        f"{_sum(lines, 'doubled')} doubled, {_sum(lines, 'sent_twice')} sent twice."
     )
 
 

@@ -42,7 +42,7 @@ def test_runs_of_several_invocations_are_added_up(tmp_path: Path) -> None:
     cells = f"| calm | {setting} | 3 | 2 | 12,000 | 1 | 0 | 2 | 1.0 s | 1.5 s |"
     assert _row_of_calm(page) == cells
     assert "3 runs with 3 seeds, 2 of them failed." in page
-    assert "12,000 messages: 1 lost, 0 double-counted, 2 sent twice." in page
+    assert "12,000 messages: 1 lost, 0 doubled, 2 sent twice." in page
 
 
 def test_versions_are_told_apart_and_failed_runs_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The web page of the runs: an optional part, whose packages are the extra `dashboard`."""
+"""The web page of all runs. Optional: its packages are the extra `dashboard`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sms_pipeline.errors import ConfigError, MissingPackagesError
 
-#: What the extra installs.
+#: The packages it needs.
 PACKAGES = ("tornado", "plotly")
 
 
@@ -15,7 +15,7 @@ def require_packages() -> None:
     """Look for the extra's packages without importing them.
 
     Raises:
-        MissingPackagesError: one is not there.
+        MissingPackagesError: one is missing.
     """
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:

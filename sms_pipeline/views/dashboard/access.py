@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from sms_pipeline.errors import ConfigError
 
-#: Names that lead to this machine only, whatever a name server says.
+#: Names that always mean this machine.
 LOCAL_NAMES = frozenset({"localhost"})
 
 
@@ -34,7 +34,7 @@ def is_loopback(host: str) -> bool:
 
 
 def require_password(host: str, password: str | None) -> None:
-    """Refuse to open the door to others without a lock.
+    """Require a password if other machines can reach `host`.
 
     Raises:
         ConfigError: other machines can reach `host`, and there is no password.
@@ -60,7 +60,7 @@ def is_known_host(header: str, names: Collection[str]) -> bool:
 
 
 def is_same_site(headers: Mapping[str, str]) -> bool:
-    """Whether a request that changes something was not sent by a page of another site.
+    """Whether a request that changes something comes from our own page, or from no page at all.
 
     Browsers say where a request comes from; what is not a browser says nothing, and has no
     cookies that another page could abuse.
@@ -72,7 +72,7 @@ def is_same_site(headers: Mapping[str, str]) -> bool:
 
 
 def is_password(given: str, wanted: str) -> bool:
-    """In a time that tells nothing about `wanted`, not even its length."""
+    """Compare in a time that reveals nothing about `wanted`, not even its length."""
     digests = [hashlib.sha256(text.encode()).digest() for text in (given, wanted)]
     return hmac.compare_digest(*digests)
 

@@ -1,4 +1,4 @@
-"""What the pages show. Each thing is read once, however many look at it."""
+"""What the pages show. Everything is read once, however many browsers ask."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from sms_pipeline.views.reader import Reader
 
 #: Runs on one page of the list.
 PAGE_RUNS = 20
-#: Figures are read again when they are older than this and someone asks …
+#: When somebody asks for figures older than this, they are read again …
 PERIOD_SECONDS = 1.0
-#: … or than this, once nothing but the workers can change.
+#: … or older than this, if the run is done.
 ENDED_PERIOD_SECONDS = 10.0
-#: Reading takes at most one part in so many of the time: a long run's rows are many.
+#: After a reading that took long, the pause is so many times longer: long runs have many rows.
 IDLE_SHARE = 20
-#: A run that nobody asked for in this time is forgotten.
+#: A run is forgotten when nobody asked for it in this time.
 FORGET_SECONDS = 60.0
-#: Readings at a time; the ledger has as many connections.
+#: Readings at the same time; the ledger has as many connections.
 THREADS = 4
 
 T = TypeVar("T")
 
 
 class Shared(Generic[T]):
-    """A reading that all who ask share: made again when it is old, never twice at a time."""
+    """A reading that all callers share. It is renewed when it is old, never twice at a time."""
 
     def __init__(
         self, read: Callable[[], T], pool: ThreadPoolExecutor, clock: Clock = MACHINE_CLOCK
@@ -45,18 +45,18 @@ class Shared(Generic[T]):
         self._clock = clock
         self._task: asyncio.Task[T] | None = None
         self._due_at = 0.0
-        #: How long a reading is good for, at least.
+        #: A reading is good for at least so long.
         self.period = PERIOD_SECONDS
 
     async def get(self) -> T:
-        """The latest reading; what it raised, if it failed."""
+        """The latest reading, or the error that it ended in."""
         if self._task is None or (self._task.done() and self._clock.monotonic() >= self._due_at):
             self._task = asyncio.ensure_future(self._renew())
-        # One who goes away must not take the reading from the others.
+        # A caller that is cancelled must not cancel the reading of the others.
         return await asyncio.shield(self._task)
 
     def expire(self) -> None:
-        """Whoever asks next gets a new reading."""
+        """The next caller gets a new reading."""
         self._due_at = 0.0
 
     async def _renew(self) -> T:
@@ -70,7 +70,7 @@ class Shared(Generic[T]):
 
 
 class Watch:
-    """One run, watched for all who look at it."""
+    """One run, for all browsers that show it."""
 
     def __init__(self, ledger: Ledger, run: Run, pool: ThreadPoolExecutor, clock: Clock) -> None:
         self._run = run
@@ -89,17 +89,17 @@ class Watch:
         return run_json(self._run, reading, timeline)
 
     def expire(self) -> None:
-        """Something was changed: read again."""
+        """Something has changed: read it again."""
         self._reading.expire()
 
     @property
     def is_forgotten(self) -> bool:
-        """Nobody asked for it in a while."""
+        """Whether nobody asked for it in a while."""
         return self._clock.monotonic() - self._asked_at >= FORGET_SECONDS
 
 
 class Board:
-    """All that is shown; for the event loop's thread."""
+    """Everything the pages show. Use it in the thread of the event loop."""
 
     def __init__(self, ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
         self._ledger = ledger
@@ -116,7 +116,7 @@ class Board:
         """
         page = self._pages.get(before)
         if page is None:
-            # Pages are cheap to read, and those of old runs are rarely looked at.
+            # Only one page of older runs is kept: they are cheap to read and rarely shown.
             self._pages = {None: self._pages[None]} if None in self._pages else {}
             page = Shared(partial(self._read_page, before), self._pool, self._clock)
             self._pages[before] = page
@@ -139,7 +139,7 @@ class Board:
         return await watch.show()
 
     async def steer(self, run_id: int, wanted: Control) -> dict[str, Any]:
-        """Pause, continue or cancel as the commands do.
+        """Pause, continue or cancel a run, as the commands do.
 
         Raises:
             PipelineError: the run has ended, or was cancelled, or there is none.
@@ -150,7 +150,7 @@ class Board:
         return {"said": said}
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _do(self, work: Callable[[], T]) -> T:

@@ -1,4 +1,4 @@
-"""A run's points as the JSON that `charts.js` draws. Pure."""
+"""The points of a run as JSON, for `charts.js`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from sms_pipeline.views import axes
 from sms_pipeline.views.axes import Axis
 from sms_pipeline.views.course import DELIVERY_TIMES, REACHED, Course
 
-#: Digits of a value that a chart can show.
+#: Decimals of a value.
 _DIGITS = 6
 
 
 def charts_json(course: Course) -> dict[str, Any]:
-    """All charts of a run; one of which nothing is known yet is None."""
+    """All charts of a run; None for those of which nothing is known yet."""
     return {
         "throughput": _throughput(course) if course.throughput else None,
         "reach": _reach(course) if course.reach else None,
@@ -22,7 +22,7 @@ def charts_json(course: Course) -> dict[str, Any]:
 
 
 def _throughput(course: Course) -> dict[str, Any]:
-    """Each series has a value at the start of every stretch; it holds until the next."""
+    """A value of a series holds from the start of its stretch to the start of the next."""
     stretches = course.throughput
     names = stretches[0].rates
     return {

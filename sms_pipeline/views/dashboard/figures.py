@@ -1,4 +1,4 @@
-"""What the pages show: figures as JSON, and the texts that their scripts only put in place."""
+"""What the pages show, as JSON: numbers, and the texts that scripts put in their places."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ from sms_pipeline.views.format import (
 )
 from sms_pipeline.views.lines import SYMBOLS, failure_rates, other_ends
 from sms_pipeline.views.objects import progress_json
+from sms_pipeline.views.percentiles import PERCENTILES, tail
 from sms_pipeline.views.reader import Reading
 
-#: Workers that a page lists; of a large fleet the others are counted.
+#: A page lists so many workers and counts the others.
 SHOWN_WORKERS = 20
 
 
 def run_json(run: Run, reading: Reading, timeline: Timeline) -> dict[str, Any]:
-    """A run as its page wants it: the fields of `--json`, and what the page shows."""
+    """A run for its page: the fields of `--json`, and the texts and charts of the page."""
     progress = reading.progress
-    course = make_course(timeline, progress.seconds, progress.counts.delivery_times)
+    course = make_course(timeline, progress.seconds, progress.counts)
     return {
         **progress_json(progress),
         # A browser's numbers hold 53 bits.
         "seed": str(run.seed),
-        # In seconds since the epoch: scripts show moments in the browser's time zone.
+        # Seconds since the epoch: scripts show them in the time zone of the browser.
         "started_at": progress.started_at,
         "created_at": run.created_at,
         "ended_at": _ended_at(progress),
@@ -76,7 +77,7 @@ def _ended_at(progress: Progress) -> float | None:
 
 
 def _texts(progress: Progress) -> dict[str, str]:
-    """By the id of the element."""
+    """Texts by the id of their element."""
     counts, done = progress.counts, progress.done
     average = rate(progress.average_rate)
     return {
@@ -101,7 +102,7 @@ def _texts(progress: Progress) -> dict[str, str]:
 def _failed_more(progress: Progress) -> str:
     others = [f"{count(some)} {name}" for name, some in other_ends(progress.counts).items()]
     if others:
-        return f"besides: {', '.join(others)}"
+        return f"also {', '.join(others)}"
     return f"{count(progress.counts.failed_attempts)} failed attempts"
 
 
@@ -114,7 +115,7 @@ def _times(progress: Progress, timeline: Timeline) -> Iterator[tuple[str, str]]:
     yield "Average per message", message_time(counts.mean_delivery)
     yield "Average at the sender", message_time(counts.mean_send)
     yield "Failed attempts", percent(counts.failure_rate)
-    for share in (0.50, 0.95, 0.99):
+    for share in PERCENTILES.values():
         yield f"{exact_percent(share)} within", message_time(counts.percentile(share))
     for share, seconds in timeline.time_to_reach.items():
         yield f"{exact_percent(share)} reached after", duration(seconds)
@@ -130,7 +131,7 @@ def _profile_cells(profile: ProfileProgress) -> list[str]:
         count(counts.failed),
         failure_rates(profile),
         message_time(counts.mean_delivery),
-        message_time(counts.percentile(0.95)),
+        message_time(tail(counts)),
         percent(profile.efficiency),
     ]
 

@@ -1,4 +1,4 @@
-"""What the dashboard answers: pages, figures as JSON, and what the buttons come to."""
+"""What the dashboard answers: pages, figures as JSON, and the effects of the buttons."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 SESSION_COOKIE = "sms_dashboard"
 SESSION_DAYS = 7
-#: Passwords are compared one after the other, and a wrong one holds the next one up for so long.
+#: Passwords are checked one at a time, and after a wrong one the next has to wait so long.
 WRONG_PASSWORD_SECONDS = 0.5
-#: What the buttons ask for: the words of the commands.
+#: What the buttons do, by the names of the commands.
 ACTIONS = {"pause": Control.PAUSED, "continue": Control.RUNNING, "cancel": Control.CANCELLED}
-#: A run's number, as in the addresses.
+#: The number of a run in a path.
 RUN_NUMBER = "[0-9]{1,9}"
 _RUN_OR_NOTHING = re.compile(f"({RUN_NUMBER})?")
-#: Nothing from elsewhere, and nowhere inside another page. Plotly sets styles as it draws.
+#: Load nothing from elsewhere, and let no other page frame ours. Plotly sets inline styles.
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -48,7 +48,7 @@ SECURITY_HEADERS = {
 
 
 class Doorkeeper:
-    """Asks for the password, and is slow to answer those who guess."""
+    """Checks passwords, and makes guessing slow."""
 
     def __init__(self, password: str | None) -> None:
         self._password = password
@@ -56,7 +56,7 @@ class Doorkeeper:
 
     @property
     def asks(self) -> bool:
-        """Whether there is a password."""
+        """Whether a password is needed."""
         return bool(self._password)
 
     async def admits(self, given: str) -> bool:
@@ -70,7 +70,7 @@ class Doorkeeper:
 
 
 class _Guarded(RequestHandler):
-    """Known host names only; what changes something comes from our own pages."""
+    """Accepts known host names only, and changes only from our own pages."""
 
     door: Door
     doorkeeper: Doorkeeper
@@ -98,20 +98,20 @@ class _Guarded(RequestHandler):
         return None
 
     def get_current_user(self) -> str | None:
-        """Someone, if they may see the runs."""
+        """Somebody, if they may see the runs; None if not."""
         if not self.doorkeeper.asks:
             return "anyone"
         session = self.get_signed_cookie(SESSION_COOKIE, max_age_days=SESSION_DAYS)
         return None if session is None else session.decode()
 
     def write_error(self, status_code: int, **_: Any) -> None:
-        """One line: what went wrong is in the log, not in the answer."""
+        """Answer with one line; details are in the log only."""
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(f"{status_code} {http.HTTPStatus(status_code).phrase}\n")
 
 
 class _Page(_Guarded):
-    """A page: the frame that its script fills."""
+    """A page. Its script fills in the figures."""
 
     def prepare(self) -> Awaitable[None] | None:
         super().prepare()
@@ -178,7 +178,7 @@ class LogoutPage(_Guarded):
 
 
 class _Answer(_Guarded):
-    """Figures, or what an action came to, as JSON; an error is one line under `error`."""
+    """An answer as JSON; an error is one line under the key `error`."""
 
     async def prepare(self) -> None:
         super().prepare()
@@ -186,7 +186,7 @@ class _Answer(_Guarded):
             raise HTTPError(http.HTTPStatus.UNAUTHORIZED)
 
     async def answer(self, coming: Awaitable[Any]) -> None:
-        """Send what comes; errors with a status that says whose they are."""
+        """Send what is awaited; errors get a status that says who can mend them."""
         try:
             self.write(await coming)
         except UnknownRunError as error:
@@ -204,7 +204,7 @@ class _Answer(_Guarded):
         self.finish({"error": error})
 
     async def _has_credentials(self) -> bool:
-        """Basic authentication, for scripts and scrapers; any user name."""
+        """Whether the password came by basic authentication, as scripts send it; any user name."""
         kind, _, encoded = self.request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "basic":
             return False
@@ -235,10 +235,10 @@ class RunAnswer(_Answer):
 
 
 class SteerAnswer(_Answer):
-    """What a button does."""
+    """Pause, continue or cancel."""
 
     async def post(self, run_id: str, action: str) -> None:
-        """Do what the command of that name does."""
+        """Do what the command of this name does."""
         if self.door.read_only:
             self._refuse(http.HTTPStatus.FORBIDDEN, "this dashboard is read-only")
             return
@@ -255,7 +255,7 @@ class MetricsAnswer(_Answer):
 
 
 class HealthAnswer(_Guarded):
-    """For who watches over the dashboard; the figures in it are for those who may see the runs."""
+    """For health checks; without the password it says only whether all is well."""
 
     def get(self) -> None:
         """Red when the ledger can't be read, or the latest run stands still."""
@@ -283,7 +283,7 @@ class Asset(StaticFileHandler):
 
 
 class Missing(_Guarded):
-    """Whatever is not there."""
+    """Any other path."""
 
     def prepare(self) -> None:
         super().prepare()

@@ -25,12 +25,12 @@ from sms_pipeline.views.metrics.exporter import HEALTH_PATH, METRICS_PATH, Expor
 log = logging.getLogger(__name__)
 
 PAGES = Path(__file__).parent / "pages"
-#: Of a request; a password and a token are all that is ever sent here.
+#: Largest body of a request: all it can hold is a password and a token.
 MAX_BODY_BYTES = 64 * 1024
 
 
 def make_application(door: Door, board: Board, exporter: Exporter) -> Application:
-    """Everything that is served."""
+    """All paths, with who answers them."""
     shared = {
         "door": door,
         "doorkeeper": handlers.Doorkeeper(door.password),
@@ -66,21 +66,21 @@ def make_application(door: Door, board: Board, exporter: Exporter) -> Applicatio
 
 
 def _log_request(handler: RequestHandler) -> None:
-    """Never with a query or a body."""
+    """Log a request without its query and body."""
     log.info("%s %s %s", handler.get_status(), handler.request.method, handler.request.path)
 
 
 def _plotly_assets() -> Path:
-    # Its main module is large and is not needed: only the script that it brings along.
+    # Importing plotly takes long, and only the script in its package is needed.
     return Path(str(distribution("plotly").locate_file("plotly/package_data")))
 
 
 def serve(open_ledger: Callable[[], Ledger], door: Door, say: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; `say` is told where.
+    """Serve until SIGINT or SIGTERM; `say` gets the address.
 
     Raises:
-        ConfigError: no password where one is needed, or the address can't be opened.
-        LedgerUnavailableError: it can't be reached now; later the pages wait for it.
+        ConfigError: a password is needed, or the address can't be opened.
+        LedgerUnavailableError: the ledger can't be reached. Once it serves, the pages wait for it.
     """
     access.require_password(door.host, door.password)
     try:

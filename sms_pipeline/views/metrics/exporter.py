@@ -1,4 +1,4 @@
-"""Reads a run's counters every second, and shows them at /metrics and /healthz."""
+"""Reads the counters of a run every second, and serves them at /metrics and /healthz."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from sms_pipeline.views.metrics import families
 from sms_pipeline.views.metrics.families import Health
 from sms_pipeline.views.reader import Reader, Reading
 
-#: How often the ledger is read. Scrapes and health checks get what was read last: they are
-#: answered at once, whatever the database does.
+#: How often the ledger is read. Scrapes and health checks get the last reading, so they are
+#: answered at once even if the database is slow.
 READ_SECONDS = 1.0
-#: What was read longer ago than this is not shown any more.
+#: Readings older than this are not shown.
 STALE_SECONDS = 15.0
-#: A client that sends no request is let go after this.
+#: The connection of a client that sends no request is closed after this.
 REQUEST_SECONDS = 10.0
-#: How soon the server notices that it is to stop.
+#: How often the server checks whether it should stop.
 STOP_POLL_SECONDS = 0.1
 
 LOOPBACK = "127.0.0.1"
@@ -45,7 +45,7 @@ _TEXT = "text/plain; charset=utf-8"
 
 
 class Answer(NamedTuple):
-    """An HTTP response, for whatever server there is."""
+    """An HTTP response, for any server."""
 
     status: int
     content_type: str
@@ -55,7 +55,7 @@ class Answer(NamedTuple):
 class Exporter(Collector):
     """Shows a run (the latest, if none is named) to Prometheus and to health checks.
 
-    Mounted in another server, `answer(path)` is all it takes; `start` and `stop` go around that.
+    Another server can mount it: call `start`, then `answer(path)` for each request, then `stop`.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class Exporter(Collector):
         self._registry.register(self)
 
     def start(self) -> None:
-        """Read every second, in a thread, from now on."""
+        """Start to read every second, in a thread."""
         self.read()
         threading.Thread(target=self._run, name="metrics-reader", daemon=True).start()
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._stopping.set()
 
     def _run(self) -> None:
@@ -89,7 +89,7 @@ class Exporter(Collector):
             pass
 
     def read(self) -> None:
-        """Read the ledger once; an error is kept, to be told to whoever asks."""
+        """Read the ledger once; an error is kept for the health check."""
         try:
             reader = self._current_reader()
             self._reading = reader.read() if reader else None
@@ -117,7 +117,7 @@ class Exporter(Collector):
         return families.health(reading) if reading else Health(True, "no run yet")
 
     def collect(self) -> Iterator[Metric]:
-        """See `Collector`. Figures of a ledger that can't be read are left out, not repeated."""
+        """See `Collector`. While the ledger can't be read, there are no figures of a run."""
         health, reading = self.health(), self._reading
         readable = self._error is None and not self._is_stale()
         yield from families.health_metrics(health, readable)
@@ -139,7 +139,7 @@ class Exporter(Collector):
 
     @property
     def _age(self) -> float:
-        """Seconds since the ledger was read, or it was seen that it can't be."""
+        """Seconds since the ledger answered, or failed to."""
         return self._clock.monotonic() - self._read_at
 
 
@@ -167,7 +167,7 @@ def parse_address(text: str, option: str) -> Address:
     try:
         parts = urlsplit(f"//{written}")
         address = Address(parts.hostname or "", -1 if parts.port is None else parts.port)
-        # As the name server will be asked; names that can't be are refused here.
+        # Raises ValueError for a name that no name server can be asked for.
         address.host.encode("idna")
     except ValueError:
         address = Address("", 0)
@@ -180,7 +180,7 @@ def parse_address(text: str, option: str) -> Address:
 
 
 class _Server(socketserver.ThreadingTCPServer):
-    # Without it the port of a monitor that has just ended could not be used for a minute.
+    # Otherwise the port could not be used for a minute after a monitor has ended.
     allow_reuse_address = True
     daemon_threads = True
 
@@ -207,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 - the base class looks for this name
 
     def log_message(self, format: str, *args: object) -> None:
-        """Scrapes are no news."""
+        """Do not log requests."""
 
 
 @contextmanager

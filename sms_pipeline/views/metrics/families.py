@@ -1,4 +1,4 @@
-"""What Prometheus and health checks are told of a run. Pure: `exporter` reads and serves it."""
+"""The metrics and the health of a run. `exporter` reads the ledger and serves them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.views.format import count, duration
 from sms_pipeline.views.reader import Reading
 
-#: An unfinished run in which nothing happened for so long, beyond the pauses it is bound to make,
-#: stands still.
+#: A run has stalled when nothing happens for so long, on top of the pauses that it has to make.
 STALLED_SECONDS = 60.0
-#: A batch may take so many times its usual time before that looks like standing still.
+#: A batch may take so many times its usual time.
 BATCH_MARGIN = 2.0
 
-#: Of the ledger's buckets every fourth is shown, two for each doubling …
+#: Every fourth bucket of the ledger is shown, two for each doubling …
 SHOWN_BUCKET_STEP = histogram.BUCKETS_PER_DOUBLING // 2
 #: … from 8 ms …
 FIRST_SHOWN_BUCKET = 3 * histogram.BUCKETS_PER_DOUBLING
@@ -39,20 +38,20 @@ LAST_SHOWN_BUCKET = 22 * histogram.BUCKETS_PER_DOUBLING
 NAMESPACE = "sms_pipeline"
 _RUN = ("run",)
 _RUN_PROFILE = ("run", "profile")
-#: The state of a run all of whose messages have ended; the others are those of `Control`.
+#: The state of a run that is done; the other states are those of `Control`.
 DONE = "done"
 RUN_STATES = (*(control.value for control in Control), DONE)
 
 
 class Health(NamedTuple):
-    """Whether all is as it should be, and in one line why (not)."""
+    """Whether all is well, and one line that says why or why not."""
 
     ok: bool
     reason: str
 
 
 def patience(simulation: Simulation) -> float:
-    """Seconds that a healthy run may show no progress.
+    """How many seconds a healthy run may make no progress.
 
     The longest pause before a retry, twice a batch's usual time, and `STALLED_SECONDS`.
     """
@@ -64,7 +63,7 @@ def patience(simulation: Simulation) -> float:
 
 
 def health(reading: Reading) -> Health:
-    """Red when a run is neither done nor paused, and nothing happens."""
+    """Red if nothing happens although the run is neither done nor paused."""
     progress = reading.progress
     run = f"run {progress.run}"
     if progress.done:
@@ -85,7 +84,7 @@ def health(reading: Reading) -> Health:
 
 
 def health_metrics(health: Health, ledger_up: bool) -> Iterator[Metric]:
-    """What is known even when the ledger can't be read."""
+    """Metrics that exist even while the ledger can't be read."""
     yield GaugeMetricFamily(
         f"{NAMESPACE}_ledger_up", "1 if the ledger can be read, else 0.", float(ledger_up)
     )
@@ -95,7 +94,7 @@ def health_metrics(health: Health, ledger_up: bool) -> Iterator[Metric]:
 
 
 def run_metrics(reading: Reading) -> Iterator[Metric]:
-    """Everything about one run; all of it from one consistent reading of the counters."""
+    """All metrics of a run, from one consistent reading of its counters."""
     run = str(reading.snapshot.run)
     yield from _about_run(reading, run)
     yield from _message_counters(reading.snapshot.profiles, run)
@@ -119,7 +118,7 @@ def _about_run(reading: Reading, run: str) -> Iterator[Metric]:
         {(run, known): float(known == state) for known in RUN_STATES},
     )
     figures = {
-        "run_messages": ("Messages of the run, whatever has become of them.", progress.total),
+        "run_messages": ("Messages of the run, whatever became of them.", progress.total),
         "run_elapsed_seconds": (
             "Seconds from the first dispatch to now, or to the last settlement of a run that is "
             "done.",
@@ -136,7 +135,7 @@ def _about_run(reading: Reading, run: str) -> Iterator[Metric]:
 
 def _message_counters(profiles: Iterable[ProfileCounts], run: str) -> Iterator[Metric]:
     messages = _counter(
-        "messages_total", "Messages that have ended, by how.", (*_RUN_PROFILE, "state")
+        "messages_total", "Messages in a terminal state, by state.", (*_RUN_PROFILE, "state")
     )
     attempts = _counter(
         "attempts_total", "Attempts made at a sender, by outcome.", (*_RUN_PROFILE, "outcome")
@@ -185,7 +184,7 @@ def _delivery_times(profiles: Iterable[ProfileCounts], run: str) -> Metric:
 
 
 def cumulative(counts: Mapping[int, int]) -> list[tuple[str, float]]:
-    """Prometheus's buckets from the ledger's: how many took at most `le` seconds."""
+    """The buckets of Prometheus, made from those of the ledger."""
     shown = range(FIRST_SHOWN_BUCKET, LAST_SHOWN_BUCKET + 1, SHOWN_BUCKET_STEP)
     sums = list(accumulate(counts.get(bucket, 0) for bucket in range(histogram.LAST_BUCKET + 1)))
     bounded = [(repr(histogram.upper_bound(bucket)), sums[bucket]) for bucket in shown]
@@ -201,13 +200,13 @@ def _online_senders(progress: Progress, run: str) -> Iterator[Metric]:
     )
     yield _gauge(
         "capacity_messages_per_second",
-        "Attempts a second that the online senders can make.",
+        "Attempts per second that the online senders can make.",
         ("profile",),
         {(profile.name,): profile.capacity for profile in progress.profiles},
     )
     yield _gauge(
         "efficiency_ratio",
-        "Attempts settled, per attempt that the online senders could have made, 0 to 1.",
+        "Attempts settled, as a share of those that the online senders could have made, 0 to 1.",
         _RUN_PROFILE,
         {
             (run, profile.name): profile.efficiency

@@ -1,4 +1,4 @@
-"""From a run's points to shapes: paths, ticks and marks in a square of 1,000 by 1,000. Pure."""
+"""Turns the points of a run into shapes in a square of 1,000 by 1,000."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from sms_pipeline.views.course import (
 )
 from sms_pipeline.views.format import number
 
-#: The side of the square, in which y grows downwards. A page stretches it to any size, so there is
-#: no text in it: labels are placed beside it, in percent.
+#: The side of the square; y grows downwards. The page stretches the square to any size, so texts
+#: are not in it: they are placed in percent.
 SIDE = 1_000
 _PERCENT = 100
-#: Digits of a place in the square, and of one in percent.
+#: Decimals of a coordinate in the square, and of one in percent.
 _SIDE_DIGITS, _PERCENT_DIGITS = 1, 2
 
 
 class Label(NamedTuple):
-    """A text at a place on an axis, percent from the left or from the bottom."""
+    """A text on an axis, placed in percent from the left or from the bottom."""
 
     at: float
     text: str
 
 
 class Shape(NamedTuple):
-    """A path, and what it shows; `line` if it is not filled."""
+    """A path, and the name of what it shows. A `line` is not filled."""
 
     name: str
     path: str
@@ -43,7 +43,7 @@ class Shape(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A point with a label, percent from the left and from the bottom."""
+    """A point with a text, placed in percent from the left and from the bottom."""
 
     x: float
     y: float
@@ -51,7 +51,7 @@ class Mark(NamedTuple):
 
 
 class Hover(NamedTuple):
-    """A strip of the square, and what is told there."""
+    """A vertical strip of the square, and the text that it shows."""
 
     x: float
     width: float
@@ -69,12 +69,12 @@ class Chart(NamedTuple):
 
 
 _Point = tuple[float, float]
-#: Of a run of which nothing is known yet.
+#: The chart of a run of which nothing is known yet.
 EMPTY = Chart((), (), (), (), ())
 
 
 def throughput(course: Course) -> Chart:
-    """What was not delivered stands on what was; attempts are a line."""
+    """Messages not delivered are stacked on those delivered; attempts are a line."""
     stretches = course.throughput
     if not stretches:
         return EMPTY
@@ -92,7 +92,7 @@ def throughput(course: Course) -> Chart:
 
 
 def reach(course: Course) -> Chart:
-    """A curve, marked where chosen shares were reached."""
+    """A curve, with marks where chosen shares were reached."""
     if not course.reach:
         return EMPTY
     scale = _Scale(axes.time_axis(course), axes.reach_axis())
@@ -108,7 +108,7 @@ def reach(course: Course) -> Chart:
 
 
 def delivery_times(course: Course) -> Chart:
-    """A bar for each bucket of the histogram; percentiles are marked."""
+    """A bar for each bucket of the histogram, with marks at the percentiles."""
     bars = course.delivery_times
     if not bars:
         return EMPTY
@@ -124,12 +124,12 @@ def _stairs(stretches: Sequence[Stretch], value: Callable[[Stretch], float]) -> 
 
 
 def _floor(points: Sequence[_Point]) -> list[_Point]:
-    """The axis below these points."""
+    """The line on the axis below these points."""
     return [(points[0][0], 0.0), (points[-1][0], 0.0)]
 
 
 class _Scale(NamedTuple):
-    """Where the values of two axes lie in the square."""
+    """Places the values of two axes in the square."""
 
     across: Axis
     up: Axis
@@ -154,7 +154,7 @@ class _Scale(NamedTuple):
 
     @property
     def labels(self) -> tuple[list[Label], list[Label]]:
-        """Of both axes."""
+        """The labels of both axes."""
         return (
             [Label(_percent(self._part_across(at)), text) for at, text in self.across.ticks],
             [Label(_percent(self._part_up(at)), text) for at, text in self.up.ticks],
@@ -167,7 +167,7 @@ class _Scale(NamedTuple):
         return round((1 - self._part_up(value)) * SIDE, _SIDE_DIGITS)
 
     def _part_across(self, value: float) -> float:
-        """0 to 1 from the left."""
+        """From 0 at the left to 1."""
         low, high = self.across.low, self.across.high
         within = min(max(value, low), high)
         if self.logarithmic:
@@ -175,7 +175,7 @@ class _Scale(NamedTuple):
         return (within - low) / (high - low)
 
     def _part_up(self, value: float) -> float:
-        """0 to 1 from the bottom."""
+        """From 0 at the bottom to 1."""
         return min(value / self.up.high, 1.0)
 
 

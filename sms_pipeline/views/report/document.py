@@ -1,4 +1,4 @@
-"""A run in one document: its figures, its course, who sent it, and the audit's verdict."""
+"""A report: the figures of a run, its course, its workers, and the verdict of the audit."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ from sms_pipeline.views.objects import progress_json
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.views.verdict import audit_run
 
-#: Packages whose version may explain a figure.
+#: Packages whose versions are in the report.
 PACKAGES = ("sms-pipeline", "celery", "kombu")
 _DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
 class WorkerPart(NamedTuple):
-    """What one worker process did for the run, on one profile."""
+    """What one worker did in the run for one profile."""
 
     counts: CounterRow
-    #: None for who settles without sending, such as `cancel`.
+    #: None for a settler that is no worker: `cancel`.
     row: WorkerRow | None
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """All that a report says. Times are seconds, moments seconds since the epoch."""
+    """Everything in a report. Times are seconds, moments are seconds since the epoch."""
 
     run: Run
     progress: Progress
     timeline: Timeline
     workers: tuple[WorkerPart, ...]
     audit: AuditResult
-    #: Of this installation: the run's workers may have had others.
+    #: Versions installed here; the workers of the run may have had others.
     versions: dict[str, str]
     made_at: float
 
     @property
     def not_reached(self) -> int:
-        """Messages that are listed by `failures`: out of attempts, or too late."""
+        """Failed and expired messages: those that `failures` lists."""
         return self.progress.counts.failed + self.progress.counts.expired
 
     def to_json(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class RunReport:
 def make_report(
     settings: Settings, ledger: Ledger, run: Run, clock: Clock = MACHINE_CLOCK
 ) -> RunReport:
-    """Read all of it; of a run that goes on, as it is now.
+    """Make a report; of a run that goes on, as it is now.
 
     Raises:
         LedgerUnavailableError: the ledger can't be reached.
@@ -106,7 +106,7 @@ def as_json(report: RunReport) -> str:
 
 
 def as_csv(report: RunReport) -> str:
-    """The run's course, a row for each bin."""
+    """The course of the run, a row for each bin."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     course = report.timeline

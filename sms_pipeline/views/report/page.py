@@ -1,4 +1,4 @@
-"""A report as a file. The HTML page needs nothing else: no script, no font, no request."""
+"""Writes reports. The HTML page is complete: it has no scripts and makes no requests."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from sms_pipeline.views.format import (
     setting,
 )
 from sms_pipeline.views.output import say, write
+from sms_pipeline.views.percentiles import percentiles
 from sms_pipeline.views.report import charts
 from sms_pipeline.views.report.document import RunReport, as_csv, as_json
 
 TEMPLATES = Path(__file__).parent / "templates"
-#: Workers that are listed; of a large fleet the others are counted.
+#: The page lists so many workers and counts the others …
 MAX_WORKERS = 100
-#: Of the audit's problems.
+#: … and so many problems that the audit found.
 MAX_PROBLEMS = 20
 
 
 def save(report: RunReport, kind: str, path: Path | None) -> None:
-    """Write it as `kind` (html, json or csv) to `path`, over what is there; None is stdout.
+    """Write the report as `kind` (html, json or csv) to `path`; None is stdout.
 
     Raises:
         ConfigError: the file can't be written.
@@ -58,7 +59,7 @@ _KILO = 1_000
 def as_html(report: RunReport) -> str:
     """The page."""
     simulation, counts = report.run.simulation, report.progress.counts
-    course = make_course(report.timeline, report.progress.seconds, counts.delivery_times)
+    course = make_course(report.timeline, report.progress.seconds, counts)
     page = Loader(str(TEMPLATES)).load("report.html")
     content: bytes = page.generate(
         report=report,
@@ -84,27 +85,28 @@ def as_html(report: RunReport) -> str:
 
 
 def headline(progress: Progress) -> str:
-    """What a reader should know who reads no more."""
+    """The one sentence for readers who read no further."""
     total, time = f"{count(progress.total)} messages", duration(progress.seconds)
     if not progress.done:
-        return f"Still going on: {percent(progress.reached)} of {total} reached after {time}"
+        return f"Not done yet: {percent(progress.reached)} of {total} reached after {time}"
     if progress.counts.delivered == progress.total:
         return f"All {total} reached in {time}"
     return f"{percent(progress.reached)} of {total} reached in {time}"
 
 
-#: Of the configuration: they have a table of their own, or stand beside it.
+#: Keys of the configuration that the page shows elsewhere.
 _ELSEWHERE = {"senders", "thresholds", "seed"}
 _KINDS: dict[str, Callable[[RunReport], str]] = {"html": as_html, "json": as_json, "csv": as_csv}
 
 
 #: Functions of the templates.
-_WORDS: dict[str, Callable[..., str]] = {
+_WORDS: dict[str, Callable[..., object]] = {
     "headline": headline,
     "count": count,
     "message_time": message_time,
     "duration": duration,
     "percent": percent,
+    "percentiles": percentiles,
     "exact_percent": exact_percent,
     "exact_seconds": exact_seconds,
     "rate": rate,

@@ -213,7 +213,7 @@ def test_no_fewer_messages_make_the_share(percent: int, total: int) -> None:
         ("duration < 900ms", 0.25, "seen 250ms"),
         ("average rate > 1k/s", 2_000.4, "seen 2,000/s"),
         ("p95 delivery < 1s", None, "nothing seen"),
-        ("reached 9% < 1s", None, "not reached"),
+        ("reached 9% < 1s", None, "share not reached"),
         ("reached 9% < 1s", 0.5, "seen 0.50s"),
     ],
 )

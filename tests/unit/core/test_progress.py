@@ -192,7 +192,7 @@ def test_batches_dispatched_long_ago_are_named() -> None:
         make.snapshot(make.counts()), 0, NOON, Findings(stuck={"fast": 1_500})
     )
     assert progress.warnings == (
-        "profile fast: 1,500 messages dispatched long ago and not settled",
+        "profile fast: 1,500 messages stuck: dispatched long ago and not settled",
     )
 
 

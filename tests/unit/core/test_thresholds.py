@@ -315,7 +315,7 @@ def test_what_is_missed_stays_missed(
         ("duration < 900ms", {"seconds": 0.25}, "seen 250ms"),
         ("average rate > 1k/s", {"delivered": 1_000, "seconds": 0.5}, "seen 2,000/s"),
         ("p95 delivery < 1s", {}, "nothing seen"),
-        ("reached 9% < 1s", {}, "not reached"),
+        ("reached 9% < 1s", {}, "share not reached"),
     ],
 )
 def test_what_was_seen_is_shown_in_the_limits_unit_or_a_smaller_one(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sms_pipeline.core import histogram
+from sms_pipeline.core.counts import Counts
 from sms_pipeline.ledger.timeline import Bin, Timeline
 from sms_pipeline.views import axes
 from sms_pipeline.views.course import BINS, Course, Mark, Reach, make_course
@@ -29,7 +30,7 @@ def timeline(*delivered: int, width: float = 1.0, total: int = 100, **others: in
 
 
 def course(*delivered: int, until: float, **values: int) -> Course:
-    return make_course(timeline(*delivered, **values), until, {})
+    return make_course(timeline(*delivered, **values), until, Counts())
 
 
 # Throughput
@@ -49,14 +50,14 @@ def test_what_is_not_a_whole_stretch_is_joined_to_the_one_before() -> None:
 
 
 def test_narrow_bins_are_taken_together_up_to_a_second() -> None:
-    made = make_course(timeline(*[5] * 20, width=0.1, total=1_000), 2.0, {})
+    made = make_course(timeline(*[5] * 20, width=0.1, total=1_000), 2.0, Counts())
     assert [one.delivered for one in made.throughput] == [50, 50]
     assert len(made.reach) > 20
 
 
 @pytest.mark.parametrize(("until", "rate"), [(0.0, 100), (0.1, 100), (0.5, 20)])
 def test_a_run_of_less_than_a_second_has_a_rate(until: float, rate: float) -> None:
-    (only,) = make_course(timeline(10, width=0.1), until, {}).throughput
+    (only,) = make_course(timeline(10, width=0.1), until, Counts()).throughput
     assert only.delivered == pytest.approx(rate)
 
 
@@ -78,7 +79,7 @@ def test_no_message_is_left_out_and_no_time(
     delivered: list[int], width: float, longer: float
 ) -> None:
     made = timeline(*delivered, width=width)
-    drawn = make_course(made, made.seconds + longer * width, {}).throughput
+    drawn = make_course(made, made.seconds + longer * width, Counts()).throughput
     total = sum(one.delivered * (one.end - one.start) for one in drawn)
     assert total == pytest.approx(sum(delivered), abs=1e-3)
     assert [one.start for one in drawn[1:]] == [one.end for one in drawn[:-1]]
@@ -101,7 +102,7 @@ def test_reach_grows_from_nothing_to_the_end_and_passes_through_its_marks() -> N
 
 def test_delivery_times_have_a_bar_for_each_bucket_that_is_not_empty() -> None:
     # Buckets 80 and 88 end at 1.024 s and 2.048 s
-    made = make_course(timeline(1), 1.0, {88: 10, 80: 90, 81: 0})
+    made = make_course(timeline(1), 1.0, Counts(delivery_times={88: 10, 80: 90, 81: 0}))
     first, last = made.delivery_times
     assert (last.shortest, last.longest) == tuple(map(histogram.upper_bound, (87, 88)))
     assert (first.messages, first.share, last.share) == (90, 0.9, 0.1)
@@ -110,7 +111,7 @@ def test_delivery_times_have_a_bar_for_each_bucket_that_is_not_empty() -> None:
 
 
 def test_the_first_bar_has_no_lower_bound() -> None:
-    (bar,) = make_course(timeline(1), 1.0, {0: 3}).delivery_times
+    (bar,) = make_course(timeline(1), 1.0, Counts(delivery_times={0: 3})).delivery_times
     assert bar.text == "up to 1 ms: 3 messages (100.0%)"
 
 
@@ -118,14 +119,14 @@ def test_the_first_bar_has_no_lower_bound() -> None:
 
 
 def test_nothing_is_drawn_of_a_run_that_has_not_begun() -> None:
-    made = make_course(Timeline(1, 100, time_to_reach={0.5: None}), 0.0, {})
+    made = make_course(Timeline(1, 100, time_to_reach={0.5: None}), 0.0, Counts())
     assert (made.throughput, made.reach, made.delivery_times) == ((), (), ())
     assert set(charts_json(made).values()) == {None}
 
 
 @pytest.mark.parametrize("width", [0.1, 1.0, 21_600.0])
 def test_there_are_never_more_points_than_a_chart_can_show(width: float) -> None:
-    made = make_course(timeline(*[1] * BINS, width=width, total=BINS), BINS * width * 9, {})
+    made = make_course(timeline(*[1] * BINS, width=width, total=BINS), BINS * width * 9, Counts())
     assert len(made.throughput) <= MOST_POINTS
     assert len(made.reach) <= MOST_POINTS
 
@@ -147,7 +148,11 @@ def flat(points: list[list[float]]) -> list[float]:
 
 
 def test_report_and_dashboard_draw_the_same_points_under_the_same_names() -> None:
-    made = make_course(timeline(10, 40, 20, failed=5, width=2), 5.0, {78: 1, 80: 90, 82: 0, 88: 10})
+    made = make_course(
+        timeline(10, 40, 20, failed=5, width=2),
+        5.0,
+        Counts(delivery_times={78: 1, 80: 90, 82: 0, 88: 10}),
+    )
     page = charts_json(made)
     throughput, reach, times = (page[name] for name in ("throughput", "reach", "delivery_times"))
 
@@ -211,7 +216,7 @@ def test_report_and_dashboard_draw_the_same_points_under_the_same_names() -> Non
     ],
 )
 def test_times_on_an_axis(width: float, bins: int, labels: list[str]) -> None:
-    made = make_course(timeline(*[1] * bins, width=width), width * bins, {})  # type: ignore[arg-type]
+    made = make_course(timeline(*[1] * bins, width=width), width * bins, Counts())  # type: ignore[arg-type]
     assert [tick.label for tick in axes.time_axis(made).ticks] == labels
 
 

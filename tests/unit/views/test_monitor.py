@@ -105,7 +105,7 @@ def test_interrupted_monitor_ends_with_a_summary(
     monkeypatch.setattr(monitor, "follow", interrupt)
     with pytest.raises(KeyboardInterrupt):
         watch(ledger, run, PlainView(), once=False)
-    assert f"Run {run.id} still going on" in capsys.readouterr().out
+    assert f"Run {run.id} has not ended" in capsys.readouterr().out
 
 
 def test_interrupted_monitor_ends_also_without_a_ledger(
@@ -118,7 +118,7 @@ def test_interrupted_monitor_ends_also_without_a_ledger(
     monkeypatch.setattr(ledger, "snapshot", Outages(ledger.snapshot, 1))
     with pytest.raises(KeyboardInterrupt):
         watch(ledger, run, PlainView(), once=False)
-    assert capsys.readouterr().out == "still going on (the monitor was interrupted)\n"
+    assert capsys.readouterr().out == "has not ended (the monitor was interrupted)\n"
 
 
 def test_watching_once_is_one_update(

@@ -180,7 +180,7 @@ def test_the_page_has_the_figures(report: RunReport) -> None:
         "database SQLite 3.",
     ):
         assert part in text, part
-    assert "Still going on" not in text
+    assert "Not done yet" not in text
 
 
 def test_the_page_of_a_run_that_goes_on_says_so(ledger: Ledger) -> None:
@@ -189,7 +189,7 @@ def test_the_page_of_a_run_that_goes_on_says_so(ledger: Ledger) -> None:
     left = {"retried": 1, "remainder": bitmap(0), "delivery_times": {80: 9}}
     ledger.settle([make.settlement(run.id, delivered=9, **left)])
     text = text_of(as_html(make_report(Settings(), ledger, run)))
-    assert "Still going on: 30.0% of 30 messages reached" in text
+    assert "Not done yet: 30.0% of 30 messages reached" in text
     assert "Figures as of" in text
     assert "audit: not finished" in text
     assert "In flight 1" in text
@@ -197,7 +197,7 @@ def test_the_page_of_a_run_that_goes_on_says_so(ledger: Ledger) -> None:
 
 def test_the_page_of_a_run_that_has_not_begun(ledger: Ledger, run: Run) -> None:
     text = text_of(as_html(make_report(Settings(), ledger, run)))
-    assert "Nothing was settled yet." in text
+    assert "Nothing has been settled yet." in text
     assert "No worker has settled anything yet." in text
 
 
@@ -213,7 +213,7 @@ def test_thresholds_are_shown_as_they_stand(ledger: Ledger) -> None:
     ledger.settle([make.settlement(run.id, delivered=9, **ended)])
     text = text_of(as_html(make_report(Settings(), ledger, run)))
     assert "failed < 5% missed seen 10.00%" in text
-    assert "delivered >= 8 holding seen 9; missing it ends the run" in text
+    assert "delivered >= 8 holding seen 9; if missed, the run is cancelled" in text
     assert "lost == 0 holding seen 0" in text
     assert "1 of 3 thresholds missed" in text
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sms_pipeline.core import histogram
+from sms_pipeline.core.counts import Counts
 from sms_pipeline.ledger.timeline import Bin, Timeline
 from sms_pipeline.views.course import make_course
 from sms_pipeline.views.report.charts import (
@@ -25,11 +26,11 @@ BINS = (Bin(attempts=10), Bin(attempts=20, delivered=20), Bin(attempts=8, delive
 TIMELINE = Timeline(
     run=1, total=40, width=2, bins=BINS, time_to_reach={0.5: 3.0, 0.6: 5.5, 0.9: None}
 )
-COURSE = make_course(TIMELINE, 6.0, {})
+COURSE = make_course(TIMELINE, 6.0, Counts())
 
 
 def distribution(counts: dict[int, int]) -> Chart:
-    return delivery_times(make_course(TIMELINE, 6.0, counts))
+    return delivery_times(make_course(TIMELINE, 6.0, Counts(delivery_times=counts)))
 
 
 def points(path: str) -> list[tuple[float, float]]:
@@ -106,7 +107,7 @@ def test_any_distribution_can_be_drawn(counts: dict[int, int]) -> None:
 def test_any_course_can_be_drawn(delivered: list[int], width: float) -> None:
     bins = tuple(Bin(delivered=one, attempts=one) for one in delivered)
     timeline = Timeline(run=1, total=max(sum(delivered), 1), width=width, bins=bins)
-    course = make_course(timeline, width * len(bins), {})
+    course = make_course(timeline, width * len(bins), Counts())
     for chart in (throughput(course), reach(course)):
         assert all(0 <= label.at <= 100.01 for label in [*chart.x, *chart.y])
         for shape in chart.shapes:
@@ -114,7 +115,7 @@ def test_any_course_can_be_drawn(delivered: list[int], width: float) -> None:
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
-    nothing = make_course(Timeline(run=1, total=10), 0.0, {})
+    nothing = make_course(Timeline(run=1, total=10), 0.0, Counts())
     assert (throughput(nothing), reach(nothing), delivery_times(nothing)) == (EMPTY, EMPTY, EMPTY)
 
 

@@ -70,7 +70,7 @@ FIGURES = (
     "Run 1: 50.0% of 6,000", "10.0 s, ETA 10.0 s", "delivered 2,970", "failed 30", "in flight 300",
     "retrying 0", "failed attempts 330 (10.0%)", "rate 300/s", "average rate 300/s",
     "average time per message 0.900 s", "send 0.100 s", "p50 ", "p95 ", "p99 ",
-    "✓ failed < 1% (seen 0.50%)", "✗ reached 99% < 2s (not reached)", "✓ p95 delivery < 30s",
+    "✓ failed < 1% (seen 0.50%)", "✗ reached 99% < 2s (share not reached)", "✓ p95 delivery < 30s",
     "… lost == 0 (nothing seen)", "! profile profile-1: 100 messages waiting, no sender online",
 )  # fmt: skip
 

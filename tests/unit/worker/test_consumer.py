@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
+from weakref import WeakSet
 
+import orjson
 import pytest
+from amqp.exceptions import RecoverableConnectionError
+from celery import Celery
 from celery.worker import state
+from celery.worker.consumer import Consumer
+from celery.worker.consumer.delayed_delivery import DelayedDelivery
+from kombu import Connection, Message, message
+from kombu.exceptions import OperationalError
 
-from sms_pipeline.worker import consumer
+from sms_pipeline.core.batch import TASK_NAME
+from sms_pipeline.worker import consumer, pipeline
+from sms_pipeline.worker.consumer import CONNECTION_CHECK_SECONDS, GuardedConsumer
+from sms_pipeline.worker.pipeline import Pipeline
+from tests.unit import make
 
 THREADS = 4
 ROUNDS = 200
@@ -47,8 +60,6 @@ def _restless() -> Iterator[None]:
 @pytest.mark.usefixtures("_restless")
 def test_threads_that_end_tasks_at_once_do_not_disturb_one_another() -> None:
     # Else the acknowledgement, which comes next, would not be sent.
-    assert consumer.GuardedConsumer
-
     def end_tasks(thread: int) -> None:
         requests = [_Request(thread * IDS + number) for number in range(IDS)]
         for _ in range(ROUNDS):
@@ -106,3 +117,385 @@ def test_a_shared_set_can_be_read_while_it_changes(name: str) -> None:
         read.append(request)
         shared.discard(request)
     assert len(read) == IDS
+
+
+def test_sets_are_made_steady_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given Celery's own, as they are before our consumer is loaded
+    names = ("reserved_requests", "active_requests", "scheduled_requests")
+    shared: list[WeakSet[Any]] = [WeakSet() for _ in names]
+    for name, own in zip(names, shared, strict=True):
+        monkeypatch.setattr(state, name, own)
+    monkeypatch.setattr(state, "successful_requests", set())
+    consumer._steady_shared_sets()
+    # Then all can be read while they change, and ids of what succeeded are not kept
+    for one in shared:
+        requests = [_Request(number) for number in range(IDS)]
+        one.update(requests)
+        assert len([one.discard(request) for request in one]) == IDS
+    state.task_ready(_Request(1), successful=True)
+    assert not state.successful_requests
+
+
+# Messages that can't be handled
+
+TASK = {"task": TASK_NAME, "id": "1"}
+
+
+class _Channel:
+    """Notes what becomes of the one message, unless it is broken."""
+
+    no_ack_consumers = None
+
+    def __init__(self, broken: bool = False) -> None:
+        self.ended: list[str] = []
+        self._broken = broken
+
+    def basic_ack(self, tag: int, multiple: bool) -> None:
+        self.ended.append("acknowledged")
+
+    def basic_reject(self, tag: int, requeue: bool) -> None:
+        if self._broken:
+            raise OperationalError("the connection is gone")
+        self.ended.append("put back" if requeue else "dead")
+
+
+def _message(
+    body: bytes | object = ([], {}, None), channel: _Channel | None = None, **values: Any
+) -> Message:
+    return Message(
+        **{
+            "body": body if isinstance(body, bytes) else orjson.dumps(body),
+            "channel": channel or _Channel(),
+            "headers": TASK,
+            "content_type": "application/json",
+            "content_encoding": "utf-8",
+            "delivery_tag": 7,
+            "accept": {"application/json"},
+            **values,
+        }
+    )
+
+
+class _Pool:
+    """Takes tasks, and keeps what it was given."""
+
+    is_green = False
+
+    def __init__(self) -> None:
+        self.applied: list[tuple[Any, ...]] = []
+
+    def apply_async(self, trace: object, args: tuple[Any, ...], **_: Any) -> None:
+        self.applied.append(args)
+
+
+class _Eventer:
+    enabled = True
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+
+    def send(self, type: str, **fields: Any) -> None:
+        self.sent.append((type, fields))
+
+
+class Setting:
+    """A consumer as it is between connecting and consuming, and what it works with."""
+
+    def __init__(self, app: Celery) -> None:
+        self.pool = _Pool()
+        self.events = _Eventer()
+        self.requests: list[Any] = []
+        #: What a consumer does with a request.
+        self.take: Callable[[Any], None] = self.requests.append
+        self.consumer = GuardedConsumer(
+            self._take,
+            app=app,
+            controller=SimpleNamespace(state=state, semaphore=None, use_eventloop=False),
+            pool=self.pool,
+            timer=SimpleNamespace(call_at=None),
+            disable_rate_limits=True,
+        )
+        self.consumer.event_dispatcher = self.events
+        self.consumer.update_strategies()
+        self.handle = self.consumer.create_task_handler()
+
+    def _take(self, request: Any) -> None:
+        self.take(request)
+
+    def handled(self, message: Message) -> Any:
+        """The request that a message becomes."""
+        self.handle(message)
+        return self.requests[-1]
+
+
+@pytest.fixture
+def stopping(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Whether the worker of this process stops; it does not."""
+    stopping = threading.Event()
+    worker: Any = SimpleNamespace(stopping=stopping)
+    monkeypatch.setattr(pipeline, "_installed", [Pipeline(worker, None)])  # type: ignore[arg-type]
+    return stopping
+
+
+@pytest.fixture
+def setting(app: Celery, stopping: threading.Event, _running: None) -> Setting:
+    return Setting(app)
+
+
+def test_task_reaches_the_pool_and_is_not_settled_by_its_arrival(setting: Setting) -> None:
+    channel = _Channel()
+    for embed in (None, {"callbacks": None}):
+        request = setting.handled(_message(([{"run": 1}], {}, embed), channel))
+        assert (request.id, request.args) == ("1", [{"run": 1}])
+    assert channel.ended == []
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "reason"),
+    [
+        ({}, TASK, "not a task's body"),
+        (None, TASK, "not a task's body"),
+        ("text", TASK, "not a task's body"),
+        ([], TASK, "not a task's body"),
+        ([[], {}], TASK, "not a task's body"),
+        ([{}, {}, {}], TASK, "not a task's body"),
+        ([[], [], {}], TASK, "not a task's body"),
+        ([[], {}, []], TASK, "not a task's body"),
+        ([[], {}, {}, {}], TASK, "not a task's body"),
+        (b"[[1", TASK, "DecodeError"),
+        (b"[[1", {}, "can't be decoded"),
+        ([[], {}, {}], {}, "not a task"),
+        ([[], {}, {}], None, "not a task"),
+        ([[], {}, {}], {"task": "another", "id": "1"}, "unknown task"),
+        ([[], {}, {}], {**TASK, "eta": "soon"}, "invalid task"),
+        ([[], {}, {}], {"task": TASK_NAME}, "KeyError"),
+    ],
+)
+def test_what_is_no_task_goes_to_the_dead_letters_with_its_reason(
+    setting: Setting,
+    body: object,
+    headers: dict[str, Any] | None,
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    channel = _Channel()
+    message = _message(body, channel)
+    message.headers = headers
+    setting.handle(message)
+    assert channel.ended == ["dead"]
+    assert caplog.messages == [f"message rejected to the dead-letter queue: {reason}"]
+    assert setting.requests == []
+
+
+def test_body_of_another_type_goes_to_the_dead_letters_unread(setting: Setting) -> None:
+    channel = _Channel()
+    setting.handle(_message(b"\x80\x04.", channel, content_type="application/x-python-serialize"))
+    assert channel.ended == ["dead"]
+
+
+def test_message_that_breaks_the_handler_goes_to_the_dead_letters(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    channel = _Channel()
+    setting.take = lambda request: 1 // 0  # type: ignore[assignment,return-value]
+    setting.handle(_message(channel=channel))
+    assert channel.ended == ["dead"]
+    assert "dead-letter queue: ZeroDivisionError" in caplog.text
+
+
+def test_pool_that_is_closed_is_not_the_messages_fault(
+    setting: Setting, stopping: threading.Event
+) -> None:
+    stopping.set()
+    channel = _Channel()
+    setting.take = lambda request: 1 // 0  # type: ignore[assignment,return-value]
+    setting.handle(_message(channel=channel))
+    # It stays unacknowledged: the broker delivers it to another worker.
+    assert channel.ended == []
+
+
+@pytest.mark.parametrize("kind", ["connection_errors", "channel_errors"])
+def test_broken_connection_is_not_the_messages_fault(setting: Setting, kind: str) -> None:
+    channel = _Channel()
+    error = getattr(setting.consumer, kind)[0]
+
+    def take(request: object) -> None:
+        raise error("gone")
+
+    setting.take = take
+    # The consumer starts over, with a new connection.
+    with pytest.raises(error):
+        setting.handle(_message(channel=channel))
+    assert channel.ended == []
+
+
+def test_message_that_has_ended_is_not_rejected(setting: Setting) -> None:
+    message = _message(channel=(channel := _Channel()))
+
+    def take(request: object) -> None:
+        message.ack()
+        raise ValueError
+
+    setting.take = take
+    setting.handle(message)
+    assert channel.ended == ["acknowledged"]
+
+
+def test_rejection_that_the_broker_does_not_hear_is_told(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    setting.consumer.connection_errors = (OperationalError,)
+    setting.handle(_message({}, _Channel(broken=True)))
+    assert "Couldn't reject 7" in caplog.text
+
+
+# What is shown of a batch
+
+
+def test_body_is_decoded_once_and_its_text_is_let_go(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+
+    def loads(body: bytes, *_: Any, **__: Any) -> Any:
+        decoded.append(body)
+        return orjson.loads(body)
+
+    monkeypatch.setattr(message, "loads", loads)
+    arrived = _message(([{"run": 1}], {}, None))
+    request = setting.handled(arrived)
+    request.execute_using_pool(setting.pool)
+    # Celery decodes what it gets in the pool if it knows a content type for it
+    (_name, _id, options, body, content_type, encoding) = setting.pool.applied[0]
+    assert (body, content_type, encoding) == ([[{"run": 1}], {}, None], None, None)
+    assert options["args"] == [{"run": 1}]
+    assert len(decoded) == 1
+    assert arrived.body is None
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_arguments_are_told_in_short_whoever_asks(setting: Setting, safe: bool) -> None:
+    text = make.batch(2).describe()
+    headers = {**TASK, "argsrepr": text, "kwargsrepr": ""}
+    request = setting.handled(_message(([{"to": "555"}], {}, None), headers=headers))
+    told = request.info(safe=safe)
+    assert (told["args"], told["kwargs"]) == (text, "")
+    assert told["id"] == "1"
+    assert "555" not in str(request.info())
+
+
+RETRY = "retried as batch 0: 2 SMS, attempt 2 in 3 s"
+
+
+@pytest.mark.parametrize(
+    ("type", "fields", "shown"),
+    [
+        (
+            "task-succeeded",
+            {"result": repr(RETRY), "runtime": 1.0},
+            ("task-retried", {"exception": RETRY, "traceback": ""}),
+        ),
+        (
+            "task-succeeded",
+            {"result": "None", "runtime": 1.0},
+            ("task-succeeded", {"result": "None", "runtime": 1.0}),
+        ),
+        ("task-succeeded", {"result": None}, ("task-succeeded", {"result": None})),
+        ("task-succeeded", {}, ("task-succeeded", {})),
+        ("task-custom", {"result": RETRY}, ("task-custom", {"result": RETRY})),
+    ],
+)
+def test_attempt_that_hands_something_on_is_shown_as_a_retry(
+    setting: Setting,
+    type: str,
+    fields: dict[str, Any],
+    shown: tuple[str, dict[str, Any]],
+) -> None:
+    request = setting.handled(_message())
+    setting.events.sent.clear()
+    request.send_event(type, **fields)
+    assert setting.events.sent == [(shown[0], {"uuid": "1", **shown[1]})]
+
+
+# The connection
+
+
+class _Hub:
+    def __init__(self) -> None:
+        self.repeated: list[tuple[float, Callable[[], None]]] = []
+
+    def call_repeatedly(self, seconds: float, call: Callable[[], None]) -> None:
+        self.repeated.append((seconds, call))
+
+
+def test_connection_is_looked_at_every_second_beside_what_celery_does(setting: Setting) -> None:
+    registered: list[tuple[Any, ...]] = []
+    setting.consumer.blueprint.send_all = lambda *arguments, **options: registered.append(
+        (*arguments, options["args"])
+    )
+    setting.consumer.register_with_event_loop(hub := _Hub())
+    assert registered == [(setting.consumer, "register_with_event_loop", (hub,))]
+    ((seconds, look),) = hub.repeated
+    assert seconds == CONNECTION_CHECK_SECONDS
+    # A connection that was cut off unnoticed starts the consumer over
+    setting.consumer.connection = SimpleNamespace(connected=False)
+    with pytest.raises(RecoverableConnectionError, match="closed unnoticed"):
+        look()
+    assert RecoverableConnectionError in Connection("amqp://").recoverable_connection_errors
+    # One that is up, or about to be made, does not
+    for connection in (SimpleNamespace(connected=True), None):
+        setting.consumer.connection = connection
+        look()
+
+
+# Delayed delivery
+
+
+def test_delayed_delivery_is_ours_and_in_the_place_of_celerys() -> None:
+    steps = GuardedConsumer.Blueprint.default_steps
+    theirs = Consumer.Blueprint.default_steps
+    differing = [(ours, own) for ours, own in zip(steps, theirs, strict=True) if ours != own]
+    assert differing == [
+        (
+            "sms_pipeline.worker.consumer:RequiredDelayedDelivery",
+            "celery.worker.consumer.delayed_delivery:DelayedDelivery",
+        )
+    ]
+
+
+@pytest.fixture
+def set_up(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, str]]:
+    """For which consumers and brokers delayed delivery was set up."""
+    done: list[tuple[object, str]] = []
+    monkeypatch.setattr(
+        DelayedDelivery, "_setup_delayed_delivery", lambda self, c, url: done.append((c, url))
+    )
+    return done
+
+
+def test_delayed_delivery_is_set_up_at_every_broker(
+    setting: Setting, app: Celery, set_up: list[tuple[object, str]]
+) -> None:
+    app.conf.broker_url = "memory://one;memory://other"
+    consumer.RequiredDelayedDelivery(setting.consumer).start(setting.consumer)
+    assert sorted(url for _, url in set_up) == ["memory://one", "memory://other"]
+    assert {by for by, _ in set_up} == {setting.consumer}
+
+
+def test_set_up_that_fails_is_an_error(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Celery goes on without, and what is retried would vanish.
+    def refuse(*_: object) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(DelayedDelivery, "_setup_delayed_delivery", refuse)
+    with pytest.raises(ConnectionRefusedError):
+        consumer.RequiredDelayedDelivery(setting.consumer).start(setting.consumer)
+
+
+def test_queue_type_that_rabbitmq_does_not_know_is_refused(
+    setting: Setting, app: Celery, set_up: list[tuple[object, str]]
+) -> None:
+    app.conf.broker_native_delayed_delivery_queue_type = "fast"
+    with pytest.raises(ValueError, match="fast"):
+        consumer.RequiredDelayedDelivery(setting.consumer).start(setting.consumer)
+    assert set_up == []

@@ -2,26 +2,85 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
-from sms_pipeline.core.sender_bank import SenderBank
-from sms_pipeline.errors import StoppingError
-from sms_pipeline.worker.driver import SenderDriver
+from sms_pipeline.core.sender_bank import Finished, SenderBank
+from sms_pipeline.errors import EXIT_FAILURE, StoppingError
+from sms_pipeline.testing.clock import ManualClock
+from sms_pipeline.worker.driver import LONGEST_PAUSE_SECONDS, STEP_SHARE, TICK_SECONDS, SenderDriver
 from tests.services.waiting import wait_until
+from tests.unit.worker.fakes import Exited, aside
 
 PATIENCE_SECONDS = 30
 
 
+class Pauses(threading.Condition):
+    """The driver's pauses: noted, over at once, and so many that it comes to an end."""
+
+    def __init__(self, driver: SenderDriver, clock: ManualClock, steps: int) -> None:
+        super().__init__()
+        self.asked: list[float] = []
+        self._driver = driver
+        self._clock = clock
+        self._steps = steps
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.asked.append(timeout)
+        self._clock.advance(timeout)
+        if len(self.asked) == self._steps:
+            self._driver.stop()
+        return True
+
+
+class SlowBank(SenderBank):
+    """Has so many senders that a step takes a while."""
+
+    step_seconds = 0.05
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(1)
+        self._clock = clock
+
+    def step(self, now: float) -> list[Finished]:
+        self._clock.advance(self.step_seconds)
+        return super().step(now)
+
+
 @pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as threads:
-        yield threads
+def clock() -> ManualClock:
+    """Not at zero, where moments and spans look alike."""
+    return ManualClock(monotonic=100.0)
+
+
+def play(
+    driver: SenderDriver, *durations: float, give_up_at: float = math.inf
+) -> Future[NDArray[np.float64]]:
+    """Submit messages from another thread; return once the driver has them."""
+    waiting = len(driver._waiting)
+
+    def are_submitted() -> bool:
+        with driver._wake:
+            return len(driver._waiting) > waiting
+
+    future = aside(driver.play, "fast", np.array(durations), give_up_at)
+    wait_until(are_submitted, PATIENCE_SECONDS, "they are submitted")
+    return future
+
+
+def pauses(driver: SenderDriver, clock: ManualClock, steps: int) -> list[float]:
+    """Let it make so many steps; return the pauses it made after each."""
+    driver._wake = condition = Pauses(driver, clock, steps)
+    driver.run()
+    return condition.asked
 
 
 def test_driver_plays_on_the_real_clock() -> None:
@@ -36,14 +95,85 @@ def test_driver_plays_on_the_real_clock() -> None:
     driver.join(PATIENCE_SECONDS)
 
 
-def test_stopped_driver_tells_those_that_wait(pool: ThreadPoolExecutor) -> None:
+def test_stopped_driver_tells_those_that_wait() -> None:
     driver = SenderDriver({"fast": SenderBank(1)}, MACHINE_CLOCK)
-    waiting = pool.submit(driver.play, "fast", np.array([1e9]))
-    wait_until(lambda: driver._waiting, PATIENCE_SECONDS, "the message is in play")
+    waiting = play(driver, 1e9)
     driver.start()
     driver.stop()
-    with pytest.raises(StoppingError):
+    with pytest.raises(StoppingError, match=r"^the worker is stopping$"):
         waiting.result(PATIENCE_SECONDS)
     driver.join(PATIENCE_SECONDS)
-    with pytest.raises(StoppingError):
+    with pytest.raises(StoppingError, match=r"^the worker is stopping$"):
         driver.play("fast", np.array([1.0]))
+
+
+def test_everyone_gets_the_ends_of_their_own_messages(clock: ManualClock) -> None:
+    driver = SenderDriver({"fast": SenderBank(2)}, clock)
+    # The later ones end first
+    slow, quick = play(driver, 0.5), play(driver, 0.125, 0.125)
+    pauses(driver, clock, steps=5)
+    assert slow.result(PATIENCE_SECONDS).tolist() == [100.5]
+    assert quick.result(PATIENCE_SECONDS).tolist() == [100.125, 100.25]
+
+
+def test_messages_that_no_sender_can_start_in_time_are_given_up(clock: ManualClock) -> None:
+    driver = SenderDriver({"fast": SenderBank(1)}, clock)
+    future = play(driver, 0.25, 0.25, give_up_at=100.125)
+    pauses(driver, clock, steps=3)
+    first, second = future.result(PATIENCE_SECONDS)
+    assert first == 100.25
+    assert math.isnan(second)
+
+
+# How often it looks
+
+
+def test_driver_sleeps_until_the_next_message_ends(clock: ManualClock) -> None:
+    driver = SenderDriver({"fast": SenderBank(1), "slow": SenderBank(1)}, clock)
+    play(driver, 0.25, 0.125)
+    assert pauses(driver, clock, steps=3) == [0.25, 0.125, LONGEST_PAUSE_SECONDS]
+
+
+def test_driver_does_not_look_more_often_than_a_tick(clock: ManualClock) -> None:
+    driver = SenderDriver({"fast": SenderBank(1)}, clock)
+    play(driver, *[TICK_SECONDS / 100] * 1_000)
+    assert set(pauses(driver, clock, steps=5)) == {TICK_SECONDS}
+
+
+def test_driver_whose_steps_take_long_steps_less_often(clock: ManualClock) -> None:
+    driver = SenderDriver({"fast": SlowBank(clock)}, clock)
+    play(driver, *[TICK_SECONDS] * 1_000)
+    expected = SlowBank.step_seconds / STEP_SHARE
+    assert pauses(driver, clock, steps=3) == pytest.approx([expected] * 3)
+
+
+@pytest.mark.parametrize("banks", [{}, {"fast": SenderBank(1)}])
+def test_heartbeat_grows_while_there_is_nothing_to_do(
+    clock: ManualClock, banks: dict[str, SenderBank]
+) -> None:
+    driver = SenderDriver(banks, clock)
+    before = driver.heartbeat
+    asked = pauses(driver, clock, steps=3)
+    assert all(pause <= LONGEST_PAUSE_SECONDS for pause in asked)
+    assert driver.heartbeat >= before + 3
+
+
+# The thread
+
+
+def test_process_ends_when_the_driver_does(
+    clock: ManualClock, exits: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    # Else whoever waits for a message to end would wait for ever, and the worker look alive.
+    driver = SenderDriver({"fast": SenderBank(1)}, clock)
+    driver._banks["fast"].step = lambda now: 1 // 0  # type: ignore[method-assign,assignment,return-value]
+    with pytest.raises(Exited):
+        driver.run()
+    assert exits == [EXIT_FAILURE]
+    assert "sender driver died" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_thread_can_be_told_from_others_and_holds_no_process_up(clock: ManualClock) -> None:
+    driver = SenderDriver({}, clock)
+    assert (driver.name, driver.daemon) == ("sender-driver", True)

@@ -12,31 +12,27 @@ import pytest
 
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.gateway import Outcomes
-from sms_pipeline.core.records import Control, Run
+from sms_pipeline.core.records import Absorbed, Control, Run
 from sms_pipeline.core.steps import drive
-from sms_pipeline.errors import BadBatchError, ForeignLedgerError, StoppingError
+from sms_pipeline.errors import (
+    BadBatchError,
+    ForeignLedgerError,
+    LedgerUnavailableError,
+    StoppingError,
+)
+from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.worker import writer as writer_module
 from sms_pipeline.worker.delivery import Effect, Play, Publish
 from sms_pipeline.worker.process import Worker
+from sms_pipeline.worker.writer import LEDGER_PAUSES
 from tests.services.waiting import wait_until
 from tests.unit import make
 from tests.unit.make import NOON, bitmap
+from tests.unit.worker.fakes import Endless, Scripted, Stop, aside
 
 PATIENCE_SECONDS = 30
-
-
-class Scripted:
-    """A gateway that needs no time and lets the first messages of each attempt fail."""
-
-    failures = 2
-
-    def __init__(self, _profile: object) -> None:
-        self.batches: list[Batch] = []
-
-    def attempt(self, batch: Batch) -> Outcomes:
-        delivered = np.arange(batch.count) >= self.failures
-        return Outcomes(np.zeros(batch.count), delivered)
 
 
 @pytest.fixture
@@ -52,7 +48,7 @@ def dispatched(ledger: Ledger, run: Run, size: int = 10) -> Batch:
     return make.batch(size, ledger=ledger.id, run=run.id, queued_at=time.time())
 
 
-def deliver(worker: Worker, batch: Batch) -> list[Batch]:
+def deliver(worker: Worker, batch: Batch, queued: bool = True) -> list[Batch]:
     """Let the worker do what it does with a batch; return what it hands on."""
     handed_on: list[Batch] = []
 
@@ -61,7 +57,7 @@ def deliver(worker: Worker, batch: Batch) -> list[Batch]:
             return handed_on.append(effect.batch)
         return worker.perform(effect)
 
-    drive(worker.deliver(batch, queued=True), perform)
+    drive(worker.deliver(batch, queued=queued), perform)
     return handed_on
 
 
@@ -114,15 +110,18 @@ def test_attempt_that_another_worker_settled_meanwhile_counts_as_the_other_had_i
 
 
 def test_hook_hears_of_new_settlements_only(ledger: Ledger, run: Run) -> None:
-    heard: list[Batch] = []
-    profile = make.profile("fast", mean_time=0)
-    worker = Worker(ledger, [profile], Scripted, lambda batch, _: heard.append(batch))
+    heard: list[tuple[Batch, list[bool]]] = []
+
+    def hear(batch: Batch, outcomes: Outcomes) -> None:
+        heard.append((batch, outcomes.delivered.tolist()))
+
+    worker = Worker(ledger, [make.profile("fast", mean_time=0)], Scripted, hear)
     worker.start()
     batch = dispatched(ledger, run)
     for _ in range(2):
         deliver(worker, batch)
     worker.stop()
-    assert heard == [batch]
+    assert heard == [(batch, [False] * 2 + [True] * 8)]
 
 
 def test_message_whose_deadline_has_passed_is_not_sent(
@@ -144,10 +143,26 @@ def test_batch_of_a_cancelled_run_is_settled_without_sending(
     assert (fast.delivered, fast.cancelled, fast.finished) == (0, 10, 10)
 
 
+@pytest.mark.parametrize("queued", [True, False])
+def test_batch_of_a_paused_run_comes_back_where_there_is_a_queue(
+    worker: Worker, ledger: Ledger, run: Run, queued: bool
+) -> None:
+    ledger.control(run.id, Control.PAUSED)
+    batch = dispatched(ledger, run)
+    handed_on = deliver(worker, batch, queued=queued)
+    assert (handed_on == [batch]) is queued
+    assert ledger.snapshot(run).counts.attempts == (0 if queued else 10)
+
+
 def test_batch_of_another_ledger_is_not_judged(worker: Worker, ledger: Ledger, run: Run) -> None:
     body = {**dispatched(ledger, run).to_wire(), "ledger": "another"}
-    with pytest.raises(ForeignLedgerError, match="SMS_DATABASE_URL"):
+    with pytest.raises(ForeignLedgerError) as refusal:
         worker.accept(body)
+    # It is the last line that a user sees of this worker.
+    assert str(refusal.value) == (
+        "a batch of another ledger is in this queue; it is put back. Check SMS_DATABASE_URL: "
+        "producer and workers must name the same database"
+    )
 
 
 def test_batch_of_another_profile_is_refused(worker: Worker, ledger: Ledger, run: Run) -> None:
@@ -188,3 +203,146 @@ def test_heartbeat_moves_while_the_driver_lives(
 
 def test_worker_ids_differ_in_one_process(ledger: Ledger) -> None:
     assert Worker(ledger, []).id != Worker(ledger, []).id
+
+
+def test_publishing_is_not_the_workers_part(worker: Worker) -> None:
+    with pytest.raises(TypeError, match=r"performs: Publish$"):
+        worker.perform(Publish(make.batch(), 1))
+
+
+# Time
+
+
+@pytest.fixture
+def noon(ledger: Ledger) -> Iterator[Worker]:
+    """A started worker whose clock stands still at noon, a while after its machine was started."""
+    clock = ManualClock(wall=NOON, monotonic=5_000.0)
+    made = Worker(ledger, [make.profile("fast", mean_time=0)], Scripted, clock=clock)
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_messages_end_at_a_time_of_day(noon: Worker) -> None:
+    played = noon.perform(Play(make.batch(2), math.inf))
+    assert played.ended_at.tolist() == [NOON, NOON]
+    assert played.outcomes.delivered.tolist() == [False, False]
+
+
+@pytest.mark.parametrize(("give_up_at", "given_up"), [(NOON - 1, True), (NOON + 1, False)])
+def test_messages_are_given_up_at_a_time_of_day(
+    noon: Worker, give_up_at: float, given_up: bool
+) -> None:
+    played = noon.perform(Play(make.batch(2), give_up_at))
+    assert np.isnan(played.ended_at).tolist() == [given_up] * 2
+
+
+def test_wall_clock_that_is_set_does_not_move_what_is_played(ledger: Ledger) -> None:
+    clock = ManualClock(wall=NOON, monotonic=5_000.0)
+    worker = Worker(ledger, [make.profile("fast", mean_time=0)], Scripted, clock=clock)
+    worker.start()
+    clock.step_wall(-3_600)
+    played = worker.perform(Play(make.batch(1), math.inf))
+    worker.stop()
+    assert played.ended_at.tolist() == [NOON]
+
+
+# What came twice
+
+
+def test_what_came_twice_is_in_the_audit_once_the_worker_has_ended(
+    ledger: Ledger, run: Run
+) -> None:
+    worker = Worker(ledger, [make.profile("fast", mean_time=0)], Scripted)
+    worker.start()
+    batch = dispatched(ledger, run)
+    worker.note(Absorbed.REDELIVERED, batch)
+    for _ in range(3):
+        deliver(worker, batch)
+    worker.stop()
+    assert audit_ledger(ledger, run).absorbed == {
+        "redelivered": (1, 10),
+        "answered": (2, 20),
+        "repeated": (0, 0),
+    }
+
+
+# The ledger is away
+
+
+def go_away(ledger: Ledger, call: str, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Let a call of the ledger fail so many times."""
+    real, left = getattr(ledger, call), [None] * times
+
+    def sometimes(*arguments: Any) -> Any:
+        if left:
+            left.pop()
+            raise LedgerUnavailableError("away")
+        return real(*arguments)
+
+    monkeypatch.setattr(ledger, call, sometimes)
+
+
+@pytest.mark.parametrize("call", ["standing", "settle"])
+def test_ledger_that_is_away_is_asked_again_after_a_pause(
+    ledger: Ledger,
+    run: Run,
+    call: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    worker = Worker(ledger, [make.profile("fast", mean_time=0)], Scripted)
+    worker.stopping = worker._writer._stopping = stopping = Stop()
+    worker.start()
+    go_away(ledger, call, monkeypatch, times=5)
+    assert deliver(worker, dispatched(ledger, run))
+    worker.stop()
+    assert len(stopping.waits) == 5
+    assert min(stopping.waits) >= LEDGER_PAUSES.first
+    assert "away; trying again in" in caplog.text
+
+
+@pytest.mark.parametrize("call", ["standing", "settle"])
+def test_worker_that_stops_gives_up_what_the_ledger_does_not_answer(
+    ledger: Ledger, run: Run, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(ledger, [make.profile("fast", mean_time=0)], Scripted)
+    worker.start()
+    worker.stopping.set()
+    go_away(ledger, call, monkeypatch, times=1_000)
+    with pytest.raises(StoppingError):
+        deliver(worker, dispatched(ledger, run))
+    worker.stop()
+
+
+def test_worker_that_cannot_sign_off_ends_all_the_same(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker(ledger, [make.profile("fast")])
+    worker.start()
+    go_away(ledger, "leave", monkeypatch, times=1)
+    worker.stop()
+    assert "could not sign off: away" in caplog.text
+
+
+def test_worker_that_is_not_in_the_ledger_plays_nothing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(ledger, [make.profile("fast")])
+    go_away(ledger, "join", monkeypatch, times=1)
+    with pytest.raises(LedgerUnavailableError):
+        worker.start()
+    assert not worker._driver.is_alive()
+    assert not worker._writer.is_alive()
+
+
+def test_worker_that_is_abandoned_frees_those_that_wait(ledger: Ledger) -> None:
+    worker = Worker(ledger, [make.profile("fast")], Endless)
+    worker.start()
+    waiting = aside(worker.perform, Play(make.batch(1), math.inf))
+    wait_until(lambda: worker._driver._waiting, PATIENCE_SECONDS, "it is played")
+    worker.abandon()
+    with pytest.raises(StoppingError):
+        waiting.result(PATIENCE_SECONDS)
+    assert worker.stopping.is_set()
+    worker.stop()

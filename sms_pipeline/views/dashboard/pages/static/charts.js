@@ -1,5 +1,5 @@
-// The three charts of a run, drawn by Plotly in the page's own colours. Values, ticks and texts come
-// from the server: the report draws the same ones.
+// Draws the three charts of a run with Plotly. Values, ticks and texts come from the server, and the
+// report shows the same ones.
 
 const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false };
 const TICK_PIXELS = 62;
@@ -33,7 +33,7 @@ function layout(xaxis, yaxis, more = {}) {
     dragmode: false,
     showlegend: false,
     hovermode: "closest",
-    // Wherever one points, the nearest is told.
+    // Show the nearest point, wherever the pointer is.
     hoverdistance: -1,
     margin: { l: 8, r: 16, t: 12, b: 8 },
     paper_bgcolor: "transparent",
@@ -46,7 +46,7 @@ function layout(xaxis, yaxis, more = {}) {
   };
 }
 
-/** As many of the ticks as the element has room for. */
+/** As many ticks as fit into the element. */
 function across({ range, ticks, labels }, element, place = (value) => value) {
   const every = Math.ceil((ticks.length * TICK_PIXELS) / Math.max(element.clientWidth, TICK_PIXELS));
   const shown = (_, index) => index % every === 0;
@@ -64,7 +64,7 @@ export function drawThroughput(element, { throughput: chart }) {
   const traces = Object.entries(chart.series).map(([name, rates]) => {
     const { fill, colour: line, soft, width } = SERIES[name];
     const values = [...rates, rates.at(-1)];
-    // What was not delivered stands on what was.
+    // Messages not delivered are stacked on those delivered.
     const y = fill ? values.map((value, index) => value + below[index]) : values;
     if (fill) below = y;
     return {

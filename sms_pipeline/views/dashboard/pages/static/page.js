@@ -1,5 +1,5 @@
-// What both pages need: reading figures again and again, saying when that fails, and moments. All other figures come from
-// the server as texts.
+// What both pages need: reading again and again, telling when that fails, and moments. All other
+// figures come from the server as texts.
 
 const PERIOD_MS = 1000;
 const PATIENCE_MS = 15000;

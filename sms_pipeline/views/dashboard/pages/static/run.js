@@ -92,7 +92,7 @@ async function steer(action) {
   try {
     set("said", sentence(await post(`${url}/${action}`)));
   } catch {
-    set("said", "The dashboard does not answer: nothing is known of what was asked.");
+    set("said", "The dashboard does not answer, so it is not known whether this was done.");
   }
   byId("said").hidden = false;
   for (const button of buttons) button.disabled = false;

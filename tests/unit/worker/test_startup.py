@@ -1,0 +1,255 @@
+"""What a worker does between its command line and its first batch."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import click
+import pytest
+from celery import Celery, signals
+
+from sms_pipeline.config.settings import Settings
+from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.errors import BrokerUnavailableError, PipelineError
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.worker import pipeline, startup
+
+pytestmark = pytest.mark.usefixtures("_no_pipeline", "_own_signals")
+
+BROKER_URL = "amqp://user:secret@host//"
+
+
+@pytest.fixture
+def _own_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever listens to Celery's signals for a test does so no longer afterwards."""
+    monkeypatch.setattr(signals.after_setup_logger, "receivers", [])
+
+
+class Broker:
+    """Stands in for the class `Publisher`: notes who connects, and for which queues."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[str, list[str]]] = []
+        self.is_away = False
+
+    def open(self, settings: Settings, profiles: Iterable[str]) -> Broker:
+        if self.is_away:
+            raise BrokerUnavailableError("the broker is away")
+        self.opened.append((settings.broker_url, list(profiles)))
+        return self
+
+
+class Setting:
+    """The command line and the environment of a worker; what is not named is in order."""
+
+    def __init__(self, app: Celery, broker: Broker, folder: Path) -> None:
+        self.app = app
+        self.broker = broker
+        self.folder = folder
+        self.controller = SimpleNamespace(hostname="celery@host")
+        self.options: dict[str, Any] = {"profile": "fast", "pool": "threads"}
+
+    def prepare(self) -> None:
+        startup.prepare(self.app, self.controller, self.options)
+
+    def write(self, name: str, text: str) -> Path:
+        file = self.folder / name
+        file.write_text(text)
+        return file
+
+
+@pytest.fixture
+def setting(app: Celery, clean: Path, ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> Setting:
+    broker = Broker()
+    monkeypatch.setattr(startup, "Publisher", broker)
+    monkeypatch.setattr(sys, "argv", ["celery", "-A", "sms_pipeline", "worker"])
+    monkeypatch.setenv("CELERY_BROKER_URL", BROKER_URL)
+    monkeypatch.setenv("SMS_DATABASE_URL", ledger_url)
+    return Setting(app, broker, clean)
+
+
+def test_worker_that_can_start_knows_all_it_needs(setting: Setting, ledger: Ledger) -> None:
+    setting.prepare()
+    # Its name and its broker
+    name, _, host = setting.controller.hostname.partition("@")
+    assert name.startswith("fast-")
+    assert host == "host"
+    assert setting.broker.opened == [(BROKER_URL, ["fast"])]
+    # Its queue, and no other
+    (queue,) = setting.app.amqp.queues.values()
+    assert (queue.name, queue.queue_arguments["x-queue-type"]) == ("sms.fast", "quorum")
+    # Its senders and its ledger
+    parts = pipeline.pipeline()
+    assert parts.publisher is setting.broker  # type: ignore[comparison-overlap]
+    assert [(row.id, row.profile, row.senders) for row in ledger.workers()] == [
+        (parts.worker.id, "fast", 20)
+    ]
+    parts.worker.stop()
+
+
+def test_options_and_variables_are_heeded(
+    setting: Setting, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a file in the environment, another on the command line, and options beside it
+    monkeypatch.setenv("SMS_CONFIG", str(setting.write("unused.yaml", "batch_size: 1")))
+    monkeypatch.setenv("SMS_QUEUE_TYPE", "classic")
+    setting.options |= {
+        "simulation_file": setting.write(
+            "used.yaml", "batch_size: 2\nsenders: [{name: mine, mean_time: 1, failure_rate: 0}]"
+        ),
+        "profile": "mine",
+        "senders": 4,
+    }
+    setting.controller.hostname = "given@host"
+    setting.prepare()
+    pipeline.stop()
+    # Then as many batches are taken in hand as four senders can work on
+    assert setting.app.conf.worker_concurrency == 3 * 4 / 2 + 50
+    assert [row.senders for row in ledger.all_workers()] == [4]
+    (queue,) = setting.app.amqp.queues.values()
+    assert (queue.name, queue.queue_arguments["x-queue-type"]) == ("sms.mine", "classic")
+    assert setting.controller.hostname == "given@host"
+
+
+def test_file_of_the_environment_is_heeded(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMS_CONFIG", str(setting.write("used.yaml", "batch_size: 1")))
+    setting.prepare()
+    pipeline.stop()
+    assert setting.app.conf.worker_concurrency == 3 * 20 + 50
+
+
+def test_problems_are_told_one_after_the_other_and_nothing_is_begun(
+    setting: Setting, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a worker with which everything is wrong
+    setting.options = {"pool": "prefork", "simulation_file": setting.folder / "none.yaml"}
+    setting.broker.is_away = True
+    for name, value in [
+        ("SMS_QUEUE_TYPE", "fast"),
+        ("CELERY_BROKER_URL", ""),
+        ("SMS_DATABASE_URL", "mysql://host"),
+    ]:
+        monkeypatch.setenv(name, value)
+    told = []
+
+    def try_again() -> None:
+        with pytest.raises(PipelineError) as problem:
+            setting.prepare()
+        told.append(str(problem.value))
+
+    # When its user mends what was told, and tries again
+    try_again()
+    monkeypatch.delenv("SMS_QUEUE_TYPE")
+    try_again()
+    del setting.options["simulation_file"]
+    try_again()
+    monkeypatch.setenv("CELERY_BROKER_URL", BROKER_URL)
+    try_again()
+    setting.options["pool"] = "threads"
+    try_again()
+    setting.options |= {"profile": "fast", "senders": 1, "mean_time": 1e6}
+    try_again()
+    untouched = list(setting.app.amqp.queues), setting.controller.hostname
+    setting.options |= {"senders": None, "mean_time": None}
+    try_again()
+    setting.broker.is_away = False
+    try_again()
+    # Then what can be told without a connection comes first
+    for message, part in zip(
+        told,
+        [
+            "SMS_QUEUE_TYPE",
+            "none.yaml",
+            "CELERY_BROKER_URL",
+            "--pool",
+            "--profile",
+            "use at least",
+            "the broker is away",
+            "SMS_DATABASE_URL",
+        ],
+        strict=True,
+    ):
+        assert part in message
+    assert untouched == (["sms.fast"], "celery@host")
+    assert pipeline._installed == []
+    monkeypatch.setenv("SMS_DATABASE_URL", ledger_url)
+    setting.prepare()
+    pipeline.stop()
+
+
+def test_words_of_the_command_line_tell_the_pool(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Celery takes an explicit `-P prefork` for the absence of a choice.
+    monkeypatch.setattr(sys, "argv", ["celery", "worker", "-P", "prefork"])
+    setting.options["pool"] = None
+    with pytest.raises(PipelineError, match="--pool"):
+        setting.prepare()
+
+
+# How much a worker says
+
+
+def level_set_up() -> int:
+    """The level that Celery's logger gets, which has INFO by Celery."""
+    logger = logging.Logger("celery of a test", logging.INFO)
+    signals.after_setup_logger.send(sender=None, logger=logger, loglevel=logging.INFO)
+    return logger.level
+
+
+def test_log_level_of_the_environment_counts_for_workers(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMS_LOG_LEVEL", "error")
+    setting.prepare()
+    pipeline.stop()
+    assert level_set_up() == logging.ERROR
+
+
+@pytest.mark.parametrize(
+    ("words", "level"), [([], logging.ERROR), (["--loglevel", "INFO"], logging.INFO)]
+)
+def test_log_level_of_the_command_line_counts_more(words: list[str], level: int) -> None:
+    @click.command()
+    @click.option("--loglevel", default="WARNING")
+    def worker(loglevel: str) -> None:
+        startup._use_log_level(Settings(log_level="ERROR"))
+
+    worker.main(words, standalone_mode=False)
+    assert level_set_up() == level
+
+
+# What is wrong with a profile
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"senders": 0}, "'fast'.*count"),
+        ({"mean_time": -1.0}, "'fast'.*mean_time"),
+        ({"failure_rate": 2.0}, "'fast'.*failure_rate"),
+        ({"profile": "fats"}, "'fats'.*fast, standard, slow"),
+        ({"profile": ""}, "--profile is required: one of fast, standard, slow"),
+    ],
+)
+def test_option_that_is_wrong_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(PipelineError, match=message):
+        startup.chosen_profile(Simulation(), {"profile": "fast", **options})
+
+
+def test_options_that_are_not_given_leave_the_profile_as_it_is() -> None:
+    profile = Simulation().profile("slow")
+    assert startup.chosen_profile(Simulation(), {"profile": "slow"}) == profile
+    changed = startup.chosen_profile(
+        Simulation(), {"profile": "slow", "senders": 7, "mean_time": 0.5, "failure_rate": 0.25}
+    )
+    assert changed == profile.model_copy(
+        update={"count": 7, "mean_time": 0.5, "failure_rate": 0.25}
+    )
