@@ -41,7 +41,7 @@ def profile_line(profile: ProfileProgress) -> str:
     """A profile at one moment, as one line."""
     counts = profile.counts
     return (
-        f"{profile.name}: senders online {count(profile.online_senders)}  "
+        f"{profile.name}: senders online {count(profile.senders)}  "
         f"backlog {count(counts.backlog)}  retrying {count(counts.retrying)}  "
         f"delivered {count(counts.delivered)}  failed {count(counts.failed)}  "
         f"average time per message {message_time(counts.mean_delivery)} "

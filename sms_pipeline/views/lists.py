@@ -52,7 +52,7 @@ def _run_cells(totals: RunTotals) -> list[str]:
     run, counts = totals.run, totals.counts
     return [
         str(run.id),
-        moment(totals.started_at or run.created_at),
+        moment(run.started_at),
         count(run.total),
         count(counts.delivered),
         count(counts.failed),

@@ -23,9 +23,12 @@ def progress_json(progress: Progress) -> dict[str, Any]:
         "seconds": round(progress.seconds, 3),
         "average_rate": round(progress.average_rate, 3),
         "done": progress.done,
+        "state": progress.state.value,
         "control": progress.control.value,
         "rate": round(progress.rate, 3),
         "history": [round(rate, 3) for rate in progress.history],
+        "paused_seconds": round(progress.paused_seconds, 3),
+        "interrupted_seconds": round(progress.interrupted_seconds, 3),
         "still_seconds": round(progress.still_seconds, 3),
         "eta_seconds": _rounded(progress.eta_seconds),
         "reached": _rounded(progress.reached),
@@ -39,7 +42,7 @@ def profile_json(profile: ProfileProgress) -> dict[str, Any]:
     """A profile's part in the run."""
     return {
         "name": profile.name,
-        "online_senders": profile.online_senders,
+        "senders": profile.senders,
         "share": _rounded(profile.share),
         **_counts_json(profile.counts),
         "failure_rate": _rounded(profile.failure_rate),

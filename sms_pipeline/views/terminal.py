@@ -174,7 +174,7 @@ class _Column(NamedTuple):
 
 _COLUMNS = (
     _Column("profile", lambda one: one.name, 0),
-    _Column("online", lambda one: count(one.online_senders), 2),
+    _Column("online", lambda one: count(one.senders), 2),
     _Column("backlog", lambda one: count(one.counts.backlog), 3),
     _Column("retrying", lambda one: count(one.counts.retrying), 8),
     _Column("share", lambda one: percent(one.share), 7),

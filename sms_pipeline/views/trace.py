@@ -10,6 +10,7 @@ from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.records import BatchRow, Run, Settlement, WorkerRow
 from sms_pipeline.ledger.following import readings
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.trace import dispatches_since, settlements_since
 from sms_pipeline.views import format
 from sms_pipeline.views.display import tell_outages
 from sms_pipeline.views.output import say, write
@@ -64,8 +65,8 @@ class _Events:
         return self._newest - COMMIT_LAG_SECONDS
 
     def _recent(self) -> list[Event]:
-        dispatched = self._ledger.dispatches_since(self._run.id, self._after)
-        settled = self._ledger.settlements_since(self._run.id, self._after)
+        dispatched = dispatches_since(self._ledger, self._run.id, self._after)
+        settled = settlements_since(self._ledger, self._run.id, self._after)
         moved = _worker_events(self._ledger.all_workers(), self._run)
         events = [
             *(_dispatch_event(row) for row in dispatched),
@@ -101,7 +102,7 @@ def _worker_events(workers: Iterable[WorkerRow], run: Run) -> Iterator[Event]:
     """Workers that joined or left during the run, and those that were there when it started."""
     for worker in workers:
         what = f"{worker.senders} senders of {worker.profile}  ({worker.id})"
-        if worker.left_at is not None and worker.left_at < run.created_at:
+        if worker.left_at is not None and worker.left_at < run.started_at:
             continue
         yield Event(worker.joined_at, f"joined      {what}")
         if worker.left_at is not None:

@@ -39,14 +39,13 @@ def run_json(run: Run, reading: Reading, timeline: Timeline) -> dict[str, Any]:
         "seed": str(run.seed),
         # Seconds since the epoch: scripts show them in the time zone of the browser.
         "started_at": progress.started_at,
-        "created_at": run.created_at,
         "ended_at": _ended_at(progress),
         "shown": {
             "texts": _texts(progress),
             "times": list(_times(progress, timeline)),
             "profiles": [_profile_cells(profile) for profile in progress.profiles],
             "thresholds": [_threshold(judgement) for judgement in progress.thresholds],
-            "workers": _workers(reading.online),
+            "workers": _workers(reading),
         },
         "charts": charts_json(course),
     }
@@ -57,8 +56,7 @@ def totals_json(totals: RunTotals) -> dict[str, Any]:
     run, counts = totals.run, totals.counts
     return {
         "run": run.id,
-        "started_at": totals.started_at,
-        "created_at": run.created_at,
+        "started_at": run.started_at,
         "total": run.total,
         "control": run.control.value,
         "delivered": counts.delivered,
@@ -71,7 +69,7 @@ def totals_json(totals: RunTotals) -> dict[str, Any]:
 
 
 def _ended_at(progress: Progress) -> float | None:
-    if progress.started_at is None or not progress.done:
+    if not progress.done:
         return None
     return progress.started_at + progress.seconds
 
@@ -125,7 +123,7 @@ def _profile_cells(profile: ProfileProgress) -> list[str]:
     counts = profile.counts
     return [
         profile.name,
-        count(profile.online_senders),
+        count(profile.senders),
         count(counts.in_flight),
         count(counts.delivered),
         count(counts.failed),
@@ -144,14 +142,18 @@ def _threshold(judgement: Judgement) -> dict[str, str]:
     }
 
 
-def _workers(online: tuple[WorkerRow, ...]) -> dict[str, Any]:
-    shown = online[:SHOWN_WORKERS]
-    hidden = len(online) - len(shown)
+def _workers(reading: Reading) -> dict[str, Any]:
+    done = reading.progress.done
+    workers = reading.snapshot.workers if done else reading.online
+    shown = workers[:SHOWN_WORKERS]
+    hidden = len(workers) - len(shown)
+    none = "No worker took part." if done else "No worker is online."
     return {
-        "count": count(len(online)),
+        "title": "Workers of this run" if done else "Workers online",
+        "count": count(len(workers)),
         "cells": [_worker_cells(worker) for worker in shown],
         "joined_at": [worker.joined_at for worker in shown],
-        "more": f"and {count(hidden)} more" if hidden else "" if shown else "No worker is online.",
+        "more": f"and {count(hidden)} more" if hidden else "" if shown else none,
     }
 
 

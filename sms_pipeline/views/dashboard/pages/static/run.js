@@ -33,7 +33,7 @@ function draw({ charts }) {
 
 function showHeading(run) {
   showState(byId("state"), run);
-  set("started", moment(run.started_at ?? run.created_at));
+  set("started", moment(run.started_at));
   set("seed", run.seed);
   byId("about").hidden = false;
   byId("warnings").hidden = run.warnings.length === 0;

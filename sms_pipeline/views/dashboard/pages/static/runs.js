@@ -12,7 +12,7 @@ function row(run) {
   showState(state, run);
   return [
     link,
-    moment(run.started_at ?? run.created_at),
+    moment(run.started_at),
     state,
     newBar(run),
     ...run.shown,
