@@ -216,6 +216,7 @@ class Tracker:
         )
         ahead = Ahead(
             untried=snapshot.total - counts.first_attempts,
+            tried=counts.first_attempts,
             retrying=counts.retrying,
             attempts_per_second=self._pace.attempts_rate
             or (capacity if math.isfinite(capacity) else 0.0),

@@ -11,6 +11,9 @@ from sms_pipeline.core.counts import Counts, ProfileCounts, total
 from sms_pipeline.core.profiles import capacity
 from sms_pipeline.core.simulation import Simulation
 
+#: A worker that lives has written its heartbeat anew by then.
+SEEN_AGAIN_SECONDS = 2.0
+
 #: (run, batch number, attempt)
 Key = tuple[int, int, int]
 
@@ -161,7 +164,7 @@ class WorkerRow:
 
     def sender_seconds(self, start: float, end: float) -> float:
         """What its senders could have worked between two moments, while it was there."""
-        gone_at = self.seen_at if self.left_at is None else self.left_at
+        gone_at = self.seen_at + SEEN_AGAIN_SECONDS if self.left_at is None else self.left_at
         return self.senders * max(min(end, gone_at) - max(start, self.joined_at), 0.0)
 
 

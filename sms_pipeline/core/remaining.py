@@ -19,7 +19,9 @@ class Ahead:
 
     #: Not attempted yet, whether or not they are dispatched.
     untried: int
-    #: Failed at least once; they wait for their next attempt, or are in it.
+    #: Their first attempt is made …
+    tried: int
+    #: … and of these, so many wait for their next attempt, or are in it.
     retrying: int
     #: Attempts a second: those seen lately, or those that the senders online can make.
     attempts_per_second: float
@@ -61,15 +63,29 @@ def _tail(ahead: Ahead) -> float:
     waiting = ahead.retrying + ahead.untried * ahead.failure_rate
     most = _MAX_ROUNDS if ahead.retry.max_attempts is None else ahead.retry.max_attempts - 1
     seconds = ahead.mean_time
-    for attempt in range(most):
+    for attempt in range(_first_round(ahead), most):
         if waiting < _LAST_MESSAGE:
             break
-        seconds += _mean_pause(ahead.retry, attempt) + ahead.mean_time
+        seconds += _longest_of(waiting, ahead.retry, attempt) + ahead.mean_time
         waiting *= ahead.failure_rate
     return seconds
 
 
-def _mean_pause(retry: RetryPolicy, attempt: int) -> float:
+def _first_round(ahead: Ahead) -> int:
+    """How often those that are retried now have been before, by how few they are; 0 = never.
+
+    Of n messages n * p**k are expected to fail k times.
+    """
+    p = ahead.failure_rate
+    if ahead.untried or not 0 < p < 1 or not 0 < ahead.retrying < ahead.tried:
+        return 0
+    failures = int(math.log(ahead.retrying / ahead.tried) / math.log(p))
+    most = _MAX_ROUNDS if ahead.retry.max_attempts is None else ahead.retry.max_attempts - 2
+    return max(min(failures - 1, most), 0)
+
+
+def _longest_of(messages: float, retry: RetryPolicy, attempt: int) -> float:
+    """The longest of so many pauses, on average: 1 - jitter / (n + 1) of the full one."""
     doublings = min(attempt, _MAX_ROUNDS)
     pause = min(retry.backoff_max, retry.backoff * 2.0**doublings)
-    return pause * (1 - retry.jitter / 2)
+    return pause * (1 - retry.jitter / (messages + 1))

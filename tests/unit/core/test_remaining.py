@@ -16,6 +16,7 @@ POLICY = RetryPolicy(jitter=0)
 def ahead(**values: Any) -> Ahead:
     given = {
         "untried": 0,
+        "tried": 0,
         "retrying": 0,
         "attempts_per_second": 10.0,
         "failure_rate": 0.0,
@@ -61,9 +62,18 @@ def test_messages_that_only_wait_for_a_retry_are_not_at_their_end() -> None:
     assert seconds_left(ahead(retrying=1, failure_rate=0.1)) == pytest.approx(2 * 0.5 + 1)
 
 
-def test_jitter_makes_pauses_shorter_on_average() -> None:
-    found = seconds_left(ahead(retrying=1, retry=RetryPolicy(backoff=8, jitter=0.5)))
-    assert found == pytest.approx(2 * 0.5 + 6)
+@pytest.mark.parametrize(("retrying", "pause"), [(1, 6.0), (3, 7.0)])
+def test_the_longest_of_some_pauses_counts(retrying: int, pause: float) -> None:
+    policy = RetryPolicy(backoff=8, jitter=0.5)
+    assert seconds_left(ahead(retrying=retrying, retry=policy)) == pytest.approx(2 * 0.5 + pause)
+
+
+@pytest.mark.parametrize(("retrying", "pause"), [(100, 1 + 2 + 4), (10, 2 + 4), (1, 4)])
+def test_the_fewer_are_left_the_more_often_they_have_failed(retrying: int, pause: float) -> None:
+    # Of a thousand, a tenth fails: a hundred once, ten twice, one three times
+    left = ahead(tried=1_000, retrying=retrying, failure_rate=0.1, attempts_per_second=10_000.0)
+    rounds = {100: 3, 10: 2, 1: 1}[retrying]
+    assert seconds_left(left) == pytest.approx((rounds + 1) * 0.5 + pause)
 
 
 def test_no_pause_is_longer_than_the_longest() -> None:
