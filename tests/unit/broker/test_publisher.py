@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from celery import Celery
+from celery.exceptions import Reject
 from kombu import Connection, Producer
 from kombu.transport import memory
 
@@ -42,7 +44,9 @@ def publisher() -> Publisher:
 
 def app_with(queue_type: str) -> Celery:
     """An app with our task and the queue of `fast`."""
-    made = Celery("test", broker=EMBEDDED_BROKER_URL, set_as_current=False)
+    made = Celery("test", set_as_current=False)
+    made.config_from_object("sms_pipeline.celeryconfig")
+    made.conf.broker_url = EMBEDDED_BROKER_URL
     made.conf.task_queues = topology.profile_queues(["fast"], queue_type)
     assert task.send_sms.name in made.tasks
     return made
@@ -88,6 +92,12 @@ def hand_on(publisher: Publisher, app: Celery, batch: Batch, delay: int) -> None
         publisher.retry(found, batch, delay)
     finally:
         found.pop_request()
+
+
+def destination(options: dict[str, Any]) -> tuple[str, str]:
+    """(exchange, routing key): kombu takes an exchange or its name."""
+    exchange = options["exchange"]
+    return getattr(exchange, "name", exchange), options["routing_key"]
 
 
 # Publishing
@@ -146,7 +156,7 @@ def test_batch_carries_what_its_worker_needs(published: Published) -> None:
     for (args, _, _), options in published.messages:
         assert list(args) == [batch.to_wire()]
         assert options["headers"]["task"] == TASK_NAME
-        assert (options["exchange"].name, options["routing_key"]) == ("sms", "sms.fast")
+        assert destination(options) == ("sms", "sms.fast")
     assert [options["headers"]["retries"] for _, options in published.messages] == [0, 1]
 
 
@@ -165,11 +175,12 @@ def test_retry_waits_at_the_broker_where_that_can_be(
     hand_on(Publisher(url), app_with(queue_type), make.batch(), delay)
     options = published.only
     if waits_at_broker:
-        assert options["exchange"].name == topology.delay_exchange(delay).name
+        exchange, routing_key = destination(options)
+        assert exchange == topology.delay_exchange(delay).name
         # The delay in bits, then where it goes
-        assert options["routing_key"].endswith("0.1.0.1.sms.fast")
+        assert routing_key.endswith("0.1.0.1.sms.fast")
     else:
-        assert (options["exchange"].name, options["routing_key"]) == ("sms", "sms.fast")
+        assert destination(options) == ("sms", "sms.fast")
     # Else the worker holds it until it is due
     assert (options["headers"]["eta"] is not None) is (bool(delay) and not waits_at_broker)
 
@@ -190,7 +201,7 @@ def test_connection_is_dropped_after_any_error(published: Published, error: Base
 
 def test_retry_that_is_not_confirmed_is_an_error(published: Published) -> None:
     published.error = TimeoutError()
-    with pytest.raises(Exception, match=""):
+    with pytest.raises(Reject):
         hand_on(Publisher(AMQP_URL), app_with("quorum"), make.batch(), delay=5)
     assert published.collected == 1
 
@@ -304,7 +315,9 @@ def test_broker_that_is_not_there_is_named_without_its_password(
     monkeypatch.setattr(Connection, "ensure_connection", ensure_connection)
     with pytest.raises(BrokerUnavailableError) as told:
         Publisher.open(Settings(broker_url=AMQP_URL), ["fast"])
-    assert str(told.value) == f"the broker at amqp://user:**@host// can't be reached: {reason}"
+    assert re.fullmatch(
+        rf"the broker at amqp://user:\*\*@host\S+ can't be reached: {reason}", str(told.value)
+    )
 
 
 def test_calls_of_a_broker_that_went_away_say_so(

@@ -18,9 +18,11 @@ from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import BrokerUnavailableError, PipelineError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker import pipeline, startup
+from tests.unit.worker.fakes import aside
 
 pytestmark = pytest.mark.usefixtures("_no_pipeline", "_own_signals")
 
+PATIENCE_SECONDS = 30
 BROKER_URL = "amqp://user:secret@host//"
 
 
@@ -204,26 +206,33 @@ def level_set_up() -> int:
     return logger.level
 
 
-def test_log_level_of_the_environment_counts_for_workers(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SMS_LOG_LEVEL", "error")
-    setting.prepare()
+def start(setting: Setting, *words: str) -> None:
+    """Start a worker as Celery's command line does."""
+
+    @click.command()
+    @click.option("--loglevel", default="WARNING")
+    def worker(loglevel: str) -> None:
+        setting.prepare()
+
+    worker.main([*words], standalone_mode=False)
     pipeline.stop()
-    assert level_set_up() == logging.ERROR
 
 
 @pytest.mark.parametrize(
     ("words", "level"), [([], logging.ERROR), (["--loglevel", "INFO"], logging.INFO)]
 )
-def test_log_level_of_the_command_line_counts_more(words: list[str], level: int) -> None:
-    @click.command()
-    @click.option("--loglevel", default="WARNING")
-    def worker(loglevel: str) -> None:
-        startup._use_log_level(Settings(log_level="ERROR"))
-
-    worker.main(words, standalone_mode=False)
+def test_log_level_of_the_environment_counts_unless_the_command_line_has_one(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, words: list[str], level: int
+) -> None:
+    monkeypatch.setenv("SMS_LOG_LEVEL", "error")
+    start(setting, *words)
     assert level_set_up() == level
+
+
+def test_log_level_of_the_environment_counts_without_a_command_line() -> None:
+    # In a thread there is none, even if there is one around the tests
+    aside(startup._use_log_level, Settings(log_level="ERROR")).result(PATIENCE_SECONDS)
+    assert level_set_up() == logging.ERROR
 
 
 # What is wrong with a profile

@@ -212,6 +212,7 @@ def test_process_ends_when_the_writer_does(
 ) -> None:
     # Else whoever waits for a settlement would wait for ever, and the worker look alive.
     writer = writer_on(object())
+    writer.stop()
     with pytest.raises(Exited):
         writer.run()
     assert exits == [EXIT_FAILURE]

@@ -1,0 +1,35 @@
+"""What the tests of the ledger share."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+
+def _reverse_what_has_no_order(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA reverse_unordered_selects = ON")
+
+
+@pytest.fixture(autouse=True)
+def no_order_but_what_was_asked_for() -> Iterator[None]:
+    """SQLite happens to find rows by key, PostgreSQL does not: here it finds them backwards."""
+    event.listen(Engine, "connect", _reverse_what_has_no_order)
+    yield
+    event.remove(Engine, "connect", _reverse_what_has_no_order)
+
+
+@pytest.fixture
+def execution_options() -> Iterator[list[dict[str, object]]]:
+    """With what options each statement was executed."""
+    found: list[dict[str, object]] = []
+
+    def note(*arguments: Any) -> None:
+        found.append(dict(arguments[4].execution_options))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield found
+    event.remove(Engine, "before_cursor_execute", note)

@@ -1,0 +1,434 @@
+"""How the database of a ledger is opened, what its transactions promise, and how it is missed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event, make_url, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from sms_pipeline.errors import ConfigError, LedgerUnavailableError, PipelineError
+from sms_pipeline.ledger import schema
+from sms_pipeline.ledger.database import Database, memory_engine, open_engine, switch_to_wal
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.testing import ManualClock, memory_ledger
+from tests.unit import make
+
+PATIENCE_SECONDS = 30
+
+
+def in_thread(call: Callable[[], object]) -> None:
+    """Make a call in another thread; an error is raised here."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(call).result(PATIENCE_SECONDS)
+
+
+# URLs
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("", "not a database URL"),
+        ("hello", "not a database URL"),
+        ("postgresql://user:secret@host:port/db", "not a database URL"),
+        ("mysql://host/db", "got 'mysql://host/db'"),
+        ("mysql://host/db?password=secret", "got 'mysql://host/db'"),
+        ("oracle://host/db", "got 'oracle://host/db'"),
+        ("amqp://guest:secret@host", "got 'amqp://guest:***@host'"),
+        ("https://user:secret@host/", "got 'https://user:***@host/'"),
+        ("postgresql+psycopg2://user:secret@host/db", "got 'postgresql+psycopg2://user:***@host"),
+        ("sqlite+aiosqlite:///x.db", "got 'sqlite+aiosqlite:///x.db'"),
+        ("sqlite://", "needs a file"),
+        ("sqlite:///", "needs a file"),
+        ("sqlite:///:memory:", "needs a file"),
+    ],
+)
+def test_url_that_is_no_ledgers_is_refused_without_its_password(url: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Ledger.open(url)
+    message = str(caught.value)
+    assert message.startswith("SMS_DATABASE_URL: ")
+    assert complaint in message
+    assert "use sqlite:///FILE" in message
+    assert ("postgresql://USER:PASSWORD@HOST/DATABASE" in message) == ("file" not in complaint)
+    assert "\n" not in message
+    assert "secret" not in message
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_postgresql_has_three_names(scheme: str) -> None:
+    engine = open_engine(f"{scheme}://user:secret@host:5433/db")
+    assert (engine.dialect.name, engine.dialect.driver) == ("postgresql", "psycopg")
+    assert engine.url.render_as_string(hide_password=False).endswith("://user:secret@host:5433/db")
+
+
+# Connections
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("busy_timeout", 10_000)]
+)
+def test_sqlite_survives_a_power_cut_and_waits_for_other_writers(
+    ledger_url: str, pragma: str, value: object
+) -> None:
+    with Database(open_engine(ledger_url)).reading() as connection:
+        assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
+
+
+@pytest.mark.parametrize("kind", ["file", "memory"])
+def test_the_driver_opens_no_transaction_by_itself(ledger_url: str, kind: str) -> None:
+    engine = open_engine(ledger_url) if kind == "file" else memory_engine()
+    raw = engine.raw_connection()
+    raw.cursor().execute("CREATE TABLE notes (note TEXT)")
+    raw.cursor().execute("INSERT INTO notes VALUES ('x')")
+    assert not raw.driver_connection.in_transaction  # type: ignore[union-attr]
+    raw.close()
+
+
+def test_server_that_vanished_is_noticed_soon() -> None:
+    # Given an engine that keeps what it would connect with
+    engine = open_engine("postgresql://user:secret@host/db")
+    asked: dict[str, Any] = {}
+
+    @event.listens_for(engine, "do_connect")
+    def refuse(_dialect: object, _record: object, _args: object, values: dict[str, Any]) -> None:
+        asked.update(values)
+        raise ConnectionError("not in this test")
+
+    # When a connection is wanted
+    with pytest.raises(ConnectionError):
+        engine.connect()
+
+    # Then there is a limit to how long connecting takes, and to how long a dead server seems alive
+    limits = {name: asked[name] for name in asked if name.startswith(("connect_", "keepalives"))}
+    assert limits == {
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+    }
+    # And a connection that broke while nobody used it is replaced
+    assert engine.pool._pre_ping
+
+
+class Busy:
+    """A connection that can't switch to WAL for so many tries."""
+
+    def __init__(self, tries: int, code: int = sqlite3.SQLITE_BUSY) -> None:
+        self.tries = tries
+        self._code = code
+
+    def execute(self, statement: str) -> None:
+        assert statement == "PRAGMA journal_mode = WAL"
+        if self.tries:
+            self.tries -= 1
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = self._code
+            raise error
+
+
+def test_switch_to_wal_waits_while_another_process_writes() -> None:
+    clock, connection = ManualClock(), Busy(tries=3)
+    switch_to_wal(connection, clock)
+    assert len(clock.slept) == 3
+    assert all(0 < seconds < 1 for seconds in clock.slept)
+
+
+def test_switch_to_wal_gives_up_after_a_while() -> None:
+    clock = ManualClock()
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        switch_to_wal(Busy(tries=2_000), clock)
+    assert 10 < clock.monotonic() < 11
+
+
+def test_switch_to_wal_does_not_wait_for_what_will_not_pass() -> None:
+    clock = ManualClock()
+    with pytest.raises(sqlite3.OperationalError):
+        switch_to_wal(Busy(tries=1, code=sqlite3.SQLITE_READONLY), clock)
+    assert clock.slept == []
+
+
+# Transactions
+
+
+def file_of(url: str) -> str:
+    return str(make_url(url).database)
+
+
+@pytest.mark.parametrize(("kind", "may_write"), [("writing", False), ("reading", True)])
+def test_one_writer_at_a_time_but_readers_keep_nobody_waiting(
+    ledger: Ledger, ledger_url: str, kind: str, may_write: bool
+) -> None:
+    database = Database(open_engine(ledger_url))
+    # Given a transaction that has only begun
+    with getattr(database, kind)(), closing(sqlite3.connect(file_of(ledger_url), 0)) as other:
+        # When another process wants to write
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            could_write = True
+        except sqlite3.OperationalError:
+            could_write = False
+    # Then it waits for a writer: two that read before they write would fail
+    assert could_write is may_write
+
+
+def test_all_queries_of_one_reading_see_one_state(ledger: Ledger) -> None:
+    query = text("SELECT count(*) FROM workers")
+    with ledger.reading() as connection:
+        before = connection.execute(query).scalar()
+        in_thread(lambda: ledger.join("w1", [make.profile()]))
+        assert connection.execute(query).scalar() == before
+    assert len(ledger.workers()) == 1
+
+
+def test_transaction_that_fails_leaves_nothing(ledger: Ledger, ledger_url: str) -> None:
+    database = Database(open_engine(ledger_url))
+    with pytest.raises(ValueError, match="halfway"), database.writing() as connection:
+        connection.execute(text("DELETE FROM ledger_identity"))
+        raise ValueError("halfway")
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT id FROM ledger_identity")).scalar() == ledger.id
+
+
+class Server:
+    """Stands for an engine of PostgreSQL, and for its connections: keeps what it is told."""
+
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    url = make_url("postgresql+psycopg://user:secret@host/db")
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+        self.said: list[str] = []
+
+    def execution_options(self, **options: Any) -> Server:
+        return Server(**{**self.options, **options})
+
+    @contextmanager
+    def begin(self) -> Iterator[Server]:
+        yield self
+
+    def execute(self, statement: Any, _rows: object) -> list[object]:
+        assert isinstance(statement, postgresql.Insert)
+        self.said.append(" ".join(str(statement.compile(dialect=self.dialect)).split()))
+        return []
+
+
+def test_queries_of_one_reading_see_one_state_of_postgresql_as_well() -> None:
+    with Database(Server()).reading() as connection:
+        assert connection.options == {"isolation_level": "REPEATABLE READ"}  # type: ignore[attr-defined]
+
+
+def test_sums_are_made_by_the_database_so_that_no_addition_is_lost() -> None:
+    server: Any = Server()
+    database = Database(server)
+    for table in (schema.dispatched, schema.absorbed):
+        database.add(server, table, [{"run": 1}])
+    database.insert_new(server, schema.workers, [{"id": "w1"}])
+    dispatched, absorbed, workers = server.said
+    assert dispatched.endswith(
+        "ON CONFLICT (run, profile) DO UPDATE SET "
+        "batches = (dispatched.batches + excluded.batches), "
+        "messages = (dispatched.messages + excluded.messages), last_at = excluded.last_at"
+    )
+    assert absorbed.endswith(
+        "ON CONFLICT (run, kind, worker) DO UPDATE SET "
+        "batches = excluded.batches, messages = excluded.messages"
+    )
+    assert workers.endswith("ON CONFLICT DO NOTHING RETURNING workers.id, workers.profile")
+
+
+def test_no_rows_need_no_statement() -> None:
+    server: Any = Server()
+    database = Database(server)
+    database.add(server, schema.dispatched, [])
+    assert database.insert_new(server, schema.workers, []) == []
+    assert server.said == []
+
+
+# Outages
+
+
+class DriverError(Exception):
+    """What a driver raises."""
+
+
+def error_of(kind: type[DBAPIError], cause: str, **values: Any) -> DBAPIError:
+    return kind("SELECT text FROM messages", {"text": "secret"}, DriverError(cause), **values)
+
+
+#: Each with what is said of it.
+OUTAGES: dict[str, tuple[Exception, str]] = {
+    "no server": (
+        error_of(OperationalError, "connection refused\nIs the server running?"),
+        "connection refused",
+    ),
+    "driver gave up": (error_of(InterfaceError, "\n  no connection"), "no connection"),
+    "connection lost": (
+        error_of(DBAPIError, "server closed it", connection_invalidated=True),
+        "server closed it",
+    ),
+    "without a word": (error_of(OperationalError, ""), "DriverError"),
+    "no connection free": (PoolTimeoutError("all connections are in use"), "all connections are"),
+}
+PLACES = {
+    "sqlite": "sqlite:///{folder}/ledger.db",
+    "postgresql": "postgresql://user:secret@host/db?password=secret",
+}
+
+
+@pytest.fixture(params=PLACES)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """One of each kind; nothing connects before a test does."""
+    url = PLACES[request.param].format(folder=tmp_path)
+    engine: Any = Server() if request.param == "postgresql" else open_engine(url)
+    return Database(engine)
+
+
+def transactions(database: Database) -> list[AbstractContextManager[object]]:
+    return [database.writing(), database.reading()]
+
+
+@pytest.mark.parametrize("name", OUTAGES)
+def test_every_outage_is_one_error_that_says_where_and_why(name: str, database: Database) -> None:
+    error, why = OUTAGES[name]
+    for transaction in transactions(database):
+        with pytest.raises(LedgerUnavailableError) as caught, transaction:
+            raise error
+        message = str(caught.value)
+        assert f" can't be reached: {why}" in message
+        assert "/ledger.db " in message or "postgresql+psycopg://user:***@host/db " in message
+        assert "\n" not in message
+        assert "secret" not in message
+        assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        error_of(IntegrityError, "a key is there twice"),
+        error_of(ProgrammingError, "no such table"),
+        error_of(DataError, "out of range"),
+        ValueError("of the caller"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_error_that_will_not_pass_stays_what_it_is(error: Exception, database: Database) -> None:
+    for transaction in transactions(database):
+        with pytest.raises(type(error)) as caught, transaction:
+            raise error
+        assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("sqlite:////no/such/folder/ledger.db", "sqlite:////no/such/folder/ledger.db"),
+        ("postgresql://user:secret@127.0.0.1:1/db", "postgresql+psycopg://user:***@127.0.0.1:1/db"),
+        (
+            "postgresql://user@127.0.0.1:1/db?password=secret",
+            "postgresql+psycopg://user@127.0.0.1:1/db",
+        ),
+    ],
+)
+def test_unreachable_database(url: str, where: str) -> None:
+    with pytest.raises(LedgerUnavailableError) as caught:
+        Ledger.open(url)
+    message = str(caught.value)
+    assert message.startswith(f"the ledger {where} can't be reached: ")
+    assert "\n" not in message
+    assert "secret" not in message
+
+
+def test_file_that_is_no_database(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("long enough to be taken for a database" * 100)
+    with pytest.raises(PipelineError) as caught:
+        Ledger.open(f"sqlite:///{notes}")
+    assert str(caught.value) == (
+        f"the ledger sqlite:///{notes} can't be reached: file is not a database"
+    )
+
+
+def test_file_that_another_process_has_locked(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sms_pipeline.ledger.database._SQLITE_BUSY_SECONDS", 0.0)
+    ledger = Ledger.open(ledger_url)
+    with closing(sqlite3.connect(file_of(ledger_url), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerUnavailableError, match="database is locked"):
+            ledger.beat("w1", 1)
+        other.execute("COMMIT")
+    ledger.beat("w1", 1)
+
+
+def test_full_disk(ledger: Ledger, ledger_url: str) -> None:
+    database = Database(open_engine(ledger_url))
+    with pytest.raises(LedgerUnavailableError, match="full"), database.writing() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")
+        connection.exec_driver_sql("CREATE TABLE notes AS SELECT randomblob(1000000) AS note")
+
+
+def test_threads_beyond_the_connections_of_a_process_wait_for_one(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a process that has no time to wait
+    monkeypatch.setattr("sms_pipeline.ledger.database._POOL_TIMEOUT_SECONDS", 0.0)
+    engine = open_engine(ledger_url)
+    # When four transactions are open
+    connections = [engine.connect() for _ in range(4)]
+    # Then there is none for a fifth, until one ends
+    with pytest.raises(LedgerUnavailableError, match="limit of size 4"), Database(engine).reading():
+        pass
+    connections.pop().close()
+    with Database(engine).reading():
+        pass
+
+
+def test_closed_ledger_holds_no_connection(ledger_url: str) -> None:
+    engine = open_engine(ledger_url)
+    ledger = Ledger(engine)
+    assert connections_of(engine) == 1
+    ledger.close()
+    assert connections_of(engine) == 0
+
+
+def connections_of(engine: Engine) -> int:
+    return engine.pool.checkedin()  # type: ignore[attr-defined, no-any-return]
+
+
+# In memory
+
+
+def test_ledger_in_memory_is_shared_by_the_threads_of_a_process() -> None:
+    ledger = memory_ledger()
+    in_thread(lambda: ledger.join("w1", [make.profile()]))
+    assert [one.id for one in ledger.workers()] == ["w1"]
+    assert memory_ledger().id != ledger.id
+
+
+def test_transactions_in_memory_come_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sms_pipeline.ledger.database._POOL_TIMEOUT_SECONDS", 0.0)
+    ledger = memory_ledger()
+    with (
+        ledger.reading(),
+        pytest.raises(LedgerUnavailableError, match="limit of size 1 overflow 0"),
+    ):
+        ledger.runs()
+    assert ledger.runs() == []

@@ -1,0 +1,132 @@
+"""Runs: started once, found again, listed, steered each by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sms_pipeline.core.counts import Counts
+from sms_pipeline.core.records import Control, Run, RunTotals
+from sms_pipeline.errors import UnknownRunError
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.testing import ManualClock, memory_ledger
+from tests.unit import make
+from tests.unit.make import NOON
+
+
+def test_run_is_read_back_as_it_was_started(ledger: Ledger) -> None:
+    first = ledger.start_run(make.simulation(num_messages=5), seed=2**63 - 1)
+    second = ledger.start_run(make.simulation(), seed=1, embedded=True)
+    assert ledger.run(first.id) == first
+    assert ledger.run() == second
+    assert ledger.runs() == [first, second]
+    assert (first.total, first.seed, first.control) == (5, 2**63 - 1, Control.RUNNING)
+    assert (first.embedded, second.embedded) == (False, True)
+
+
+def test_run_is_read_back_as_it_stands(ledger: Ledger, run: Run) -> None:
+    ledger.record_batches(run.id, [make.row(run.id, 0, 0, 30), make.row(run.id, 1, 30, 5)])
+    ledger.control(run.id, Control.PAUSED)
+    now = replace(run, control=Control.PAUSED, next_index=35, next_batch=2)
+    assert ledger.run(run.id) == now
+    assert ledger.runs() == [now]
+
+
+def test_run_is_as_old_as_the_clock_says_unless_it_is_told() -> None:
+    ledger = memory_ledger(ManualClock(wall=NOON))
+    assert ledger.start_run(make.simulation(), seed=1).created_at == NOON
+    assert ledger.start_run(make.simulation(), seed=1, created_at=NOON - 9).created_at == NOON - 9
+
+
+def test_run_is_known_by_its_seed_and_the_time_of_its_creation(ledger: Ledger) -> None:
+    simulation = make.simulation()
+    run = ledger.start_run(simulation, seed=1, created_at=NOON)
+    # When the same is started again, and others
+    again = ledger.start_run(simulation, seed=1, created_at=NOON)
+    others = [
+        ledger.start_run(simulation, seed=2, created_at=NOON),
+        ledger.start_run(simulation, seed=1, created_at=NOON + 1),
+    ]
+    # Then only the others are new
+    assert again == run
+    assert [one.id for one in ledger.runs()] == [run.id, *(one.id for one in others)]
+    assert len({run.id, *(one.id for one in others)}) == 3
+
+
+def test_unknown_run(ledger: Ledger) -> None:
+    with pytest.raises(UnknownRunError, match=r"^the ledger has no run yet; start one with 'sms-p"):
+        ledger.run()
+    with pytest.raises(UnknownRunError, match=r"^the ledger has no run 5; 'sms-pipeline runs'"):
+        ledger.run(5)
+
+
+def test_latest_run(ledger: Ledger) -> None:
+    assert ledger.latest_run_id() is None
+    ids = [ledger.start_run(make.simulation(), seed=seed).id for seed in (1, 2)]
+    assert ledger.latest_run_id() == ids[-1] == ledger.run().id
+
+
+def test_cancelled_run_stays_cancelled(ledger: Ledger, run: Run) -> None:
+    for wanted in (Control.PAUSED, Control.RUNNING, Control.CANCELLED):
+        assert ledger.control(run.id, wanted) is wanted
+    assert ledger.control(run.id, Control.RUNNING) is Control.CANCELLED
+    assert ledger.run(run.id).control is Control.CANCELLED
+    assert ledger.snapshot(run).control is Control.CANCELLED
+    assert ledger.standing((run.id, 0, 0)).control is Control.CANCELLED
+
+
+def test_each_run_is_steered_by_itself(ledger: Ledger, run: Run) -> None:
+    others = [ledger.start_run(make.simulation(), seed=seed) for seed in (1, 2)]
+    ledger.control(others[0].id, Control.CANCELLED)
+    assert ledger.control(run.id, Control.PAUSED) is Control.PAUSED
+    controls = [Control.PAUSED, Control.CANCELLED, Control.RUNNING]
+    assert [one.control for one in ledger.runs()] == controls
+    for one, control in zip((run, *others), controls, strict=True):
+        assert ledger.snapshot(one).control is control
+        assert ledger.standing((one.id, 0, 0)).control is control
+
+
+# Lists
+
+
+@pytest.fixture
+def three(ledger: Ledger) -> list[Run]:
+    """A run that was not dispatched, one in progress, one that has ended."""
+    runs = [ledger.start_run(make.simulation(num_messages=20), seed=seed) for seed in (1, 2, 3)]
+    _, second, third = (one.id for one in runs)
+    ledger.record_batches(
+        second,
+        [make.row(second, 0, 0, queued_at=NOON + 9), make.row(second, 1, 10, profile="slow")],
+    )
+    ledger.settle([make.settlement(second, delivered=4, failed=3, retried=3)])
+    ledger.record_batches(third, [make.row(third, 0, 0, 20, queued_at=NOON + 50)])
+    ledger.settle(
+        [
+            make.settlement(third, 0, delivered=1, failed=2, expired=3, cancelled=4),
+            make.settlement(third, 1, profile="slow", worker="w2", delivered=7, expired=3),
+        ]
+    )
+    return [ledger.run(one.id) for one in runs]
+
+
+def test_totals_of_runs_come_newest_first(ledger: Ledger, three: list[Run]) -> None:
+    first, second, third = three
+    totals = ledger.totals(10)
+    assert totals == [
+        RunTotals(third, NOON + 50, Counts(delivered=8, failed=2, expired=6, cancelled=4)),
+        RunTotals(second, NOON, Counts(delivered=4, failed=3)),
+        RunTotals(first, None, Counts()),
+    ]
+    assert [one.done for one in totals] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("count", "before", "numbers"),
+    [(1, None, [2]), (2, None, [2, 1]), (9, 2, [1, 0]), (1, 2, [1]), (9, 0, []), (9, 1, [0])],
+)
+def test_totals_are_read_in_portions(
+    ledger: Ledger, three: list[Run], count: int, before: int | None, numbers: list[int]
+) -> None:
+    totals = ledger.totals(count, None if before is None else three[before].id)
+    assert [one.run for one in totals] == [three[number] for number in numbers]
