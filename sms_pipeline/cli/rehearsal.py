@@ -26,7 +26,7 @@ from sms_pipeline.views.monitor import follow, read_last, require_thresholds
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.worker.background import Consumption
 from sms_pipeline.worker.pipeline import Pipeline, install
-from sms_pipeline.worker.process import SettledHook, Worker
+from sms_pipeline.worker.process import EchoHook, Worker
 from sms_pipeline.worker.startup import require_short_batches, threads_for
 
 #: Above every level that is used.
@@ -34,7 +34,7 @@ _SILENT = logging.CRITICAL + 1
 
 
 def run_here(
-    settings: Settings, simulation: Simulation, view: View, on_settled: SettledHook | None = None
+    settings: Settings, simulation: Simulation, view: View, echo: EchoHook | None = None
 ) -> None:
     """Rehearse a new run in this process, from start to end.
 
@@ -44,7 +44,7 @@ def run_here(
         KeyboardInterrupt: the user stopped it; the view has shown the summary.
     """
     _require_short_batches(simulation)
-    _rehearse(start_run(settings, simulation), Producer.dispatch, view, on_settled)
+    _rehearse(start_run(settings, simulation), Producer.dispatch, view, echo)
 
 
 def resume_here(settings: Settings, ledger: Ledger, run: Run, force: bool, view: View) -> None:
@@ -83,10 +83,10 @@ def _rehearse(
     parts: Parts,
     work: Callable[[Producer], None],
     view: View,
-    on_settled: SettledHook | None = None,
+    echo: EchoHook | None = None,
 ) -> None:
     run, ledger = parts.run, parts.ledger
-    worker = Worker(ledger, run.simulation.senders, on_settled=on_settled)
+    worker = Worker(ledger, run.simulation.senders, echo=echo)
     # All profiles share one pool, so no profile may fill the part of the others.
     loads = Loads(run.simulation, trusted=(worker.id,), max_batches=threads_for)
     producer = Producer(ledger, parts.publish, run, loads, view.note)

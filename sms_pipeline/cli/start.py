@@ -55,9 +55,14 @@ def run(
     file = config or config_file or settings.config
     simulation = context.read_simulation(file, options, checks, every)
     from sms_pipeline.cli.rehearsal import run_here
-    from sms_pipeline.views.echo import Echo
+    from sms_pipeline.views.output import write
+    from sms_pipeline.worker.echo import Echo
 
-    run_here(settings, simulation, _view(as_json, echo), Echo() if echo else None)
+    if not echo:
+        run_here(settings, simulation, _view(as_json, echo))
+        return
+    with Echo(write) as hook:
+        run_here(settings, simulation, _view(as_json, echo), hook)
 
 
 def _view(as_json: bool, echo: bool) -> View:

@@ -19,6 +19,7 @@ from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError, NeedsBrokerError
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.worker.echo import Echo
 from sms_pipeline.worker.pipeline import Pipeline, install
 from sms_pipeline.worker.process import Worker
 
@@ -55,7 +56,7 @@ def prepare(app: Celery, controller: Any, options: dict[str, Any]) -> None:
     app.conf.worker_concurrency = threads_for(profile, batch_size)
     controller.hostname = node_name(controller.hostname, profile)
     use_queues(app, [profile.name], settings.queue_type)
-    _start_pipeline(settings, [profile])
+    _start_pipeline(settings, [profile], options.get("echo", False))
 
 
 def threads_for(profile: SenderProfile, batch_size: int) -> int:
@@ -129,9 +130,13 @@ def _use_log_level(settings: Settings) -> None:
         logger.setLevel(settings.log_level)
 
 
-def _start_pipeline(settings: Settings, profiles: Sequence[SenderProfile]) -> None:
+def _start_pipeline(
+    settings: Settings, profiles: Sequence[SenderProfile], echo: bool = False
+) -> None:
     publisher = Publisher.open(settings, [profile.name for profile in profiles])
-    worker = Worker(Ledger.open(settings.database_url), profiles)
+    worker = Worker(
+        Ledger.open(settings.database_url), profiles, echo=_printing() if echo else None
+    )
     worker.start()
     install(Pipeline(worker, publisher))
 
@@ -171,3 +176,10 @@ def node_name(given: str, profile: SenderProfile) -> str:
     """Two workers of one name would shut each other out, so the default name is made unique."""
     name, _, host = given.partition("@")
     return given if name != "celery" else f"{profile.name}-{os.getpid()}@{host}"
+
+
+def _printing() -> Echo:
+    """To the real stdout: Celery takes what is printed for log lines."""
+    printing = Echo(lambda line: print(line, file=sys.__stdout__, flush=True))
+    printing.start()
+    return printing
