@@ -36,9 +36,13 @@ def upper_bound(bucket: int) -> float:
 def percentile(counts: Mapping[int, int], share: float, longest: float = math.inf) -> float | None:
     """The time, in seconds, within which `share` (0 to 1) of all counted fell; None without any.
 
-    Linear within the bucket that holds it, and never more than `longest`, the longest time counted.
+    Linear within the bucket that holds it. The last of them all took `longest`, if that is given,
+    and none took longer.
     """
-    wanted = share * sum(counts.values())
+    total = sum(counts.values())
+    wanted = share * total
+    if total and wanted > total - 1 and longest < math.inf:
+        return longest
     passed = 0
     for bucket in sorted(counts):
         if passed + counts[bucket] >= wanted and counts[bucket]:

@@ -16,7 +16,8 @@ def test_cancellation_settles_all_messages_as_cancelled_and_nothing_else() -> No
     assert (found.key, found.profile, found.worker) == ((1, 2, 3), "slow", "w2")
     assert (found.messages, found.cancelled) == (7, 7)
     assert (found.delivered, found.failed, found.retried, found.expired) == (0, 0, 0, 0)
-    assert (found.send_seconds, found.delivery_seconds, found.delivery_times) == (0, 0, {})
+    assert (found.send_seconds, found.delivery_seconds, found.transit_seconds) == (0, 0, 0)
+    assert (found.delivery_times, found.longest_delivery) == ({}, 0)
     assert (found.settled_at, found.taken, found.remainder) == (NOON, b"\x80", None)
     assert not [*found.failed_indexes, *found.expired_indexes]
 
@@ -43,5 +44,5 @@ def test_run_is_done_when_every_message_is_in_a_terminal_state(delivered: int, d
     ]
     snapshot = make.snapshot(*ended, total=100)
     assert snapshot.done is done
-    run = Run(id=1, created_at=NOON, seed=7, total=100, simulation=make.simulation())
-    assert RunTotals(run, started_at=None, counts=snapshot.counts).done is done
+    run = Run(id=1, started_at=NOON, seed=7, total=100, simulation=make.simulation())
+    assert RunTotals(run, snapshot.counts).done is done

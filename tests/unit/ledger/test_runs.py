@@ -33,20 +33,20 @@ def test_run_is_read_back_as_it_stands(ledger: Ledger, run: Run) -> None:
     assert ledger.runs() == [now]
 
 
-def test_run_is_as_old_as_the_clock_says_unless_it_is_told() -> None:
+def test_run_starts_when_the_clock_says_unless_it_is_told() -> None:
     ledger = memory_ledger(ManualClock(wall=NOON))
-    assert ledger.start_run(make.simulation(), seed=1).created_at == NOON
-    assert ledger.start_run(make.simulation(), seed=1, created_at=NOON - 9).created_at == NOON - 9
+    assert ledger.start_run(make.simulation(), seed=1).started_at == NOON
+    assert ledger.start_run(make.simulation(), seed=1, started_at=NOON - 9).started_at == NOON - 9
 
 
-def test_run_is_known_by_its_seed_and_the_time_of_its_creation(ledger: Ledger) -> None:
+def test_run_is_known_by_its_seed_and_the_time_of_its_start(ledger: Ledger) -> None:
     simulation = make.simulation()
-    run = ledger.start_run(simulation, seed=1, created_at=NOON)
+    run = ledger.start_run(simulation, seed=1, started_at=NOON)
     # When the same is started again, and others
-    again = ledger.start_run(simulation, seed=1, created_at=NOON)
+    again = ledger.start_run(simulation, seed=1, started_at=NOON)
     others = [
-        ledger.start_run(simulation, seed=2, created_at=NOON),
-        ledger.start_run(simulation, seed=1, created_at=NOON + 1),
+        ledger.start_run(simulation, seed=2, started_at=NOON),
+        ledger.start_run(simulation, seed=1, started_at=NOON + 1),
     ]
     # Then only the others are new
     assert again == run
@@ -114,9 +114,9 @@ def test_totals_of_runs_come_newest_first(ledger: Ledger, three: list[Run]) -> N
     first, second, third = three
     totals = ledger.totals(10)
     assert totals == [
-        RunTotals(third, NOON + 50, Counts(delivered=8, failed=2, expired=6, cancelled=4)),
-        RunTotals(second, NOON, Counts(delivered=4, failed=3)),
-        RunTotals(first, None, Counts()),
+        RunTotals(third, Counts(delivered=8, failed=2, expired=6, cancelled=4)),
+        RunTotals(second, Counts(delivered=4, failed=3)),
+        RunTotals(first, Counts()),
     ]
     assert [one.done for one in totals] == [True, False, False]
 

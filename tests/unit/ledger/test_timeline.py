@@ -137,6 +137,18 @@ def test_messages_are_counted_when_they_were_dispatched_attempted_and_ended(
     )
 
 
+def test_course_begins_when_the_run_was_started(ledger: Ledger, run: Run) -> None:
+    # Given messages that were dispatched and delivered long after
+    dispatch(ledger, run, 60)
+    settle(ledger, run, 70)
+    course = timeline(ledger, run, shares=[0.1])
+    assert (course.started_at, course.seconds) == (NOON, 70)
+    assert [
+        start for start, one in zip(course.starts, course.bins, strict=True) if one.dispatched
+    ] == [60]
+    assert course.time_to_reach == {0.1: 70}
+
+
 def test_long_run_has_as_many_bins_as_were_asked_for(ledger: Ledger, run: Run) -> None:
     dispatch(ledger, run, *range(10))
     settle(ledger, run, *range(90, 100))
@@ -179,7 +191,7 @@ def test_what_a_wrong_clock_settled_before_the_run_is_counted_at_its_start(
 
 
 def test_other_runs_do_not_count(ledger: Ledger, run: Run) -> None:
-    other = ledger.start_run(make.simulation(num_messages=TOTAL), seed=1)
+    other = ledger.start_run(make.simulation(num_messages=TOTAL), seed=1, started_at=NOON)
     for one in (run, other):
         dispatch(ledger, one, 0)
     settle(ledger, other, 1)
@@ -233,7 +245,7 @@ def test_reading_step_by_step_comes_to_the_same_as_reading_at_the_end(
 ) -> None:
     with TemporaryDirectory() as folder:
         ledger = Ledger.open(f"sqlite:///{Path(folder) / 'ledger.db'}")
-        run = ledger.start_run(make.simulation(num_messages=180), seed=1)
+        run = ledger.start_run(make.simulation(num_messages=180), seed=1, started_at=NOON)
         dispatch(ledger, run, *range(18))
         history, number = History(ledger, run, bins=20), 0
         for step in steps:

@@ -32,14 +32,18 @@ def test_workers_join_beat_and_leave(ledger: Ledger) -> None:
 def test_worker_is_read_back_as_it_joined() -> None:
     clock = ManualClock(wall=NOON)
     ledger = memory_ledger(clock)
-    ledger.join("w1", [make.profile("fast", count=3, mean_time=0.25, failure_rate=0.5)])
-    clock.advance(60)
+    values = {"mean_time": 0.25, "failure_rate": 0.5, "shape": 4.0, "max_time": 2.0}
+    ledger.join("w1", [make.profile("fast", count=3, **values)])
+    assert [(one.seen_at, one.left_at) for one in ledger.workers()] == [(NOON, None)]
+    clock.advance(40)
+    ledger.beat("w1", 7)
+    clock.advance(20)
     ledger.leave("w1")
     assert ledger.workers() == ()
     assert ledger.all_workers() == [
         WorkerRow(
-            id="w1", profile="fast", senders=3, mean_time=0.25, failure_rate=0.5, heartbeat=0,
-            joined_at=NOON, left_at=NOON + 60,
+            id="w1", profile="fast", senders=3, mean_time=0.25, failure_rate=0.5, heartbeat=7,
+            joined_at=NOON, left_at=NOON + 60, shape=4.0, max_time=2.0, seen_at=NOON + 40,
         )
     ]  # fmt: skip
 
