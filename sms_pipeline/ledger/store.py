@@ -158,12 +158,6 @@ class Ledger:
             latest: int | None = connection.execute(select(func.max(schema.runs.c.id))).scalar()
             return latest
 
-    def runs(self) -> list[Run]:
-        """All runs, oldest first."""
-        with self._database.reading() as connection:
-            rows = connection.execute(select(schema.runs).order_by(schema.runs.c.id))
-            return [to_run(row) for row in rows]
-
     def totals(self, count: int, before: int | None = None) -> list[RunTotals]:
         """The latest `count` runs, or the latest of those older than `before`, newest first."""
         with self._database.reading() as connection:
