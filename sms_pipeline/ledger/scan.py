@@ -60,11 +60,11 @@ class Records:
     def counters(self) -> list[CounterRow]:
         """The counter table."""
         timed: Counter[tuple[str, str]] = Counter()
-        for row in self._rows(schema.delivery_times, schema.delivery_times.c.bucket):
+        for row in self._rows(schema.delivery_times):
             timed[row.profile, row.worker] += row.messages
         stored = {
             (row.profile, row.worker): {name: getattr(row, name) for name in _STORED}
-            for row in self._rows(schema.counters, schema.counters.c.profile)
+            for row in self._rows(schema.counters)
         }
         return [
             CounterRow(*key, timed=timed[key], **stored.get(key, dict.fromkeys(_STORED, 0)))
@@ -73,7 +73,7 @@ class Records:
 
     def dispatched(self) -> dict[str, tuple[int, int]]:
         """(batches, messages) by profile, as the dispatch counters have them."""
-        rows = self._rows(schema.dispatched, schema.dispatched.c.profile)
+        rows = self._rows(schema.dispatched)
         return {row.profile: (row.batches, row.messages) for row in rows}
 
     def position(self) -> tuple[int, int]:
@@ -86,7 +86,7 @@ class Records:
     def absorbed(self) -> dict[str, tuple[int, int]]:
         """(batches, messages) that came twice, by kind."""
         sums: dict[str, tuple[int, int]] = {kind.value: (0, 0) for kind in Absorbed}
-        for row in self._rows(schema.absorbed, schema.absorbed.c.kind):
+        for row in self._rows(schema.absorbed):
             batches, messages = sums[row.kind]
             sums[row.kind] = (batches + row.batches, messages + row.messages)
         return sums

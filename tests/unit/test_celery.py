@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import runpy
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import click
 import pytest
+from celery import signals
 from celery.concurrency.prefork import TaskPool as PreforkPool
 from celery.concurrency.thread import TaskPool as ThreadPool
 from hypothesis import given, settings
@@ -16,7 +25,8 @@ from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.core.batch import TASK_NAME
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import ConfigError, NeedsBrokerError
+from sms_pipeline.errors import EXIT_USAGE, ConfigError, NeedsBrokerError
+from sms_pipeline.worker import pipeline, startup
 from sms_pipeline.worker.startup import (
     MAX_BATCH_SECONDS,
     MAX_IN_HAND_SECONDS,
@@ -228,3 +238,114 @@ def test_flower_knows_its_variables_and_columns() -> None:
     assert all(name in default_options for name in names)
     columns = celery._FLOWER_DEFAULTS["FLOWER_TASKS_COLUMNS"].split(",")
     assert [name for name, _ in visible_task_columns(",".join(columns))] == columns
+
+
+# Where Celery and the pipeline meet
+
+
+@pytest.fixture
+def _app_kept() -> Iterator[None]:
+    """The app of this process stays the current one, whatever else is made."""
+    yield
+    app.set_current()
+
+
+@pytest.mark.usefixtures("_app_kept")
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("SMS_QUEUE_TYPE", "fast", ["celery"]),
+        ("CELERY_BROKER_URL", "", ["celery", "-A", "sms_pipeline", "flower"]),
+    ],
+)
+def test_app_with_settings_that_are_wrong_ends_in_one_line(
+    clean: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    value: str,
+    words: list[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setenv("FLOWER_ADDRESS", "127.0.0.1")
+    monkeypatch.setattr(celery, "_FLOWER_DEFAULTS", {})
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(celery.__file__)
+    assert end.value.code == EXIT_USAGE
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(rf"Error: [^\n]*{name}[^\n]*\n", err)
+
+
+def test_worker_that_cannot_start_ends_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def prepare(*arguments: object) -> None:
+        seen.append(arguments)
+        raise ConfigError("option --profile is required")
+
+    seen: list[tuple[object, ...]] = []
+    monkeypatch.setattr(startup, "prepare", prepare)
+    with pytest.raises(SystemExit) as end:
+        signals.celeryd_init.send(sender="host", instance="worker", conf=None, options={"a": 1})
+    assert end.value.code == EXIT_USAGE
+    assert capsys.readouterr().err == "Error: option --profile is required\n"
+    assert seen == [(app, "worker", {"a": 1})]
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, object]]:
+    """Whose signals were taken over: (consumer, worker)."""
+    installed: list[tuple[object, object]] = []
+
+    class FakeShutdown:
+        def __init__(self, *parts: object) -> None:
+            self._parts = parts
+
+        def install(self) -> None:
+            installed.append(self._parts)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(celery, "Shutdown", FakeShutdown)
+    monkeypatch.setattr(pipeline, "_installed", [SimpleNamespace(worker="worker")])
+    return installed
+
+
+def test_worker_process_takes_its_signals_over_when_it_is_ready(
+    installed: list[tuple[object, object]],
+) -> None:
+    signals.worker_ready.send(sender="consumer")
+    assert installed == [("consumer", "worker")]
+
+
+def test_worker_in_a_thread_has_no_signals_of_its_own(
+    installed: list[tuple[object, object]],
+) -> None:
+    thread = threading.Thread(target=lambda: signals.worker_ready.send(sender="consumer"))
+    thread.start()
+    thread.join()
+    assert installed == []
+
+
+def test_worker_signs_off_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[str] = []
+    monkeypatch.setattr(pipeline, "stop", lambda: stopped.append("stop"))
+    signals.worker_shutdown.send(sender=None)
+    assert stopped == ["stop"]
+
+
+def test_worker_has_the_options_of_its_profile() -> None:
+    command = click.Command("worker", params=list(app.user_options["worker"]))
+    words = "--profile fast --senders 7 --mean-time 0.5 --failure-rate 0.25 --config a.yaml"
+    given = command.make_context("worker", words.split()).params
+    assert given == {
+        "profile": "fast",
+        "senders": 7,
+        "mean_time": 0.5,
+        "failure_rate": 0.25,
+        "simulation_file": Path("a.yaml"),
+        "echo": False,
+    }
+    left = command.make_context("worker", []).params
+    assert left.pop("echo") is False
+    assert set(left.values()) == {None}

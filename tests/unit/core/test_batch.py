@@ -151,8 +151,27 @@ def test_bad_value_is_refused_and_not_repeated(field: str, value: Any) -> None:
     body = {**make.batch(10).to_wire(), field: value}
     with pytest.raises(BadBatchError) as caught:
         Batch.from_wire(body)
-    assert CONTENT not in str(caught.value)
-    assert "\n" not in str(caught.value)
+    message = str(caught.value)
+    assert CONTENT not in message
+    assert "\n" not in message
+    # It names the field, unless it is the whole that does not fit, or the field is not ours
+    assert message.startswith((f"{field}: ", f"{field}.", f"the {field} ", "the batch: "))
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"run": 0}, "run"),
+        ({"retry": {"max_attempts": 0}}, "retry.max_attempts"),
+        ({"size": 9}, "the batch"),
+        ({"surprise": 1}, "the batch"),
+        ({"retry": {"surprise": 1}}, "the batch"),
+    ],
+)
+def test_refusal_names_what_is_wrong(changed: dict[str, Any], named: str) -> None:
+    with pytest.raises(BadBatchError) as caught:
+        Batch.from_wire({**make.batch(10).to_wire(), **changed})
+    assert str(caught.value).partition(": ")[0] == named
 
 
 @pytest.mark.parametrize("change", ["{0}\n{1}", "{0}{1}=", "{0}", "{0}ü{1}"])

@@ -328,6 +328,24 @@ def test_next_event_is_the_next_moment_that_changes_anything(now: float, event: 
     assert bank.next_event() == event
 
 
+@pytest.mark.parametrize("give_up_at", [9.0, math.inf])
+def test_next_event_is_whatever_comes_first(give_up_at: float) -> None:
+    # Given two senders, of which one gets free before the submission ends
+    bank = SenderBank(2)
+    bank.submit("a", 0.0, np.array([1.0, 3.0]))
+    bank.submit("b", 0.0, np.array([5.0]), give_up_at)
+    bank.step(0.0)
+    assert bank.next_event() == 1.0
+    # And an end before the next arrival
+    bank.submit("c", 8.0, np.array([1.0]), give_up_at)
+    bank.step(1.0)
+    assert bank.next_event() == 3.0
+    bank.step(3.0)
+    assert bank.next_event() == 6.0
+    bank.step(6.0)
+    assert bank.next_event() == 8.0
+
+
 def test_many_senders_and_messages_are_one_vectorised_step() -> None:
     durations = np.random.default_rng(1).gamma(16, 1 / 16, 20_000)
     bank = SenderBank(5_000)
@@ -365,6 +383,7 @@ def test_a_late_step_puts_hardly_more_senders_in_order_than_punctual_ones(
 
     punctual = work([tick / 100 for tick in range(500)])
     assert work([0.0, 4.99]) <= 2 * punctual
+    assert work([4.99]) <= 2 * punctual
 
 
 # Who wants to be told of each message

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, event
 from sms_pipeline.core.records import Run
 from sms_pipeline.ledger.store import Ledger
 from tests.unit import make
+from tests.unit.ledger.stored import Executed
 from tests.unit.make import NOON
 
 
@@ -34,12 +35,13 @@ def run(ledger: Ledger) -> Run:
 
 
 @pytest.fixture
-def execution_options() -> Iterator[list[dict[str, object]]]:
-    """With what options each statement was executed."""
-    found: list[dict[str, object]] = []
+def executed() -> Iterator[list[Executed]]:
+    """What databases are given while the test runs, in order."""
+    found: list[Executed] = []
 
     def note(*arguments: Any) -> None:
-        found.append(dict(arguments[4].execution_options))
+        sql, context = arguments[2], arguments[4]
+        found.append(Executed(" ".join(sql.split()), dict(context.execution_options)))
 
     event.listen(Engine, "before_cursor_execute", note)
     yield found

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import inspect, text
 
 from sms_pipeline.core.counts import ProfileCounts
 from sms_pipeline.core.records import Run
 from sms_pipeline.ledger.store import Ledger
+
+
+class Executed(NamedTuple):
+    """A statement that the database was given."""
+
+    sql: str
+    options: dict[str, Any]
 
 
 def counts(ledger: Ledger, run: Run, profile: str = "fast") -> ProfileCounts:

@@ -11,9 +11,11 @@ from sqlalchemy import Connection, create_engine, delete, insert, update
 from sms_pipeline.core.records import Absorbed, Run
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.ledger import schema
-from sms_pipeline.ledger.audit import audit_ledger
+from sms_pipeline.ledger.audit import audit, audit_ledger
+from sms_pipeline.ledger.scan import Records
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.verdict import EXIT_CODES, AuditResult, Verdict
+from sms_pipeline.testing import ManualClock
 from tests.unit import make
 from tests.unit.make import NOON, bitmap
 
@@ -48,7 +50,9 @@ def test_a_run_that_ended_well_is_proven(ledger: Ledger, ended: Run, ledger_url:
     report = audit_ledger(ledger, ended)
     assert report.problems == []
     assert report.verdict is Verdict.PROVEN
+    assert (report.run, report.total) == (ended.id, TOTAL)
     assert (report.delivered, report.failed, report.in_flight) == (19, 1, 0)
+    assert (report.batches, report.settlements, report.undispatched) == (2, 3, 0)
     assert EXIT_CODES[report.verdict] == 0
 
 
@@ -207,54 +211,45 @@ def _make_histogram_fit(ledger_url: str) -> None:
 
 def test_a_run_in_flight_is_unfinished_not_broken(ledger: Ledger) -> None:
     # Given batches in each state between their record and their end
-    simulation = make.simulation(num_messages=50, stuck_after=60)
+    simulation = make.simulation(num_messages=60, stuck_after=60)
     run = ledger.start_run(simulation, seed=1)
-    rows = [make.row(run.id, number, first_index=10 * number) for number in range(4)]
+    rows = [make.row(run.id, number, first_index=10 * number) for number in range(5)]
     ledger.record_batches(run.id, rows)
-    ledger.mark_published(run.id, [(1, NOON), (2, NOON), (3, NOON)])
-    ledger.settle([make.settlement(run.id, 2, delivered=8, retried=2, remainder=bitmap(0, 1))])
-    ledger.settle([make.settlement(run.id, 3)])
+    ledger.mark_published(run.id, [(1, NOON), (3, NOON)])
+    # When one was attempted long after it was dispatched, and no answer of the broker was heard
+    left = {"delivered": 8, "retried": 2, "remainder": bitmap(0, 1), "settled_at": NOON + 50}
+    ledger.settle([make.settlement(run.id, 2, delivery_times={1: 8}, **left)])
+    ledger.settle([make.settlement(run.id, 3, delivery_times={1: 10})])
 
-    # When it is looked at soon, later, and after its broker is gone
-    found = {
-        name: _report(ledger, run, **values)
-        for name, values in {
-            "soon": {"now": NOON + 10},
-            "later": {"now": NOON + 100},
-            "gone": {"now": NOON + 10, "lost": True},
-        }.items()
+    # And it is looked at soon, later, and after its broker is gone
+    found = {seconds: _report(ledger, run, NOON + seconds) for seconds in (10, 60, 100, 110, 111)}
+    gone = _report(ledger, run, NOON + 10, lost=True)
+
+    # Then nothing is broken, and each batch is named for what it waits for
+    assert {report.verdict for report in (*found.values(), gone)} == {Verdict.UNFINISHED}
+    assert {report.in_flight for report in (*found.values(), gone)} == {32}
+    assert {report.undispatched for report in (*found.values(), gone)} == {10}
+    recorded = {"recorded, but not confirmed by the broker": [0, 4]}
+    stuck = "stuck for more than 60 s ('resume' sends them again)"
+    assert {seconds: dict(report.unsettled) for seconds, report in found.items()} == {
+        10: {**recorded, "in flight": [1, 2]},
+        60: {**recorded, "in flight": [1, 2]},
+        100: {**recorded, stuck: [1], "in flight": [2]},
+        110: {**recorded, stuck: [1], "in flight": [2]},
+        111: {**recorded, stuck: [1, 2]},
     }
-
-    # Then nothing is broken, and each batch is named for what keeps it
-    assert {report.verdict for report in found.values()} == {Verdict.UNFINISHED}
-    assert found["soon"].in_flight == 22
-    assert found["soon"].undispatched == 10
-    assert dict(found["soon"].unsettled) == {
-        "recorded, but not confirmed by the broker": [0],
-        "in flight": [1, 2],
+    assert dict(gone.unsettled) == {
+        **recorded,
+        "lost with their broker ('resume' sends them again)": [1, 2],
     }
-    assert [numbers for state, numbers in found["later"].unsettled.items() if "stuck" in state]
-    assert [numbers for state, numbers in found["gone"].unsettled.items() if "lost" in state]
+    # And only without its broker it is known that nobody has them
+    assert {report.lost for report in found.values()} == {0}
+    assert gone.lost == 32
 
 
-def _report(ledger: Ledger, run: Run, now: float, lost: bool = False) -> AuditResult:
-    from sms_pipeline.ledger.audit import audit
-    from sms_pipeline.ledger.scan import Records
-
+def _report(ledger: Ledger, run: Run, now: float, **values: bool) -> AuditResult:
     with ledger.reading() as connection:
-        report = audit(run, Records(connection, run), now, lost)
-    report.problems = [problem for problem in report.problems if "timed" not in problem]
-    return report
-
-
-def test_report_lists_few_and_counts_the_rest() -> None:
-    report = AuditResult(1, 10, problems=[f"problem {number}" for number in range(30)])
-    report.unsettled["in flight"] = list(range(100))
-    lines = "\n".join(report.lines())
-    assert "and 10 problems more" in lines
-    assert "(100 in all)" in lines
-    assert lines.endswith("Verdict: broken")
-    assert report.to_json()["unsettled"]["in flight"] == list(range(100))
+        return audit(run, Records(connection, run), now, **values)
 
 
 @pytest.mark.parametrize(
@@ -282,6 +277,83 @@ def test_messages_lost_and_doubled_are_counted(
 
 
 def test_what_is_lost_with_its_broker_is_counted(ledger: Ledger, run: Run) -> None:
+    clock = ManualClock(wall=NOON + 1)
     ledger.record_batches(run.id, [make.row(run.id)])
-    assert audit_ledger(ledger, run).lost == 0
-    assert audit_ledger(ledger, run, lost=True).to_json()["lost"] == 10
+    ledger.mark_published(run.id, [(0, NOON)])
+    for lost, state in ((False, "in flight"), (True, "lost with their broker")):
+        report = audit_ledger(ledger, run, lost, clock)
+        assert report.to_json()["lost"] == (10 if lost else 0)
+        assert [name.partition(" (")[0] for name in report.unsettled] == [state]
+    assert audit_ledger(ledger, run, clock=clock).lost == 0
+
+
+def test_rows_of_no_batch_are_named_wherever_they_stand(
+    ledger: Ledger, run: Run, ledger_url: str
+) -> None:
+    # Given five batches, each with two attempts and two failures
+    ledger.record_batches(run.id, [make.row(run.id, n, 10 * n) for n in range(5)])
+    for number in range(5):
+        for attempt in range(2):
+            index = 10 * number + attempt
+            values = {"delivered": 9, "failed": 1, "failed_indexes": [index]}
+            ledger.settle([make.settlement(run.id, number, attempt, **values)])
+    # When the rows of the first, one between and the last disappear
+    with create_engine(ledger_url).begin() as connection:
+        connection.execute(delete(batches).where(batches.c.number.in_([0, 2, 4])))
+    # Then each is named once for each kind of row that is left of it
+    problems = audit_ledger(ledger, run).problems
+    assert [problem for problem in problems if " of batch" in problem] == [
+        f"{kind} of batch {number}, which is not recorded"
+        for kind in ("settlement", "failure")
+        for number in (0, 2, 4)
+    ]
+
+
+@pytest.mark.parametrize("kept", ["records", "counters"])
+def test_every_counter_is_held_against_the_records(
+    ledger: Ledger, ended: Run, ledger_url: str, kept: str
+) -> None:
+    # Given a run of which only the records are left, or only the counters
+    _make_histogram_fit(ledger_url)
+    gone = (counters, times, schema.dispatched) if kept == "records" else (batches, settlements)
+    with create_engine(ledger_url).begin() as connection:
+        for table in gone:
+            connection.execute(delete(table))
+    # When it is audited
+    problems = audit_ledger(ledger, ended).problems
+    # Then each counter is named with both figures
+    figures = {
+        "settlements": 3, "first_attempts": 20, "attempts": 21, "delivered": 19, "failed": 1,
+        "retried": 1, "timed": 20,
+    }  # fmt: skip
+    expected = [
+        f"counter {name} of fast at w1 is {count if kept == 'counters' else 0}, "
+        f"but its settlements sum to {count if kept == 'records' else 0}"
+        for name, count in figures.items()
+    ]
+    counted = "2 batches of 20" if kept == "counters" else "0 batches of 0"
+    recorded = "2 of 20" if kept == "records" else "0 of 0"
+    expected.append(f"dispatched to fast: {counted} messages counted, but {recorded} recorded")
+    assert problems[-len(expected) :] == expected
+
+
+def test_counters_are_held_against_the_records_of_their_profile_and_worker(
+    ledger: Ledger, run: Run
+) -> None:
+    # Given settlements of two profiles and workers, with every fate
+    for number in range(4):
+        profile, worker = ("fast", "slow")[number % 2], ("w1", "w2")[number // 2]
+        first = 10 * number
+        ledger.record_batches(run.id, [make.row(run.id, number, first, profile=profile)])
+        settlement = make.settlement(
+            run.id, number, profile=profile, worker=worker, delivered=1, failed=2, expired=3,
+            cancelled=4, failed_indexes=[first, first + 1],
+            expired_indexes=range(first + 2, first + 5), delivery_times={1: 3},
+        )  # fmt: skip
+        ledger.settle([settlement])
+    # Then nothing contradicts, and each fate is counted
+    report = audit_ledger(ledger, run)
+    assert report.problems == []
+    assert (report.run, report.total, report.undispatched) == (run.id, 100, 60)
+    assert (report.delivered, report.failed, report.expired, report.cancelled) == (4, 8, 12, 16)
+    assert (report.batches, report.settlements) == (4, 4)

@@ -11,7 +11,7 @@ from sms_pipeline.errors import UnknownRunError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.trace import settlements_since
 from tests.unit import make
-from tests.unit.ledger.stored import counts
+from tests.unit.ledger.stored import Executed, counts
 from tests.unit.make import NOON, bitmap
 
 
@@ -184,11 +184,11 @@ def test_failures_are_those_of_one_run(ledger: Ledger, run: Run) -> None:
 
 
 def test_failures_are_streamed_however_many_there_are(
-    ledger: Ledger, run: Run, execution_options: list[dict[str, object]]
+    ledger: Ledger, run: Run, executed: list[Executed]
 ) -> None:
     # A driver would fetch millions of rows at once, were it not told to stream them
     assert list(ledger.failures(run.id)) == []
-    assert execution_options[-1]["stream_results"]
+    assert executed[-1].options["stream_results"]
 
 
 def test_runs_are_counted_apart(ledger: Ledger, run: Run) -> None:

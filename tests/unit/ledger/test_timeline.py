@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, text
+from sqlalchemy.dialects import postgresql
 
 from sms_pipeline.core.checks import messages_for
 from sms_pipeline.core.records import Run
@@ -19,12 +22,14 @@ from sms_pipeline.ledger.timeline import (
     Bin,
     History,
     Timeline,
+    bin_number,
     bin_of_crossing,
     moment_of_crossing,
     nice_width,
     timeline,
 )
 from tests.unit import make
+from tests.unit.ledger.stored import Executed
 from tests.unit.make import NOON
 
 #: The run of the fixture.
@@ -48,6 +53,12 @@ def settle(ledger: Ledger, run: Run, *seconds: float, first: int = 0) -> None:
             for number, at in enumerate(seconds)
         ]
     )
+
+
+def busy(course: Timeline) -> list[float]:
+    """Where the bins begin in which anything happened."""
+    starts = zip(course.starts, course.bins, strict=True)
+    return [round(start, 6) for start, one in starts if any(one)]
 
 
 # Arithmetic
@@ -93,6 +104,13 @@ def test_the_moment_in_which_a_message_was_delivered() -> None:
     assert moments == [1.0, 2.0, 3.0, None]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "width", "number"), [(0, 2, 0), (1.9, 2, 0), (2, 2, 1), (25, 10, 2), (-0.5, 2, -1)]
+)
+def test_the_bin_in_which_a_moment_lies(seconds: float, width: float, number: int) -> None:
+    assert bin_number(seconds, width) == number
+
+
 def test_shares_and_rates_of_a_timeline() -> None:
     bins = (Bin(delivered=10, failed=2), Bin(), Bin(delivered=30))
     course = Timeline(run=1, total=80, width=5, bins=bins)
@@ -107,6 +125,7 @@ def test_shares_and_rates_of_a_timeline() -> None:
 
 def test_run_that_was_not_dispatched_has_no_course(ledger: Ledger, run: Run) -> None:
     course = timeline(ledger, run)
+    assert (course.run, course.total) == (run.id, TOTAL)
     assert (course.started_at, course.seconds, course.bins) == (None, 0, ())
     assert course.time_to_reach == {0.5: None, 0.9: None, 0.99: None}
 
@@ -149,6 +168,32 @@ def test_course_begins_when_the_run_was_started(ledger: Ledger, run: Run) -> Non
     assert course.time_to_reach == {0.1: 70}
 
 
+def test_run_begins_when_it_was_started_and_ends_with_the_last_of_any_profile(
+    ledger: Ledger, run: Run
+) -> None:
+    # Given three profiles, dispatched at different times; the last dispatch is not of the last one
+    for number, (profile, at) in enumerate((("fast", 5), ("slow", 2), ("guest", 3))):
+        rows = [make.row(run.id, number, 10 * number, profile=profile, queued_at=NOON + at)]
+        ledger.record_batches(run.id, rows)
+    settle(ledger, run, 4)
+    course = timeline(ledger, run)
+    assert (course.started_at, course.seconds) == (NOON, 5)
+    assert busy(course) == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("seconds", "width"), [(0.99, 0.1), (1.0, 0.2), (2.0, 0.5)])
+def test_no_run_has_more_bins_than_were_asked_for(
+    ledger: Ledger, run: Run, seconds: float, width: float
+) -> None:
+    dispatch(ledger, run, 0)
+    history = History(ledger, run, bins=10)
+    history.read()
+    settle(ledger, run, seconds)
+    course = history.read()
+    assert course.width == width
+    assert len(course.bins) <= 10
+
+
 def test_long_run_has_as_many_bins_as_were_asked_for(ledger: Ledger, run: Run) -> None:
     dispatch(ledger, run, *range(10))
     settle(ledger, run, *range(90, 100))
@@ -166,6 +211,21 @@ def test_time_to_reach_is_exact_to_the_settlement(ledger: Ledger, run: Run) -> N
         0.51: pytest.approx(60.5),
         0.9: pytest.approx(60.8),
         1.0: pytest.approx(99),
+    }
+
+
+def test_time_to_reach_is_that_of_the_message_not_of_the_attempt(ledger: Ledger, run: Run) -> None:
+    # Given settlements of single messages, in one bin, that came in another order
+    dispatch(ledger, run, 0)
+    for number, (at, delivered) in enumerate(((0.09, 1), (0.05, 0), (0.06, 1), (0.03, 1))):
+        settlement = make.settlement(run.id, number, delivered=delivered, settled_at=NOON + at)
+        ledger.settle([settlement])
+    course = timeline(ledger, run, shares=[0.01, 0.02, 0.03, 0.04])
+    assert course.time_to_reach == {
+        0.01: pytest.approx(0.03),
+        0.02: pytest.approx(0.06),
+        0.03: pytest.approx(0.09),
+        0.04: None,
     }
 
 
@@ -191,11 +251,17 @@ def test_what_a_wrong_clock_settled_before_the_run_is_counted_at_its_start(
 
 
 def test_other_runs_do_not_count(ledger: Ledger, run: Run) -> None:
+    # Given a run as it is alone
+    dispatch(ledger, run, 5, 5.1)
+    settle(ledger, run, 6, 8)
+    alone = timeline(ledger, run, shares=[0.1, 0.2])
+    # When another one has batches of the same numbers, before, between and after
     other = ledger.start_run(make.simulation(num_messages=TOTAL), seed=1, started_at=NOON)
-    for one in (run, other):
-        dispatch(ledger, one, 0)
-    settle(ledger, other, 1)
-    assert sum(one.delivered for one in timeline(ledger, run).bins) == 0
+    dispatch(ledger, other, 0, 7, 7.5)
+    settle(ledger, other, 5.5, 6, 9)
+    # Then nothing of it is seen
+    assert timeline(ledger, run, shares=[0.1, 0.2]) == alone
+    assert alone.time_to_reach == {0.1: pytest.approx(6), 0.2: pytest.approx(8)}
 
 
 # Again and again
@@ -206,7 +272,7 @@ def test_second_reading_asks_only_for_what_is_new(
 ) -> None:
     dispatch(ledger, run, 0, 1, 50, 100)
     settle(ledger, run, 10, 100)
-    history = History(ledger, run)
+    history = History(ledger, run, shares=[0.1])
     history.read()
     # When what has long been read is changed behind its back, and something new comes
     engine = create_engine(ledger_url)
@@ -218,6 +284,52 @@ def test_second_reading_asks_only_for_what_is_new(
     # Then the old figures stand, and the new ones are there
     assert sum(one.delivered for one in course.bins) == 30
     assert sum(one.dispatched for one in course.bins) == 40
+    # And what only the old rows could tell is not told
+    assert course.time_to_reach == {0.1: None}
+
+
+def test_reading_asks_for_what_is_open_once(
+    ledger: Ledger, run: Run, executed: list[Executed]
+) -> None:
+    # Given a run that is read again and again, for longer than transactions take to be seen
+    history = History(ledger, run, shares=[])
+    dispatch(ledger, run, 0)
+    for number in range(30):
+        settle(ledger, run, *([number] if number else []), first=number)
+        executed.clear()
+        history.read()
+        asked = [one.sql for one in executed if "FROM settlements" in one.sql]
+        # Then bins of settlements are asked for once, not all of them again
+        assert sum("GROUP BY" in sql for sql in asked) == 1
+
+
+def test_batches_are_counted_one_by_one_as_they_come(ledger: Ledger, run: Run) -> None:
+    history = History(ledger, run)
+    for number in range(5):
+        # Two in each bin
+        at = NOON + 0.06 * number
+        ledger.record_batches(run.id, [make.row(run.id, number, 10 * number, queued_at=at)])
+        course = history.read()
+        assert sum(one.dispatched for one in course.bins) == 10 * (number + 1)
+    assert course == timeline(ledger, run)
+    assert [one.dispatched for one in course.bins] == [20, 20, 10]
+
+
+def test_dispatch_by_a_clock_that_is_behind_is_counted_at_the_start(
+    ledger: Ledger, run: Run
+) -> None:
+    # Given a run that was read
+    dispatch(ledger, run, 3)
+    history = History(ledger, run)
+    history.read()
+    # When a producer whose clock is behind goes on with another profile
+    rows = [make.row(run.id, 1, 10, profile="slow", queued_at=NOON - 7)]
+    ledger.record_batches(run.id, rows)
+    settle(ledger, run, 4, first=1)
+    # Then the run begins where it did
+    course = history.read()
+    assert course.started_at == NOON
+    assert busy(course) == [0, 3, 4]
 
 
 def test_settlement_that_was_committed_late_is_counted_in_its_place(
@@ -258,25 +370,46 @@ def test_reading_step_by_step_comes_to_the_same_as_reading_at_the_end(
         ledger.close()
 
 
-# The index
+# PostgreSQL
 
 
-def plan(ledger: Ledger, statement: str) -> str:
-    with ledger.reading() as connection:
-        rows = connection.execute(text(f"EXPLAIN QUERY PLAN {statement}"))
-        return " ".join(row[3] for row in rows)
+class Answer:
+    """What a server knows of a run that was dispatched and not settled."""
+
+    def scalar(self) -> float:
+        return 0.0
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(())
 
 
-def test_the_last_seconds_of_a_run_are_read_by_an_index(ledger: Ledger) -> None:
-    found = plan(ledger, "SELECT sum(delivered) FROM settlements WHERE run = 1 AND settled_at >= 2")
-    assert "settlements_in_order (run=? AND settled_at>?)" in found
+class Server:
+    """Stands for a ledger in PostgreSQL, and for its connection: keeps what it is asked."""
+
+    dialect = postgresql.dialect()
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    @contextmanager
+    def reading(self) -> Iterator[Server]:
+        yield self
+
+    def execute(self, query: Any) -> Answer:
+        self.asked.append(str(query.compile(dialect=self.dialect)))
+        return Answer()
 
 
-def test_ledger_that_is_older_than_the_index_is_given_it(ledger: Ledger, ledger_url: str) -> None:
-    engine = create_engine(ledger_url)
-    with engine.begin() as connection:
-        connection.execute(text("DROP INDEX settlements_in_order"))
-    assert inspect(engine).get_indexes("settlements") == []
-    Ledger.open(ledger_url).close()
-    (index,) = inspect(engine).get_indexes("settlements")
-    assert index["column_names"] == ["run", "settled_at"]
+def test_fraction_of_a_bin_is_cut_off_by_each_database_in_its_way(
+    ledger: Ledger, run: Run, executed: list[Executed]
+) -> None:
+    # PostgreSQL's cast rounds, and not every SQLite has `floor`
+    server = Server()
+    timeline(server, run)  # type: ignore[arg-type]
+    bins = [query for query in server.asked if "GROUP BY" in query]
+    assert len(bins) == 2
+    assert all("CAST(floor((" in query for query in bins)
+    dispatch(ledger, run, 0)
+    settle(ledger, run, 1)
+    timeline(ledger, run)
+    assert not [one.sql for one in executed if "floor" in one.sql]

@@ -18,13 +18,14 @@ from sms_pipeline.ledger.steering import unpublished
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer import dispatching
 from sms_pipeline.producer import producer as producer_module
-from sms_pipeline.producer.dispatching import first_attempt
+from sms_pipeline.producer.dispatching import STUCK_PERIOD_SECONDS, first_attempt
 from sms_pipeline.producer.load import OBSERVE_SECONDS, Loads, Observed
 from sms_pipeline.producer.producer import Producer
 from sms_pipeline.testing.broker import InMemoryBroker
+from sms_pipeline.testing.clock import ManualClock
 from tests.services.waiting import wait_until
 from tests.unit import make
-from tests.unit.make import bitmap
+from tests.unit.make import NOON, bitmap
 
 PATIENCE_SECONDS = 30
 
@@ -232,6 +233,82 @@ def test_unsettled_is_dispatched_again_with_what_is_left_of_it(
     assert rest.attempt == 1
     first = first_attempt(ledger.id, run, make.row(run.id, 1, 10))
     assert rest == first.remainder(np.array([3, 9]))
+
+
+def test_stuck_batches_are_looked_for_in_the_ledger(
+    ledger: Ledger, broker: Broker, pool: ThreadPoolExecutor
+) -> None:
+    # Given a profile that is full of batches that were dispatched long ago
+    profile = make.profile("fast", failure_rate=0)
+    run = start_run(ledger, num_messages=200, batch_size=10, senders=(profile,))
+    rows = [make.row(run.id, n, 10 * n, queued_at=NOON - 1_000) for n in range(5)]
+    ledger.record_batches(run.id, rows)
+    clock = ManualClock(NOON)
+    said: list[str] = []
+    work = Producer(
+        ledger,
+        broker.publish,
+        ledger.run(run.id),
+        Loads(run.simulation),
+        said.append,
+        clock,
+    )
+    dispatched = pool.submit(work.dispatch)
+    wait_until(lambda: said, PATIENCE_SECONDS, "it says that it waits")
+    assert broker.published == []
+    # When it is time to look for those
+    clock.advance(STUCK_PERIOD_SECONDS)
+    wait_until(lambda: broker.published, PATIENCE_SECONDS, "others are dispatched")
+    # Then they went out at the time that the clock told
+    assert {batch.queued_at for batch in broker.published} == {NOON + STUCK_PERIOD_SECONDS}
+    work.stop()
+    with pytest.raises(StoppingError):
+        dispatched.result(PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(ConnectionError("refused "), "refused"), (TimeoutError(), "TimeoutError")],
+)
+def test_why_the_broker_takes_nothing_is_said(
+    ledger: Ledger, broker: Broker, error: Exception, reason: str
+) -> None:
+    def publish(_: object) -> None:
+        raise error
+
+    said: list[str] = []
+    run = start_run(ledger, num_messages=5)
+
+    def say(status: str) -> None:
+        said.append(status)
+        if "broker" in status:
+            work.stop()
+
+    work = Producer(ledger, publish, run, Loads(run.simulation), say)
+    with pytest.raises(StoppingError):
+        work.dispatch()
+    assert said[-1] == f"the broker takes no messages ({reason}); trying again"
+
+
+def test_ledger_that_is_away_is_told(
+    ledger: Ledger, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: object) -> None:
+        raise LedgerUnavailableError("the ledger is away")
+
+    monkeypatch.setattr(ledger, "snapshot", away)
+    said: list[str] = []
+    run = start_run(ledger, num_messages=5)
+    work = producer(ledger, broker, run, lambda status: (said.append(status), work.stop())[0])
+    with pytest.raises(StoppingError):
+        work.dispatch()
+    assert said == ["the ledger is away; trying again"]
+
+
+def test_effect_that_a_producer_does_not_know_is_an_error(ledger: Ledger, broker: Broker) -> None:
+    work = producer(ledger, broker, start_run(ledger))
+    with pytest.raises(TypeError, match=r"performs: str$"):
+        work._perform("dance")  # type: ignore[arg-type]
 
 
 # Loads
