@@ -128,8 +128,10 @@ _OUTCOMES = (
     "failure_rate_seen",
     "seconds",
     "average_rate",
-    "mean_send_seconds",
     "mean_delivery_seconds",
+    "mean_transit_seconds",
+    "mean_send_seconds",
+    "mean_send_in_all_seconds",
     "p50_delivery_seconds",
     "p95_delivery_seconds",
     "p99_delivery_seconds",
@@ -207,6 +209,10 @@ def _notes(comparison: Comparison) -> Iterator[str]:
 _TITLES = {
     "seconds": "duration",
     "total": "messages",
+    "mean_delivery_seconds": "average time per message",
+    "mean_transit_seconds": "average transit",
+    "mean_send_seconds": "average send, an attempt",
+    "mean_send_in_all_seconds": "average send, all attempts",
 }
 
 

@@ -30,8 +30,7 @@ def update_line(progress: Progress) -> str:
     return (
         f"[{duration(progress.seconds):>10}] {percent(progress.share):>6}  "
         f"delivered {count(counts.delivered)}  failed {count(counts.failed)}  "
-        f"average time per message {message_time(counts.mean_delivery)} "
-        f"(send {message_time(counts.mean_send)})  in flight {count(counts.in_flight)}  "
+        f"{average_times(counts)}  in flight {count(counts.in_flight)}  "
         f"failed attempts {count(counts.failed_attempts)}  rate {rate(progress.rate)}  "
         f"{'  '.join(delivery_times(counts))}  ETA {duration(progress.eta_seconds)}"
     )
@@ -41,11 +40,10 @@ def profile_line(profile: ProfileProgress) -> str:
     """A profile at one moment, as one line."""
     counts = profile.counts
     return (
-        f"{profile.name}: senders online {count(profile.senders)}  "
+        f"{profile.name}: senders {count(profile.senders)}  "
         f"backlog {count(counts.backlog)}  retrying {count(counts.retrying)}  "
         f"delivered {count(counts.delivered)}  failed {count(counts.failed)}  "
-        f"average time per message {message_time(counts.mean_delivery)} "
-        f"(send {message_time(counts.mean_send)})  share {percent(profile.share)}  "
+        f"{average_times(counts)}  share {percent(profile.share)}  "
         f"failed attempts {failure_rates(profile)}  efficiency {percent(profile.efficiency)}"
     )
 
@@ -77,8 +75,10 @@ def summary_of_run(progress: Progress, ended: str) -> list[str]:
         f"Delivered {count(counts.delivered)}, failed {count(counts.failed)} (out of attempts)"
         f"{others}; failed attempts {count(counts.failed_attempts)} of "
         f"{count(counts.attempts_made)} ({percent(counts.failure_rate)}).",
-        f"Average time per message {message_time(counts.mean_delivery)} from dispatch to the end "
-        f"({', '.join(delivery_times(counts))}); {message_time(counts.mean_send)} at the sender.",
+        f"Average time per message {message_time(counts.mean_delivery)} from the start of the run "
+        f"({', '.join(delivery_times(counts))}); transit {message_time(counts.mean_transit)} from "
+        f"dispatch; send {message_time(counts.mean_send)} an attempt, "
+        f"{message_time(counts.mean_send_in_all)} in all attempts at a message.",
     ]
 
 
@@ -86,12 +86,11 @@ def summary_of_profile(profile: ProfileProgress) -> str:
     """A profile's part in the run."""
     counts = profile.counts
     return (
-        f"{profile.name}: {count(counts.dispatched)} messages ({percent(profile.share)}), "
+        f"{profile.name}: {count(profile.senders)} senders, "
+        f"{count(counts.dispatched)} messages ({percent(profile.share)}), "
         f"delivered {count(counts.delivered)}, failed {count(counts.failed)}; "
         f"failed attempts {failure_rates(profile)}; "
-        f"{message_time(counts.mean_delivery)} on average "
-        f"({TAIL} {message_time(tail(counts))}), "
-        f"{message_time(counts.mean_send)} at the sender; "
+        f"{average_times(counts)}, {TAIL} {message_time(tail(counts))}; "
         f"efficiency {percent(profile.efficiency)}"
     )
 
@@ -119,6 +118,15 @@ def headline(simulation: Simulation) -> str:
     return f"senders {', '.join(senders)}; {simulation.routing} routing; {tries}{deadline}"
 
 
+def average_times(counts: Counts) -> str:
+    """The average time per message, and what it is made of."""
+    return (
+        f"average time per message {message_time(counts.mean_delivery)} "
+        f"(transit {message_time(counts.mean_transit)}, "
+        f"send {message_time(counts.mean_send)} an attempt)"
+    )
+
+
 def delivery_times(counts: Counts) -> list[str]:
     """The percentiles of the delivery time, each with its name."""
     return [f"{name} {message_time(seconds)}" for name, seconds in percentiles(counts).items()]
@@ -131,6 +139,6 @@ def other_ends(counts: Counts) -> dict[str, int]:
 
 
 def failure_rates(profile: ProfileProgress) -> str:
-    """The share of attempts that failed, next to the configured one."""
+    """The share of attempts that failed, next to what the workers run with."""
     seen = percent(profile.counts.failure_rate)
-    return f"{seen} (configured {exact_percent(profile.failure_rate)})"
+    return f"{seen} (set {exact_percent(profile.failure_rate)})"

@@ -65,6 +65,8 @@ def _counts_json(counts: Counts) -> dict[str, Any]:
         "failed_attempts": counts.failed_attempts,
         "failure_rate_seen": _rounded(counts.failure_rate),
         "mean_send_seconds": _rounded(counts.mean_send),
+        "mean_send_in_all_seconds": _rounded(counts.mean_send_in_all),
+        "mean_transit_seconds": _rounded(counts.mean_transit),
         "mean_delivery_seconds": _rounded(counts.mean_delivery),
         **{
             f"{name}_delivery_seconds": _rounded(seconds)

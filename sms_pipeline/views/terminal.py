@@ -118,7 +118,8 @@ def figures(progress: Progress, ascii_only: bool = False) -> list[list[str]]:
         ],
         [
             f"average time per message {message_time(counts.mean_delivery)}",
-            f"send {message_time(counts.mean_send)}",
+            f"transit {message_time(counts.mean_transit)}",
+            f"send {message_time(counts.mean_send)} an attempt",
         ],
         lines.delivery_times(counts),
     ]
@@ -174,21 +175,22 @@ class _Column(NamedTuple):
 
 _COLUMNS = (
     _Column("profile", lambda one: one.name, 0),
-    _Column("online", lambda one: count(one.senders), 2),
+    _Column("senders", lambda one: count(one.senders), 2),
     _Column("backlog", lambda one: count(one.counts.backlog), 3),
     _Column("retrying", lambda one: count(one.counts.retrying), 8),
     _Column("share", lambda one: percent(one.share), 7),
     _Column("delivered", lambda one: count(one.counts.delivered), 1),
     _Column("failed", lambda one: count(one.counts.failed), 4),
     _Column(
-        "fail seen/set",
+        "fail/set",
         lambda one: f"{percent(one.counts.failure_rate)}/{exact_percent(one.failure_rate)}",
         5,
     ),
     _Column("effic.", lambda one: percent(one.efficiency), 6),
     _Column("time", lambda one: message_time(one.counts.mean_delivery), 9),
     _Column(TAIL, lambda one: message_time(tail(one.counts)), 10),
-    _Column("send", lambda one: message_time(one.counts.mean_send), 11),
+    _Column("transit", lambda one: message_time(one.counts.mean_transit), 11),
+    _Column("send", lambda one: message_time(one.counts.mean_send), 12),
 )
 
 

@@ -110,8 +110,10 @@ def _time_left(progress: Progress) -> str:
 
 def _times(progress: Progress, timeline: Timeline) -> Iterator[tuple[str, str]]:
     counts = progress.counts
-    yield "Average per message", message_time(counts.mean_delivery)
-    yield "Average at the sender", message_time(counts.mean_send)
+    yield "Average time per message", message_time(counts.mean_delivery)
+    yield "Average transit", message_time(counts.mean_transit)
+    yield "Average send, an attempt", message_time(counts.mean_send)
+    yield "Average send, all attempts", message_time(counts.mean_send_in_all)
     yield "Failed attempts", percent(counts.failure_rate)
     for share in PERCENTILES.values():
         yield f"{exact_percent(share)} within", message_time(counts.percentile(share))

@@ -97,8 +97,7 @@ def _about_run(reading: Reading, run: str) -> Iterator[Metric]:
     figures = {
         "run_messages": ("Messages of the run, whatever became of them.", progress.total),
         "run_elapsed_seconds": (
-            "Seconds from the first dispatch to now, or to the last settlement of a run that is "
-            "done.",
+            "Seconds from the start of the run to now, or to the last settlement once it is done.",
             progress.seconds,
         ),
         "idle_seconds": (
@@ -121,6 +120,11 @@ def _message_counters(profiles: Iterable[ProfileCounts], run: str) -> Iterator[M
     send = _counter(
         "send_seconds_total", "Time that senders spent on attempts, in seconds.", _RUN_PROFILE
     )
+    transit = _counter(
+        "transit_seconds_total",
+        "From dispatch to the end, in seconds, of messages delivered or failed.",
+        _RUN_PROFILE,
+    )
     for counts in profiles:
         labels = [run, counts.profile]
         for state in ("delivered", "failed", "expired", "cancelled"):
@@ -129,7 +133,8 @@ def _message_counters(profiles: Iterable[ProfileCounts], run: str) -> Iterator[M
         attempts.add_metric([*labels, "failed"], counts.failed_attempts)
         dispatched.add_metric(labels, counts.dispatched)
         send.add_metric(labels, counts.send_seconds)
-    yield from (messages, attempts, dispatched, send)
+        transit.add_metric(labels, counts.transit_seconds)
+    yield from (messages, attempts, dispatched, send, transit)
 
 
 def _waiting_messages(profiles: Iterable[ProfileCounts], run: str) -> Iterator[Metric]:
@@ -151,7 +156,7 @@ def _waiting_messages(profiles: Iterable[ProfileCounts], run: str) -> Iterator[M
 def _delivery_times(profiles: Iterable[ProfileCounts], run: str) -> Metric:
     family = HistogramMetricFamily(
         f"{NAMESPACE}_delivery_seconds",
-        "From dispatch to the end, waiting and retries included, of messages delivered or failed.",
+        "From the start of the run to the end, of messages delivered or failed.",
         labels=_RUN_PROFILE,
     )
     for counts in profiles:

@@ -71,7 +71,6 @@ def as_html(report: RunReport) -> str:
             "Throughput": charts.throughput(course),
             "Delivery times": charts.delivery_times(course),
         },
-        senders={sender.name: sender for sender in simulation.senders},
         settings=[
             (key, setting(value))
             for key, value in dotted(simulation.model_dump(mode="json", exclude=_ELSEWHERE))

@@ -22,7 +22,7 @@ def test_trace_is_in_the_order_of_events(ledger: Ledger, run: Run, capsys: Outpu
     # Given a batch of two attempts, and a worker that was there all the time
     ledger.join("w1", [make.profile("fast", count=3)])
     ledger.record_batches(run.id, [make.row(run.id, size=100)])
-    now = run.created_at + 60
+    now = run.started_at + 60
     ledger.mark_published(run.id, [(0, now + 1)])
     first = make.settlement(
         run.id, messages=100, delivered=98, retried=2, remainder=bitmap(1, 2), settled_at=now + 2
@@ -75,7 +75,7 @@ def test_trace_ends_with_the_run_and_shows_each_event_once(
 def test_who_follows_waits_for_the_ledger(
     ledger: Ledger, short: Run, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "settlements_since", Outages(ledger.settlements_since, 2))
+    monkeypatch.setattr(ledger, "snapshot", Outages(ledger.snapshot, 2))
     trace(ledger, short, follow=True, clock=Settles(ledger, short))
     out, err = capsys.readouterr()
     assert (batches(out), err) == (["0", "1", "2"], "away; waiting for it\n")

@@ -68,7 +68,8 @@ function showTimes(run) {
 }
 
 function showWorkers(run) {
-  const { count, cells, joined_at: joined, more } = run.shown.workers;
+  const { title, count, cells, joined_at: joined, more } = run.shown.workers;
+  set("workers-title", title);
   set("worker-count", count);
   fill(
     byId("workers"),
