@@ -77,6 +77,39 @@ def test_capacity_is_that_of_the_online_workers_own_senders() -> None:
     assert [worker.id for worker in tracker.online] == ["w1", "w2"]
 
 
+def test_senders_and_failure_rate_are_those_the_workers_were_started_with() -> None:
+    # Given a profile that is configured otherwise than its two workers, and a dead one, play it
+    simulation = make.simulation(
+        senders=(make.profile("fast", count=100, failure_rate=0.9), make.profile("slow"))
+    )
+    workers = (
+        make.worker("w1", senders=6, failure_rate=0.1, mean_time=0.5),
+        make.worker("w2", senders=2, failure_rate=0.5, mean_time=0.25),
+        make.worker("dead", senders=1_000, failure_rate=1.0),
+    )
+    snapshot = make.snapshot(
+        make.counts("fast"), make.counts("slow"), workers=workers, simulation=simulation
+    )
+    fast, slow = Tracker(["w1", "w2"]).update(snapshot, 0.0, NOON).profiles
+    # Then a sender of either counts as much as any other
+    assert (fast.senders, fast.capacity) == (8, 6 / 0.5 + 2 / 0.25)
+    assert fast.failure_rate == pytest.approx((6 * 0.1 + 2 * 0.5) / 8)
+    # And where nobody is, the failure rate is that of the configuration
+    assert (slow.senders, slow.capacity, slow.failure_rate) == (0, 0, 0.1)
+
+
+def test_senders_of_a_run_that_is_done_are_those_that_took_part() -> None:
+    # Given workers that are gone, or were never seen by this reader
+    workers = (
+        make.worker("w1", senders=6, failure_rate=0.1, left_at=NOON + 9),
+        make.worker("w2", senders=2, failure_rate=0.5),
+    )
+    done = make.counts("fast", delivered=100)
+    snapshot = make.snapshot(done, workers=workers, settled_at=NOON + 5)
+    (fast,) = Tracker().update(snapshot, 0.0, NOON + 3_600).profiles
+    assert (fast.senders, fast.failure_rate) == (8, pytest.approx(0.2))
+
+
 def test_profile_without_a_sender_online_can_attempt_nothing() -> None:
     (slow,) = update(make.counts("slow"), workers=(make.worker("dead", profile="slow"),)).profiles
     assert (slow.senders, slow.capacity, slow.efficiency) == (0, 0.0, None)
