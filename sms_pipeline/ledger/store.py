@@ -182,8 +182,11 @@ class Ledger:
     def note_resume(self, run_id: int) -> None:
         """Note that the run is resumed now, and for how long nothing had happened."""
         with self._database.writing() as connection:
-            last = queries.read_last_activity(connection, run_id)
-            idle = 0.0 if last is None else max(self._clock.wall() - last, 0.0)
+            run = schema.runs.c
+            query = select(run.started_at).where(run.id == run_id)
+            started_at: float = connection.execute(query).scalar_one()
+            last = max(queries.read_last_activity(connection, run_id) or 0.0, started_at)
+            idle = max(self._clock.wall() - last, 0.0)
             self._note_step(connection, run_id, Steering.RESUMED, idle)
 
     def _note_step(
