@@ -23,6 +23,7 @@ from sms_pipeline.producer.producer import Producer
 from sms_pipeline.producer.recovery import dispatch_again
 from sms_pipeline.views.display import View
 from sms_pipeline.views.monitor import follow, read_last, require_thresholds
+from sms_pipeline.views.outcome import final_outcome
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.worker.background import Consumption
 from sms_pipeline.worker.pipeline import Pipeline, install
@@ -94,7 +95,7 @@ def _rehearse(
     with _working(worker, parts) as ended:
         dispatch = Dispatch(producer, work, ended)
         dispatch.start()
-        progress = _follow(dispatch, reader, view, ended, Abort(ledger, run))
+        progress = _follow(dispatch, reader, view, ended, ledger)
     require_thresholds(progress)
 
 
@@ -120,9 +121,10 @@ def _working(worker: Worker, parts: Parts) -> Iterator[threading.Event]:
 
 
 def _follow(
-    dispatch: Dispatch, reader: Reader, view: View, ended: threading.Event, abort: Abort
+    dispatch: Dispatch, reader: Reader, view: View, ended: threading.Event, ledger: Ledger
 ) -> Progress:
     run = reader.run
+    abort = Abort(ledger, run)
     try:
         progress = follow(reader, view, run.simulation.report_period, ended.wait, abort)
     except KeyboardInterrupt:
@@ -130,7 +132,7 @@ def _follow(
         view.close(read_last(reader), f"interrupted (resume it with: sms-pipeline resume {run.id})")
         raise
     if progress and progress.done:
-        view.close(progress, "done")
+        view.close(progress, "done", final_outcome(ledger, progress))
         return progress
     view.close(progress, "stopped")
     raise dispatch.error or PipelineError("the worker ended before the run was done")

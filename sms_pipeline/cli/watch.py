@@ -158,4 +158,5 @@ def dashboard(
         partial(context.open_ledger, settings),
         door,
         lambda url: write(f"The dashboard is at {url} (Ctrl-C ends it)"),
+        settings,
     )

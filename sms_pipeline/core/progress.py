@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from sms_pipeline.core.checks import parse
 from sms_pipeline.core.counts import Counts, ProfileCounts
@@ -169,7 +170,7 @@ class Tracker:
             simulation=snapshot.simulation,
             control=snapshot.control,
             counts=counts,
-            state=self._state(snapshot, wall),
+            state=state_of(snapshot, wall, self.decided and not self.online),
             started_at=snapshot.started_at,
             seconds=seconds,
             rate=self._pace.rate,
@@ -183,18 +184,6 @@ class Tracker:
             warnings=_warnings(snapshot.control, profiles, findings.stuck) if self.decided else (),
             thresholds=_judgements(snapshot, counts, seconds, findings),
         )
-
-    def _state(self, snapshot: Snapshot, wall: float) -> RunState:
-        if snapshot.done:
-            return RunState.DONE
-        if snapshot.control is Control.PAUSED:
-            return RunState.PAUSED
-        if snapshot.embedded and self.decided and not self.online:
-            return RunState.INTERRUPTED
-        idle = wall - max(snapshot.active_at or 0.0, snapshot.started_at)
-        if idle > patience(snapshot.simulation):
-            return RunState.STALLED
-        return RunState.CANCELLED if snapshot.control is Control.CANCELLED else RunState.RUNNING
 
     def _profiles(
         self, snapshot: Snapshot, counts: Counts, wall: float
@@ -225,6 +214,49 @@ class Tracker:
             retry=snapshot.simulation.retry,
         )
         return seconds_left(ahead)
+
+
+class RunFacts(Protocol):
+    """What tells how a run stands."""
+
+    @property
+    def done(self) -> bool:
+        """Every message is in a terminal state."""
+
+    @property
+    def control(self) -> Control:
+        """What the user wants of it."""
+
+    @property
+    def embedded(self) -> bool:
+        """Whether its broker lives in the process that started it."""
+
+    @property
+    def simulation(self) -> Simulation:
+        """What it was started with."""
+
+    @property
+    def last_sign(self) -> float:
+        """When something last happened, seconds since the epoch."""
+
+
+def state_of(run: RunFacts, wall: float, nobody_online: bool) -> RunState:
+    """How a run stands at `wall`, seconds since the epoch.
+
+    Args:
+        run: the run.
+        wall: now.
+        nobody_online: it is known that no worker is.
+    """
+    if run.done:
+        return RunState.DONE
+    if run.control is Control.PAUSED:
+        return RunState.PAUSED
+    if run.embedded and nobody_online:
+        return RunState.INTERRUPTED
+    if wall - run.last_sign > patience(run.simulation):
+        return RunState.STALLED
+    return RunState.CANCELLED if run.control is Control.CANCELLED else RunState.RUNNING
 
 
 def patience(simulation: Simulation) -> float:
@@ -317,9 +349,10 @@ def _judgements(
         lost=findings.lost,
         doubled=findings.doubled,
     )
-    return tuple(
+    judged = [
         judge(parse(one.check), evidence, one.abort) for one in snapshot.simulation.thresholds
-    )
+    ]
+    return tuple(one.at_the_end() if snapshot.done else one for one in judged)
 
 
 def _warnings(

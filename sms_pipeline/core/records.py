@@ -212,6 +212,11 @@ class Snapshot:
     steps: tuple[Step, ...] = ()
 
     @property
+    def last_sign(self) -> float:
+        """When something last happened, seconds since the epoch."""
+        return max(self.active_at or 0.0, self.started_at)
+
+    @property
     def counts(self) -> Counts:
         """The sums over all profiles."""
         return total(self.profiles)
@@ -228,6 +233,30 @@ class RunTotals(NamedTuple):
     run: Run
     #: Only terminal states are counted.
     counts: Counts
+    #: When something was last dispatched or settled; None if nothing ever was.
+    active_at: float | None = None
+    #: Attempts at batches that are settled.
+    settlements: int = 0
+
+    @property
+    def control(self) -> Control:
+        """What the user wants of it."""
+        return self.run.control
+
+    @property
+    def embedded(self) -> bool:
+        """Whether its broker lives, and dies, with the process that started it."""
+        return self.run.embedded
+
+    @property
+    def simulation(self) -> Simulation:
+        """What it was started with."""
+        return self.run.simulation
+
+    @property
+    def last_sign(self) -> float:
+        """When something last happened, seconds since the epoch."""
+        return max(self.active_at or 0.0, self.run.started_at)
 
     @property
     def done(self) -> bool:

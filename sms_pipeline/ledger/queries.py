@@ -212,20 +212,35 @@ def read_totals(connection: Connection, count: int, before: int | None) -> list[
     if before is not None:
         query = query.where(run.id < before)
     rows = connection.execute(query).all()
-    counts = _read_terminal_counts(connection, [row.id for row in rows])
-    return [RunTotals(to_run(row), counts.get(row.id, Counts())) for row in rows]
+    run_ids = [row.id for row in rows]
+    settled = _read_settled(connection, run_ids)
+    dispatched = _read_last_dispatches(connection, run_ids)
+    return [_totals(to_run(row), settled.get(row.id), dispatched.get(row.id)) for row in rows]
 
 
-def _read_terminal_counts(connection: Connection, run_ids: list[int]) -> dict[int, Counts]:
+def _totals(run: Run, settled: Any, dispatched_at: float | None) -> RunTotals:
+    if settled is None:
+        return RunTotals(run, Counts(), dispatched_at)
+    counts = Counts(
+        delivered=int(settled.delivered),
+        failed=int(settled.failed),
+        expired=int(settled.expired),
+        cancelled=int(settled.cancelled),
+    )
+    active_at = max(settled.last_at, dispatched_at or 0.0)
+    return RunTotals(run, counts, active_at, int(settled.settlements))
+
+
+def _read_settled(connection: Connection, run_ids: list[int]) -> dict[int, Any]:
+    """What is settled of each run: sums, and when the last was."""
     counter = schema.counters.c
-    sums = [func.sum(counter[name]).label(name) for name in _TERMINAL]
-    query = select(counter.run, *sums).where(counter.run.in_(run_ids)).group_by(counter.run)
-    return {
-        row.run: Counts(
-            delivered=int(row.delivered),
-            failed=int(row.failed),
-            expired=int(row.expired),
-            cancelled=int(row.cancelled),
-        )
-        for row in connection.execute(query)
-    }
+    sums = [func.sum(counter[name]).label(name) for name in (*_TERMINAL, "settlements")]
+    last = func.max(counter.last_settled_at).label("last_at")
+    query = select(counter.run, last, *sums).where(counter.run.in_(run_ids)).group_by(counter.run)
+    return {row.run: row for row in connection.execute(query)}
+
+
+def _read_last_dispatches(connection: Connection, run_ids: list[int]) -> dict[int, float]:
+    dispatch = schema.dispatched.c
+    query = select(dispatch.run, func.max(dispatch.last_at)).where(dispatch.run.in_(run_ids))
+    return {row[0]: row[1] for row in connection.execute(query.group_by(dispatch.run))}

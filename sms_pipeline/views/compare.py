@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from sms_pipeline.config.files import dotted
-from sms_pipeline.core.progress import Progress
+from sms_pipeline.core.progress import Progress, RunState
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
@@ -29,6 +29,7 @@ from sms_pipeline.views.format import (
 from sms_pipeline.views.objects import progress_json
 from sms_pipeline.views.output import new_table, write, write_all
 from sms_pipeline.views.reader import Reader
+from sms_pipeline.views.states import cure
 
 
 class Figure(NamedTuple):
@@ -63,7 +64,8 @@ class Comparison(NamedTuple):
     """The second run compared with the first."""
 
     runs: tuple[int, int]
-    done: tuple[bool, bool]
+    states: tuple[RunState, RunState]
+    cures: tuple[str | None, str | None]
     figures: tuple[Figure, ...]
     settings: tuple[Setting, ...]
 
@@ -71,7 +73,8 @@ class Comparison(NamedTuple):
         """The object of `compare --json`; keys that end in `_seconds` are seconds."""
         return {
             "runs": list(self.runs),
-            "done": list(self.done),
+            "done": [state is RunState.DONE for state in self.states],
+            "states": [state.value for state in self.states],
             "figures": {
                 figure.name: {
                     "first": figure.first,
@@ -95,12 +98,15 @@ def compare(first: Run, second: Run, ledger: Ledger) -> Comparison:
         LedgerUnavailableError: the ledger can't be reached.
     """
     readings = [
-        (Reader(ledger, run).read().progress, timeline(ledger, run)) for run in (first, second)
+        (Reader(ledger, run).read_decided().progress, timeline(ledger, run))
+        for run in (first, second)
     ]
     figures = [outcome(*reading) for reading in readings]
+    before, after = (progress for progress, _ in readings)
     return Comparison(
         runs=(first.id, second.id),
-        done=(readings[0][0].done, readings[1][0].done),
+        states=(before.state, after.state),
+        cures=(cure(before), cure(after)),
         figures=tuple(Figure(name, figures[0][name], figures[1][name]) for name in figures[0]),
         settings=tuple(differing(*(settings_of(run) for run in (first, second)))),
     )
@@ -127,6 +133,8 @@ _OUTCOMES = (
     "failed_attempts",
     "failure_rate_seen",
     "seconds",
+    "paused_seconds",
+    "interrupted_seconds",
     "average_rate",
     "mean_delivery_seconds",
     "mean_transit_seconds",
@@ -175,7 +183,10 @@ def show(comparison: Comparison, as_json: bool) -> None:
 def _figures_table(comparison: Comparison) -> Table:
     runs = (f"run {run}" for run in comparison.runs)
     table = new_table("", *runs, "difference", "change", numbers_from=1)
+    table.add_row("state", *comparison.states)
     for figure in comparison.figures:
+        if figure.name in _SELDOM and not figure.first and not figure.second:
+            continue
         show = _writer_of(figure.name)
         table.add_row(
             _title(figure.name),
@@ -201,13 +212,19 @@ def _settings_parts(comparison: Comparison) -> Iterator[RenderableType]:
 
 
 def _notes(comparison: Comparison) -> Iterator[str]:
-    for run, done in zip(comparison.runs, comparison.done, strict=True):
-        if not done:
-            yield f"Run {run} is still going on; its figures are as of now."
+    for run, state, found in zip(comparison.runs, comparison.states, comparison.cures, strict=True):
+        if state is not RunState.DONE:
+            yield f"Run {run} is not done; its figures are as of now."
+        if found:
+            yield f"Run {run} is {found}"
 
 
+#: Figures that are shown where they are not zero.
+_SELDOM = ("paused_seconds", "interrupted_seconds")
 _TITLES = {
     "seconds": "duration",
+    "paused_seconds": "paused for",
+    "interrupted_seconds": "interrupted for",
     "total": "messages",
     "mean_delivery_seconds": "average time per message",
     "mean_transit_seconds": "average transit",
@@ -231,6 +248,8 @@ def _writer_of(name: str) -> Callable[[float | None], str]:
 
 _WRITERS: dict[str, Callable[[float | None], str]] = {
     "seconds": duration,
+    "paused_seconds": duration,
+    "interrupted_seconds": duration,
     "average_rate": rate,
     "failure_rate_seen": percent,
 }

@@ -16,10 +16,12 @@ from sms_pipeline.views.format import (
     percent,
     rate,
 )
+from sms_pipeline.views.outcome import Outcome, outcome_of
 from sms_pipeline.views.percentiles import TAIL, percentiles, tail
+from sms_pipeline.views.states import cure, lost_time
 
 #: One for each state of a threshold.
-SYMBOLS = {State.HOLDING: "✓", State.MISSED: "✗", State.UNKNOWN: "…"}
+SYMBOLS = {State.HOLDING: "✓", State.PASSED: "✓", State.MISSED: "✗", State.UNKNOWN: "…"}
 #: The headline names so many profiles and counts the others.
 _HEADLINE_PROFILES = 5
 
@@ -28,7 +30,7 @@ def update_line(progress: Progress) -> str:
     """A run at one moment, as one line."""
     counts = progress.counts
     return (
-        f"[{duration(progress.seconds):>10}] {percent(progress.share):>6}  "
+        f"[{duration(progress.seconds):>10}] {progress.state} {percent(progress.share):>6}  "
         f"delivered {count(counts.delivered)}  failed {count(counts.failed)}  "
         f"{average_times(counts)}  in flight {count(counts.in_flight)}  "
         f"failed attempts {count(counts.failed_attempts)}  rate {rate(progress.rate)}  "
@@ -53,9 +55,10 @@ def threshold_line(judgement: Judgement) -> str:
     return f"threshold {judgement.state}: {judgement.check.text} ({judgement.seen_text})"
 
 
-def summary_lines(progress: Progress, ended: str) -> list[str]:
+def summary_lines(progress: Progress, ended: str, outcome: Outcome | None = None) -> list[str]:
     """What is still worth reading a week later; `ended` says how the run ended."""
     return [
+        (outcome or outcome_of(progress)).line,
         *summary_of_run(progress, ended),
         *(f"  {summary_of_profile(profile)}" for profile in progress.profiles),
         *(threshold_line(judgement) for judgement in progress.thresholds),
@@ -66,10 +69,11 @@ def summary_lines(progress: Progress, ended: str) -> list[str]:
 def summary_of_run(progress: Progress, ended: str) -> list[str]:
     """When the run was, what was rehearsed, and how it went as a whole."""
     counts = progress.counts
+    lost = "".join(f", {name} {seconds}" for name, seconds in lost_time(progress))
     others = "".join(f", {name} {count(some)}" for name, some in other_ends(counts).items())
     return [
         f"Run {progress.run} {ended}: {count(counts.finished)} of {count(progress.total)} messages "
-        f"in {duration(progress.seconds)}, average rate {rate(progress.average_rate)}.",
+        f"in {duration(progress.seconds)}{lost}, average rate {rate(progress.average_rate)}.",
         f"Started {moment(progress.started_at)}, seed {progress.seed}; "
         f"{headline(progress.simulation)}.",
         f"Delivered {count(counts.delivered)}, failed {count(counts.failed)} (out of attempts)"
@@ -97,6 +101,9 @@ def summary_of_profile(profile: ProfileProgress) -> str:
 
 def hint(progress: Progress) -> str:
     """What to do next."""
+    found = cure(progress)
+    if found:
+        return f"{found[0].upper()}{found[1:]}"
     if not progress.done:
         return f"To see where every message is: sms-pipeline audit {progress.run}"
     return f"To prove that no message is lost or doubled: sms-pipeline audit {progress.run}"

@@ -14,6 +14,7 @@ from sms_pipeline.ledger.following import Waiting, readings
 from sms_pipeline.ledger.steering import Abort
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.display import View, tell_outages
+from sms_pipeline.views.outcome import final_outcome
 from sms_pipeline.views.output import say
 from sms_pipeline.views.reader import POLL_SECONDS, Reader
 
@@ -116,7 +117,7 @@ def watch(ledger: Ledger, run: Run, view: View, once: bool, clock: Clock = MACHI
     except KeyboardInterrupt:
         view.close(read_last(reader), "has not ended (the monitor was interrupted)")
         raise
-    view.close(progress, "done")
+    view.close(progress, "done", final_outcome(ledger, progress))
     require_thresholds(progress)
 
 

@@ -9,6 +9,7 @@ from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.progress import ProfileProgress, Progress
 from sms_pipeline.views.format import iso
 from sms_pipeline.views.percentiles import percentiles
+from sms_pipeline.views.states import cure
 
 
 def progress_json(progress: Progress) -> dict[str, Any]:
@@ -24,6 +25,7 @@ def progress_json(progress: Progress) -> dict[str, Any]:
         "average_rate": round(progress.average_rate, 3),
         "done": progress.done,
         "state": progress.state.value,
+        "cure": cure(progress),
         "control": progress.control.value,
         "rate": round(progress.rate, 3),
         "history": [round(rate, 3) for rate in progress.history],

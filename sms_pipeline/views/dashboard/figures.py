@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sms_pipeline.core.progress import ProfileProgress, Progress
-from sms_pipeline.core.records import Control, Run, RunTotals, WorkerRow
+from sms_pipeline.core.progress import ProfileProgress, Progress, RunState
+from sms_pipeline.core.records import Run, RunTotals, WorkerRow
 from sms_pipeline.core.thresholds import Judgement
 from sms_pipeline.ledger.timeline import Timeline
 from sms_pipeline.views.course import make_course
@@ -22,14 +22,18 @@ from sms_pipeline.views.format import (
 )
 from sms_pipeline.views.lines import SYMBOLS, failure_rates, other_ends
 from sms_pipeline.views.objects import progress_json
+from sms_pipeline.views.outcome import Outcome, outcome_of
 from sms_pipeline.views.percentiles import PERCENTILES, tail
 from sms_pipeline.views.reader import Reading
+from sms_pipeline.views.states import cure_of, lost_time, notices
 
 #: A page lists so many workers and counts the others.
 SHOWN_WORKERS = 20
 
 
-def run_json(run: Run, reading: Reading, timeline: Timeline) -> dict[str, Any]:
+def run_json(
+    run: Run, reading: Reading, timeline: Timeline, outcome: Outcome | None = None
+) -> dict[str, Any]:
     """A run for its page: the fields of `--json`, and the texts and charts of the page."""
     progress = reading.progress
     course = make_course(timeline, progress.seconds, progress.counts)
@@ -40,18 +44,24 @@ def run_json(run: Run, reading: Reading, timeline: Timeline) -> dict[str, Any]:
         # Seconds since the epoch: scripts show them in the time zone of the browser.
         "started_at": progress.started_at,
         "ended_at": _ended_at(progress),
+        **_outcome_json(outcome or outcome_of(progress)),
         "shown": {
             "texts": _texts(progress),
             "times": list(_times(progress, timeline)),
             "profiles": [_profile_cells(profile) for profile in progress.profiles],
             "thresholds": [_threshold(judgement) for judgement in progress.thresholds],
             "workers": _workers(reading),
+            "notices": notices(progress),
         },
         "charts": charts_json(course),
     }
 
 
-def totals_json(totals: RunTotals) -> dict[str, Any]:
+def _outcome_json(outcome: Outcome) -> dict[str, str]:
+    return {"verdict": outcome.line, "tone": outcome.tone.value}
+
+
+def totals_json(totals: RunTotals, outcome: Outcome) -> dict[str, Any]:
     """A run in the list of runs."""
     run, counts = totals.run, totals.counts
     return {
@@ -64,6 +74,9 @@ def totals_json(totals: RunTotals) -> dict[str, Any]:
         "expired": counts.expired,
         "cancelled": counts.cancelled,
         "done": totals.done,
+        "state": outcome.state.value,
+        "cure": cure_of(run.id, outcome.state),
+        **_outcome_json(outcome),
         "shown": [count(run.total), count(counts.delivered), count(counts.failed)],
     }
 
@@ -105,7 +118,8 @@ def _failed_more(progress: Progress) -> str:
 
 
 def _time_left(progress: Progress) -> str:
-    return "paused" if progress.control is Control.PAUSED else duration(progress.eta_seconds)
+    moving = progress.state in (RunState.RUNNING, RunState.CANCELLED)
+    return duration(progress.eta_seconds) if moving else progress.state
 
 
 def _times(progress: Progress, timeline: Timeline) -> Iterator[tuple[str, str]]:
@@ -115,6 +129,8 @@ def _times(progress: Progress, timeline: Timeline) -> Iterator[tuple[str, str]]:
     yield "Average send, an attempt", message_time(counts.mean_send)
     yield "Average send, all attempts", message_time(counts.mean_send_in_all)
     yield "Failed attempts", percent(counts.failure_rate)
+    for name, lost in lost_time(progress):
+        yield name.capitalize(), lost
     for share in PERCENTILES.values():
         yield f"{exact_percent(share)} within", message_time(counts.percentile(share))
     for share, seconds in timeline.time_to_reach.items():

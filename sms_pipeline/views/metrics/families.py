@@ -100,6 +100,11 @@ def _about_run(reading: Reading, run: str) -> Iterator[Metric]:
             "Seconds from the start of the run to now, or to the last settlement once it is done.",
             progress.seconds,
         ),
+        "run_paused_seconds": ("Seconds for which the run was paused.", progress.paused_seconds),
+        "run_interrupted_seconds": (
+            "Seconds for which nothing happened before a resume.",
+            progress.interrupted_seconds,
+        ),
         "idle_seconds": (
             "Seconds since a batch was dispatched or settled; 0 when the run is done.",
             0.0 if progress.done else reading.idle_seconds,

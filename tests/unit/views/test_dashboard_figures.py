@@ -93,6 +93,20 @@ def test_times_profiles_and_thresholds() -> None:
     ]
 
 
+def test_workers_are_those_online_or_those_who_took_part() -> None:
+    assert shown(progress())["workers"]["title"] == "Workers online"
+    assert (
+        shown(progress(total=50, settled_at=NOON + 9))["workers"]["title"] == "Workers of this run"
+    )
+
+
+def test_a_run_that_stands_still_says_so_where_the_time_left_was() -> None:
+    assert shown(progress(embedded=True))["texts"]["eta"] == "interrupted"
+    assert shown(progress(embedded=True))["notices"][0] == (
+        "the run is interrupted: go on with sms-pipeline resume 1"
+    )
+
+
 def test_a_large_fleet_is_counted() -> None:
     workers = shown(progress(), workers=1_234)["workers"]
     assert (workers["count"], workers["more"]) == ("1,234", "and 1,214 more")

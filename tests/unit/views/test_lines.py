@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sms_pipeline.core.progress import Progress, Tracker
-from sms_pipeline.core.records import Control
+from sms_pipeline.core.records import Control, Steering, Step
 from sms_pipeline.views.format import moment
 from sms_pipeline.views.lines import headline, profile_line, summary_lines, update_line
 from tests.unit import make
@@ -57,16 +57,24 @@ def test_summary_is_worth_reading_a_week_later() -> None:
         "p99",
         "fast: 0 senders, 110 messages (100.0%), delivered 95, failed 5",
         "threshold missed: failed < 1% (seen 5.00%)",
-        "threshold holding: delivered > 90% (seen 95.00%)",
+        "threshold passed: delivered > 90% (seen 95.00%)",
         "sms-pipeline audit 1",
     ):
         assert part in text
 
 
 def test_summary_of_a_run_that_has_not_ended_says_where_to_look() -> None:
-    lines = summary_lines(progress(delivered=1, control=Control.PAUSED), "interrupted")
-    assert lines[0].startswith("Run 1 interrupted: 6 of 100 messages")
+    lines = summary_lines(progress(delivered=1), "interrupted")
+    assert lines[0] == "Not finished · 5 not reached"
+    assert lines[1].startswith("Run 1 interrupted: 6 of 100 messages")
     assert lines[-1] == "To see where every message is: sms-pipeline audit 1"
+
+
+def test_summary_of_a_run_that_stands_still_says_what_gets_it_going() -> None:
+    steps = (Step(Steering.PAUSED, NOON + 2),)
+    lines = summary_lines(progress(1, control=Control.PAUSED, steps=steps), "not ended")
+    assert "in 10.0 s, paused for 8.0 s, average rate" in lines[1]
+    assert lines[-1] == "Paused: go on with sms-pipeline continue 1"
 
 
 def test_headline_of_many_profiles_counts_the_rest() -> None:

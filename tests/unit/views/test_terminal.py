@@ -73,7 +73,8 @@ def squeezed(text: str) -> str:
 
 
 FIGURES = (
-    "Run 1: 50.0% of 6,000", "10.0 s, ETA ", "delivered 2,970", "failed 30", "in flight 300",
+    "Run 1 is running: 50.0% of 6,000", "10.0 s, ETA ",
+    "delivered 2,970", "failed 30", "in flight 300",
     "retrying 0", "failed attempts 330 (10.0%)", "rate 300/s", "average rate 300/s",
     "average time per message 0.900 s", "transit 0.600 s", "send 0.100 s an attempt",
     "p50 ", "p95 ", "p99 ",

@@ -36,8 +36,12 @@ function showHeading(run) {
   set("started", moment(run.started_at));
   set("seed", run.seed);
   byId("about").hidden = false;
-  byId("warnings").hidden = run.warnings.length === 0;
-  byId("warnings").replaceChildren(...run.warnings.map((text) => make("li", sentence(text))));
+  set("verdict", run.verdict);
+  byId("verdict").className = run.tone;
+  byId("downloads").hidden = false;
+  const { notices } = run.shown;
+  byId("warnings").hidden = notices.length === 0;
+  byId("warnings").replaceChildren(...notices.map((text) => make("li", sentence(text))));
   const ended = run.delivered + run.failed + run.expired + run.cancelled;
   setBar(byId("bar"), run);
   byId("bar").setAttribute("aria-valuenow", Math.floor((100 * ended) / run.total));

@@ -10,11 +10,13 @@ function row(run) {
   link.textContent = `Run ${run.run}`;
   const state = document.createElement("span");
   showState(state, run);
+  if (run.cure) state.title = run.cure;
   return [
     link,
     moment(run.started_at),
     state,
     newBar(run),
+    Object.assign(document.createElement("span"), { textContent: run.verdict, className: `verdict ${run.tone}` }),
     ...run.shown,
   ];
 }

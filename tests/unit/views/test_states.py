@@ -1,0 +1,77 @@
+"""How a run stands is said with the command that gets it going again."""
+
+from __future__ import annotations
+
+import pytest
+
+from sms_pipeline.core.progress import Progress, RunState, Tracker
+from sms_pipeline.core.records import Control, Steering, Step
+from sms_pipeline.views.lines import update_line
+from sms_pipeline.views.objects import progress_json
+from sms_pipeline.views.states import cure, cure_of, lost_time, notices
+from tests.unit import make
+from tests.unit.make import NOON
+
+
+def progress(seconds: float = 10, **values: object) -> Progress:
+    """A run with messages in flight, so long after its start; no worker is online."""
+    counts = make.counts("slow", dispatched=50, first_attempts=10, attempts=10, delivered=10)
+    return Tracker().update(make.snapshot(counts, **values), 0, NOON + seconds)
+
+
+@pytest.mark.parametrize(
+    ("state", "unattended", "said"),
+    [
+        (RunState.PAUSED, [], "paused: go on with sms-pipeline continue 3"),
+        (RunState.INTERRUPTED, ["slow"], "interrupted: go on with sms-pipeline resume 3"),
+        (RunState.STALLED, [], "stalled: go on with sms-pipeline resume 3"),
+        (
+            RunState.STALLED,
+            ["slow", "fast"],
+            "stalled: start a worker: celery -A sms_pipeline worker --profile slow",
+        ),
+        (RunState.RUNNING, ["slow"], None),
+        (RunState.CANCELLED, [], None),
+        (RunState.DONE, [], None),
+    ],
+)
+def test_every_state_that_needs_help_names_the_command(
+    state: RunState, unattended: list[str], said: str | None
+) -> None:
+    assert cure_of(3, state, unattended) == said
+
+
+def test_cure_is_that_of_the_run_as_it_stands() -> None:
+    assert cure(progress(embedded=True)) == "interrupted: go on with sms-pipeline resume 1"
+    assert cure(progress(3_600)) == (
+        "stalled: start a worker: celery -A sms_pipeline worker --profile slow"
+    )
+    assert cure(progress()) is None
+
+
+def test_notices_begin_with_the_cure_and_say_nothing_twice() -> None:
+    assert notices(progress(control=Control.PAUSED)) == [
+        "the run is paused: go on with sms-pipeline continue 1",
+        "profile slow: 40 messages waiting, no sender online",
+    ]
+    assert notices(progress()) == list(progress().warnings)
+
+
+def test_state_is_in_the_line_and_in_the_json() -> None:
+    stalled = progress(3_600)
+    assert " stalled " in update_line(stalled)
+    found = progress_json(stalled)
+    assert (found["state"], found["cure"], found["done"]) == ("stalled", cure(stalled), False)
+
+
+def test_lost_time_is_told_where_there_was_any() -> None:
+    steps = (
+        Step(Steering.PAUSED, NOON + 1),
+        Step(Steering.CONTINUED, NOON + 3),
+        Step(Steering.RESUMED, NOON + 9, idle_seconds=5.0),
+    )
+    assert dict(lost_time(progress(steps=steps))) == {
+        "paused for": "2.0 s",
+        "interrupted for": "5.0 s",
+    }
+    assert dict(lost_time(progress())) == {}
