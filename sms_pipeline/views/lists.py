@@ -158,7 +158,7 @@ _HEADINGS = ("message", "to", "profile", "reason", "attempts", "failed_at")
 def _cells(run: Run, failure: Failure) -> tuple[object, ...]:
     return (
         failure.message_index,
-        _recipient(run, failure.message_index),
+        recipient(run, failure.message_index),
         failure.profile,
         failure.reason,
         failure.attempts,
@@ -185,7 +185,8 @@ def _how_it_stands(progress: Progress) -> str:
     return f"The run is {cure(progress) or progress.state}."
 
 
-def _recipient(run: Run, index: int) -> str:
+def recipient(run: Run, index: int) -> str:
+    """The phone number of a message."""
     simulation = run.simulation
     columns = make_columns(run.seed, index, 1, simulation.max_text_length, simulation.phone_format)
     return columns.to
