@@ -13,7 +13,7 @@ _KOMBU_TYPE = "__type__"
 
 
 def dumps(value: object) -> bytes | str:
-    """JSON as kombu writes it; kombu's own encoder where a value is not plain JSON."""
+    """JSON, with dates as text; by kombu's own encoder where orjson knows no form of a value."""
     try:
         return orjson.dumps(value)
     except TypeError:

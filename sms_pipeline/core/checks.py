@@ -154,9 +154,9 @@ def parse(text: str) -> Check:
 def _parse_metric(text: str, end: int) -> tuple[str, float | None]:
     """The metric that stands before `end`; with its share if it is `reached`."""
     start = _skip(text, 0)
-    written = text[start:end].rstrip()
+    written = text[start:end]
     metric = " ".join(written.lower().split())
-    if metric.split(" ")[0].startswith("reached"):
+    if metric.startswith("reached"):
         return "reached", _parse_share(text, start, written)
     if metric not in METRICS:
         what = f"unknown metric {metric!r}" if metric else "needs a metric"

@@ -11,7 +11,6 @@ from celery.exceptions import Reject
 from celery.utils.log import get_task_logger
 from celery.worker import state
 
-from sms_pipeline.broker.publisher import shown_as
 from sms_pipeline.core.batch import TASK_NAME, Batch
 from sms_pipeline.core.patience import Pauses, patiently
 from sms_pipeline.core.records import Absorbed
@@ -78,7 +77,7 @@ def _perform(task: Task, parts: Pipeline, effect: Effect) -> Any:
         return parts.worker.perform(effect)
     if task.request.is_eager:
         # Celery's eager retry is the exception itself: `apply` catches it and calls again.
-        raise task.retry(args=(effect.batch.to_wire(),), **shown_as(effect.batch))
+        raise task.retry(args=(effect.batch.to_wire(),))
     return _publish(task, parts, effect)
 
 

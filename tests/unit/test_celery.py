@@ -27,6 +27,7 @@ from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import EXIT_USAGE, ConfigError, NeedsBrokerError
 from sms_pipeline.worker import pipeline, startup
+from sms_pipeline.worker.consumer import GuardedConsumer
 from sms_pipeline.worker.startup import (
     MAX_BATCH_SECONDS,
     MAX_IN_HAND_SECONDS,
@@ -196,8 +197,12 @@ def test_worker_without_a_broker_is_refused(clean: object) -> None:
 def test_app_knows_the_queues_it_was_told_of_and_the_one_task() -> None:
     before = list(app.conf.task_queues or [])
     try:
+        use_queues(app, ["old"], "quorum")
+        assert set(app.amqp.queues) == {"sms.old"}
         use_queues(app, ["fast", "slow"], "quorum")
         assert set(app.amqp.queues) == {"sms.fast", "sms.slow"}
+        with pytest.raises(KeyError):
+            app.amqp.queues["sms.fats"]
     finally:
         use_queues(app, [queue.name.removeprefix("sms.") for queue in before], "quorum")
     app.loader.import_default_modules()
@@ -276,6 +281,34 @@ def test_app_with_settings_that_are_wrong_ends_in_one_line(
     out, err = capsys.readouterr()
     assert out == ""
     assert re.fullmatch(rf"Error: [^\n]*{name}[^\n]*\n", err)
+
+
+@pytest.mark.usefixtures("_app_kept")
+@pytest.mark.parametrize(("command", "address"), [("flower", "127.0.0.1"), ("worker", None)])
+def test_process_is_set_up_before_its_app_is_made(
+    monkeypatch: pytest.MonkeyPatch, command: str, address: str | None
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(celery.codec, "install", lambda: done.append("codec"))
+    monkeypatch.setattr(celery.memory, "keep_freed_memory", lambda: done.append("memory"))
+    monkeypatch.setattr(celery.os, "environ", {})
+    monkeypatch.setattr(sys, "argv", ["celery", "-A", "sms_pipeline", command])
+    celery._make_app()
+    assert sorted(done) == ["codec", "memory"]
+    assert celery.os.environ.get("FLOWER_ADDRESS") == address
+
+
+def test_worker_of_the_app_is_made_of_our_parts() -> None:
+    worker = app.WorkController(hostname="test@here")
+    assert isinstance(worker.consumer, GuardedConsumer)
+    assert worker.pool_cls is ThreadPool
+    # What waits stays free for other workers, and Flower sees what goes on
+    assert (worker.prefetch_multiplier, worker.task_events) == (1, True)
+    # A broker that is away is waited for, and one that hangs is noticed
+    assert app.conf.broker_connection_max_retries is None
+    assert app.conf.broker_channel_error_retry
+    assert app.conf.broker_heartbeat <= 60
+    assert not app.conf.worker_enable_prefetch_count_reduction
 
 
 def test_worker_that_cannot_start_ends_in_one_line(

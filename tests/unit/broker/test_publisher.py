@@ -129,7 +129,8 @@ def test_publishes_are_confirmed_on_connections_of_their_own() -> None:
     with publisher.producer() as producer:
         connection = producer.__connection__
         assert connection.transport_options["confirm_publish"] is True
-        assert connection.connect_timeout < CONNECT_TIMEOUT_SECONDS
+        # A second try is over before the user is told.
+        assert 2 * connection.connect_timeout <= CONNECT_TIMEOUT_SECONDS
     # A worker with confirms on Celery's own connections would hang.
     assert "confirm_publish" not in app_with("quorum").connection_for_write().transport_options
 

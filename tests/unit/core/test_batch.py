@@ -76,6 +76,7 @@ def test_key_is_run_number_and_attempt() -> None:
     assert batch.at_attempt(5, np.array([2])).key == (3, 17, 5)
 
 
+@settings(max_examples=100, deadline=None)
 @given(JSON_TEXTS, st.data())
 def test_remainder_keeps_texts_whatever_is_in_them(texts: list[str], data: st.DataObject) -> None:
     # Given texts of several bytes a character, empty ones, and halves of characters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sms_pipeline.core.checks import METRICS, BadCheckError, messages_for, parse
@@ -24,7 +24,7 @@ def _nothing_remembered() -> None:
     ("text", "metric", "limit", "unit"),
     [
         ("failed < 1%", "failed", 0.01, "%"),
-        ("FAILED<1 %", "failed", 0.01, "%"),
+        ("FAILED<1 % ", "failed", 0.01, "%"),
         # The float nearest to it; 2.3 * 0.01 is another.
         ("failed < 2.3%", "failed", 0.023, "%"),
         ("failed < 100%", "failed", 1, "%"),
@@ -133,6 +133,7 @@ EVERY_COMPARISON = "<, <=, >, >= or =="
         ("p95 delivery < 30^", "needs a unit", "use ms, s, m or h"),
         ("p95 delivery < 30^%", "'%'", "use ms, s, m or h"),
         ("p95 delivery < 3^ks", "'ks'", "use ms, s, m or h"),
+        ("p95 delivery < 3^k s", "'k s'", "use ms, s, m or h"),
         ("average rate > 10^", "needs a unit", "use /s"),
         ("average rate > 10k ^s", "'s'", "use /s"),
         ("lost == 0^%", "'%'", "use no unit"),
@@ -172,7 +173,13 @@ def test_what_is_no_text_can_be_shown() -> None:
     assert caught.value.pointed.encode().startswith(b"    failed ? < 1")
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=30) | st.from_regex(r"(failed|reached|rate|p95 delivery)[ 0-9.%<>=a-zM/]*"))
+@example("failed < 1_")
+@example("failed < 1__0")
+@example("failed < ٣%")
+@example("failed < ²")
+@example("reached .% < 1s")
 def test_whatever_is_written_is_a_check_or_a_mistake_within_it(text: str) -> None:
     try:
         parse(text)
@@ -192,6 +199,7 @@ def test_messages_that_make_a_share_are_rounded_up() -> None:
     assert parse("reached 0.001% < 1s").messages(10) == 1
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.integers(1, 100), st.integers(1, 10**6))
 @example(99, 101)
 @example(1, 1)

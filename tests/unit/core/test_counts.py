@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms_pipeline.core.counts import Counts, ProfileCounts, total
@@ -56,11 +56,13 @@ def test_longest_time_of_all_is_the_longest_of_any() -> None:
     assert total(parts).longest_delivery == 7.5
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.lists(COUNTS, max_size=5))
 def test_sums_do_not_depend_on_how_the_parts_are_grouped(parts: list[Counts]) -> None:
     assert total(parts) == reduce(lambda one, two: total([one, two]), parts, total([]))
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.lists(COUNTS, max_size=5))
 def test_messages_and_attempts_of_the_whole_are_those_of_the_parts(parts: list[Counts]) -> None:
     whole = total(iter(parts))

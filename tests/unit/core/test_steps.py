@@ -39,7 +39,7 @@ def test_protocol_that_asks_for_nothing_has_its_result_at_once() -> None:
     assert drive(nothing_asked(), lambda _: pytest.fail("nothing was asked")) == "at once"
 
 
-@pytest.mark.parametrize("error", [ConnectionError("away"), KeyboardInterrupt(), StopIteration(5)])
+@pytest.mark.parametrize("error", [ConnectionError("away"), SystemExit(1), StopIteration(5)])
 def test_what_perform_raises_is_raised_where_the_effect_was_asked_for(error: BaseException) -> None:
     # Given a protocol that survives what goes wrong with one of its effects, and asks on
     def patient() -> Steps:

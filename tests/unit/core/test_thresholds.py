@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms_pipeline.core.checks import parse
@@ -280,6 +280,7 @@ def test_what_was_never_measured_is_not_kept_at_the_end() -> None:
 COUNTS = st.integers(0, 30)
 
 
+@settings(max_examples=100, deadline=None)
 @given(
     now=st.tuples(COUNTS, COUNTS, COUNTS),
     later=st.tuples(COUNTS, COUNTS, COUNTS),

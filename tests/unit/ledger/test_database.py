@@ -144,7 +144,8 @@ class Busy:
 
 
 def test_switch_to_wal_waits_while_another_process_writes() -> None:
-    clock, connection = ManualClock(), Busy(tries=3)
+    clock = ManualClock()
+    connection: Any = Busy(tries=3)
     switch_to_wal(connection, clock)
     assert len(clock.slept) == 3
     assert all(0 < seconds < 1 for seconds in clock.slept)
@@ -152,15 +153,17 @@ def test_switch_to_wal_waits_while_another_process_writes() -> None:
 
 def test_switch_to_wal_gives_up_after_a_while() -> None:
     clock = ManualClock()
+    connection: Any = Busy(tries=2_000)
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        switch_to_wal(Busy(tries=2_000), clock)
+        switch_to_wal(connection, clock)
     assert 10 < clock.monotonic() < 11
 
 
 def test_switch_to_wal_does_not_wait_for_what_will_not_pass() -> None:
     clock = ManualClock()
+    connection: Any = Busy(tries=1, code=sqlite3.SQLITE_READONLY)
     with pytest.raises(sqlite3.OperationalError):
-        switch_to_wal(Busy(tries=1, code=sqlite3.SQLITE_READONLY), clock)
+        switch_to_wal(connection, clock)
     assert clock.slept == []
 
 
@@ -230,8 +233,10 @@ class Server:
 
 
 def test_queries_of_one_reading_see_one_state_of_postgresql_as_well() -> None:
-    with Database(Server()).reading() as connection:
-        assert connection.options == {"isolation_level": "REPEATABLE READ"}  # type: ignore[attr-defined]
+    server: Any = Server()
+    with Database(server).reading() as connection:
+        seen: Any = connection
+        assert seen.options == {"isolation_level": "REPEATABLE READ"}
 
 
 def test_sums_are_made_by_the_database_so_that_no_addition_is_lost() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sms_pipeline.core.progress import Progress, Tracker
-from sms_pipeline.core.records import Control, Run, Settlement
+from sms_pipeline.core.records import BatchRow, Control, Run, Settled, Settlement
 from sms_pipeline.errors import LedgerUnavailableError, PipelineError
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.steering import (
@@ -134,7 +134,7 @@ def test_rest_is_claimed_although_a_producer_goes_on(
     # Given a producer that records a batch just before the rest is recorded, twice
     record, ahead = ledger.record_batches, iter(range(2))
 
-    def later(run_id: int, rows: list[object]) -> bool:
+    def later(run_id: int, rows: list[BatchRow]) -> bool:
         if next(ahead, None) is not None:
             now = ledger.run(run.id)
             record(run.id, [make.row(run.id, now.next_batch, now.next_index)])
@@ -187,7 +187,12 @@ def test_many_batches_are_cancelled_in_groups(
     run = ledger.start_run(make.simulation(num_messages=count + 7), seed=1)
     ledger.record_batches(run.id, [make.row(run.id, number, number, 1) for number in range(count)])
     settle, sizes = ledger.settle, list[int]()
-    monkeypatch.setattr(ledger, "settle", lambda group: sizes.append(len(group)) or settle(group))
+
+    def measured(group: list[Settlement]) -> list[Settled]:
+        sizes.append(len(group))
+        return settle(group)
+
+    monkeypatch.setattr(ledger, "settle", measured)
     # When all are cancelled
     assert cancel_unpublished(ledger, run) == count + 7
     # Then each was, once, and no transaction was long; the rest is one batch more
@@ -253,7 +258,7 @@ def test_cancelling_is_tried_again_after_an_outage(
     # Given a ledger that is away just after the run was cancelled
     abort, settle, outages = Abort(ledger, watched), ledger.settle, iter(["away"])
 
-    def failing(group: list[Settlement]) -> object:
+    def failing(group: list[Settlement]) -> list[Settled]:
         if next(outages, None):
             raise LedgerUnavailableError("away")
         return settle(group)

@@ -5,31 +5,64 @@ from __future__ import annotations
 import json
 
 from sms_pipeline.core.progress import Findings, Tracker
+from sms_pipeline.views.format import iso
 from sms_pipeline.views.objects import progress_json
 from tests.unit import make
 from tests.unit.make import NOON
 
 
 def test_json_holds_the_figures() -> None:
-    counts = make.counts(
-        dispatched=100,
-        first_attempts=100,
-        attempts=100,
-        delivered=100,
-        send_seconds=10.0,
-        delivery_times={5: 100},
-    )
-    snapshot = make.snapshot(counts, started_at=NOON, settled_at=NOON + 5)
-    found = json.loads(json.dumps(progress_json(Tracker().update(snapshot, 0, NOON + 10))))
-    expected = {
-        "run": 1, "total": 100, "delivered": 100, "failed": 0, "seconds": 5.0, "done": True,
-        "average_rate": 20.0, "mean_send_seconds": 0.1, "eta_seconds": 0.0,
-        "failed_attempts": 0, "warnings": [], "attempts": 100, "failure_rate_seen": 0.0,
-        "in_flight": 0, "reached": 1.0, "history": [], "still_seconds": 0.0,
+    # Given a run that was read twice, two seconds apart
+    tracker = Tracker(["w1"])
+    for seconds, delivered in ((2, 10), (4, 20)):
+        counts = make.counts(
+            dispatched=50, first_attempts=40, attempts=delivered + 40, delivered=delivered,
+            failed=5, expired=3, cancelled=2, retried=30, send_seconds=5.5,
+            delivery_seconds=100.0, delivery_times={8: 25},
+        )  # fmt: skip
+        snapshot = make.snapshot(
+            counts, run=3, seed=9, workers=(make.worker(senders=1),), started_at=NOON
+        )
+        progress = tracker.update(snapshot, seconds, NOON + seconds, Findings(stuck={"fast": 7}))
+    found = json.loads(json.dumps(progress_json(progress)))
+    # Then all its figures are there
+    of_messages = {
+        "dispatched": 50, "in_flight": 20, "backlog": 10, "retrying": 10,
+        "delivered": 20, "failed": 5, "expired": 3, "cancelled": 2,
+        "attempts": 55, "failed_attempts": 35, "failure_rate_seen": 0.636364,
+        "mean_send_seconds": 0.1, "mean_delivery_seconds": 4.0,
     }  # fmt: skip
-    assert {key: found[key] for key in expected} == expected
-    assert found["profiles"][0]["name"] == "fast"
-    assert found["profiles"][0]["delivered"] == 100
+    shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+    for name, share in shares.items():
+        seconds_seen = counts.percentile(share)
+        assert seconds_seen is not None
+        of_messages[f"{name}_delivery_seconds"] = round(seconds_seen, 6)
+    (warning,) = found.pop("warnings")
+    assert "7 messages" in warning
+    assert found.pop("profiles") == [
+        {
+            "name": "fast", "online_senders": 1, "share": 1.0, **of_messages,
+            "failure_rate": 0.1, "capacity": 10.0, "efficiency": 0.5,
+        }
+    ]  # fmt: skip
+    assert found == {
+        "run": 3, "total": 100, "seed": 9, "started_at": iso(NOON), **of_messages,
+        "seconds": 4.0, "average_rate": 6.25, "done": False, "control": "running",
+        "rate": 5.0, "history": [5.0], "still_seconds": 0.0, "eta_seconds": 14.0,
+        "reached": 0.2, "thresholds": [],
+    }  # fmt: skip
+
+
+def test_json_says_null_where_nothing_is_known() -> None:
+    found = progress_json(Tracker().update(make.snapshot(make.counts("strange")), 0, NOON))
+    unknown = {
+        "started_at", "eta_seconds", "failure_rate_seen", "mean_send_seconds",
+        "mean_delivery_seconds", "p50_delivery_seconds", "p95_delivery_seconds",
+        "p99_delivery_seconds",
+    }  # fmt: skip
+    assert {key for key, value in found.items() if value is None} == unknown
+    (profile,) = found["profiles"]
+    assert profile["failure_rate"] is profile["efficiency"] is None
 
 
 def test_json_has_the_thresholds_as_they_stand() -> None:

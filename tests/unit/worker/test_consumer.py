@@ -13,7 +13,9 @@ from weakref import WeakSet
 import orjson
 import pytest
 from amqp.exceptions import RecoverableConnectionError
+from billiard.einfo import ExceptionInfo
 from celery import Celery
+from celery.exceptions import Reject
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.delayed_delivery import DelayedDelivery
@@ -250,6 +252,37 @@ def test_task_reaches_the_pool_and_is_not_settled_by_its_arrival(setting: Settin
     assert channel.ended == []
 
 
+def test_batch_is_acknowledged_once_its_task_has_ended_and_not_before(setting: Setting) -> None:
+    channel = _Channel()
+    request = setting.handled(_message(channel=channel))
+    request.on_accepted(1, 0.0)
+    assert channel.ended == []
+    request.on_success((0, "None", 1.0))
+    assert channel.ended == ["acknowledged"]
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (Reject("not a batch", requeue=False), "dead"),
+        (Reject("the worker stops", requeue=True), "put back"),
+        # A batch whose task failed is not done.
+        (ZeroDivisionError(), "dead"),
+    ],
+)
+def test_batch_whose_task_failed_is_not_acknowledged(
+    setting: Setting, error: Exception, end: str
+) -> None:
+    channel = _Channel()
+    request = setting.handled(_message(channel=channel))
+    request.on_accepted(1, 0.0)
+    try:
+        raise error
+    except Exception:
+        request.on_failure(ExceptionInfo())
+    assert channel.ended == [end]
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "reason"),
     [
@@ -439,7 +472,7 @@ def test_connection_is_looked_at_every_second_beside_what_celery_does(setting: S
     assert seconds == CONNECTION_CHECK_SECONDS
     # A connection that was cut off unnoticed starts the consumer over
     setting.consumer.connection = SimpleNamespace(connected=False)
-    with pytest.raises(RecoverableConnectionError, match="closed unnoticed"):
+    with pytest.raises(RecoverableConnectionError, match=r"^the connection was closed unnoticed$"):
         look()
     assert RecoverableConnectionError in Connection("amqp://").recoverable_connection_errors
     # One that is up, or about to be made, does not

@@ -66,8 +66,7 @@ def delivery(
     batch: Batch,
     standing: Standing = NOTHING_SETTLED,
     settled: Settled | Exception | None = None,
-    *,
-    queued: bool = True,
+    **options: bool,
 ) -> tuple[Shell, str | None]:
     """Let a batch be delivered to a worker, and return what it asked for and what it said."""
     shell = Shell(
@@ -77,7 +76,7 @@ def delivery(
             Settle: settled or Settled(bitmap(*UNSUCCESSFUL)),
         }
     )
-    steps = deliver(batch, "w1", ManualClock(NOON + 4), random.Random(1), queued)
+    steps = deliver(batch, "w1", ManualClock(NOON + 4), random.Random(1), **options)
     return shell, drive(steps, shell.perform)
 
 

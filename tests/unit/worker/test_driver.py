@@ -108,6 +108,24 @@ def test_stopped_driver_tells_those_that_wait() -> None:
         driver.play("fast", np.array([1.0]))
 
 
+def test_driver_is_woken_by_what_is_submitted_and_by_its_stop() -> None:
+    class Sound(threading.Condition):
+        """Whoever waits sleeps until they are woken."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            return super().wait(PATIENCE_SECONDS)
+
+    driver = SenderDriver({"fast": SenderBank(1)}, MACHINE_CLOCK)
+    driver._wake = Sound()
+    driver.start()
+    wait_until(lambda: driver.heartbeat, PATIENCE_SECONDS, "it sleeps")
+    future = aside(driver.play, "fast", np.zeros(1))
+    assert len(future.result(PATIENCE_SECONDS / 2)) == 1
+    driver.stop()
+    driver.join(PATIENCE_SECONDS / 2)
+    assert not driver.is_alive()
+
+
 def test_everyone_gets_the_ends_of_their_own_messages(clock: ManualClock) -> None:
     driver = SenderDriver({"fast": SenderBank(2)}, clock)
     # The later ones end first

@@ -24,7 +24,7 @@ from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.worker import writer as writer_module
-from sms_pipeline.worker.delivery import Effect, Play, Publish
+from sms_pipeline.worker.delivery import Effect, Play, Publish, Settle
 from sms_pipeline.worker.process import Worker
 from sms_pipeline.worker.writer import LEDGER_PAUSES
 from tests.services.waiting import wait_until
@@ -321,6 +321,19 @@ def test_worker_that_cannot_sign_off_ends_all_the_same(
     go_away(ledger, "leave", monkeypatch, times=1)
     worker.stop()
     assert "could not sign off: away" in caplog.text
+
+
+def test_stopped_worker_has_written_all_and_has_no_threads(ledger: Ledger, run: Run) -> None:
+    # Given a batch that is being settled while the worker stops
+    worker = Worker(ledger, [make.profile("fast", mean_time=0)], Scripted)
+    worker.start()
+    settling = aside(worker.perform, Settle(make.settlement(run.id)))
+    wait_until(lambda: settling.done() or worker._writer._inbox.qsize(), PATIENCE_SECONDS, "begun")
+    worker.stop()
+    assert not worker._driver.is_alive()
+    assert not worker._writer.is_alive()
+    assert settling.result(PATIENCE_SECONDS).new
+    assert ledger.workers() == ()
 
 
 def test_worker_that_is_not_in_the_ledger_plays_nothing(

@@ -38,6 +38,8 @@ class Story:
         #: Whether the event loop still does what is given to it.
         self.loops = True
         self.task_consumer: Story | None = self
+        #: What the shutdown runs in.
+        self.threads: set[threading.Thread] = set()
         self.clock = Sleeper(self)
         self.shutdown = Shutdown(self, self, self.clock)  # type: ignore[arg-type]
 
@@ -45,6 +47,7 @@ class Story:
         self.events.append("takes no more")
 
     def call_soon(self, call: Callable[[], None]) -> None:
+        self.threads.add(threading.current_thread())
         self.events.append(f"event loop, {self.code}")
         if self.loops:
             call()
@@ -59,9 +62,13 @@ class Story:
     def signal(self, number: int = signal.SIGTERM) -> None:
         """Deliver a signal, and let the shutdown do what it does."""
         self.shutdown._on_signal(number, None)
-        for thread in threading.enumerate():
-            if thread.name == "shutdown":
-                thread.join(PATIENCE_SECONDS)
+        join_shutdown()
+
+
+def join_shutdown() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "shutdown":
+            thread.join(PATIENCE_SECONDS)
 
 
 class Sleeper(ManualClock):
@@ -104,19 +111,21 @@ def _signals_kept() -> Iterator[None]:
 def test_either_signal_ends_a_worker(story: Story, number: int) -> None:
     story.shutdown.install()
     signal.raise_signal(number)
-    for thread in threading.enumerate():
-        if thread.name == "shutdown":
-            assert thread.daemon
-            thread.join(PATIENCE_SECONDS)
+    join_shutdown()
     assert state.should_stop == EXIT_OK
+    # In a thread, for a handler of signals must not wait; it cannot keep the process alive
+    assert [(thread.name, thread.daemon) for thread in story.threads] == [("shutdown", True)]
 
 
 def test_idle_worker_ends_at_once(story: Story) -> None:
+    story.meanwhile = lambda: story.events.append("a moment")
     story.signal()
     assert story.events == [
         "event loop, goes on",
         "takes no more",
         "abandons",
+        # In which those that wait for a batch give it back
+        "a moment",
         # Acknowledgements that were given before this are sent now
         "event loop, goes on",
     ]

@@ -15,9 +15,15 @@ from celery import Celery, signals
 
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import BrokerUnavailableError, ConfigError, PipelineError
+from sms_pipeline.errors import (
+    BrokerUnavailableError,
+    ConfigError,
+    NeedsBrokerError,
+    PipelineError,
+)
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker import pipeline, startup
+from tests.unit import make
 from tests.unit.worker.fakes import aside
 
 pytestmark = pytest.mark.usefixtures("_no_pipeline", "_own_signals")
@@ -251,6 +257,31 @@ def test_log_level_of_the_environment_counts_without_a_command_line() -> None:
 def test_option_that_is_wrong_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(PipelineError, match=message):
         startup.chosen_profile(Simulation(), {"profile": "fast", **options})
+
+
+def test_worker_without_a_broker_is_told_what_to_set() -> None:
+    with pytest.raises(NeedsBrokerError) as problem:
+        startup.require_broker(Settings())
+    assert str(problem.value) == (
+        "a worker in a terminal of its own needs a broker: set "
+        "CELERY_BROKER_URL=amqp://USER:PASSWORD@HOST, or use 'sms-pipeline run'"
+    )
+
+
+def test_pool_that_is_not_threads_is_refused_with_the_reason() -> None:
+    with pytest.raises(ConfigError) as problem:
+        startup.require_threads("solo", [])
+    assert str(problem.value) == (
+        "option --pool: must be threads: all batches of a worker share one bank of senders, and "
+        "other pools would give each process its own"
+    )
+
+
+def test_batch_of_one_message_is_advised_where_two_would_take_too_long() -> None:
+    slow = make.profile(count=1, mean_time=400.0)
+    with pytest.raises(ConfigError, match=r"at least 2 senders or batch_size 1$"):
+        startup.require_short_batches(slow, 2)
+    startup.require_short_batches(slow, 1)
 
 
 def test_options_that_are_not_given_leave_the_profile_as_it_is() -> None:

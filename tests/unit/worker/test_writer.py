@@ -171,6 +171,29 @@ def test_worker_that_stops_does_not_wait_for_a_ledger_that_is_away(
     assert ledger.groups == [[0, 1]]
 
 
+def test_transaction_waits_a_moment_for_others_to_join() -> None:
+    # Given a settlement that arrives while the writer lingers
+    class Lingering(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            if len(futures) == 1:
+                futures.append(aside(writer.settle, make.settlement(1, 1)))
+                wait_until(writer._inbox.qsize, PATIENCE_SECONDS, "the second is queued")
+            return super().wait(timeout)
+
+    writer = writer_on(ledger := FakeLedger())
+    writer._ending = Lingering()
+    futures = [aside(writer.settle, make.settlement(1, 0))]
+    writer.start()
+    wait_until(lambda: len(futures) == 2, PATIENCE_SECONDS, "it lingers")
+    assert [future.result(PATIENCE_SECONDS).remainder for future in futures] == [
+        bitmap(0),
+        bitmap(1),
+    ]
+    writer.stop()
+    writer.join(PATIENCE_SECONDS)
+    assert ledger.groups == [[0, 1]]
+
+
 def test_groups_are_bounded(
     settle_all: Callable[..., list[Future[Settled]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
