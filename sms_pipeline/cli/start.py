@@ -49,6 +49,7 @@ def run(
       sms-pipeline run
       sms-pipeline run alert.yml --messages 50000 --every 5
       sms-pipeline run --seed 1 --json | tail -1
+      sms-pipeline run --name "drill 3" --tag region=north
       sms-pipeline run --threshold "failed < 1%" --threshold "reached 99% < 2m"
     """
     settings = context.read_settings()

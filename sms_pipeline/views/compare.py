@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from sms_pipeline.config.files import dotted
 from sms_pipeline.core.progress import Progress, RunState
@@ -16,6 +17,7 @@ from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import Timeline, timeline
 from sms_pipeline.views.format import (
+    NOTHING,
     count,
     duration,
     exact_percent,
@@ -64,6 +66,7 @@ class Comparison(NamedTuple):
     """The second run compared with the first."""
 
     runs: tuple[int, int]
+    names: tuple[str | None, str | None]
     states: tuple[RunState, RunState]
     cures: tuple[str | None, str | None]
     figures: tuple[Figure, ...]
@@ -73,6 +76,7 @@ class Comparison(NamedTuple):
         """The object of `compare --json`; keys that end in `_seconds` are seconds."""
         return {
             "runs": list(self.runs),
+            "names": list(self.names),
             "done": [state is RunState.DONE for state in self.states],
             "states": [state.value for state in self.states],
             "figures": {
@@ -105,6 +109,7 @@ def compare(first: Run, second: Run, ledger: Ledger) -> Comparison:
     before, after = (progress for progress, _ in readings)
     return Comparison(
         runs=(first.id, second.id),
+        names=(first.simulation.name, second.simulation.name),
         states=(before.state, after.state),
         cures=(cure(before), cure(after)),
         figures=tuple(Figure(name, figures[0][name], figures[1][name]) for name in figures[0]),
@@ -183,6 +188,8 @@ def show(comparison: Comparison, as_json: bool) -> None:
 def _figures_table(comparison: Comparison) -> Table:
     runs = (f"run {run}" for run in comparison.runs)
     table = new_table("", *runs, "difference", "change", numbers_from=1)
+    if any(comparison.names):
+        table.add_row("name", *(Text(name or NOTHING) for name in comparison.names))
     table.add_row("state", *comparison.states)
     for figure in comparison.figures:
         if figure.name in _SELDOM and not figure.first and not figure.second:
@@ -207,7 +214,8 @@ def _settings_parts(comparison: Comparison) -> Iterator[RenderableType]:
     for one in comparison.settings:
         # A seed is an identifier: thousands separators would get in the way.
         show = str if one.key == "seed" else setting
-        table.add_row(one.key, show(one.first), show(one.second))
+        # A user's words are no markup.
+        table.add_row(*(Text(cell) for cell in (one.key, show(one.first), show(one.second))))
     yield table
 
 

@@ -15,6 +15,8 @@ from sms_pipeline.views.format import (
     moment,
     percent,
     rate,
+    run_title,
+    tag_list,
 )
 from sms_pipeline.views.outcome import Outcome, outcome_of
 from sms_pipeline.views.percentiles import TAIL, percentiles, tail
@@ -28,9 +30,10 @@ _HEADLINE_PROFILES = 5
 
 def update_line(progress: Progress) -> str:
     """A run at one moment, as one line."""
-    counts = progress.counts
+    counts, name = progress.counts, progress.simulation.name
+    state = f'"{name}" {progress.state}' if name else progress.state
     return (
-        f"[{duration(progress.seconds):>10}] {progress.state} {percent(progress.share):>6}  "
+        f"[{duration(progress.seconds):>10}] {state} {percent(progress.share):>6}  "
         f"delivered {count(counts.delivered)}  failed {count(counts.failed)}  "
         f"{average_times(counts)}  in flight {count(counts.in_flight)}  "
         f"failed attempts {count(counts.failed_attempts)}  rate {rate(progress.rate)}  "
@@ -68,13 +71,14 @@ def summary_lines(progress: Progress, ended: str, outcome: Outcome | None = None
 
 def summary_of_run(progress: Progress, ended: str) -> list[str]:
     """When the run was, what was rehearsed, and how it went as a whole."""
-    counts = progress.counts
+    counts, title = progress.counts, run_title(progress.run, progress.simulation.name)
+    tags = f", tags {tag_list(given)}" if (given := progress.simulation.tags) else ""
     lost = "".join(f", {name} {seconds}" for name, seconds in lost_time(progress))
     others = "".join(f", {name} {count(some)}" for name, some in other_ends(counts).items())
     return [
-        f"Run {progress.run} {ended}: {count(counts.finished)} of {count(progress.total)} messages "
+        f"{title} {ended}: {count(counts.finished)} of {count(progress.total)} messages "
         f"in {duration(progress.seconds)}{lost}, average rate {rate(progress.average_rate)}.",
-        f"Started {moment(progress.started_at)}, seed {progress.seed}; "
+        f"Started {moment(progress.started_at)}, seed {progress.seed}{tags}; "
         f"{headline(progress.simulation)}.",
         f"Delivered {count(counts.delivered)}, failed {count(counts.failed)} (out of attempts)"
         f"{others}; failed attempts {count(counts.failed_attempts)} of "

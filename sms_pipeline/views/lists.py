@@ -6,6 +6,8 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 
+from rich.text import Text
+
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.messages import make_columns
@@ -21,6 +23,7 @@ from sms_pipeline.views.format import (
     iso,
     moment,
     percent,
+    tag_list,
 )
 from sms_pipeline.views.outcome import AUDITED_RUNS, Outcome, Outcomes
 from sms_pipeline.views.output import new_table, write, write_all
@@ -41,11 +44,12 @@ def list_runs(ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
     online = _survey(ledger, found, clock)
     states = [state_of(totals, clock.wall(), online is not None and not online) for totals in found]
     outcomes = Outcomes(ledger, clock)
-    table = new_table(*_RUN_HEADINGS)
+    named = any(totals.simulation.name or totals.simulation.tags for totals in found)
+    table = new_table(*_RUN_HEADINGS, *(("name",) if named else ()))
     for place in reversed(range(len(found))):
         totals, state = found[place], states[place]
         outcome = outcomes.listed(totals, state, audited=place < AUDITED_RUNS)
-        table.add_row(*_run_cells(totals, outcome))
+        table.add_row(*_run_cells(totals, outcome), *((_name(totals),) if named else ()))
     write_all(table, *_cures(ledger, zip(found, states, strict=True), online or ()))
 
 
@@ -82,6 +86,12 @@ def _all_totals(ledger: Ledger) -> Iterator[RunTotals]:
 
 
 _RUN_HEADINGS = ("run", "started", "messages", "delivered", "failed", "state", "verdict", "seed")
+
+
+def _name(totals: RunTotals) -> Text:
+    """What it is called, and its tags; a user's words are no markup."""
+    words = (totals.simulation.name, tag_list(totals.simulation.tags))
+    return Text("  ".join(filter(None, words)))
 
 
 def _run_cells(totals: RunTotals, outcome: Outcome) -> list[str]:

@@ -17,6 +17,8 @@ def progress_json(progress: Progress) -> dict[str, Any]:
     counts = progress.counts
     return {
         "run": progress.run,
+        "name": progress.simulation.name,
+        "tags": progress.simulation.tags,
         "total": progress.total,
         "seed": progress.seed,
         "started_at": iso(progress.started_at),

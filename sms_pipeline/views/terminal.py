@@ -23,6 +23,7 @@ from sms_pipeline.views.format import (
     message_time,
     percent,
     rate,
+    run_title,
 )
 from sms_pipeline.views.outcome import Outcome, Tone, outcome_of
 from sms_pipeline.views.output import writing
@@ -164,7 +165,7 @@ def sparkline(rates: Sequence[float], ascii_only: bool = False) -> str:
 
 def _title(progress: Progress) -> Text:
     return Text(
-        f"Run {progress.run} is {progress.state}: "
+        f"{run_title(progress.run, progress.simulation.name)} is {progress.state}: "
         f"{percent(progress.share)} of {count(progress.total)}{_GAP}"
         f"{duration(progress.seconds)}, ETA {duration(progress.eta_seconds)}",
         style="bold",

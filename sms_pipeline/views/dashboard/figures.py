@@ -7,6 +7,7 @@ from typing import Any
 
 from sms_pipeline.core.progress import ProfileProgress, Progress, RunState
 from sms_pipeline.core.records import Run, RunTotals, WorkerRow
+from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import Judgement
 from sms_pipeline.ledger.timeline import Timeline
 from sms_pipeline.views.course import make_course
@@ -19,6 +20,7 @@ from sms_pipeline.views.format import (
     message_time,
     percent,
     rate,
+    tag_list,
 )
 from sms_pipeline.views.lines import SYMBOLS, failure_rates, other_ends
 from sms_pipeline.views.objects import progress_json
@@ -46,6 +48,7 @@ def run_json(
         "ended_at": _ended_at(progress),
         **_outcome_json(outcome or outcome_of(progress)),
         "shown": {
+            "name": _name(run.simulation),
             "texts": _texts(progress),
             "times": list(_times(progress, timeline)),
             "profiles": [_profile_cells(profile) for profile in progress.profiles],
@@ -57,6 +60,11 @@ def run_json(
     }
 
 
+def _name(simulation: Simulation) -> str:
+    """What it is called, and its tags."""
+    return " · ".join(filter(None, (simulation.name, tag_list(simulation.tags))))
+
+
 def _outcome_json(outcome: Outcome) -> dict[str, str]:
     return {"verdict": outcome.line, "tone": outcome.tone.value}
 
@@ -66,6 +74,7 @@ def totals_json(totals: RunTotals, outcome: Outcome) -> dict[str, Any]:
     run, counts = totals.run, totals.counts
     return {
         "run": run.id,
+        "name": _name(run.simulation),
         "started_at": run.started_at,
         "total": run.total,
         "control": run.control.value,

@@ -84,7 +84,12 @@ def run_metrics(reading: Reading) -> Iterator[Metric]:
 
 def _about_run(reading: Reading, run: str) -> Iterator[Metric]:
     progress, simulation = reading.progress, reading.snapshot.simulation
-    info = {"run": run, "seed": str(reading.snapshot.seed), "routing": simulation.routing}
+    info = {
+        "run": run,
+        "name": simulation.name or "",
+        "seed": str(reading.snapshot.seed),
+        "routing": simulation.routing,
+    }
     yield _gauge(
         "run_info", "What the run was started with; always 1.", info, {tuple(info.values()): 1}
     )

@@ -20,7 +20,9 @@ from sms_pipeline.views.format import (
     moment,
     percent,
     rate,
+    run_title,
     setting,
+    tag_list,
 )
 from sms_pipeline.views.output import say, write
 from sms_pipeline.views.percentiles import percentiles
@@ -103,6 +105,8 @@ KINDS: dict[str, Callable[[RunReport], str]] = {"html": as_html, "json": as_json
 #: Functions of the templates.
 _WORDS: dict[str, Callable[..., object]] = {
     "headline": headline,
+    "run_title": run_title,
+    "tag_list": tag_list,
     "notices": notices,
     "lost_time": lost_time,
     "count": count,

@@ -71,6 +71,8 @@ def test_file_of_the_earlier_implementation_works_unchanged() -> None:
 
 def test_every_key() -> None:
     content = {
+        "name": "drill 3",
+        "tags": {"region": "north"},
         "num_messages": 5,
         "report_period": 1,
         "seed": 1,

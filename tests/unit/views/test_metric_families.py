@@ -37,7 +37,7 @@ FAST = make.counts(
     transit_seconds=931.5,    delivery_times={0: 1, 24: 2, 80: 600, 100: 15, 255: 3},
 )  # fmt: skip
 SLOW = make.counts("slow")
-SIMULATION = make.simulation(num_messages=1_000)
+SIMULATION = make.simulation(num_messages=1_000, name="drill 3")
 
 
 def snapshot(*profiles: Any, **values: Any) -> Snapshot:
@@ -117,7 +117,7 @@ def test_figures_are_those_of_the_counters() -> None:
         ("idle_seconds",): 3.0,
         ("run_state", "running"): 1,
         ("run_state", "done"): 0,
-        ("run_info", "7", "adaptive"): 1,
+        ("run_info", "drill 3", "7", "adaptive"): 1,
         ("senders_online", "fast"): 5,
         ("senders_online", "slow"): 0,
         ("capacity_messages_per_second", "fast"): 50,

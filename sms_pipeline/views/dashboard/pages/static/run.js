@@ -37,6 +37,8 @@ function showHeading(run) {
   set("seed", run.seed);
   byId("about").hidden = false;
   set("verdict", run.verdict);
+  set("name", run.shown.name);
+  byId("name").hidden = !run.shown.name;
   byId("verdict").className = run.tone;
   byId("downloads").hidden = false;
   const { notices } = run.shown;

@@ -7,7 +7,7 @@ const before = new URLSearchParams(location.search).get("before");
 function row(run) {
   const link = document.createElement("a");
   link.href = `/runs/${run.run}`;
-  link.textContent = `Run ${run.run}`;
+  link.textContent = run.name ? `Run ${run.run} · ${run.name}` : `Run ${run.run}`;
   const state = document.createElement("span");
   showState(state, run);
   if (run.cure) state.title = run.cure;
