@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -181,7 +181,7 @@ class Tracker:
             interrupted_seconds=sum(step.idle_seconds for step in snapshot.steps),
             eta_seconds=self._seconds_left(snapshot, counts, profiles),
             profiles=profiles,
-            warnings=_warnings(snapshot.control, profiles, findings.stuck) if self.decided else (),
+            warnings=_warnings(snapshot, profiles, findings.stuck) if self.decided else (),
             thresholds=_judgements(snapshot, counts, seconds, findings),
         )
 
@@ -356,8 +356,9 @@ def _judgements(
 
 
 def _warnings(
-    control: Control, profiles: Iterable[ProfileProgress], stuck: Mapping[str, int]
+    snapshot: Snapshot, profiles: Sequence[ProfileProgress], stuck: Mapping[str, int]
 ) -> tuple[str, ...]:
+    control = snapshot.control
     steered = [] if control is Control.RUNNING else [f"the run is {control}"]
     waiting = [
         f"profile {profile.name}: {profile.counts.in_flight:,} messages waiting, no sender online"
@@ -368,4 +369,26 @@ def _warnings(
         f"profile {name}: {messages:,} messages stuck: dispatched long ago and not settled"
         for name, messages in stuck.items()
     ]
-    return (*steered, *waiting, *old)
+    return (*steered, *waiting, *_passed_over(snapshot, profiles), *old)
+
+
+def _passed_over(snapshot: Snapshot, profiles: Sequence[ProfileProgress]) -> Iterator[str]:
+    """Profiles to which adaptive routing gives nothing though others get messages, and why."""
+    counts = snapshot.counts
+    adaptive = snapshot.simulation.routing == "adaptive"
+    if not adaptive or snapshot.done or snapshot.control is not Control.RUNNING:
+        return
+    anyone_online = any(profile.senders for profile in profiles)
+    all_dispatched = counts.dispatched >= snapshot.total
+    # Before the first settlement its turn may be still to come.
+    begun = all_dispatched or counts.first_attempts > 0
+    for profile in profiles:
+        if (
+            not profile.senders
+            and anyone_online
+            and not all_dispatched
+            and not profile.is_unattended
+        ):
+            yield f"profile {profile.name} gets no messages: nobody is online"
+        elif profile.senders and begun and not profile.counts.dispatched:
+            yield f"profile {profile.name} gets no messages: its queue would be empty last"
