@@ -31,7 +31,9 @@ from benchmarks.rehearsal import (
 )
 from benchmarks.scaling import bank
 from sms_pipeline.broker.publisher import Publisher
+from sms_pipeline.config.settings import Settings
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.trace import settlements_since
 from tests.services.waiting import wait_until
 
 NAME = "footprint"
@@ -76,7 +78,7 @@ def seconds_to_first_batch(services: Services) -> float:
         process.wait(TIMEOUT_SECONDS)
     ledger = Ledger.open(url)
     try:
-        return ledger.settlements_since(ledger.run().id, 0)[0].settled_at - began_at
+        return settlements_since(ledger, ledger.run().id, 0)[0].settled_at - began_at
     finally:
         ledger.close()
 
@@ -105,7 +107,8 @@ def in_flight(workers: Fleet, setting: Setting) -> dict[str, Any]:
     with workers.producing(setting) as producer:
         meter = Meter({"producer": [producer.pid]})
         meter.start()
-        publisher = Publisher(workers.environment["CELERY_BROKER_URL"])
+        url = workers.environment["CELERY_BROKER_URL"]
+        publisher = Publisher(url, Settings().queue_type)
         wait_until(lambda: _dispatched(workers) == setting.messages, TIMEOUT_SECONDS, "dispatched")
         wait_until(lambda: not publisher.depth([PROFILE]), TIMEOUT_SECONDS, "all are taken")
         time.sleep(CALM_SECONDS)

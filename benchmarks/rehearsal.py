@@ -24,6 +24,7 @@ import yaml
 from sms_pipeline.core.records import Run
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.trace import settlements_since
 from sms_pipeline.ledger.verdict import Verdict
 from tests.services.postgres import PostgresNode
 from tests.services.rabbitmq import RabbitMQNode
@@ -396,7 +397,6 @@ def _read(ledger: Ledger, run: Run, setting: Setting, database_url: str) -> Resu
     if report.verdict is not Verdict.PROVEN:
         raise AssertionError("\n".join(report.lines()))
     snapshot = ledger.snapshot(run)
-    assert snapshot.started_at is not None
     assert snapshot.settled_at is not None
     seconds = snapshot.settled_at - snapshot.started_at
     return Result(
@@ -414,7 +414,7 @@ def _read(ledger: Ledger, run: Run, setting: Setting, database_url: str) -> Resu
 
 def settled_marks(ledger: Ledger, run: Run) -> list[tuple[float, int]]:
     """(time, messages ended by then) after each settlement."""
-    settlements = ledger.settlements_since(run.id, 0)
+    settlements = settlements_since(ledger, run.id, 0)
     ended = accumulate(settlement.delivered + settlement.failed for settlement in settlements)
     return [
         (settlement.settled_at, count) for settlement, count in zip(settlements, ended, strict=True)

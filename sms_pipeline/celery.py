@@ -70,6 +70,7 @@ _WORKER_OPTIONS = (
     click.Option(("--senders",), type=int, help="Number of senders, instead of the profile's."),
     click.Option(("--mean-time",), type=float, help="Mean seconds for one message."),
     click.Option(("--failure-rate",), type=float, help="Share of attempts that fail, 0 to 1."),
+    click.Option(("--echo",), is_flag=True, help="Print each SMS when it is sent."),
     click.Option(
         ("--config", "simulation_file"),
         type=click.Path(path_type=Path),

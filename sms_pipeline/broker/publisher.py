@@ -31,7 +31,7 @@ class Publisher:
     events on, a worker then waits for ever for a confirm that another thread has read.
     """
 
-    def __init__(self, broker_url: str) -> None:
+    def __init__(self, broker_url: str, queue_type: str) -> None:
         self._connection = Connection(
             broker_url,
             connect_timeout=CONNECT_TIMEOUT_SECONDS / 2,
@@ -39,6 +39,7 @@ class Publisher:
         )
         self._producers = pools.producers[self._connection]
         self._is_embedded = is_embedded(broker_url)
+        self._queue_type = queue_type
 
     @classmethod
     def open(cls, settings: Settings, profiles: Iterable[str]) -> Publisher:
@@ -47,10 +48,10 @@ class Publisher:
         Raises:
             BrokerUnavailableError: it does not answer, or refused the queues.
         """
-        publisher = cls(settings.broker_url)
+        publisher = cls(settings.broker_url, settings.queue_type)
         if not settings.embedded:
             publisher.reach()
-        publisher.declare(profiles, settings.queue_type)
+        publisher.declare(profiles)
         return publisher
 
     def reach(self) -> None:
@@ -69,14 +70,14 @@ class Publisher:
                 f"the broker at {where} can't be reached: {reason}"
             ) from error
 
-    def declare(self, profiles: Iterable[str], queue_type: str) -> None:
+    def declare(self, profiles: Iterable[str]) -> None:
         """Declare the exchanges, the queues of `profiles`, and the dead-letter queue.
 
         Raises:
             BrokerUnavailableError: the broker refused, or did not answer.
         """
-        wanted = [topology.dead_letter_queue(queue_type)]
-        wanted += topology.profile_queues(profiles, queue_type)
+        wanted = [topology.dead_letter_queue(self._queue_type)]
+        wanted += topology.profile_queues(profiles, self._queue_type)
         try:
             with self._connection.clone() as connection:
                 for queue in wanted:
@@ -149,7 +150,7 @@ class Publisher:
                 ignore_result=True,
                 producer=producer,
                 **shown_as(batch),
-                **self.destination(_queue_of(app, batch)),
+                **self.destination(self._queue_of(batch)),
                 **self.options,
             )
 
@@ -165,7 +166,7 @@ class Publisher:
                 throw=False,
                 producer=producer,
                 **shown_as(batch),
-                **self.destination(_queue_of(task.app, batch), delay),
+                **self.destination(self._queue_of(batch), delay),
                 **self.options,
             )
 
@@ -183,6 +184,9 @@ class Publisher:
                 # `collect` drops the socket; `close` would wait for a blocked broker for ever.
                 connection.collect()
                 raise
+
+    def _queue_of(self, batch: Batch) -> Queue:
+        return topology.profile_queue(batch.profile, self._queue_type)
 
     def destination(self, queue: Queue, delay: int = 0) -> dict[str, Any]:
         """Publish options that bring a message to `queue` after `delay` whole seconds.
@@ -212,7 +216,3 @@ class Publisher:
 def shown_as(batch: Batch) -> dict[str, str]:
     """What logs, events and Flower may show of a task; Celery does not keep it on a retry."""
     return {"argsrepr": batch.describe(), "kwargsrepr": ""}
-
-
-def _queue_of(app: Celery, batch: Batch) -> Queue:
-    return app.amqp.queues[topology.queue_name(batch.profile)]

@@ -66,19 +66,34 @@ def failures(run_id: int | None, as_csv: bool) -> None:
 @click.command()
 @run_argument
 @click.option("--follow", is_flag=True, help="Go on until the run is done.")
-def trace(run_id: int | None, follow: bool) -> None:
+@click.option(
+    "--message",
+    "index",
+    type=int,
+    metavar="N",
+    help="Only what became of message N: 0 is the first, 'failures' names those not reached.",
+)
+def trace(run_id: int | None, follow: bool, index: int | None) -> None:
     """Print what happened in a run, in order: dispatches, settlements, retries, workers.
 
     \b
     Examples:
       sms-pipeline trace
       sms-pipeline trace 3 --follow
+      sms-pipeline trace 3 --message 1234
     """
+    if follow and index is not None:
+        raise click.UsageError("--message shows what is known now: leave out --follow")
     settings = context.read_settings()
     from sms_pipeline.views.trace import trace as print_trace
+    from sms_pipeline.views.trace import trace_message
 
     ledger = context.open_ledger(settings)
-    print_trace(ledger, ledger.run(run_id), follow)
+    run = ledger.run(run_id)
+    if index is None:
+        print_trace(ledger, run, follow)
+    else:
+        trace_message(ledger, run, index)
 
 
 @click.command()

@@ -8,6 +8,8 @@ from typing import Any, TypedDict, TypeVar
 
 import click
 
+from sms_pipeline.errors import ConfigError
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 #: The numbers that a run can have.
@@ -23,6 +25,8 @@ class SimulationOptions(TypedDict):
     batch_size: str | None
     routing: str | None
     max_attempts: str | None
+    name: str | None
+    tags: tuple[str, ...]
 
 
 run_argument = click.argument("run_id", metavar="[RUN]", type=RUN_NUMBER, required=False)
@@ -51,6 +55,14 @@ _SIMULATION = (
     click.option("--batch-size", help="Messages per task, 1 to 20000, or auto."),
     click.option("--routing", help="adaptive (follow the backlog) or static."),
     click.option("--max-attempts", help="Attempts at each message: 1, 2, …, or unlimited."),
+    click.option("--name", help="What to call the run."),
+    click.option(
+        "--tag",
+        "tags",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="A word to tell runs by, as in region=north. Repeat for more.",
+    ),
 )
 
 
@@ -62,7 +74,11 @@ def simulation_options(command: Command) -> Command:
 
 
 def overrides(options: SimulationOptions | None, every: float | None) -> dict[str, Any]:
-    """The options that were given, by the configuration key that each overrides."""
+    """The options that were given, by the configuration key that each overrides.
+
+    Raises:
+        ConfigError: a tag has no value.
+    """
     found: dict[str, Any] = {"report_period": every}
     if options:
         found |= {
@@ -71,8 +87,20 @@ def overrides(options: SimulationOptions | None, every: float | None) -> dict[st
             "batch_size": _number_or_word(options["batch_size"]),
             "routing": options["routing"],
             "retry": _retry(options["max_attempts"]),
+            "name": options["name"],
+            "tags": _tags(options["tags"]),
         }
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _tags(given: tuple[str, ...]) -> dict[str, str] | None:
+    found = {}
+    for tag in given:
+        key, equals, value = tag.partition("=")
+        if not equals:
+            raise ConfigError(f"option --tag: must be KEY=VALUE, got {tag!r}")
+        found[key] = value
+    return found or None
 
 
 def _retry(max_attempts: str | None) -> dict[str, Any] | None:

@@ -23,10 +23,11 @@ from sms_pipeline.producer.producer import Producer
 from sms_pipeline.producer.recovery import dispatch_again
 from sms_pipeline.views.display import View
 from sms_pipeline.views.monitor import follow, read_last, require_thresholds
+from sms_pipeline.views.outcome import final_outcome
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.worker.background import Consumption
 from sms_pipeline.worker.pipeline import Pipeline, install
-from sms_pipeline.worker.process import SettledHook, Worker
+from sms_pipeline.worker.process import EchoHook, Worker
 from sms_pipeline.worker.startup import require_short_batches, threads_for
 
 #: Above every level that is used.
@@ -34,7 +35,7 @@ _SILENT = logging.CRITICAL + 1
 
 
 def run_here(
-    settings: Settings, simulation: Simulation, view: View, on_settled: SettledHook | None = None
+    settings: Settings, simulation: Simulation, view: View, echo: EchoHook | None = None
 ) -> None:
     """Rehearse a new run in this process, from start to end.
 
@@ -44,7 +45,7 @@ def run_here(
         KeyboardInterrupt: the user stopped it; the view has shown the summary.
     """
     _require_short_batches(simulation)
-    _rehearse(start_run(settings, simulation), Producer.dispatch, view, on_settled)
+    _rehearse(start_run(settings, simulation), Producer.dispatch, view, echo)
 
 
 def resume_here(settings: Settings, ledger: Ledger, run: Run, force: bool, view: View) -> None:
@@ -83,10 +84,10 @@ def _rehearse(
     parts: Parts,
     work: Callable[[Producer], None],
     view: View,
-    on_settled: SettledHook | None = None,
+    echo: EchoHook | None = None,
 ) -> None:
     run, ledger = parts.run, parts.ledger
-    worker = Worker(ledger, run.simulation.senders, on_settled=on_settled)
+    worker = Worker(ledger, run.simulation.senders, echo=echo)
     # All profiles share one pool, so no profile may fill the part of the others.
     loads = Loads(run.simulation, trusted=(worker.id,), max_batches=threads_for)
     producer = Producer(ledger, parts.publish, run, loads, view.note)
@@ -94,7 +95,7 @@ def _rehearse(
     with _working(worker, parts) as ended:
         dispatch = Dispatch(producer, work, ended)
         dispatch.start()
-        progress = _follow(dispatch, reader, view, ended, Abort(ledger, run))
+        progress = _follow(dispatch, reader, view, ended, ledger)
     require_thresholds(progress)
 
 
@@ -120,9 +121,10 @@ def _working(worker: Worker, parts: Parts) -> Iterator[threading.Event]:
 
 
 def _follow(
-    dispatch: Dispatch, reader: Reader, view: View, ended: threading.Event, abort: Abort
+    dispatch: Dispatch, reader: Reader, view: View, ended: threading.Event, ledger: Ledger
 ) -> Progress:
     run = reader.run
+    abort = Abort(ledger, run)
     try:
         progress = follow(reader, view, run.simulation.report_period, ended.wait, abort)
     except KeyboardInterrupt:
@@ -130,7 +132,7 @@ def _follow(
         view.close(read_last(reader), f"interrupted (resume it with: sms-pipeline resume {run.id})")
         raise
     if progress and progress.done:
-        view.close(progress, "done")
+        view.close(progress, "done", final_outcome(ledger, progress))
         return progress
     view.close(progress, "stopped")
     raise dispatch.error or PipelineError("the worker ended before the run was done")

@@ -49,15 +49,21 @@ def run(
       sms-pipeline run
       sms-pipeline run alert.yml --messages 50000 --every 5
       sms-pipeline run --seed 1 --json | tail -1
+      sms-pipeline run --name "drill 3" --tag region=north
       sms-pipeline run --threshold "failed < 1%" --threshold "reached 99% < 2m"
     """
     settings = context.read_settings()
     file = config or config_file or settings.config
     simulation = context.read_simulation(file, options, checks, every)
     from sms_pipeline.cli.rehearsal import run_here
-    from sms_pipeline.views.echo import Echo
+    from sms_pipeline.views.output import write
+    from sms_pipeline.worker.echo import Echo
 
-    run_here(settings, simulation, _view(as_json, echo), Echo() if echo else None)
+    if not echo:
+        run_here(settings, simulation, _view(as_json, echo))
+        return
+    with Echo(write) as hook:
+        run_here(settings, simulation, _view(as_json, echo), hook)
 
 
 def _view(as_json: bool, echo: bool) -> View:

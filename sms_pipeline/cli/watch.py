@@ -46,6 +46,8 @@ def monitor(
 ) -> None:
     """Watch a run (the latest, if none is named) until it is done.
 
+    While there is no run at all, it waits for the first one.
+
     \b
     Examples:
       sms-pipeline monitor --every 2
@@ -61,7 +63,7 @@ def monitor(
 
     ledger = context.open_ledger(settings)
     with _serving_metrics(settings, run_id, metrics):
-        for run in runs_to_watch(ledger, run_id, new, forever):
+        for run in runs_to_watch(ledger, run_id, new, forever, once):
             watched = context.with_options(run, checks, every)
             view = make_view(as_json, context.is_terminal())
             with _going_on(forever):
@@ -158,4 +160,5 @@ def dashboard(
         partial(context.open_ledger, settings),
         door,
         lambda url: write(f"The dashboard is at {url} (Ctrl-C ends it)"),
+        settings,
     )

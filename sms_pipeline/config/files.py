@@ -53,6 +53,18 @@ def with_thresholds(simulation: Simulation, checks: Sequence[str]) -> Simulation
     return simulation.model_copy(update={"thresholds": (*simulation.thresholds, *added)})
 
 
+def new_profile(name: str) -> SenderProfile:
+    """A profile that no file knows; what it is like is for options to say.
+
+    Raises:
+        ConfigError: a profile can't have that name.
+    """
+    try:
+        return SenderProfile(name=name, mean_time=0.0, failure_rate=0.0)
+    except ValidationError as error:
+        raise ConfigError(first_problem(error, "option --profile")) from error
+
+
 def override_profile(profile: SenderProfile, **changes: Any) -> SenderProfile:
     """`profile` with those of `changes` that are not None, validated again.
 

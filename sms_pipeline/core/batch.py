@@ -38,11 +38,13 @@ class Batch(BaseModel):
     size: int = Field(ge=1, le=MAX_BATCH_SIZE)
     profile: str = Field(pattern=f"^{PROFILE_NAME.pattern}$")
     attempt: int = Field(ge=0, le=MAX_INTEGER)
-    #: Seconds since the epoch at the first dispatch; the same in every attempt.
+    #: When the run was started, seconds since the epoch; the same in every batch.
+    started_at: float = Field(ge=0)
+    #: When the batch was dispatched, seconds since the epoch; the same in every attempt.
     queued_at: float = Field(ge=0)
     seed: int = Field(ge=0, lt=2**63)
     retry: RetryPolicy
-    #: Seconds after `queued_at` until which a message may be sent; None = for ever.
+    #: Seconds after `started_at` in which a message must be sent; None = no limit.
     deadline: float | None = Field(default=None, gt=0)
     to: str
     text: str

@@ -28,6 +28,9 @@ class Counts:
     retried: int = 0
     send_seconds: float = 0.0
     delivery_seconds: float = 0.0
+    transit_seconds: float = 0.0
+    #: The longest delivery time, seconds.
+    longest_delivery: float = 0.0
     #: Messages by bucket of the histogram of delivery times.
     delivery_times: dict[int, int] = field(default_factory=dict)
 
@@ -77,13 +80,23 @@ class Counts:
         return self.send_seconds / self.attempts_made if self.attempts_made else None
 
     @property
+    def mean_send_in_all(self) -> float | None:
+        """Seconds at senders over all attempts of a message, on average; None before the first."""
+        return self.send_seconds / self.timed if self.timed else None
+
+    @property
     def mean_delivery(self) -> float | None:
-        """Seconds from dispatch to the end of a message, on average; None before the first."""
+        """Seconds from the run's start to a message's end, on average; None before the first."""
         return self.delivery_seconds / self.timed if self.timed else None
+
+    @property
+    def mean_transit(self) -> float | None:
+        """Seconds from a message's dispatch to its end, on average; None before the first."""
+        return self.transit_seconds / self.timed if self.timed else None
 
     def percentile(self, share: float) -> float | None:
         """The delivery time, in seconds, within which `share` (0 to 1) of the timed ones ended."""
-        return histogram.percentile(self.delivery_times, share)
+        return histogram.percentile(self.delivery_times, share, self.longest_delivery)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +106,10 @@ class ProfileCounts(Counts):
     profile: str
 
 
-#: All of them are numbers, but for the histogram.
-_NUMBERS = tuple(one.name for one in fields(Counts) if one.name != "delivery_times")
+#: What is added up as it stands.
+_NUMBERS = tuple(
+    one.name for one in fields(Counts) if one.name not in ("delivery_times", "longest_delivery")
+)
 
 
 def total(parts: Iterable[Counts]) -> Counts:
@@ -104,4 +119,8 @@ def total(parts: Iterable[Counts]) -> Counts:
     for part in added:
         delivery_times.update(part.delivery_times)
     numbers = {name: sum(getattr(part, name) for part in added) for name in _NUMBERS}
-    return Counts(**numbers, delivery_times=dict(delivery_times))
+    return Counts(
+        **numbers,
+        longest_delivery=max((part.longest_delivery for part in added), default=0.0),
+        delivery_times=dict(delivery_times),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -32,17 +33,21 @@ def upper_bound(bucket: int) -> float:
     return float(SHORTEST * 2.0 ** (bucket / BUCKETS_PER_DOUBLING))
 
 
-def percentile(counts: Mapping[int, int], share: float) -> float | None:
+def percentile(counts: Mapping[int, int], share: float, longest: float = math.inf) -> float | None:
     """The time, in seconds, within which `share` (0 to 1) of all counted fell; None without any.
 
-    Linear within the bucket that holds it.
+    Linear within the bucket that holds it. The last of them all took `longest`, if that is given,
+    and none took longer.
     """
-    wanted = share * sum(counts.values())
+    total = sum(counts.values())
+    wanted = share * total
+    if total and wanted > total - 1 and longest < math.inf:
+        return longest
     passed = 0
     for bucket in sorted(counts):
         if passed + counts[bucket] >= wanted and counts[bucket]:
             lower = upper_bound(bucket - 1) if bucket else 0.0
             within = (wanted - passed) / counts[bucket]
-            return lower + (upper_bound(bucket) - lower) * within
+            return min(lower + (upper_bound(bucket) - lower) * within, longest)
         passed += counts[bucket]
     return None

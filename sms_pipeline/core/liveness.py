@@ -48,3 +48,8 @@ class Liveness:
     def _is_online(self, worker: str, now: float) -> bool:
         changed = self._changed_at.get(worker)
         return worker in self._trusted or (changed is not None and now - changed <= ONLINE_SECONDS)
+
+
+def present_workers(workers: Iterable[WorkerRow]) -> tuple[WorkerRow, ...]:
+    """Those that have not signed off; some of them may be dead."""
+    return tuple(worker for worker in workers if worker.left_at is None)

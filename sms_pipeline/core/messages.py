@@ -25,18 +25,19 @@ _SIX_BITS_OF_EACH_BYTE = np.uint64(0x3F3F_3F3F_3F3F_3F3F)
 _SEPARATOR_CODE = len(ALPHABET)
 _CODE_TO_CHARACTER = (ALPHABET + SEPARATOR).encode().ljust(256, b"?")
 
-#: North American numbers: area code and exchange 200 to 999, then four digits.
-_FIRST_CODE, _CODES, _LINES = 200, 800, 10_000
+#: Area codes and exchanges of North American numbers, and those of `any`; then four digits.
+_AMERICAN_CODES, _ANY_CODES = range(200, 1_000), range(1_000)
+_LINES = 10_000
 _NUMBER_MASK = np.uint64(2**40 - 1)
 
-PhoneFormat = Literal["xxx-xxx-xxxx", "e164"]
+PhoneFormat = Literal["xxx-xxx-xxxx", "e164", "any"]
 
 
 class Phones:
     """Writes numbers of one format: the pieces of a number are looked up, not printed."""
 
-    def __init__(self, area: str, exchange: str, line: str) -> None:
-        codes = range(_FIRST_CODE, _FIRST_CODE + _CODES)
+    def __init__(self, area: str, exchange: str, line: str, codes: range = _AMERICAN_CODES) -> None:
+        self._codes = len(codes)
         self._area = _pieces(area, codes)
         self._exchange = _pieces(exchange, codes)
         self._line = _pieces(line + SEPARATOR, range(_LINES))
@@ -48,8 +49,8 @@ class Phones:
         # Floor division by a constant is many times faster than `divmod`.
         random = (header & _NUMBER_MASK).astype(np.int64)
         random, line = _divide(random, _LINES)
-        random, exchange = _divide(random, _CODES)
-        _, area = _divide(random, _CODES)
+        random, exchange = _divide(random, self._codes)
+        _, area = _divide(random, self._codes)
         numbers = np.empty(len(header), self._number)
         numbers["part0"] = self._area.take(area)
         numbers["part1"] = self._exchange.take(exchange)
@@ -70,6 +71,7 @@ def _divide(values: NDArray[np.int64], by: int) -> tuple[NDArray[np.int64], NDAr
 _PHONES: dict[PhoneFormat, Phones] = {
     "xxx-xxx-xxxx": Phones("{:03d}-", "{:03d}-", "{:04d}"),
     "e164": Phones("+1{:03d}", "{:03d}", "{:04d}"),
+    "any": Phones("{:03d}-", "{:03d}-", "{:04d}", _ANY_CODES),
 }
 
 

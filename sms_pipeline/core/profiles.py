@@ -8,6 +8,7 @@ import re
 from pydantic import Field, field_validator
 
 from sms_pipeline.core.frozen import Frozen
+from sms_pipeline.core.gamma import capped_mean
 
 #: A profile's name is part of a queue name and of a topic routing key, where dots separate words.
 PROFILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -19,6 +20,15 @@ MAX_BATCH_SIZE = 20_000
 AUTO_BATCH_SECONDS = 0.5
 #: One process holds its senders in one array; ten million take 80 MB.
 MAX_SENDERS = 10_000_000
+
+
+def capacity(senders: int, mean_time: float, shape: float, max_time: float | None) -> float:
+    """Messages per second that so many senders can attempt; infinite when sending takes no time.
+
+    senders / the mean of a sending time, which `max_time` makes shorter.
+    """
+    mean = capped_mean(mean_time, shape, max_time)
+    return senders / mean if mean else math.inf
 
 
 class SenderProfile(Frozen):
@@ -45,7 +55,7 @@ class SenderProfile(Frozen):
     @property
     def capacity(self) -> float:
         """Messages per second its senders can attempt; infinite when sending takes no time."""
-        return self.count / self.mean_time if self.mean_time else math.inf
+        return capacity(self.count, self.mean_time, self.shape, self.max_time)
 
     @property
     def batch_size(self) -> int:

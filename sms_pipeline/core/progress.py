@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
 
 from sms_pipeline.core.checks import parse
-from sms_pipeline.core.counts import Counts
-from sms_pipeline.core.liveness import Liveness
+from sms_pipeline.core.counts import Counts, ProfileCounts
+from sms_pipeline.core.liveness import Liveness, present_workers
 from sms_pipeline.core.rates import Pace
-from sms_pipeline.core.records import Control, Snapshot, WorkerRow
+from sms_pipeline.core.records import Control, Snapshot, Steering, Step, WorkerRow
+from sms_pipeline.core.remaining import Ahead, seconds_left
+from sms_pipeline.core.retry import longest_pause
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import Evidence, Judgement, State, judge
+
+#: An unfinished run in which nothing happened for so long, beyond the pauses it is bound to make,
+#: stands still.
+STALLED_SECONDS = 60.0
+#: A batch may take so many times its usual time before that looks like standing still.
+BATCH_MARGIN = 2.0
+
+
+class RunState(StrEnum):
+    """How a run stands."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    #: Cancelled, and some messages are still to be settled as such.
+    CANCELLED = "cancelled"
+    #: The process that it ran in is gone.
+    INTERRUPTED = "interrupted"
+    #: Nothing happens, though something should.
+    STALLED = "stalled"
+    #: Every message is in a terminal state.
+    DONE = "done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +62,23 @@ class ProfileProgress:
 
     name: str
     counts: Counts
-    online_senders: int
+    #: Senders that are online now; of a run that is done, those that took part in it.
+    senders: int
     #: Its part of all messages dispatched so far, 0 to 1.
     share: float
-    #: Share of attempts that fail as the run's configuration has it, 0 to 1; None for a profile
-    #: that is not in it. Workers may have been started with another.
+    #: Share of attempts that fail as those senders are set, 0 to 1; as the configuration has it
+    #: while there are none. None for a profile that is in neither.
     failure_rate: float | None
-    #: Messages a second that its online senders can attempt, by their own mean times.
+    #: Messages a second that those senders can attempt.
     capacity: float
-    #: Attempts settled per attempt they could have made (`Pace.efficiency`): over the last
-    #: seconds, or over the time watched when the run is done.
+    #: How busy senders were, 0 to 1: seconds on attempts that are settled, per second that senders
+    #: were there while the run was on. None where that is not known, or sending takes no time.
     efficiency: float | None
 
     @property
     def is_unattended(self) -> bool:
         """Messages are in flight, and no sender is online for them."""
-        return self.counts.in_flight > 0 and not self.online_senders
+        return self.counts.in_flight > 0 and not self.senders
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +92,10 @@ class Progress:
     simulation: Simulation
     control: Control
     counts: Counts
-    #: Of the first dispatch, seconds since the epoch; None before it.
-    started_at: float | None
-    #: From the first dispatch to now, or to the last settlement when done.
+    state: RunState
+    #: When the run was started, seconds since the epoch.
+    started_at: float
+    #: From the start of the run to now, or to the last settlement when done.
     seconds: float
     #: Messages a second that reached a terminal state over the last seconds…
     rate: float
@@ -79,6 +106,10 @@ class Progress:
     history: tuple[float, ...]
     #: Seconds since this reader saw the number of finished messages change, or started.
     still_seconds: float
+    #: Seconds for which the run was paused …
+    paused_seconds: float
+    #: … and for which nothing happened before a `resume`.
+    interrupted_seconds: float
     eta_seconds: float | None
     profiles: tuple[ProfileProgress, ...]
     warnings: tuple[str, ...]
@@ -124,18 +155,14 @@ class Tracker:
         findings: Findings = _NOTHING_FOUND,
     ) -> Progress:
         """Progress at `now` (a clock that only moves forward) and `wall` (seconds since epoch)."""
-        online = self.online = self._liveness.observe(now, snapshot.workers)
-        self.decided = self._liveness.is_decided(now, snapshot.workers)
+        present = present_workers(snapshot.workers)
+        self.online = self._liveness.observe(now, present)
+        self.decided = self._liveness.is_decided(now, present)
         counts = snapshot.counts
-        self._pace.observe(
-            now,
-            counts.finished,
-            {one.profile: one.attempts_made for one in snapshot.profiles},
-            _capacities(online),
-        )
-        profiles = self._profiles(snapshot, online, counts)
-        rate = self._pace.rate
-        seconds = _seconds(snapshot, wall)
+        self._pace.observe(now, counts.finished, counts.attempts_made)
+        profiles = self._profiles(snapshot, counts, wall)
+        ended_at = _end(snapshot, wall)
+        seconds = max(ended_at - snapshot.started_at, 0.0)
         return Progress(
             run=snapshot.run,
             total=snapshot.total,
@@ -143,81 +170,195 @@ class Tracker:
             simulation=snapshot.simulation,
             control=snapshot.control,
             counts=counts,
+            state=state_of(snapshot, wall, self.decided and not self.online),
             started_at=snapshot.started_at,
             seconds=seconds,
-            rate=rate,
+            rate=self._pace.rate,
             average_rate=counts.timed / seconds if seconds else 0.0,
             history=self._pace.history,
             still_seconds=self._pace.still_seconds,
-            eta_seconds=_eta(snapshot.total - counts.finished, rate),
+            paused_seconds=paused_seconds(snapshot.steps, ended_at),
+            interrupted_seconds=sum(step.idle_seconds for step in snapshot.steps),
+            eta_seconds=self._seconds_left(snapshot, counts, profiles),
             profiles=profiles,
-            warnings=_warnings(snapshot.control, profiles, findings.stuck) if self.decided else (),
+            warnings=_warnings(snapshot, profiles, findings.stuck) if self.decided else (),
             thresholds=_judgements(snapshot, counts, seconds, findings),
         )
 
     def _profiles(
-        self, snapshot: Snapshot, online: Iterable[WorkerRow], counts: Counts
+        self, snapshot: Snapshot, counts: Counts, wall: float
     ) -> tuple[ProfileProgress, ...]:
-        senders = Counter[str]()
-        for worker in online:
-            senders[worker.profile] += worker.senders
-        capacities = _capacities(online)
-        rates = {sender.name: sender.failure_rate for sender in snapshot.simulation.senders}
+        # Of a run that is done, the snapshot has only those who took part.
+        shown = snapshot.workers if snapshot.done else self.online
+        ended_at = _end(snapshot, wall)
         return tuple(
-            ProfileProgress(
-                name=part.profile,
-                counts=part,
-                online_senders=senders[part.profile],
-                share=part.dispatched / counts.dispatched if counts.dispatched else 0.0,
-                failure_rate=rates.get(part.profile),
-                capacity=capacities.get(part.profile, 0.0),
-                efficiency=self._pace.efficiency(part.profile, over_all=snapshot.done),
-            )
-            for part in snapshot.profiles
+            _profile(snapshot, part, counts, shown, ended_at) for part in snapshot.profiles
         )
+
+    def _seconds_left(
+        self, snapshot: Snapshot, counts: Counts, profiles: Iterable[ProfileProgress]
+    ) -> float | None:
+        parts = list(profiles)
+        capacity = sum(part.capacity for part in parts)
+        mean_time = counts.mean_send or max(
+            (sender.mean_time for sender in snapshot.simulation.senders), default=0.0
+        )
+        ahead = Ahead(
+            untried=snapshot.total - counts.first_attempts,
+            tried=counts.first_attempts,
+            retrying=counts.retrying,
+            attempts_per_second=self._pace.attempts_rate
+            or (capacity if math.isfinite(capacity) else 0.0),
+            failure_rate=_expected_failure_rate(counts, parts),
+            mean_time=mean_time,
+            retry=snapshot.simulation.retry,
+        )
+        return seconds_left(ahead)
+
+
+class RunFacts(Protocol):
+    """What tells how a run stands."""
+
+    @property
+    def done(self) -> bool:
+        """Every message is in a terminal state."""
+
+    @property
+    def control(self) -> Control:
+        """What the user wants of it."""
+
+    @property
+    def embedded(self) -> bool:
+        """Whether its broker lives in the process that started it."""
+
+    @property
+    def simulation(self) -> Simulation:
+        """What it was started with."""
+
+    @property
+    def last_sign(self) -> float:
+        """When something last happened, seconds since the epoch."""
+
+
+def state_of(run: RunFacts, wall: float, nobody_online: bool) -> RunState:
+    """How a run stands at `wall`, seconds since the epoch.
+
+    Args:
+        run: the run.
+        wall: now.
+        nobody_online: it is known that no worker is.
+    """
+    if run.done:
+        return RunState.DONE
+    if run.control is Control.PAUSED:
+        return RunState.PAUSED
+    if run.embedded and nobody_online:
+        return RunState.INTERRUPTED
+    if wall - run.last_sign > patience(run.simulation):
+        return RunState.STALLED
+    return RunState.CANCELLED if run.control is Control.CANCELLED else RunState.RUNNING
+
+
+def patience(simulation: Simulation) -> float:
+    """Seconds that a healthy run may show no progress.
+
+    The longest pause before a retry, twice a batch's usual time, and `STALLED_SECONDS`.
+    """
+    batch_seconds = max(
+        simulation.batch_size_for(profile) / profile.capacity + profile.mean_time
+        for profile in simulation.senders
+    )
+    return STALLED_SECONDS + longest_pause(simulation.retry) + BATCH_MARGIN * batch_seconds
+
+
+def paused_seconds(steps: Iterable[Step], now: float) -> float:
+    """For how long a run was paused until `now`, seconds since the epoch."""
+    paused_at: float | None = None
+    seconds = 0.0
+    for step in steps:
+        if step.what is Steering.PAUSED:
+            paused_at = step.at
+        elif paused_at is not None:
+            seconds += max(step.at - paused_at, 0.0)
+            paused_at = None
+    return seconds if paused_at is None else seconds + max(now - paused_at, 0.0)
+
+
+def _end(snapshot: Snapshot, wall: float) -> float:
+    """When the run ended, or now."""
+    return snapshot.settled_at if snapshot.done and snapshot.settled_at is not None else wall
+
+
+def _profile(
+    snapshot: Snapshot,
+    part: ProfileCounts,
+    counts: Counts,
+    shown: Iterable[WorkerRow],
+    ended_at: float,
+) -> ProfileProgress:
+    mine = [worker for worker in shown if worker.profile == part.profile]
+    senders = sum(worker.senders for worker in mine)
+    return ProfileProgress(
+        name=part.profile,
+        counts=part,
+        senders=senders,
+        share=part.dispatched / counts.dispatched if counts.dispatched else 0.0,
+        failure_rate=_failure_rate(snapshot.simulation, part.profile, mine, senders),
+        capacity=sum(worker.capacity for worker in mine),
+        efficiency=_efficiency(snapshot, part, ended_at),
+    )
+
+
+def _failure_rate(
+    simulation: Simulation, profile: str, workers: Iterable[WorkerRow], senders: int
+) -> float | None:
+    if senders:
+        return sum(worker.failure_rate * worker.senders for worker in workers) / senders
+    configured = {sender.name: sender.failure_rate for sender in simulation.senders}
+    return configured.get(profile)
+
+
+def _efficiency(snapshot: Snapshot, part: ProfileCounts, ended_at: float) -> float | None:
+    available = sum(
+        worker.sender_seconds(snapshot.started_at, ended_at)
+        for worker in snapshot.workers
+        if worker.profile == part.profile
+    )
+    if not available or not part.send_seconds:
+        return None
+    return min(part.send_seconds / available, 1.0)
+
+
+def _expected_failure_rate(counts: Counts, profiles: Iterable[ProfileProgress]) -> float:
+    """The share of attempts that fail: as seen, or as set while nothing was."""
+    if counts.failure_rate is not None:
+        return counts.failure_rate
+    return max((part.failure_rate or 0.0 for part in profiles), default=0.0)
 
 
 def _judgements(
     snapshot: Snapshot, counts: Counts, seconds: float, findings: Findings
 ) -> tuple[Judgement, ...]:
-    started_at = snapshot.started_at or 0.0
     evidence = Evidence(
         total=snapshot.total,
         counts=counts,
         seconds=seconds,
-        reached={count: max(at - started_at, 0) for count, at in findings.reached_at.items()},
+        reached={
+            count: max(at - snapshot.started_at, 0) for count, at in findings.reached_at.items()
+        },
         lost=findings.lost,
         doubled=findings.doubled,
     )
-    return tuple(
+    judged = [
         judge(parse(one.check), evidence, one.abort) for one in snapshot.simulation.thresholds
-    )
-
-
-def _capacities(online: Iterable[WorkerRow]) -> dict[str, float]:
-    """Messages a second that the online senders of each profile can attempt."""
-    capacities: dict[str, float] = defaultdict(float)
-    for worker in online:
-        capacities[worker.profile] += worker.capacity
-    return capacities
-
-
-def _seconds(snapshot: Snapshot, wall: float) -> float:
-    if snapshot.started_at is None:
-        return 0.0
-    ended_at = snapshot.settled_at if snapshot.done else None
-    return max((wall if ended_at is None else ended_at) - snapshot.started_at, 0.0)
-
-
-def _eta(left: int, rate: float) -> float | None:
-    if left == 0:
-        return 0.0
-    return left / rate if rate > 0 else None
+    ]
+    return tuple(one.at_the_end() if snapshot.done else one for one in judged)
 
 
 def _warnings(
-    control: Control, profiles: Iterable[ProfileProgress], stuck: Mapping[str, int]
+    snapshot: Snapshot, profiles: Sequence[ProfileProgress], stuck: Mapping[str, int]
 ) -> tuple[str, ...]:
+    control = snapshot.control
     steered = [] if control is Control.RUNNING else [f"the run is {control}"]
     waiting = [
         f"profile {profile.name}: {profile.counts.in_flight:,} messages waiting, no sender online"
@@ -228,4 +369,26 @@ def _warnings(
         f"profile {name}: {messages:,} messages stuck: dispatched long ago and not settled"
         for name, messages in stuck.items()
     ]
-    return (*steered, *waiting, *old)
+    return (*steered, *waiting, *_passed_over(snapshot, profiles), *old)
+
+
+def _passed_over(snapshot: Snapshot, profiles: Sequence[ProfileProgress]) -> Iterator[str]:
+    """Profiles to which adaptive routing gives nothing though others get messages, and why."""
+    counts = snapshot.counts
+    adaptive = snapshot.simulation.routing == "adaptive"
+    if not adaptive or snapshot.done or snapshot.control is not Control.RUNNING:
+        return
+    anyone_online = any(profile.senders for profile in profiles)
+    all_dispatched = counts.dispatched >= snapshot.total
+    # Before the first settlement its turn may be still to come.
+    begun = all_dispatched or counts.first_attempts > 0
+    for profile in profiles:
+        if (
+            not profile.senders
+            and anyone_online
+            and not all_dispatched
+            and not profile.is_unattended
+        ):
+            yield f"profile {profile.name} gets no messages: nobody is online"
+        elif profile.senders and begun and not profile.counts.dispatched:
+            yield f"profile {profile.name} gets no messages: its queue would be empty last"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
 from sms_pipeline.core.counts import Counts, ProfileCounts, total
+from sms_pipeline.core.profiles import capacity
 from sms_pipeline.core.simulation import Simulation
+
+#: A worker that lives has written its heartbeat anew by then.
+SEEN_AGAIN_SECONDS = 2.0
 
 #: (run, batch number, attempt)
 Key = tuple[int, int, int]
@@ -42,7 +45,9 @@ class Run:
     """One rehearsal and the configuration it was started with."""
 
     id: int
-    created_at: float
+    #: When the alert was asked for, seconds since the epoch. Delivery times and the deadline count
+    #: from then.
+    started_at: float
     seed: int
     total: int
     simulation: Simulation
@@ -79,12 +84,16 @@ class Settlement:
     retried: int
     #: Sum of the durations at the senders of all messages of this attempt.
     send_seconds: float
-    #: Sum, over the messages that became delivered or failed, of dispatch to that moment.
+    #: Sum, over the messages that became delivered or failed, of the run's start to that moment …
     delivery_seconds: float
+    #: … and of their dispatch to that moment.
+    transit_seconds: float
     settled_at: float
     taken: bytes | None
     remainder: bytes | None
+    #: By bucket of the histogram, and the longest of them, seconds.
     delivery_times: dict[int, int] = field(default_factory=dict)
+    longest_delivery: float = 0.0
     #: Not delivered by the run's deadline.
     expired: int = 0
     cancelled: int = 0
@@ -113,6 +122,7 @@ class Settlement:
             retried=0,
             send_seconds=0.0,
             delivery_seconds=0.0,
+            transit_seconds=0.0,
             settled_at=settled_at,
             taken=taken,
             remainder=None,
@@ -142,11 +152,39 @@ class WorkerRow:
     heartbeat: int
     joined_at: float
     left_at: float | None
+    shape: float
+    max_time: float | None
+    #: When it last wrote its heartbeat, seconds since the epoch on its own clock.
+    seen_at: float
 
     @property
     def capacity(self) -> float:
         """Messages per second its senders can attempt; infinite when sending takes no time."""
-        return self.senders / self.mean_time if self.mean_time else math.inf
+        return capacity(self.senders, self.mean_time, self.shape, self.max_time)
+
+    def sender_seconds(self, start: float, end: float) -> float:
+        """What its senders could have worked between two moments, while it was there."""
+        gone_at = self.seen_at + SEEN_AGAIN_SECONDS if self.left_at is None else self.left_at
+        return self.senders * max(min(end, gone_at) - max(start, self.joined_at), 0.0)
+
+
+class Steering(StrEnum):
+    """What was done to a run from outside."""
+
+    PAUSED = "paused"
+    CONTINUED = "continued"
+    CANCELLED = "cancelled"
+    RESUMED = "resumed"
+
+
+class Step(NamedTuple):
+    """One such act."""
+
+    what: Steering
+    #: Seconds since the epoch.
+    at: float
+    #: Of `resume`: how long nothing had happened before it, seconds.
+    idle_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +198,23 @@ class Snapshot:
     simulation: Simulation
     control: Control
     profiles: tuple[ProfileCounts, ...]
-    #: Worker processes that have not signed off; some of them may be dead.
+    #: Worker processes that were there while the run was on, and may be there still; of a run that
+    #: is done, those that settled something of it.
     workers: tuple[WorkerRow, ...]
-    #: Times of the first dispatch and of the last settlement; None before there is one.
-    started_at: float | None
+    #: When the run was started, and when an attempt was last settled; None before that.
+    started_at: float
     settled_at: float | None
+    #: Whether its broker lives, and dies, with the process that started it.
+    embedded: bool = False
+    #: When something was last dispatched or settled; None if nothing ever was.
+    active_at: float | None = None
+    #: When and how the run was steered, in order.
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def last_sign(self) -> float:
+        """When something last happened, seconds since the epoch."""
+        return max(self.active_at or 0.0, self.started_at)
 
     @property
     def counts(self) -> Counts:
@@ -181,10 +231,32 @@ class RunTotals(NamedTuple):
     """A run in a list of runs."""
 
     run: Run
-    #: When its first batch was dispatched; None before that.
-    started_at: float | None
     #: Only terminal states are counted.
     counts: Counts
+    #: When something was last dispatched or settled; None if nothing ever was.
+    active_at: float | None = None
+    #: Attempts at batches that are settled.
+    settlements: int = 0
+
+    @property
+    def control(self) -> Control:
+        """What the user wants of it."""
+        return self.run.control
+
+    @property
+    def embedded(self) -> bool:
+        """Whether its broker lives, and dies, with the process that started it."""
+        return self.run.embedded
+
+    @property
+    def simulation(self) -> Simulation:
+        """What it was started with."""
+        return self.run.simulation
+
+    @property
+    def last_sign(self) -> float:
+        """When something last happened, seconds since the epoch."""
+        return max(self.active_at or 0.0, self.run.started_at)
 
     @property
     def done(self) -> bool:

@@ -39,3 +39,11 @@ def retry_delay(policy: RetryPolicy, attempt: int, rng: random.Random) -> int:
     doublings = min(attempt, _MAX_DOUBLINGS)
     pause: float = min(policy.backoff_max, policy.backoff * 2.0**doublings)
     return math.floor(pause * (1 - policy.jitter * rng.random()) + 0.5)
+
+
+def longest_pause(policy: RetryPolicy) -> float:
+    """The longest pause, in seconds, between two attempts at a message that the policy knows."""
+    if policy.max_attempts is None:
+        return policy.backoff_max
+    pauses = max(policy.max_attempts - 2, 0)
+    return min(policy.backoff_max, policy.backoff * 2.0 ** min(pauses, _MAX_DOUBLINGS))

@@ -27,7 +27,7 @@ class Finished(NamedTuple):
     finish_times: Seconds
 
 
-class _Submission:
+class Submission:
     """Messages that wait for senders, first come first served; `started` of them have one."""
 
     __slots__ = (
@@ -39,6 +39,7 @@ class _Submission:
         "last_finish",
         "size",
         "started",
+        "told",
     )
 
     def __init__(
@@ -54,6 +55,20 @@ class _Submission:
         self.finish_times = np.empty(len(self.durations))
         self.started = 0
         self.last_finish = -math.inf
+        self.told: NDArray[np.bool_] | None = None
+
+    def newly_ended(self, now: float) -> Senders:
+        """Positions of the messages that ended by `now` and were not told before, ascending."""
+        if self.told is None:
+            self.told = np.zeros(self.size, np.bool_)
+        if len(self.durations) != self.size:
+            ended = np.full(self.size, bool(self.started) and self.finish_times[0] <= now)
+        else:
+            ended = np.zeros(self.size, np.bool_)
+            ended[: self.started] = self.finish_times[: self.started] <= now
+        fresh = np.flatnonzero(ended & ~self.told)
+        self.told[fresh] = True
+        return fresh
 
     @property
     def waiting(self) -> int:
@@ -95,8 +110,8 @@ class SenderBank:
         self._near = np.empty(0, np.intp)
         self._horizon = -math.inf
         self._stepped_to = -math.inf
-        self._line: deque[_Submission] = deque()
-        self._playing: list[tuple[float, int, _Submission]] = []
+        self._line: deque[Submission] = deque()
+        self._playing: list[tuple[float, int, Submission]] = []
         self._someone_gives_up = False
         self._submissions = 0
 
@@ -116,13 +131,15 @@ class SenderBank:
 
     def submit(
         self, key: Hashable, arrival: float, durations: Seconds, give_up_at: float = math.inf
-    ) -> None:
+    ) -> Submission:
         """Put messages in line; `arrival` must not be before an earlier submission or step.
 
         Those that no sender can start by `give_up_at` are not sent.
         """
-        self._line.append(_Submission(key, arrival, durations, give_up_at))
+        submission = Submission(key, arrival, durations, give_up_at)
+        self._line.append(submission)
         self._someone_gives_up |= give_up_at < math.inf
+        return submission
 
     def step(self, now: float) -> list[Finished]:
         """Start everything that can start by `now`; return the submissions ended by then."""
@@ -262,6 +279,6 @@ class SenderBank:
     def _move_to_playing(self) -> None:
         self._play(self._line.popleft())
 
-    def _play(self, submission: _Submission) -> None:
+    def _play(self, submission: Submission) -> None:
         self._submissions += 1
         heapq.heappush(self._playing, (submission.last_finish, self._submissions, submission))

@@ -19,7 +19,7 @@ Moments = NDArray[np.float64]
 
 def due_at(batch: Batch) -> float:
     """Until when its messages may be sent, seconds since the epoch; infinite without a deadline."""
-    return math.inf if batch.deadline is None else batch.queued_at + batch.deadline
+    return math.inf if batch.deadline is None else batch.started_at + batch.deadline
 
 
 def expire(outcomes: Outcomes, ended_at: Moments, due: float) -> Outcomes:
@@ -53,7 +53,8 @@ def settlement_of(
     may_retry = batch.retry.allows_after(batch.attempt)
     retried = unsuccessful if may_retry else np.zeros_like(unsuccessful)
     failed = unsuccessful & ~retried
-    delivery_times = np.maximum(ended_at - batch.queued_at, 0)[delivered | failed]
+    timed = ended_at[delivered | failed]
+    delivery_times = np.maximum(timed - batch.started_at, 0)
     return Settlement(
         key=batch.key,
         profile=batch.profile,
@@ -65,6 +66,8 @@ def settlement_of(
         retried=int(retried.sum()),
         send_seconds=float(outcomes.durations.sum()),
         delivery_seconds=float(delivery_times.sum()),
+        transit_seconds=float(np.maximum(timed - batch.queued_at, 0).sum()),
+        longest_delivery=float(delivery_times.max(initial=0.0)),
         settled_at=settled_at,
         taken=_taken(batch),
         remainder=pack_offsets(positions[retried], batch.size) if retried.any() else None,

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from sms_pipeline.core import checks
 from sms_pipeline.core.frozen import Frozen
+from sms_pipeline.core.messages import PhoneFormat
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.errors import ConfigError
@@ -24,6 +25,10 @@ _BYTES_BESIDE_TEXT = 14
 MIN_BATCHES_PER_PROFILE = 8
 #: No longer text is an SMS (ten concatenated segments).
 MAX_TEXT_LENGTH = 1_530
+#: Of a name, a tag and its value, characters.
+MAX_NAME_LENGTH = 64
+#: Of a run.
+MAX_TAGS = 20
 #: Largest run: a message index fits a 32-bit field of the message generator's counter.
 MAX_MESSAGES = 4_000_000_000
 
@@ -62,6 +67,11 @@ DEFAULT_SENDERS = (
 )
 
 
+def _require_printable(text: str) -> None:
+    if not (text.strip() and text.isprintable() and len(text) <= MAX_NAME_LENGTH):
+        raise ValueError(f"must be 1 to {MAX_NAME_LENGTH} printable characters")
+
+
 def _batch_size(value: object) -> object:
     is_number = isinstance(value, int) and not isinstance(value, bool)
     if value != "auto" and not (is_number and 1 <= value <= MAX_BATCH_SIZE):  # type: ignore[operator]
@@ -72,6 +82,10 @@ def _batch_size(value: object) -> object:
 class Simulation(Frozen):
     """What to rehearse. Every key has a default; a YAML file and options override them."""
 
+    name: str | None = Field(default=None, description="what to call the run")
+    tags: dict[str, str] = Field(
+        default={}, description="words to tell runs by, as `{region: north}`"
+    )
     num_messages: int = Field(default=1_000, ge=1, le=MAX_MESSAGES, description="messages to send")
     report_period: float = Field(
         default=2.0, gt=0, le=3_600, description="seconds between two updates of the monitor"
@@ -95,13 +109,14 @@ class Simulation(Frozen):
     max_text_length: int = Field(
         default=100, ge=1, le=MAX_TEXT_LENGTH, description="longest text, characters"
     )
-    phone_format: Literal["xxx-xxx-xxxx", "e164"] = Field(
-        default="xxx-xxx-xxxx", description="`xxx-xxx-xxxx` or `e164` (+1xxxxxxxxxx)"
+    phone_format: PhoneFormat = Field(
+        default="xxx-xxx-xxxx",
+        description="`xxx-xxx-xxxx`, `e164` (+1xxxxxxxxxx), or `any` (0 to 9 in each place)",
     )
     deadline: float | None = Field(
         default=None,
         gt=0,
-        description="seconds after dispatch in which a message must be sent; null = no limit",
+        description="seconds from the start of the run after which messages expire; null = never",
     )
     stuck_after: float = Field(
         default=300.0,
@@ -114,6 +129,22 @@ class Simulation(Frozen):
     ] = Field(
         default=(), description="conditions the run must meet; the exit code is 3 if it misses one"
     )
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_called(cls, name: str | None) -> str | None:
+        if name is not None:
+            _require_printable(name)
+        return name
+
+    @field_validator("tags")
+    @classmethod
+    def _can_be_told_by(cls, tags: dict[str, str]) -> dict[str, str]:
+        if len(tags) > MAX_TAGS:
+            raise ValueError(f"must be at most {MAX_TAGS} tags")
+        for word in (*tags, *tags.values()):
+            _require_printable(word)
+        return tags
 
     @field_validator("senders")
     @classmethod

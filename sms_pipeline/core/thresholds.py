@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -16,8 +16,10 @@ from sms_pipeline.core.counts import Counts
 class State(StrEnum):
     """How a check stands."""
 
-    #: It holds as seen now; at the end of the run, it held.
+    #: It holds as seen now.
     HOLDING = "holding"
+    #: The run is done, and it held.
+    PASSED = "passed"
     #: It can no longer hold, whatever happens.
     MISSED = "missed"
     #: It does not hold now, or nothing was seen yet; that can still change.
@@ -76,6 +78,11 @@ class Judgement:
     def seen_text(self) -> str:
         """What was seen, in words and in the limit's own unit, or a smaller one."""
         return self.check.seen(self.seen)
+
+    def at_the_end(self) -> Judgement:
+        """Of a run that is done: passed, or else missed."""
+        held = self.state in (State.HOLDING, State.PASSED)
+        return replace(self, state=State.PASSED if held else State.MISSED)
 
     def to_json(self) -> dict[str, object]:
         """An entry of the field `thresholds`; shares are 0 to 1, times seconds."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Column, Connection, Engine, Table, case, create_engine, event
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, make_url
@@ -98,8 +98,8 @@ class Database:
             connection.execute(self._additions[table.name], rows)
 
 
-#: Columns that an addition leaves alone, and those it overwrites; it adds to all others.
-_KEPT, _REPLACED = {"first_at"}, {"last_at", "last_settled_at"}
+#: Columns of which an addition keeps the greater value; it adds to all others.
+_GREATEST = {"last_at", "last_settled_at", "longest_delivery"}
 #: Of this table it overwrites all: a worker writes its sums, not what is new.
 _SUMMED_BY_ITS_WRITER = "absorbed"
 
@@ -108,13 +108,19 @@ def _addition(statement: Any) -> Any:
     """An insert that adds to the values of a row that is there."""
     table = statement.table
     changes = {
-        column.name: statement.excluded[column.name]
-        if column.name in _REPLACED or table.name == _SUMMED_BY_ITS_WRITER
-        else column + statement.excluded[column.name]
+        column.name: _added(column, statement.excluded[column.name])
         for column in table.columns
-        if column.name not in {*table.primary_key.columns.keys(), *_KEPT}
+        if column.name not in table.primary_key.columns
     }
     return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changes)
+
+
+def _added(column: Column[Any], new: Any) -> Any:
+    if column.table.name == _SUMMED_BY_ITS_WRITER:
+        return new
+    if column.name in _GREATEST:
+        return case((column > new, column), else_=new)
+    return column + new
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from sms_pipeline.core.simulation import parse_simulation
 def to_run(row: Any) -> Run:
     return Run(
         id=row.id,
-        created_at=row.created_at,
+        started_at=row.started_at,
         seed=row.seed,
         total=row.total,
         simulation=parse_simulation(row.simulation),
@@ -47,7 +47,6 @@ def dispatch_sums(rows: Iterable[BatchRow]) -> list[dict[str, Any]]:
             "profile": profile,
             "batches": len(group),
             "messages": sum(row.size for row in group),
-            "first_at": min(row.queued_at for row in group),
             "last_at": max(row.queued_at for row in group),
         }
         for (run, profile), group in sorted(by_profile.items())
@@ -63,6 +62,7 @@ SUMMED = (
     "retried",
     "send_seconds",
     "delivery_seconds",
+    "transit_seconds",
 )
 _SETTLEMENT_FIELDS = (
     "profile",
@@ -99,6 +99,7 @@ def counter_sums(settlements: Iterable[Settlement]) -> list[dict[str, Any]]:
             "first_attempts": sum(s.messages for s in group if s.key[2] == 0),
             "attempts": sum(s.messages for s in group),
             **{name: sum(getattr(s, name) for s in group) for name in SUMMED},
+            "longest_delivery": max(s.longest_delivery for s in group),
             "last_settled_at": max(s.settled_at for s in group),
         }
         for (run, profile, worker), group in sorted(groups.items())
@@ -151,6 +152,9 @@ def worker_columns(worker: str, profile: SenderProfile, joined_at: float) -> dic
         "heartbeat": 0,
         "joined_at": joined_at,
         "left_at": None,
+        "shape": profile.shape,
+        "max_time": profile.max_time,
+        "seen_at": joined_at,
     }
 
 
@@ -167,12 +171,24 @@ def answer_from(attempt: int, found: Sequence[tuple[int, bytes | None]]) -> Sett
     return Settled(None if superseded else found[0][1], superseded, new=False)
 
 
+#: Sums that are whole numbers.
+_WHOLE = {
+    "first_attempts",
+    "attempts",
+    "delivered",
+    "failed",
+    "expired",
+    "cancelled",
+    "retried",
+}
+
+
 def plain_numbers(mapping: Any) -> dict[str, Any]:
     """PostgreSQL sums big integers as decimals; readers want plain numbers."""
     if mapping is None:
         return {}
     return {
-        name: float(value) if name.endswith("_seconds") else int(value)
+        name: int(value) if name in _WHOLE else float(value)
         for name, value in mapping.items()
         if name != "profile"
     }

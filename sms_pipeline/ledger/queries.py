@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, bindparam, exists, func, or_, select
 
 from sms_pipeline.core.counts import Counts, ProfileCounts
-from sms_pipeline.core.records import BatchRow, Run, RunTotals, WorkerRow
+from sms_pipeline.core.records import BatchRow, Run, RunTotals, Steering, Step, WorkerRow
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.mapping import SUMMED, plain_numbers, to_run
 
@@ -53,6 +53,27 @@ def unsettled(run_id: int) -> Select[Any]:
     )
 
 
+def batch_of(run_id: int, index: int) -> Select[Any]:
+    """The batch that a message of the run is in."""
+    batch = schema.batches.c
+    return select(schema.batches).where(
+        batch.run == run_id, batch.first_index <= index, batch.first_index + batch.size > index
+    )
+
+
+def chain(run_id: int, batch_number: int) -> Select[Any]:
+    """The settlements of a batch, by attempt."""
+    settled = schema.settlements.c
+    query = select(schema.settlements).order_by(settled.attempt)
+    return query.where(settled.run == run_id, settled.batch == batch_number)
+
+
+def reason(run_id: int, index: int) -> Select[Any]:
+    """Why a message was not reached, if it is listed so."""
+    failure = schema.failures.c
+    return select(failure.reason).where(failure.run == run_id, failure.message_index == index)
+
+
 def delivered_at(run_id: int, messages: int) -> Select[Any]:
     """When that many messages of the run were delivered."""
     settled = schema.settlements.c
@@ -88,12 +109,50 @@ def read_present_workers(connection: Connection) -> tuple[WorkerRow, ...]:
     return tuple(WorkerRow(**row._mapping) for row in connection.execute(query))
 
 
-def read_span(connection: Connection, run_id: int) -> tuple[float | None, float | None]:
-    """When the first batch was dispatched, and the last attempt settled; None before that."""
+def read_workers_of(connection: Connection, run: Run, done: bool) -> tuple[WorkerRow, ...]:
+    """Those that were there while the run was on; if it is done, those that settled some of it."""
+    worker, counter = schema.workers, schema.counters.c
+    query = select(worker).order_by(worker.c.joined_at, worker.c.id)
+    if done:
+        settled = exists().where(
+            counter.run == run.id,
+            counter.worker == worker.c.id,
+            counter.profile == worker.c.profile,
+        )
+        query = query.where(settled)
+    else:
+        query = query.where(or_(worker.c.left_at.is_(None), worker.c.left_at >= run.started_at))
+    return tuple(WorkerRow(**row._mapping) for row in connection.execute(query))
+
+
+def read_steps(connection: Connection, run_id: int) -> tuple[Step, ...]:
+    """How the run was steered, in order."""
+    step = schema.steps.c
+    query = select(step.what, step.at, step.idle_seconds).where(step.run == run_id)
+    rows = connection.execute(query.order_by(step.id))
+    return tuple(Step(Steering(row.what), row.at, row.idle_seconds) for row in rows)
+
+
+def read_last_activity(connection: Connection, run_id: int) -> float | None:
+    """When something of the run was last dispatched or settled; None if nothing ever was."""
     dispatch, counter = schema.dispatched.c, schema.counters.c
-    first = select(func.min(dispatch.first_at)).where(dispatch.run == run_id)
-    last = select(func.max(counter.last_settled_at)).where(counter.run == run_id)
-    return connection.execute(first).scalar(), connection.execute(last).scalar()
+    moments = [
+        connection.execute(select(func.max(column)).where(table == run_id)).scalar()
+        for column, table in (
+            (dispatch.last_at, dispatch.run),
+            (counter.last_settled_at, counter.run),
+        )
+    ]
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def read_last_settled(connection: Connection, run_id: int) -> float | None:
+    """When an attempt was last settled; None before that."""
+    counter = schema.counters.c
+    last: float | None = connection.execute(
+        select(func.max(counter.last_settled_at)).where(counter.run == run_id)
+    ).scalar()
+    return last
 
 
 def read_batch(connection: Connection, row: BatchRow) -> BatchRow | None:
@@ -111,6 +170,7 @@ def read_profile_counts(connection: Connection, run: Run) -> tuple[ProfileCounts
     """The sums of each profile, those that are configured first."""
     counter, dispatch, times = schema.counters.c, schema.dispatched.c, schema.delivery_times.c
     summed = [func.sum(counter[name]).label(name) for name in _COUNTED]
+    summed.append(func.max(counter.longest_delivery).label("longest_delivery"))
     counts = {
         row.profile: row._mapping
         for row in connection.execute(
@@ -147,26 +207,40 @@ _TERMINAL = ("delivered", "failed", "expired", "cancelled")
 
 def read_totals(connection: Connection, count: int, before: int | None) -> list[RunTotals]:
     """The latest `count` runs, or the latest of those older than `before`, newest first."""
-    run, dispatch = schema.runs.c, schema.dispatched.c
-    started = select(func.min(dispatch.first_at)).where(dispatch.run == run.id).scalar_subquery()
-    query = select(schema.runs, started.label("started_at")).order_by(run.id.desc()).limit(count)
+    run = schema.runs.c
+    query = select(schema.runs).order_by(run.id.desc()).limit(count)
     if before is not None:
         query = query.where(run.id < before)
     rows = connection.execute(query).all()
-    counts = _read_terminal_counts(connection, [row.id for row in rows])
-    return [RunTotals(to_run(row), row.started_at, counts.get(row.id, Counts())) for row in rows]
+    run_ids = [row.id for row in rows]
+    settled = _read_settled(connection, run_ids)
+    dispatched = _read_last_dispatches(connection, run_ids)
+    return [_totals(to_run(row), settled.get(row.id), dispatched.get(row.id)) for row in rows]
 
 
-def _read_terminal_counts(connection: Connection, run_ids: list[int]) -> dict[int, Counts]:
+def _totals(run: Run, settled: Any, dispatched_at: float | None) -> RunTotals:
+    if settled is None:
+        return RunTotals(run, Counts(), dispatched_at)
+    counts = Counts(
+        delivered=int(settled.delivered),
+        failed=int(settled.failed),
+        expired=int(settled.expired),
+        cancelled=int(settled.cancelled),
+    )
+    active_at = max(settled.last_at, dispatched_at or 0.0)
+    return RunTotals(run, counts, active_at, int(settled.settlements))
+
+
+def _read_settled(connection: Connection, run_ids: list[int]) -> dict[int, Any]:
+    """What is settled of each run: sums, and when the last was."""
     counter = schema.counters.c
-    sums = [func.sum(counter[name]).label(name) for name in _TERMINAL]
-    query = select(counter.run, *sums).where(counter.run.in_(run_ids)).group_by(counter.run)
-    return {
-        row.run: Counts(
-            delivered=int(row.delivered),
-            failed=int(row.failed),
-            expired=int(row.expired),
-            cancelled=int(row.cancelled),
-        )
-        for row in connection.execute(query)
-    }
+    sums = [func.sum(counter[name]).label(name) for name in (*_TERMINAL, "settlements")]
+    last = func.max(counter.last_settled_at).label("last_at")
+    query = select(counter.run, last, *sums).where(counter.run.in_(run_ids)).group_by(counter.run)
+    return {row.run: row for row in connection.execute(query)}
+
+
+def _read_last_dispatches(connection: Connection, run_ids: list[int]) -> dict[int, float]:
+    dispatch = schema.dispatched.c
+    query = select(dispatch.run, func.max(dispatch.last_at)).where(dispatch.run.in_(run_ids))
+    return {row[0]: row[1] for row in connection.execute(query.group_by(dispatch.run))}

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sms_pipeline.errors import LedgerUnavailableError
 
 #: Raised with every change of the tables; a ledger of another version is refused.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 #: Any fixed number: whoever holds it may create the tables.
 _CREATE_LOCK = 7_436_219
 
@@ -49,11 +49,12 @@ identity = _table(
     "ledger_identity", _key("row"), _value("id", String(64)), _value("schema_version", Integer)
 )
 
-#: One run each. `created_at` and all other times are seconds since the epoch.
+#: One run each. All times are seconds since the epoch.
 runs = _table(
     "runs",
     Column("id", Integer, primary_key=True, autoincrement=True),
-    _value("created_at", Float(53)),
+    #: When the alert was asked for.
+    _value("started_at", Float(53)),
     _value("seed"),
     _value("total"),
     #: The frozen configuration, JSON.
@@ -66,6 +67,16 @@ runs = _table(
     #: dispatch the batches between, so two producers of one run can't overlap.
     _value("next_index"),
     _value("next_batch", Integer),
+)
+
+#: What was done to a run from outside, `what` as in `records.Steering`.
+steps = _table(
+    "steps",
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    _value("run", Integer),
+    _value("what", String(16)),
+    _value("at", Float(53)),
+    _value("idle_seconds", Float(53)),
 )
 
 #: Written before a batch is published; `published_at` once the broker has confirmed it.
@@ -96,6 +107,7 @@ settlements = _table(
     _value("retried"),
     _value("send_seconds", Float(53)),
     _value("delivery_seconds", Float(53)),
+    _value("transit_seconds", Float(53)),
     _value("settled_at", Float(53)),
     #: Bitmap over the whole batch of the messages this attempt took; NULL = all of them.
     _value("taken", LargeBinary, nullable=True),
@@ -113,7 +125,6 @@ dispatched = _table(
     _key("profile", String(64)),
     _value("batches"),
     _value("messages"),
-    _value("first_at", Float(53)),
     _value("last_at", Float(53)),
 )
 
@@ -133,6 +144,8 @@ counters = _table(
     _value("retried"),
     _value("send_seconds", Float(53)),
     _value("delivery_seconds", Float(53)),
+    _value("transit_seconds", Float(53)),
+    _value("longest_delivery", Float(53)),
     _value("last_settled_at", Float(53)),
 )
 
@@ -181,6 +194,10 @@ workers = _table(
     _value("heartbeat"),
     _value("joined_at", Float(53)),
     _value("left_at", Float(53), nullable=True),
+    _value("shape", Float(53)),
+    _value("max_time", Float(53), nullable=True),
+    #: When its heartbeat was written last, on its own clock.
+    _value("seen_at", Float(53)),
 )
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.liveness import present_workers
 from sms_pipeline.core.progress import Progress
-from sms_pipeline.core.records import BatchRow, Control, Run, Settlement
+from sms_pipeline.core.records import BatchRow, Control, Run, Settlement, Snapshot
+from sms_pipeline.core.routing import MESSAGES_PER_SENDER
+from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import PipelineError
 from sms_pipeline.ledger.store import Ledger
 
 #: Who settles what was cancelled before any worker saw it.
 CANCELLER = "cancel"
+#: Batches that a worker takes in hand beside those that its senders play.
+BATCHES_IN_HAND = 50
 #: Batches cancelled in one transaction.
 CANCEL_GROUP = 1_000
 
@@ -32,8 +37,35 @@ def steer(ledger: Ledger, run: Run, wanted: Control) -> str:
     if wanted is Control.CANCELLED:
         return _cancelled(run, cancel_unpublished(ledger, run))
     if wanted is Control.PAUSED:
+        hand = in_hand(snapshot)
+        if hand:
+            return (
+                f"Run {run.id} is stopping: about {hand:,} messages in hand are finished first, "
+                "the others wait."
+            )
         return f"Run {run.id} is paused: batches in hand are finished, the others wait."
     return f"Run {run.id} goes on."
+
+
+def in_hand(snapshot: Snapshot) -> int:
+    """About how many messages workers have taken, or take before they see that they should not."""
+    messages = 0
+    for counts in snapshot.profiles:
+        senders = [
+            worker.senders
+            for worker in present_workers(snapshot.workers)
+            if worker.profile == counts.profile
+        ]
+        batch = _batch_size(snapshot.simulation, counts.profile)
+        taken = sum(MESSAGES_PER_SENDER * some + BATCHES_IN_HAND * batch for some in senders)
+        messages += min(counts.backlog, taken)
+    return messages
+
+
+def _batch_size(simulation: Simulation, name: str) -> int:
+    """Of a profile that only its workers know, what the largest one has."""
+    sizes = {one.name: simulation.batch_size_for(one) for one in simulation.senders}
+    return sizes.get(name, max(sizes.values()))
 
 
 def _cancelled(run: Run, unpublished: int) -> str:

@@ -31,6 +31,7 @@ from sms_pipeline.core.records import (
     Settlement,
     Snapshot,
     Standing,
+    Steering,
     Unsettled,
     WorkerRow,
 )
@@ -48,10 +49,16 @@ from sms_pipeline.ledger.mapping import (
     failure_columns,
     settlement_columns,
     to_run,
-    to_settlement,
     to_unsettled,
     worker_columns,
 )
+
+#: What asking for it is called afterwards.
+_STEPS = {
+    Control.RUNNING: Steering.CONTINUED,
+    Control.PAUSED: Steering.PAUSED,
+    Control.CANCELLED: Steering.CANCELLED,
+}
 
 
 class Ledger:
@@ -97,19 +104,19 @@ class Ledger:
         simulation: Simulation,
         seed: int,
         embedded: bool = False,
-        created_at: float | None = None,
+        started_at: float | None = None,
     ) -> Run:
         """Register a run with its frozen configuration.
 
-        A run is known by its seed and `created_at`, seconds since the epoch (None: now). A second
+        A run is known by its seed and `started_at`, seconds since the epoch (None: now). A second
         call with the same ones finds the run that the first has made.
         """
-        created_at = self._clock.wall() if created_at is None else created_at
+        started_at = self._clock.wall() if started_at is None else started_at
         total = simulation.num_messages
         run = schema.runs.c
-        same = select(run.id).where(run.created_at == created_at, run.seed == seed)
+        same = select(run.id).where(run.started_at == started_at, run.seed == seed)
         row = {
-            "created_at": created_at,
+            "started_at": started_at,
             "seed": seed,
             "total": total,
             "simulation": simulation.model_dump_json(),
@@ -124,7 +131,7 @@ class Ledger:
                 run_id = connection.execute(
                     schema.runs.insert().returning(run.id), row
                 ).scalar_one()
-        return Run(run_id, created_at, seed, total, simulation, embedded)
+        return Run(run_id, started_at, seed, total, simulation, embedded)
 
     def run(self, run_id: int | None = None) -> Run:
         """The run with this id, or the latest.
@@ -151,12 +158,6 @@ class Ledger:
             latest: int | None = connection.execute(select(func.max(schema.runs.c.id))).scalar()
             return latest
 
-    def runs(self) -> list[Run]:
-        """All runs, oldest first."""
-        with self._database.reading() as connection:
-            rows = connection.execute(select(schema.runs).order_by(schema.runs.c.id))
-            return [to_run(row) for row in rows]
-
     def totals(self, count: int, before: int | None = None) -> list[RunTotals]:
         """The latest `count` runs, or the latest of those older than `before`, newest first."""
         with self._database.reading() as connection:
@@ -171,9 +172,28 @@ class Ledger:
             .values(control=wanted)
         )
         with self._database.writing() as connection:
+            before = connection.execute(select(run.control).where(run.id == run_id)).scalar()
             connection.execute(statement)
+            if before not in (wanted, Control.CANCELLED):
+                self._note_step(connection, run_id, _STEPS[wanted])
             query = select(run.control).where(run.id == run_id)
             return Control(connection.execute(query).scalar_one())
+
+    def note_resume(self, run_id: int) -> None:
+        """Note that the run is resumed now, and for how long nothing had happened."""
+        with self._database.writing() as connection:
+            run = schema.runs.c
+            query = select(run.started_at).where(run.id == run_id)
+            started_at: float = connection.execute(query).scalar_one()
+            last = max(queries.read_last_activity(connection, run_id) or 0.0, started_at)
+            idle = max(self._clock.wall() - last, 0.0)
+            self._note_step(connection, run_id, Steering.RESUMED, idle)
+
+    def _note_step(
+        self, connection: Connection, run_id: int, what: Steering, idle_seconds: float = 0.0
+    ) -> None:
+        row = {"run": run_id, "what": what, "at": self._clock.wall(), "idle_seconds": idle_seconds}
+        connection.execute(schema.steps.insert(), row)
 
     # Dispatch
 
@@ -297,7 +317,7 @@ class Ledger:
 
     def beat(self, worker: str, heartbeat: int) -> None:
         """Show that the worker's driver thread is alive."""
-        self._update_worker(worker, heartbeat=heartbeat)
+        self._update_worker(worker, heartbeat=heartbeat, seen_at=self._clock.wall())
 
     def leave(self, worker: str) -> None:
         """Sign a worker process off."""
@@ -323,8 +343,11 @@ class Ledger:
                 select(schema.runs.c.control).where(schema.runs.c.id == run.id)
             ).scalar_one()
             profiles = queries.read_profile_counts(connection, run)
-            started, settled = queries.read_span(connection, run.id)
-            workers = queries.read_present_workers(connection)
+            settled = queries.read_last_settled(connection, run.id)
+            done = sum(counts.finished for counts in profiles) >= run.total
+            workers = queries.read_workers_of(connection, run, done)
+            active = queries.read_last_activity(connection, run.id)
+            steps = queries.read_steps(connection, run.id)
         return Snapshot(
             run=run.id,
             total=run.total,
@@ -333,8 +356,11 @@ class Ledger:
             control=Control(control),
             profiles=profiles,
             workers=workers,
-            started_at=started,
+            started_at=run.started_at,
             settled_at=settled,
+            embedded=run.embedded,
+            active_at=active,
+            steps=steps,
         )
 
     @contextmanager
@@ -350,28 +376,6 @@ class Ledger:
         with self._database.reading() as connection:
             for row in connection.execution_options(yield_per=1_000).execute(query):
                 yield Failure(**{name: getattr(row, name) for name in Failure.__slots__})
-
-    def dispatches_since(self, run_id: int, after: float) -> list[BatchRow]:
-        """Batches published after that time, in order."""
-        batch = schema.batches.c
-        query = (
-            select(schema.batches)
-            .where(batch.run == run_id, batch.published_at > after)
-            .order_by(batch.published_at, batch.number)
-        )
-        with self._database.reading() as connection:
-            return [BatchRow(**row._mapping) for row in connection.execute(query)]
-
-    def settlements_since(self, run_id: int, after: float) -> list[Settlement]:
-        """Settlements recorded after that time, in order."""
-        settled = schema.settlements.c
-        query = (
-            select(schema.settlements)
-            .where(settled.run == run_id, settled.settled_at > after)
-            .order_by(settled.settled_at, settled.batch, settled.attempt)
-        )
-        with self._database.reading() as connection:
-            return [to_settlement(row) for row in connection.execute(query)]
 
     def delivered_at(self, run_id: int, messages: int) -> float | None:
         """When that many messages of the run were delivered; None while fewer are."""

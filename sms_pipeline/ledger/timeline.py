@@ -46,24 +46,24 @@ class Bin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A run in bins of equal width: bin i begins `i * width` seconds after the first dispatch."""
+    """A run in bins of equal width: bin i begins `i * width` seconds after the run was started."""
 
     run: int
     total: int
-    #: The first dispatch, seconds since the epoch; None before it.
+    #: When the run was started, seconds since the epoch; None until something was dispatched.
     started_at: float | None = None
-    #: From the first dispatch to the last dispatch or settlement.
+    #: From the start to the last dispatch or settlement.
     seconds: float = 0.0
     width: float = _WIDTHS[0]
     #: Without gaps; the last one may not be over yet.
     bins: tuple[Bin, ...] = ()
-    #: By share of all messages: seconds from the first dispatch until so many were delivered, to
+    #: By share of all messages: seconds from the start until so many were delivered, to
     #: the settlement; None while they are not.
     time_to_reach: dict[float, float | None] = field(default_factory=dict)
 
     @property
     def starts(self) -> list[float]:
-        """Where each bin begins, seconds from the first dispatch."""
+        """Where each bin begins, seconds from the start."""
         return [number * self.width for number in range(len(self.bins))]
 
     @property
@@ -100,7 +100,6 @@ class History:
         self._run = run
         self._limit = bins
         self._shares = tuple(shares)
-        self._started_at: float | None = None
         self._restart(_WIDTHS[0])
 
     def read(self) -> Timeline:
@@ -110,15 +109,11 @@ class History:
             LedgerUnavailableError: the ledger can't be reached.
         """
         with self._ledger.reading() as connection:
-            span = _read_span(connection, self._run.id)
+            span = _read_span(connection, self._run)
             if span is None:
                 return Timeline(self._run.id, self._run.total, time_to_reach=self._unreached())
             if span.seconds >= self._width * self._limit:
                 self._restart(nice_width(span.seconds, self._limit))
-            if span.started_at != self._started_at:
-                # Another producer's clock is behind: all bins begin earlier.
-                self._restart(self._width)
-                self._started_at = span.started_at
             rows = _Rows(connection, self._run.id, span.started_at, self._width)
             self._read_dispatches(rows)
             self._read_settlements(rows, span)
@@ -230,17 +225,19 @@ class _Span(NamedTuple):
 _SUMMED = ("messages", "delivered", "failed", "expired", "cancelled")
 
 
-def _read_span(connection: Connection, run_id: int) -> _Span | None:
+def _read_span(connection: Connection, run: Run) -> _Span | None:
     dispatch, counter, settled = schema.dispatched.c, schema.counters.c, schema.settlements.c
-    times = select(func.min(dispatch.first_at), func.max(dispatch.last_at))
-    first, last = connection.execute(times.where(dispatch.run == run_id)).one()
-    if first is None:
+    run_id = run.id
+    last = connection.execute(
+        select(func.max(dispatch.last_at)).where(dispatch.run == run_id)
+    ).scalar()
+    if last is None:
         return None
     count = select(func.sum(counter.settlements)).where(counter.run == run_id)
     newest = select(func.max(settled.settled_at)).where(settled.run == run_id)
     settlements = connection.execute(count).scalar() or 0
     end = max(last, connection.execute(newest).scalar() or last)
-    return _Span(first, end - first, int(settlements))
+    return _Span(run.started_at, max(end - run.started_at, 0.0), int(settlements))
 
 
 class _Rows:

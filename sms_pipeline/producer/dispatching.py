@@ -216,6 +216,7 @@ def first_attempt(ledger: str, run: Run, row: BatchRow) -> Batch:
         size=row.size,
         profile=row.profile,
         attempt=0,
+        started_at=run.started_at,
         queued_at=row.queued_at,
         seed=run.seed,
         retry=simulation.retry,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sms_pipeline.core import routing
 from sms_pipeline.core.counts import Counts
-from sms_pipeline.core.liveness import Liveness
+from sms_pipeline.core.liveness import Liveness, present_workers
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import Snapshot, WorkerRow
 from sms_pipeline.core.routing import Load
@@ -78,8 +78,9 @@ class Loads:
 
         Empty until it can tell who is online.
         """
-        online = self._liveness.observe(now, snapshot.workers)
-        if not self._liveness.is_decided(now, snapshot.workers):
+        present = present_workers(snapshot.workers)
+        online = self._liveness.observe(now, present)
+        if not self._liveness.is_decided(now, present):
             return []
         self.anyone_online = bool(online)
         return self._loads(snapshot, online or self._nominal_workers(), now)
@@ -92,21 +93,52 @@ class Loads:
     def _nominal_workers(self) -> tuple[WorkerRow, ...]:
         """One worker for each configured profile."""
         return tuple(
-            WorkerRow(p.name, p.name, p.count, p.mean_time, p.failure_rate, 0, 0.0, None)
+            WorkerRow(
+                id=p.name,
+                profile=p.name,
+                senders=p.count,
+                mean_time=p.mean_time,
+                failure_rate=p.failure_rate,
+                heartbeat=0,
+                joined_at=0.0,
+                left_at=None,
+                shape=p.shape,
+                max_time=p.max_time,
+                seen_at=0.0,
+            )
             for p in self._simulation.senders
         )
 
     def _loads(self, snapshot: Snapshot, workers: Iterable[WorkerRow], now: float) -> list[Load]:
         counts = {counts.profile: counts for counts in snapshot.profiles}
-        present = {
-            profile: [worker for worker in workers if worker.profile == profile.name]
-            for profile in self._simulation.senders
-        }
+        present: dict[str, list[WorkerRow]] = {}
+        for worker in workers:
+            present.setdefault(worker.profile, []).append(worker)
         return [
-            self._load(profile, counts[profile.name], found, now)
-            for profile, found in present.items()
-            if found
+            self._load(self._profile(name, found), counts.get(name, Counts()), found, now)
+            for name, found in sorted(present.items(), key=self._place)
         ]
+
+    def _place(self, named: tuple[str, object]) -> tuple[int, str]:
+        """Configured profiles come first, in their order."""
+        names = [profile.name for profile in self._simulation.senders]
+        name, _ = named
+        return (names.index(name) if name in names else len(names), name)
+
+    def _profile(self, name: str, workers: list[WorkerRow]) -> SenderProfile:
+        """The configured one; of workers that brought a profile of their own, what they play."""
+        for profile in self._simulation.senders:
+            if profile.name == name:
+                return profile
+        first = workers[0]
+        return SenderProfile(
+            name=name,
+            count=first.senders,
+            mean_time=first.mean_time,
+            failure_rate=first.failure_rate,
+            shape=first.shape,
+            max_time=first.max_time,
+        )
 
     def _load(
         self, profile: SenderProfile, counts: Counts, workers: list[WorkerRow], now: float

@@ -8,7 +8,7 @@ from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import is_batch_of
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.core.liveness import Liveness
+from sms_pipeline.core.liveness import Liveness, present_workers
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.following import readings
@@ -33,6 +33,7 @@ def dispatch_again(
         if run.control is Control.CANCELLED:
             # If `cancel` was interrupted, what it claimed is settled first.
             cancel_unpublished(ledger, run)
+        ledger.note_resume(run.id)
         batches = producer.dispatch_again(ledger.unsettled(run.id))
         say(f"run {run.id}: {batches:,} batches dispatched again")
         producer.dispatch()
@@ -70,11 +71,12 @@ def await_quiet(
     attempts, changed_at, told = -1, clock.monotonic(), ""
     for snapshot in readings(lambda: ledger.snapshot(run), _POLL_SECONDS, clock.sleep):
         now = clock.monotonic()
-        online = liveness.observe(now, snapshot.workers)
+        present = present_workers(snapshot.workers)
+        online = liveness.observe(now, present)
         if snapshot.counts.attempts != attempts:
             attempts, changed_at = snapshot.counts.attempts, now
-        depth = publisher.depth([profile.name for profile in run.simulation.senders])
-        if not depth and liveness.is_decided(now, snapshot.workers):
+        depth = publisher.depth([counts.profile for counts in snapshot.profiles])
+        if not depth and liveness.is_decided(now, present):
             quiet = now - changed_at
             if not online or quiet >= quiet_seconds(run.simulation):
                 return

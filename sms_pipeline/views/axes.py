@@ -43,7 +43,7 @@ class Axis(NamedTuple):
 
 
 def time_axis(course: Course) -> Axis:
-    """Seconds from the first dispatch to the end."""
+    """Seconds from the start of the run to its end."""
     end = max(course.end, *(stretch.end for stretch in course.throughput), _ROUNDING)
     return _linear(end, nice_width(end, _TIME_TICKS), round_time)
 

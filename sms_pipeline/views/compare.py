@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 
 from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from sms_pipeline.config.files import dotted
-from sms_pipeline.core.progress import Progress
+from sms_pipeline.core.progress import Progress, RunState
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import Timeline, timeline
 from sms_pipeline.views.format import (
+    NOTHING,
     count,
     duration,
     exact_percent,
@@ -29,6 +31,7 @@ from sms_pipeline.views.format import (
 from sms_pipeline.views.objects import progress_json
 from sms_pipeline.views.output import new_table, write, write_all
 from sms_pipeline.views.reader import Reader
+from sms_pipeline.views.states import cure
 
 
 class Figure(NamedTuple):
@@ -63,7 +66,9 @@ class Comparison(NamedTuple):
     """The second run compared with the first."""
 
     runs: tuple[int, int]
-    done: tuple[bool, bool]
+    names: tuple[str | None, str | None]
+    states: tuple[RunState, RunState]
+    cures: tuple[str | None, str | None]
     figures: tuple[Figure, ...]
     settings: tuple[Setting, ...]
 
@@ -71,7 +76,9 @@ class Comparison(NamedTuple):
         """The object of `compare --json`; keys that end in `_seconds` are seconds."""
         return {
             "runs": list(self.runs),
-            "done": list(self.done),
+            "names": list(self.names),
+            "done": [state is RunState.DONE for state in self.states],
+            "states": [state.value for state in self.states],
             "figures": {
                 figure.name: {
                     "first": figure.first,
@@ -95,12 +102,16 @@ def compare(first: Run, second: Run, ledger: Ledger) -> Comparison:
         LedgerUnavailableError: the ledger can't be reached.
     """
     readings = [
-        (Reader(ledger, run).read().progress, timeline(ledger, run)) for run in (first, second)
+        (Reader(ledger, run).read_decided().progress, timeline(ledger, run))
+        for run in (first, second)
     ]
     figures = [outcome(*reading) for reading in readings]
+    before, after = (progress for progress, _ in readings)
     return Comparison(
         runs=(first.id, second.id),
-        done=(readings[0][0].done, readings[1][0].done),
+        names=(first.simulation.name, second.simulation.name),
+        states=(before.state, after.state),
+        cures=(cure(before), cure(after)),
         figures=tuple(Figure(name, figures[0][name], figures[1][name]) for name in figures[0]),
         settings=tuple(differing(*(settings_of(run) for run in (first, second)))),
     )
@@ -127,9 +138,13 @@ _OUTCOMES = (
     "failed_attempts",
     "failure_rate_seen",
     "seconds",
+    "paused_seconds",
+    "interrupted_seconds",
     "average_rate",
-    "mean_send_seconds",
     "mean_delivery_seconds",
+    "mean_transit_seconds",
+    "mean_send_seconds",
+    "mean_send_in_all_seconds",
     "p50_delivery_seconds",
     "p95_delivery_seconds",
     "p99_delivery_seconds",
@@ -173,7 +188,12 @@ def show(comparison: Comparison, as_json: bool) -> None:
 def _figures_table(comparison: Comparison) -> Table:
     runs = (f"run {run}" for run in comparison.runs)
     table = new_table("", *runs, "difference", "change", numbers_from=1)
+    if any(comparison.names):
+        table.add_row("name", *(Text(name or NOTHING) for name in comparison.names))
+    table.add_row("state", *comparison.states)
     for figure in comparison.figures:
+        if figure.name in _SELDOM and not figure.first and not figure.second:
+            continue
         show = _writer_of(figure.name)
         table.add_row(
             _title(figure.name),
@@ -194,19 +214,30 @@ def _settings_parts(comparison: Comparison) -> Iterator[RenderableType]:
     for one in comparison.settings:
         # A seed is an identifier: thousands separators would get in the way.
         show = str if one.key == "seed" else setting
-        table.add_row(one.key, show(one.first), show(one.second))
+        # A user's words are no markup.
+        table.add_row(*(Text(cell) for cell in (one.key, show(one.first), show(one.second))))
     yield table
 
 
 def _notes(comparison: Comparison) -> Iterator[str]:
-    for run, done in zip(comparison.runs, comparison.done, strict=True):
-        if not done:
-            yield f"Run {run} is still going on; its figures are as of now."
+    for run, state, found in zip(comparison.runs, comparison.states, comparison.cures, strict=True):
+        if state is not RunState.DONE:
+            yield f"Run {run} is not done; its figures are as of now."
+        if found:
+            yield f"Run {run} is {found}"
 
 
+#: Figures that are shown where they are not zero.
+_SELDOM = ("paused_seconds", "interrupted_seconds")
 _TITLES = {
     "seconds": "duration",
+    "paused_seconds": "paused for",
+    "interrupted_seconds": "interrupted for",
     "total": "messages",
+    "mean_delivery_seconds": "average time per message",
+    "mean_transit_seconds": "average transit",
+    "mean_send_seconds": "average send, an attempt",
+    "mean_send_in_all_seconds": "average send, all attempts",
 }
 
 
@@ -225,6 +256,8 @@ def _writer_of(name: str) -> Callable[[float | None], str]:
 
 _WRITERS: dict[str, Callable[[float | None], str]] = {
     "seconds": duration,
+    "paused_seconds": duration,
+    "interrupted_seconds": duration,
     "average_rate": rate,
     "failure_rate_seen": percent,
 }

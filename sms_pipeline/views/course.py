@@ -28,7 +28,7 @@ DELIVERY_TIMES = "delivery times"
 
 
 class Stretch(NamedTuple):
-    """Messages per second over a stretch of time, in seconds from the first dispatch."""
+    """Messages per second over a stretch of time, in seconds from the start of the run."""
 
     start: float
     end: float
@@ -99,7 +99,7 @@ class Bar(NamedTuple):
 class Course:
     """Everything that is drawn of one run; empty where nothing is known yet."""
 
-    #: Now, or the end of the run, seconds after the first dispatch.
+    #: Now, or the end of the run, seconds after its start.
     end: float
     throughput: tuple[Stretch, ...]
     reach: tuple[Reach, ...]
@@ -114,7 +114,7 @@ def make_course(timeline: Timeline, seconds: float, counts: Counts) -> Course:
 
     Args:
         timeline: the run in bins of time.
-        seconds: from the first dispatch to now, or to the end of the run.
+        seconds: from the start of the run to now, or to its end.
         counts: what its messages came to.
     """
     end = max(seconds, timeline.seconds)

@@ -10,7 +10,9 @@ from sms_pipeline.core.progress import Progress
 from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.views.lines import profile_line, summary_lines, threshold_line, update_line
 from sms_pipeline.views.objects import progress_json
+from sms_pipeline.views.outcome import Outcome, outcome_of
 from sms_pipeline.views.output import say, write
+from sms_pipeline.views.states import notices
 from sms_pipeline.views.terminal import LiveView
 
 
@@ -23,8 +25,8 @@ class View(Protocol):
     def note(self, message: str) -> None:
         """Something the user should know now."""
 
-    def close(self, progress: Progress | None, ended: str) -> None:
-        """The last update and the summary; `ended` says how it ended."""
+    def close(self, progress: Progress | None, ended: str, outcome: Outcome | None = None) -> None:
+        """The last update and the summary; `ended` says how it ended, `outcome` what came of it."""
 
 
 class JsonView:
@@ -38,10 +40,11 @@ class JsonView:
         """See `View.note`."""
         say(message)
 
-    def close(self, progress: Progress | None, ended: str) -> None:
+    def close(self, progress: Progress | None, ended: str, outcome: Outcome | None = None) -> None:
         """See `View.close`."""
         if progress:
-            write(json.dumps(progress_json(progress)))
+            shown = (outcome or outcome_of(progress)).line
+            write(json.dumps({**progress_json(progress), "verdict": shown}))
 
 
 class SummaryJsonView(JsonView):
@@ -66,7 +69,7 @@ class PlainView:
         self._line(update_line(progress))
         for profile in progress.profiles:
             self._line(f"    {profile_line(profile)}")
-        for warning in progress.warnings:
+        for warning in notices(progress):
             self._line(f"    ! {warning}")
         for judgement in progress.thresholds:
             self._line(f"    {threshold_line(judgement)}")
@@ -75,13 +78,13 @@ class PlainView:
         """See `View.note`."""
         say(message)
 
-    def close(self, progress: Progress | None, ended: str) -> None:
+    def close(self, progress: Progress | None, ended: str, outcome: Outcome | None = None) -> None:
         """See `View.close`."""
         if progress is None:
             self._line(ended)
             return
         self._line(update_line(progress))
-        for line in summary_lines(progress, ended):
+        for line in summary_lines(progress, ended, outcome):
             self._line(line)
 
     def _line(self, text: str) -> None:

@@ -7,7 +7,7 @@ as zero, and a share below 1 is not written as 100.0%.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 NOTHING = "-"
@@ -149,6 +149,16 @@ def iso(at: float | None) -> str | None:
 def number(value: float) -> str:
     """For programs: no thousands separators, no trailing zeros."""
     return f"{value:.9g}"
+
+
+def run_title(number: int, name: str | None) -> str:
+    """Run 3, or Run 3 "drill"."""
+    return f'Run {number} "{name}"' if name else f"Run {number}"
+
+
+def tag_list(tags: Mapping[str, str]) -> str:
+    """region=north, team=a."""
+    return ", ".join(f"{key}={value}" for key, value in tags.items())
 
 
 def setting(value: object) -> str:

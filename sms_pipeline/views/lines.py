@@ -15,23 +15,27 @@ from sms_pipeline.views.format import (
     moment,
     percent,
     rate,
+    run_title,
+    tag_list,
 )
+from sms_pipeline.views.outcome import Outcome, outcome_of
 from sms_pipeline.views.percentiles import TAIL, percentiles, tail
+from sms_pipeline.views.states import cure, lost_time
 
 #: One for each state of a threshold.
-SYMBOLS = {State.HOLDING: "✓", State.MISSED: "✗", State.UNKNOWN: "…"}
+SYMBOLS = {State.HOLDING: "✓", State.PASSED: "✓", State.MISSED: "✗", State.UNKNOWN: "…"}
 #: The headline names so many profiles and counts the others.
 _HEADLINE_PROFILES = 5
 
 
 def update_line(progress: Progress) -> str:
     """A run at one moment, as one line."""
-    counts = progress.counts
+    counts, name = progress.counts, progress.simulation.name
+    state = f'"{name}" {progress.state}' if name else progress.state
     return (
-        f"[{duration(progress.seconds):>10}] {percent(progress.share):>6}  "
+        f"[{duration(progress.seconds):>10}] {state} {percent(progress.share):>6}  "
         f"delivered {count(counts.delivered)}  failed {count(counts.failed)}  "
-        f"average time per message {message_time(counts.mean_delivery)} "
-        f"(send {message_time(counts.mean_send)})  in flight {count(counts.in_flight)}  "
+        f"{average_times(counts)}  in flight {count(counts.in_flight)}  "
         f"failed attempts {count(counts.failed_attempts)}  rate {rate(progress.rate)}  "
         f"{'  '.join(delivery_times(counts))}  ETA {duration(progress.eta_seconds)}"
     )
@@ -41,11 +45,10 @@ def profile_line(profile: ProfileProgress) -> str:
     """A profile at one moment, as one line."""
     counts = profile.counts
     return (
-        f"{profile.name}: senders online {count(profile.online_senders)}  "
+        f"{profile.name}: senders {count(profile.senders)}  "
         f"backlog {count(counts.backlog)}  retrying {count(counts.retrying)}  "
         f"delivered {count(counts.delivered)}  failed {count(counts.failed)}  "
-        f"average time per message {message_time(counts.mean_delivery)} "
-        f"(send {message_time(counts.mean_send)})  share {percent(profile.share)}  "
+        f"{average_times(counts)}  share {percent(profile.share)}  "
         f"failed attempts {failure_rates(profile)}  efficiency {percent(profile.efficiency)}"
     )
 
@@ -55,9 +58,10 @@ def threshold_line(judgement: Judgement) -> str:
     return f"threshold {judgement.state}: {judgement.check.text} ({judgement.seen_text})"
 
 
-def summary_lines(progress: Progress, ended: str) -> list[str]:
+def summary_lines(progress: Progress, ended: str, outcome: Outcome | None = None) -> list[str]:
     """What is still worth reading a week later; `ended` says how the run ended."""
     return [
+        (outcome or outcome_of(progress)).line,
         *summary_of_run(progress, ended),
         *(f"  {summary_of_profile(profile)}" for profile in progress.profiles),
         *(threshold_line(judgement) for judgement in progress.thresholds),
@@ -67,18 +71,22 @@ def summary_lines(progress: Progress, ended: str) -> list[str]:
 
 def summary_of_run(progress: Progress, ended: str) -> list[str]:
     """When the run was, what was rehearsed, and how it went as a whole."""
-    counts = progress.counts
+    counts, title = progress.counts, run_title(progress.run, progress.simulation.name)
+    tags = f", tags {tag_list(given)}" if (given := progress.simulation.tags) else ""
+    lost = "".join(f", {name} {seconds}" for name, seconds in lost_time(progress))
     others = "".join(f", {name} {count(some)}" for name, some in other_ends(counts).items())
     return [
-        f"Run {progress.run} {ended}: {count(counts.finished)} of {count(progress.total)} messages "
-        f"in {duration(progress.seconds)}, average rate {rate(progress.average_rate)}.",
-        f"Started {moment(progress.started_at)}, seed {progress.seed}; "
+        f"{title} {ended}: {count(counts.finished)} of {count(progress.total)} messages "
+        f"in {duration(progress.seconds)}{lost}, average rate {rate(progress.average_rate)}.",
+        f"Started {moment(progress.started_at)}, seed {progress.seed}{tags}; "
         f"{headline(progress.simulation)}.",
         f"Delivered {count(counts.delivered)}, failed {count(counts.failed)} (out of attempts)"
         f"{others}; failed attempts {count(counts.failed_attempts)} of "
         f"{count(counts.attempts_made)} ({percent(counts.failure_rate)}).",
-        f"Average time per message {message_time(counts.mean_delivery)} from dispatch to the end "
-        f"({', '.join(delivery_times(counts))}); {message_time(counts.mean_send)} at the sender.",
+        f"Average time per message {message_time(counts.mean_delivery)} from the start of the run "
+        f"({', '.join(delivery_times(counts))}); transit {message_time(counts.mean_transit)} from "
+        f"dispatch; send {message_time(counts.mean_send)} an attempt, "
+        f"{message_time(counts.mean_send_in_all)} in all attempts at a message.",
     ]
 
 
@@ -86,18 +94,20 @@ def summary_of_profile(profile: ProfileProgress) -> str:
     """A profile's part in the run."""
     counts = profile.counts
     return (
-        f"{profile.name}: {count(counts.dispatched)} messages ({percent(profile.share)}), "
+        f"{profile.name}: {count(profile.senders)} senders, "
+        f"{count(counts.dispatched)} messages ({percent(profile.share)}), "
         f"delivered {count(counts.delivered)}, failed {count(counts.failed)}; "
         f"failed attempts {failure_rates(profile)}; "
-        f"{message_time(counts.mean_delivery)} on average "
-        f"({TAIL} {message_time(tail(counts))}), "
-        f"{message_time(counts.mean_send)} at the sender; "
+        f"{average_times(counts)}, {TAIL} {message_time(tail(counts))}; "
         f"efficiency {percent(profile.efficiency)}"
     )
 
 
 def hint(progress: Progress) -> str:
     """What to do next."""
+    found = cure(progress)
+    if found:
+        return f"{found[0].upper()}{found[1:]}"
     if not progress.done:
         return f"To see where every message is: sms-pipeline audit {progress.run}"
     return f"To prove that no message is lost or doubled: sms-pipeline audit {progress.run}"
@@ -119,6 +129,15 @@ def headline(simulation: Simulation) -> str:
     return f"senders {', '.join(senders)}; {simulation.routing} routing; {tries}{deadline}"
 
 
+def average_times(counts: Counts) -> str:
+    """The average time per message, and what it is made of."""
+    return (
+        f"average time per message {message_time(counts.mean_delivery)} "
+        f"(transit {message_time(counts.mean_transit)}, "
+        f"send {message_time(counts.mean_send)} an attempt)"
+    )
+
+
 def delivery_times(counts: Counts) -> list[str]:
     """The percentiles of the delivery time, each with its name."""
     return [f"{name} {message_time(seconds)}" for name, seconds in percentiles(counts).items()]
@@ -131,6 +150,6 @@ def other_ends(counts: Counts) -> dict[str, int]:
 
 
 def failure_rates(profile: ProfileProgress) -> str:
-    """The share of attempts that failed, next to the configured one."""
+    """The share of attempts that failed, next to what the workers run with."""
     seen = percent(profile.counts.failure_rate)
-    return f"{seen} (configured {exact_percent(profile.failure_rate)})"
+    return f"{seen} (set {exact_percent(profile.failure_rate)})"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+from rich.text import Text
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.messages import make_columns
-from sms_pipeline.core.records import Failure, Run, RunTotals
+from sms_pipeline.core.progress import Progress, RunState, state_of
+from sms_pipeline.core.records import Failure, Run, RunTotals, WorkerRow
 from sms_pipeline.ledger.following import OnlineWorker, online_workers
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.format import (
@@ -20,24 +23,58 @@ from sms_pipeline.views.format import (
     iso,
     moment,
     percent,
+    tag_list,
 )
-from sms_pipeline.views.lines import other_ends
+from sms_pipeline.views.outcome import AUDITED_RUNS, Outcome, Outcomes
 from sms_pipeline.views.output import new_table, write, write_all
+from sms_pipeline.views.reader import Reader
+from sms_pipeline.views.states import cure, cure_of, unattended
 
 #: How many runs to read from the ledger at a time.
 PAGE_RUNS = 500
 
 
-def list_runs(ledger: Ledger) -> None:
-    """Print all runs, oldest first.
+def list_runs(ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
+    """Print all runs, oldest first, and what gets those going that stand still.
 
     Raises:
         LedgerUnavailableError: the ledger can't be reached.
     """
-    table = new_table("run", "started", "messages", "delivered", "failed", "state", "seed")
-    for totals in reversed(list(_all_totals(ledger))):
-        table.add_row(*_run_cells(totals))
-    write_all(table)
+    found = list(_all_totals(ledger))
+    online = _survey(ledger, found, clock)
+    states = [state_of(totals, clock.wall(), online is not None and not online) for totals in found]
+    outcomes = Outcomes(ledger, clock)
+    named = any(totals.simulation.name or totals.simulation.tags for totals in found)
+    table = new_table(*_RUN_HEADINGS, *(("name",) if named else ()))
+    for place in reversed(range(len(found))):
+        totals, state = found[place], states[place]
+        outcome = outcomes.listed(totals, state, audited=place < AUDITED_RUNS)
+        table.add_row(*_run_cells(totals, outcome), *((_name(totals),) if named else ()))
+    write_all(table, *_cures(ledger, zip(found, states, strict=True), online or ()))
+
+
+def _survey(
+    ledger: Ledger, found: Iterable[RunTotals], clock: Clock
+) -> tuple[WorkerRow, ...] | None:
+    """Who is online; None where that makes no difference, since finding out takes a while."""
+    unclear = (RunState.RUNNING, RunState.STALLED, RunState.CANCELLED)
+    for totals in found:
+        state = state_of(totals, clock.wall(), nobody_online=False)
+        if state is RunState.STALLED or (totals.embedded and state in unclear):
+            return tuple(worker.row for worker in online_workers(ledger, clock))
+    return None
+
+
+def _cures(
+    ledger: Ledger, found: Iterable[tuple[RunTotals, RunState]], online: tuple[WorkerRow, ...]
+) -> Iterator[str]:
+    for totals, state in found:
+        run = totals.run
+        stalled = state is RunState.STALLED
+        waiting = unattended(ledger.snapshot(run), online) if stalled else ()
+        cure = cure_of(run.id, state, waiting)
+        if cure:
+            yield f"Run {run.id} is {cure}"
 
 
 def _all_totals(ledger: Ledger) -> Iterator[RunTotals]:
@@ -48,23 +85,33 @@ def _all_totals(ledger: Ledger) -> Iterator[RunTotals]:
         before = page[-1].run.id
 
 
-def _run_cells(totals: RunTotals) -> list[str]:
+_RUN_HEADINGS = ("run", "started", "messages", "delivered", "failed", "state", "verdict", "seed")
+
+
+def _name(totals: RunTotals) -> Text:
+    """What it is called, and its tags; a user's words are no markup."""
+    words = (totals.simulation.name, tag_list(totals.simulation.tags))
+    return Text("  ".join(filter(None, words)))
+
+
+def _run_cells(totals: RunTotals, outcome: Outcome) -> list[str]:
     run, counts = totals.run, totals.counts
     return [
         str(run.id),
-        moment(totals.started_at or run.created_at),
+        moment(run.started_at),
         count(run.total),
         count(counts.delivered),
         count(counts.failed),
-        _state(totals),
+        _state(totals, outcome.state),
+        outcome.line,
         str(run.seed),
     ]
 
 
-def _state(totals: RunTotals) -> str:
-    counts = totals.counts
-    state = "done" if totals.done else percent(counts.finished / totals.run.total)
-    return state + "".join(f", {count(some)} {name}" for name, some in other_ends(counts).items())
+def _state(totals: RunTotals, state: RunState) -> str:
+    if totals.done:
+        return state
+    return f"{state} {percent(totals.counts.finished / totals.run.total)}"
 
 
 def list_senders(ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
@@ -111,7 +158,8 @@ def list_failures(ledger: Ledger, run: Run, as_csv: bool) -> None:
         else:
             write(_line(run, failure))
     if not as_csv:
-        write(_sum(ledger, run, listed))
+        for line in _sum(ledger, run, listed):
+            write(line)
 
 
 _HEADINGS = ("message", "to", "profile", "reason", "attempts", "failed_at")
@@ -120,7 +168,7 @@ _HEADINGS = ("message", "to", "profile", "reason", "attempts", "failed_at")
 def _cells(run: Run, failure: Failure) -> tuple[object, ...]:
     return (
         failure.message_index,
-        _recipient(run, failure.message_index),
+        recipient(run, failure.message_index),
         failure.profile,
         failure.reason,
         failure.attempts,
@@ -133,13 +181,22 @@ def _line(run: Run, failure: Failure) -> str:
     return f"message {index}  {to}  {profile}  {reason} after {attempts} attempts  {at}"
 
 
-def _sum(ledger: Ledger, run: Run, listed: int) -> str:
-    cancelled = ledger.snapshot(run).counts.cancelled
+def _sum(ledger: Ledger, run: Run, listed: int) -> Iterator[str]:
+    progress = Reader(ledger, run).read_decided().progress
+    cancelled = progress.counts.cancelled
     also = f" {count(cancelled)} more were cancelled." if cancelled else ""
-    return f"Run {run.id}: {count(listed)} messages were not reached.{also}"
+    yield f"Run {run.id}: {count(listed)} messages were not reached.{also}"
+    if not progress.done:
+        left = progress.total - progress.counts.finished
+        yield f"{count(left)} messages have no fate yet. {_how_it_stands(progress)}"
 
 
-def _recipient(run: Run, index: int) -> str:
+def _how_it_stands(progress: Progress) -> str:
+    return f"The run is {cure(progress) or progress.state}."
+
+
+def recipient(run: Run, index: int) -> str:
+    """The phone number of a message."""
     simulation = run.simulation
     columns = make_columns(run.seed, index, 1, simulation.max_text_length, simulation.phone_format)
     return columns.to

@@ -14,6 +14,7 @@ from sms_pipeline.ledger.following import Waiting, readings
 from sms_pipeline.ledger.steering import Abort
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.display import View, tell_outages
+from sms_pipeline.views.outcome import final_outcome
 from sms_pipeline.views.output import say
 from sms_pipeline.views.reader import POLL_SECONDS, Reader
 
@@ -81,16 +82,27 @@ def await_new_run(ledger: Ledger, seen: int | None, clock: Clock = MACHINE_CLOCK
 
 
 def runs_to_watch(
-    ledger: Ledger, run_id: int | None, new: bool, forever: bool, clock: Clock = MACHINE_CLOCK
+    ledger: Ledger,
+    run_id: int | None,
+    new: bool,
+    forever: bool,
+    once: bool = False,
+    clock: Clock = MACHINE_CLOCK,
 ) -> Iterator[Run]:
     """The run with this id, or the latest; with `new` the next one; with `forever` all that follow.
+
+    The first run of a ledger is waited for, but not to be shown `once`.
 
     Raises:
         UnknownRunError: there is no such run, and it is not worth waiting for one.
     """
     seen = ledger.latest_run_id()
-    wait = new or (forever and seen is None)
-    run = await_new_run(ledger, seen, clock) if wait else ledger.run(run_id)
+    is_first = seen is None and run_id is None and not once
+    if new or is_first:
+        say(f"Waiting for {'the first run' if is_first else 'the next run'} to start …")
+        run = await_new_run(ledger, seen, clock)
+    else:
+        run = ledger.run(run_id)
     yield run
     while forever:
         run = await_new_run(ledger, run.id, clock)
@@ -116,7 +128,7 @@ def watch(ledger: Ledger, run: Run, view: View, once: bool, clock: Clock = MACHI
     except KeyboardInterrupt:
         view.close(read_last(reader), "has not ended (the monitor was interrupted)")
         raise
-    view.close(progress, "done")
+    view.close(progress, "done", final_outcome(ledger, progress))
     require_thresholds(progress)
 
 

@@ -9,6 +9,7 @@ from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.progress import ProfileProgress, Progress
 from sms_pipeline.views.format import iso
 from sms_pipeline.views.percentiles import percentiles
+from sms_pipeline.views.states import cure
 
 
 def progress_json(progress: Progress) -> dict[str, Any]:
@@ -16,6 +17,8 @@ def progress_json(progress: Progress) -> dict[str, Any]:
     counts = progress.counts
     return {
         "run": progress.run,
+        "name": progress.simulation.name,
+        "tags": progress.simulation.tags,
         "total": progress.total,
         "seed": progress.seed,
         "started_at": iso(progress.started_at),
@@ -23,9 +26,13 @@ def progress_json(progress: Progress) -> dict[str, Any]:
         "seconds": round(progress.seconds, 3),
         "average_rate": round(progress.average_rate, 3),
         "done": progress.done,
+        "state": progress.state.value,
+        "cure": cure(progress),
         "control": progress.control.value,
         "rate": round(progress.rate, 3),
         "history": [round(rate, 3) for rate in progress.history],
+        "paused_seconds": round(progress.paused_seconds, 3),
+        "interrupted_seconds": round(progress.interrupted_seconds, 3),
         "still_seconds": round(progress.still_seconds, 3),
         "eta_seconds": _rounded(progress.eta_seconds),
         "reached": _rounded(progress.reached),
@@ -39,7 +46,7 @@ def profile_json(profile: ProfileProgress) -> dict[str, Any]:
     """A profile's part in the run."""
     return {
         "name": profile.name,
-        "online_senders": profile.online_senders,
+        "senders": profile.senders,
         "share": _rounded(profile.share),
         **_counts_json(profile.counts),
         "failure_rate": _rounded(profile.failure_rate),
@@ -62,6 +69,8 @@ def _counts_json(counts: Counts) -> dict[str, Any]:
         "failed_attempts": counts.failed_attempts,
         "failure_rate_seen": _rounded(counts.failure_rate),
         "mean_send_seconds": _rounded(counts.mean_send),
+        "mean_send_in_all_seconds": _rounded(counts.mean_send_in_all),
+        "mean_transit_seconds": _rounded(counts.mean_transit),
         "mean_delivery_seconds": _rounded(counts.mean_delivery),
         **{
             f"{name}_delivery_seconds": _rounded(seconds)

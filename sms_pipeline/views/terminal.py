@@ -14,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from sms_pipeline.core.progress import ProfileProgress, Progress
-from sms_pipeline.core.records import Control
 from sms_pipeline.core.thresholds import Judgement, State
 from sms_pipeline.views import lines
 from sms_pipeline.views.format import (
@@ -24,9 +23,12 @@ from sms_pipeline.views.format import (
     message_time,
     percent,
     rate,
+    run_title,
 )
+from sms_pipeline.views.outcome import Outcome, Tone, outcome_of
 from sms_pipeline.views.output import writing
 from sms_pipeline.views.percentiles import TAIL, tail
+from sms_pipeline.views.states import lost_time, notices
 
 #: Stands between two figures on a line.
 _GAP = "  "
@@ -34,8 +36,14 @@ _BARS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = "_.-=+*%#"
 #: How many rates the sparkline shows.
 _SPARKS = 20
-_ASCII_SYMBOLS = {State.HOLDING: "+", State.MISSED: "x", State.UNKNOWN: "."}
-_STYLES = {State.HOLDING: "green", State.MISSED: "bold red", State.UNKNOWN: "dim"}
+_ASCII_SYMBOLS = {State.HOLDING: "+", State.PASSED: "+", State.MISSED: "x", State.UNKNOWN: "."}
+_STYLES = {
+    State.HOLDING: "green",
+    State.PASSED: "green",
+    State.MISSED: "bold red",
+    State.UNKNOWN: "dim",
+}
+_TONES = {Tone.GOOD: "bold green", Tone.BAD: "bold red", Tone.OPEN: "bold"}
 #: Rows of the table on even the lowest terminal.
 _LEAST_ROWS = 1
 
@@ -59,11 +67,11 @@ class LiveView:
         with writing():
             self._console.print(Text(message, style="yellow"))
 
-    def close(self, progress: Progress | None, ended: str) -> None:
+    def close(self, progress: Progress | None, ended: str, outcome: Outcome | None = None) -> None:
         """See `View.close`."""
         parts: list[RenderableType] = [Text(ended)]
         if progress:
-            parts = render_summary(progress, ended, self._console)
+            parts = render_summary(progress, ended, self._console, outcome)
         with writing():
             self._live.stop()
             for part in parts:
@@ -78,21 +86,25 @@ def render(progress: Progress, console: Console) -> RenderableType:
     head.append(Padding(ProgressBar(total=progress.total, completed=progress.counts.finished), 0))
     head += [Text(line) for line in flow(figures(progress, console.options.ascii_only), width)]
     tail: list[RenderableType] = [_threshold(one, console) for one in progress.thresholds]
-    tail += [Text(f"! {warning}", style="bold yellow") for warning in progress.warnings]
+    tail += [Text(f"! {warning}", style="bold yellow") for warning in notices(progress)]
     taken = _height(console, [*head, *tail])
     # The table's heading, and the line below the screen on which the cursor stands.
     rows = max(console.height - taken - 2, _LEAST_ROWS)
     return Group(*head, *profile_table(progress.profiles, console, rows), *tail)
 
 
-def render_summary(progress: Progress, ended: str, console: Console) -> list[RenderableType]:
+def render_summary(
+    progress: Progress, ended: str, console: Console, outcome: Outcome | None = None
+) -> list[RenderableType]:
     """The summary. It is complete however narrow the screen is."""
+    known = outcome or outcome_of(progress)
     table = _table(progress.profiles, _COLUMNS)
     if _fits(table, console):
         profiles: list[RenderableType] = [table]
     else:
         profiles = [Text(lines.summary_of_profile(profile)) for profile in progress.profiles]
     return [
+        Text(known.line, style=_TONES[known.tone]),
         *(Text(line) for line in lines.summary_of_run(progress, ended)),
         *profiles,
         *(_threshold(one, console) for one in progress.thresholds),
@@ -115,10 +127,12 @@ def figures(progress: Progress, ascii_only: bool = False) -> list[list[str]]:
         [
             f"rate {rate(progress.rate)} {sparkline(progress.history, ascii_only)}".rstrip(),
             f"average rate {rate(progress.average_rate)}",
+            *(f"{name} {seconds}" for name, seconds in lost_time(progress)),
         ],
         [
             f"average time per message {message_time(counts.mean_delivery)}",
-            f"send {message_time(counts.mean_send)}",
+            f"transit {message_time(counts.mean_transit)}",
+            f"send {message_time(counts.mean_send)} an attempt",
         ],
         lines.delivery_times(counts),
     ]
@@ -150,9 +164,9 @@ def sparkline(rates: Sequence[float], ascii_only: bool = False) -> str:
 
 
 def _title(progress: Progress) -> Text:
-    steered = "" if progress.control is Control.RUNNING else f" is {progress.control}"
     return Text(
-        f"Run {progress.run}{steered}: {percent(progress.share)} of {count(progress.total)}{_GAP}"
+        f"{run_title(progress.run, progress.simulation.name)} is {progress.state}: "
+        f"{percent(progress.share)} of {count(progress.total)}{_GAP}"
         f"{duration(progress.seconds)}, ETA {duration(progress.eta_seconds)}",
         style="bold",
     )
@@ -174,21 +188,22 @@ class _Column(NamedTuple):
 
 _COLUMNS = (
     _Column("profile", lambda one: one.name, 0),
-    _Column("online", lambda one: count(one.online_senders), 2),
+    _Column("senders", lambda one: count(one.senders), 2),
     _Column("backlog", lambda one: count(one.counts.backlog), 3),
     _Column("retrying", lambda one: count(one.counts.retrying), 8),
     _Column("share", lambda one: percent(one.share), 7),
     _Column("delivered", lambda one: count(one.counts.delivered), 1),
     _Column("failed", lambda one: count(one.counts.failed), 4),
     _Column(
-        "fail seen/set",
+        "fail/set",
         lambda one: f"{percent(one.counts.failure_rate)}/{exact_percent(one.failure_rate)}",
         5,
     ),
     _Column("effic.", lambda one: percent(one.efficiency), 6),
     _Column("time", lambda one: message_time(one.counts.mean_delivery), 9),
     _Column(TAIL, lambda one: message_time(tail(one.counts)), 10),
-    _Column("send", lambda one: message_time(one.counts.mean_send), 11),
+    _Column("transit", lambda one: message_time(one.counts.mean_transit), 11),
+    _Column("send", lambda one: message_time(one.counts.mean_send), 12),
 )
 
 

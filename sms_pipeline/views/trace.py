@@ -1,4 +1,4 @@
-"""What happened in a run, event by event."""
+"""What happened in a run, event by event, and to one message of it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import NamedTuple
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.records import BatchRow, Run, Settlement, WorkerRow
+from sms_pipeline.core.story import Outcome
+from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.following import readings
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.trace import attempts_at, dispatches_since, settlements_since
 from sms_pipeline.views import format
 from sms_pipeline.views.display import tell_outages
+from sms_pipeline.views.lists import recipient
 from sms_pipeline.views.output import say, write
 
 #: How often the ledger is read again.
@@ -42,6 +46,34 @@ def trace(ledger: Ledger, run: Run, follow: bool, clock: Clock = MACHINE_CLOCK) 
             return
 
 
+def trace_message(ledger: Ledger, run: Run, index: int) -> None:
+    """Print what became of one message: its dispatch and every attempt at it.
+
+    Raises:
+        ConfigError: the run has no such message.
+        LedgerUnavailableError: the ledger can't be reached.
+    """
+    if not 0 <= index < run.total:
+        raise ConfigError(
+            f"run {run.id} has no message {index}; its messages are 0 to {run.total - 1}"
+        )
+    batch, attempts = attempts_at(ledger, run.id, index)
+    if batch is None:
+        write(f"Message {index} of run {run.id} is not dispatched yet.")
+        return
+    to = recipient(run, index)
+    write(f"Message {index} of run {run.id}, to {to}, in batch {batch.number}:")
+    if batch.published_at is not None:
+        write(f"{format.clock(batch.published_at)}  dispatched to {batch.profile}")
+    for one in attempts:
+        by = f"({one.profile}, {one.worker})"
+        write(f"{format.clock(one.settled_at)}  attempt {one.number}: {one.outcome}  {by}")
+    if not attempts or attempts[-1].outcome is Outcome.RETRIED:
+        published = bool(attempts) or batch.published_at is not None
+        where = "in flight" if published else "not published yet"
+        write(f"It is {where}: attempt {len(attempts) + 1} is not settled.")
+
+
 class _Events:
     """Reads the events of a run, each once."""
 
@@ -64,8 +96,8 @@ class _Events:
         return self._newest - COMMIT_LAG_SECONDS
 
     def _recent(self) -> list[Event]:
-        dispatched = self._ledger.dispatches_since(self._run.id, self._after)
-        settled = self._ledger.settlements_since(self._run.id, self._after)
+        dispatched = dispatches_since(self._ledger, self._run.id, self._after)
+        settled = settlements_since(self._ledger, self._run.id, self._after)
         moved = _worker_events(self._ledger.all_workers(), self._run)
         events = [
             *(_dispatch_event(row) for row in dispatched),
@@ -101,7 +133,7 @@ def _worker_events(workers: Iterable[WorkerRow], run: Run) -> Iterator[Event]:
     """Workers that joined or left during the run, and those that were there when it started."""
     for worker in workers:
         what = f"{worker.senders} senders of {worker.profile}  ({worker.id})"
-        if worker.left_at is not None and worker.left_at < run.created_at:
+        if worker.left_at is not None and worker.left_at < run.started_at:
             continue
         yield Event(worker.joined_at, f"joined      {what}")
         if worker.left_at is not None:

@@ -28,7 +28,7 @@ def audit_run(settings: Settings, ledger: Ledger, run: Run) -> AuditResult:
 
 def _dead_letters(settings: Settings) -> int | None:
     """None if the broker can't be reached: the audit itself needs only the ledger."""
-    publisher = Publisher(settings.broker_url)
+    publisher = Publisher(settings.broker_url, settings.queue_type)
     try:
         publisher.reach()
         return publisher.dead_letters()

@@ -75,15 +75,7 @@ class Note:
     batch: Batch
 
 
-@dataclass(frozen=True, slots=True)
-class Show:
-    """Show the messages of an attempt that was settled, to whoever asked to see them."""
-
-    batch: Batch
-    outcomes: Outcomes
-
-
-Effect = ReadStanding | Play | Settle | Publish | Note | Show
+Effect = ReadStanding | Play | Settle | Publish | Note
 #: What it hands on, in words, if anything.
 Delivery = Generator[Effect, Any, str | None]
 
@@ -126,9 +118,7 @@ def _attempt(batch: Batch, worker: str, clock: Clock) -> Generator[Effect, Any, 
     outcomes = expire(played.outcomes, played.ended_at, due)
     settlement = settlement_of(batch, outcomes, played.ended_at, worker, clock.wall())
     settled: Settled = yield Settle(settlement)
-    if settled.new:
-        yield Show(batch, outcomes)
-    else:
+    if not settled.new:
         yield Note(Absorbed.REPEATED, batch)
     return settled
 

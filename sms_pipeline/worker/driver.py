@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.core.sender_bank import SenderBank
+from sms_pipeline.core.sender_bank import SenderBank, Submission
 from sms_pipeline.errors import StoppingError
 from sms_pipeline.worker.fatal import fatal
 
@@ -20,6 +21,11 @@ TICK_SECONDS = 0.005
 STEP_SHARE = 0.2
 #: The driver steps at least this often, so that its heartbeat grows.
 LONGEST_PAUSE_SECONDS = 0.5
+#: … and this often while somebody wants to be told of every message.
+WATCHED_PAUSE_SECONDS = 0.02
+
+#: Told the positions of messages that have ended.
+SentHook = Callable[[NDArray[np.intp]], None]
 
 
 class SenderDriver(threading.Thread):
@@ -30,6 +36,7 @@ class SenderDriver(threading.Thread):
         self._banks = banks
         self._clock = clock
         self._waiting: dict[int, Future[NDArray[np.float64]]] = {}
+        self._watched: dict[int, tuple[Submission, SentHook]] = {}
         self._submissions = 0
         self._wake = threading.Condition()
         self._stopping = False
@@ -37,11 +44,16 @@ class SenderDriver(threading.Thread):
         self.heartbeat = 0
 
     def play(
-        self, profile: str, durations: NDArray[np.float64], give_up_at: float = math.inf
+        self,
+        profile: str,
+        durations: NDArray[np.float64],
+        give_up_at: float = math.inf,
+        on_sent: SentHook | None = None,
     ) -> NDArray[np.float64]:
         """Send messages that take `durations`; return when each ended, on the monotonic clock.
 
-        NaN stands for those that no sender could start by `give_up_at`.
+        NaN stands for those that no sender could start by `give_up_at`. `on_sent` is told which
+        messages have ended, soon after they have; it must return at once.
 
         Raises:
             StoppingError: the driver stopped before all had ended.
@@ -53,7 +65,11 @@ class SenderDriver(threading.Thread):
             self._submissions += 1
             self._waiting[self._submissions] = future
             bank = self._banks[profile]
-            bank.submit(self._submissions, self._clock.monotonic(), durations, give_up_at)
+            submission = bank.submit(
+                self._submissions, self._clock.monotonic(), durations, give_up_at
+            )
+            if on_sent:
+                self._watched[self._submissions] = (submission, on_sent)
             self._wake.notify()
         return future.result()
 
@@ -79,12 +95,17 @@ class SenderDriver(threading.Thread):
                 future.set_exception(StoppingError("the worker is stopping"))
 
     def _step(self, now: float) -> None:
-        for bank in self._banks.values():
-            for finished in bank.step(now):
-                self._waiting.pop(finished.key).set_result(finished.finish_times)  # type: ignore[call-overload]
+        ended = [finished for bank in self._banks.values() for finished in bank.step(now)]
+        for submission, on_sent in self._watched.values():
+            if len(fresh := submission.newly_ended(now)):
+                on_sent(fresh)
+        for finished in ended:
+            self._watched.pop(finished.key, None)  # type: ignore[call-overload]
+            self._waiting.pop(finished.key).set_result(finished.finish_times)  # type: ignore[call-overload]
 
     def _pause(self, began: float) -> float:
         now = self._clock.monotonic()
         shortest = max(TICK_SECONDS, (now - began) / STEP_SHARE)
         event = min((bank.next_event() for bank in self._banks.values()), default=now)
-        return min(max(event - now, shortest), LONGEST_PAUSE_SECONDS)
+        longest = WATCHED_PAUSE_SECONDS if self._watched else LONGEST_PAUSE_SECONDS
+        return min(max(event - now, shortest), longest)

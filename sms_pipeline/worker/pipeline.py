@@ -26,6 +26,16 @@ def install(parts: Pipeline) -> None:
     _installed[:] = [parts]
 
 
+def installed() -> Pipeline | None:
+    """What `install` was called with last, if it was."""
+    return _installed[0] if _installed else None
+
+
+def restore(before: Pipeline | None) -> None:
+    """Make what `installed` returned the one again."""
+    _installed[:] = [before] if before else []
+
+
 def pipeline() -> Pipeline:
     """What is installed; in eager mode it is made at first use, with every profile."""
     if not _installed:
@@ -33,7 +43,7 @@ def pipeline() -> Pipeline:
         simulation = load_simulation(settings.config)
         worker = Worker(Ledger.open(settings.database_url), simulation.senders)
         worker.start()
-        install(Pipeline(worker, Publisher(settings.broker_url)))
+        install(Pipeline(worker, Publisher(settings.broker_url, settings.queue_type)))
     return _installed[0]
 
 

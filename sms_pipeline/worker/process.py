@@ -9,7 +9,11 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import Batch
@@ -34,7 +38,6 @@ from sms_pipeline.worker.delivery import (
     Played,
     ReadStanding,
     Settle,
-    Show,
     deliver,
 )
 from sms_pipeline.worker.driver import SenderDriver
@@ -43,8 +46,8 @@ from sms_pipeline.worker.writer import LEDGER_PAUSES, LedgerWriter
 
 log = logging.getLogger(__name__)
 
-#: Called after each new settlement, for `--echo`.
-SettledHook = Callable[[Batch, Outcomes], None]
+#: Told which messages of an attempt have just been sent, for `--echo`; must return at once.
+EchoHook = Callable[[Batch, Outcomes, NDArray[np.intp]], None]
 
 
 class Worker:
@@ -55,7 +58,7 @@ class Worker:
         ledger: Ledger,
         profiles: Sequence[SenderProfile],
         gateways: Callable[[SenderProfile], Gateway] = SimulatedGateway,
-        on_settled: SettledHook | None = None,
+        echo: EchoHook | None = None,
         clock: Clock = MACHINE_CLOCK,
     ) -> None:
         #: Unique for each process start.
@@ -66,7 +69,7 @@ class Worker:
         self._ledger = ledger
         self._profiles = profiles
         self._gateways = {profile.name: gateways(profile) for profile in profiles}
-        self._on_settled = on_settled
+        self._echo = echo
         self._clock = clock
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
         banks = {profile.name: SenderBank(profile.count) for profile in profiles}
@@ -144,8 +147,6 @@ class Worker:
                 return self._writer.settle(settlement)
             case Note(kind, batch):
                 return self.note(kind, batch)
-            case Show(batch, outcomes):
-                return self._on_settled(batch, outcomes) if self._on_settled else None
         raise TypeError(f"not an effect that a worker performs: {type(effect).__name__}")
 
     def _standing(self, batch: Batch) -> Standing:
@@ -162,8 +163,9 @@ class Worker:
 
     def _play(self, batch: Batch, give_up_at: float) -> Played:
         outcomes = self._gateways[batch.profile].attempt(batch)
+        echo = partial(self._echo, batch, outcomes) if self._echo else None
         ended_at = self._driver.play(
-            batch.profile, outcomes.durations, give_up_at=give_up_at - self._epoch
+            batch.profile, outcomes.durations, give_up_at - self._epoch, echo
         )
         return Played(outcomes, self._epoch + ended_at)
 

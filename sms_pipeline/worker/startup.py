@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -13,12 +13,13 @@ from celery import Celery, signals
 
 from sms_pipeline.broker import topology
 from sms_pipeline.broker.publisher import Publisher
-from sms_pipeline.config.files import load_simulation, override_profile
+from sms_pipeline.config.files import load_simulation, new_profile, override_profile
 from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError, NeedsBrokerError
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.worker.echo import Echo
 from sms_pipeline.worker.pipeline import Pipeline, install
 from sms_pipeline.worker.process import Worker
 
@@ -55,7 +56,7 @@ def prepare(app: Celery, controller: Any, options: dict[str, Any]) -> None:
     app.conf.worker_concurrency = threads_for(profile, batch_size)
     controller.hostname = node_name(controller.hostname, profile)
     use_queues(app, [profile.name], settings.queue_type)
-    _start_pipeline(settings, [profile])
+    _start_pipeline(settings, [profile], options.get("echo", False))
 
 
 def threads_for(profile: SenderProfile, batch_size: int) -> int:
@@ -129,9 +130,13 @@ def _use_log_level(settings: Settings) -> None:
         logger.setLevel(settings.log_level)
 
 
-def _start_pipeline(settings: Settings, profiles: Sequence[SenderProfile]) -> None:
+def _start_pipeline(
+    settings: Settings, profiles: Sequence[SenderProfile], echo: bool = False
+) -> None:
     publisher = Publisher.open(settings, [profile.name for profile in profiles])
-    worker = Worker(Ledger.open(settings.database_url), profiles)
+    worker = Worker(
+        Ledger.open(settings.database_url), profiles, echo=_printing() if echo else None
+    )
     worker.start()
     install(Pipeline(worker, publisher))
 
@@ -140,15 +145,41 @@ def chosen_profile(simulation: Simulation, options: dict[str, Any]) -> SenderPro
     if not options.get("profile"):
         known = ", ".join(sender.name for sender in simulation.senders)
         raise ConfigError(f"option --profile is required: one of {known}")
-    return override_profile(
-        simulation.profile(options["profile"]),
-        count=options.get("senders"),
-        mean_time=options.get("mean_time"),
-        failure_rate=options.get("failure_rate"),
-    )
+    changes = {
+        "count": options.get("senders"),
+        "mean_time": options.get("mean_time"),
+        "failure_rate": options.get("failure_rate"),
+    }
+    return override_profile(_named_profile(simulation, options["profile"], changes), **changes)
+
+
+def _named_profile(
+    simulation: Simulation, name: str, changes: Mapping[str, object]
+) -> SenderProfile:
+    """The configured profile of that name; a new one if the options say all there is to say.
+
+    Raises:
+        ConfigError: there is none, and the options leave something open.
+    """
+    if any(sender.name == name for sender in simulation.senders):
+        return simulation.profile(name)
+    if None in changes.values():
+        known = ", ".join(sender.name for sender in simulation.senders)
+        raise ConfigError(
+            f"unknown profile {name!r}: the configuration has {known}. For a new profile give "
+            "--senders, --mean-time and --failure-rate"
+        )
+    return new_profile(name)
 
 
 def node_name(given: str, profile: SenderProfile) -> str:
     """Two workers of one name would shut each other out, so the default name is made unique."""
     name, _, host = given.partition("@")
     return given if name != "celery" else f"{profile.name}-{os.getpid()}@{host}"
+
+
+def _printing() -> Echo:
+    """To the real stdout: Celery takes what is printed for log lines."""
+    printing = Echo(lambda line: print(line, file=sys.__stdout__, flush=True))
+    printing.start()
+    return printing

@@ -51,6 +51,7 @@ def _tasks(ledger: str) -> Iterator[dict[str, Any]]:
         "size": 1,
         "profile": "chaos",
         "attempt": 0,
+        "started_at": 0.0,
         "queued_at": 0.0,
         "seed": 1,
         "retry": {"max_attempts": 1, "backoff": 0.0, "backoff_max": 0.0, "jitter": 0.0},

@@ -382,8 +382,8 @@ for number in range(4):
     columns = make_columns(1, number * 50, 50, 100, "xxx-xxx-xxxx")
     batch = Batch(
         ledger=ledger.id, run=run.id, number=number, first_index=number * 50, size=50,
-        profile="flaky", attempt=0, queued_at=time.time(), seed=1, retry=simulation.retry,
-        to=columns.to, text=columns.text,
+        profile="flaky", attempt=0, started_at=run.started_at, queued_at=time.time(), seed=1,
+        retry=simulation.retry, to=columns.to, text=columns.text,
     )
     send_sms.apply_async(args=(batch.to_wire(),))
 snapshot = ledger.snapshot(run)

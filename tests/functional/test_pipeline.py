@@ -62,6 +62,13 @@ class Stage:
                 worker.ready()
         return started
 
+    def worker_with(self, profile: str, *options: str) -> WorkerProcess:
+        """Start one with more on its command line."""
+        worker: WorkerProcess = self._start_worker(
+            profile, self.terminal.environment, arguments=options
+        )
+        return worker
+
     def depths(self) -> dict[str, int]:
         """Messages in every queue that has some, waiting rooms of retries included."""
         depths = self.rabbitmq.queue_depths(self.terminal.environment["CELERY_BROKER_URL"])
@@ -441,3 +448,35 @@ def read(url: str) -> str:
     ):
         return str(answer.read().decode())
     return ""
+
+
+def test_a_worker_with_a_profile_of_its_own_joins_a_run(stage: Stage) -> None:
+    # Given a run in the middle, whose configuration has one profile
+    total = 4_000
+    stage.terminal.configure(
+        num_messages=total, retry=QUICK_RETRY, senders=[profile("fast", 10, 0.1)]
+    )
+    stage.workers("fast")
+    produce = stage.terminal.start("produce")
+    stage.await_finished(1)
+
+    # When a worker joins with a profile that no file knows
+    options = ("--senders", "50", "--mean-time", "0.01", "--failure-rate", "0")
+    stage.worker_with("brandnew", *options)
+    assert_ended(produce)
+    stage.await_finished(total)
+
+    # Then it has had its part of the run, and all is proven
+    settled = {row["profile"] for row in checker.rows(stage.database_url, "settlements", 1)}
+    assert settled == {"fast", "brandnew"}
+    stage.assert_all_counted_once(total)
+    audit, monitor = assert_ended(
+        stage.terminal.start("audit", "1"), stage.terminal.start("monitor", "1", "--json")
+    )
+    assert "proven" in audit.out.lower()
+    fast, brandnew = monitor.json["profiles"]
+    assert (fast["name"], fast["senders"]) == ("fast", 10)
+    assert (brandnew["name"], brandnew["senders"]) == ("brandnew", 50)
+    assert brandnew["failure_rate"] == 0
+    # 5,000 messages a second against 100
+    assert brandnew["delivered"] > fast["delivered"]

@@ -36,6 +36,7 @@ def batch(size: int = 10, seed: int = 7, first_index: int = 0, **values: Any) ->
             "size": size,
             "profile": "fast",
             "attempt": 0,
+            "started_at": NOON,
             "queued_at": NOON,
             "seed": seed,
             "retry": RetryPolicy(),
@@ -73,6 +74,7 @@ def settlement(run: int, number: int = 0, attempt: int = 0, **values: Any) -> Se
             "retried": 0,
             "send_seconds": 1.0,
             "delivery_seconds": 2.0,
+            "transit_seconds": 1.5,
             "settled_at": NOON + 1,
             "taken": None,
             "remainder": None,
@@ -100,6 +102,9 @@ def worker(id: str = "w1", heartbeat: int = 1, **values: Any) -> WorkerRow:
             "heartbeat": heartbeat,
             "joined_at": NOON,
             "left_at": None,
+            "shape": 16.0,
+            "max_time": None,
+            "seen_at": NOON,
             **values,
         }
     )
@@ -115,7 +120,7 @@ def snapshot(*profiles: ProfileCounts, **values: Any) -> Snapshot:
             "control": Control.RUNNING,
             "profiles": profiles,
             "workers": (),
-            "started_at": None,
+            "started_at": NOON,
             "settled_at": None,
             **values,
         }

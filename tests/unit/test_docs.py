@@ -85,9 +85,10 @@ def test_what_examples_import_is_there(page: Path) -> None:
         exec(compile(ast.Module(imports, []), page.name, "exec"), {})  # noqa: S102
 
 
-def test_the_example_of_a_test_passes() -> None:
+@pytest.mark.parametrize("number", [0, 1], ids=["fakes", "eager"])
+def test_the_examples_of_tests_pass(number: int) -> None:
     page = (ROOT / "docs" / "testing.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    example = re.findall(r"```python\n(.*?)```", page, re.S)[number]
     names: dict[str, Any] = {}
     exec(compile(example, "docs/testing.md", "exec"), names)  # noqa: S102
     (test,) = (value for name, value in names.items() if name.startswith("test_"))

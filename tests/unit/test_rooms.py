@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "producer": {"broker", "config", "core", "errors", "ledger"},
     "worker": {"broker", "config", "core", "errors", "ledger"},
     "views": {"broker", "config", "core", "errors", "ledger"},
-    "testing": {"broker", "config", "core", "errors", "ledger", "producer", "worker"},
+    "testing": {"broker", "celery", "config", "core", "errors", "ledger", "producer", "worker"},
     "celeryconfig": {"config"},
     "celery": {"broker", "config", "errors", "worker"},
     "cli": {

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.core.records import Control, Run
+from sms_pipeline.core.liveness import Liveness
+from sms_pipeline.core.progress import state_of
+from sms_pipeline.core.records import Control, Run, RunTotals
 from sms_pipeline.ledger.steering import steer
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import History
 from sms_pipeline.views.course import BINS
 from sms_pipeline.views.dashboard.figures import run_json, totals_json
+from sms_pipeline.views.outcome import Outcomes
 from sms_pipeline.views.reader import Reader
+from sms_pipeline.views.report.document import make_report
+from sms_pipeline.views.report.page import KINDS
 
 #: Runs on one page of the list.
 PAGE_RUNS = 20
@@ -72,9 +79,18 @@ class Shared(Generic[T]):
 class Watch:
     """One run, for all browsers that show it."""
 
-    def __init__(self, ledger: Ledger, run: Run, pool: ThreadPoolExecutor, clock: Clock) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        run: Run,
+        pool: ThreadPoolExecutor,
+        clock: Clock,
+        outcomes: Outcomes,
+    ) -> None:
         self._run = run
         self._clock = clock
+        self._pool = pool
+        self._outcomes = outcomes
         self._reading = Shared(Reader(ledger, run, clock=clock).read, pool, clock)
         self._timeline = Shared(History(ledger, run, BINS).read, pool, clock)
         self._asked_at = clock.monotonic()
@@ -86,7 +102,10 @@ class Watch:
         timeline = await self._timeline.get()
         period = ENDED_PERIOD_SECONDS if reading.progress.done else PERIOD_SECONDS
         self._reading.period = self._timeline.period = period
-        return run_json(self._run, reading, timeline)
+        outcome = await asyncio.get_running_loop().run_in_executor(
+            self._pool, self._outcomes.of, reading.progress
+        )
+        return run_json(self._run, reading, timeline, outcome)
 
     def expire(self) -> None:
         """Something has changed: read it again."""
@@ -101,9 +120,15 @@ class Watch:
 class Board:
     """Everything the pages show. Use it in the thread of the event loop."""
 
-    def __init__(self, ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
+    def __init__(
+        self, ledger: Ledger, clock: Clock = MACHINE_CLOCK, settings: Settings | None = None
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._settings = settings or Settings()
+        self._outcomes = Outcomes(ledger, clock)
+        self._liveness = Liveness()
+        self._one_at_a_time = threading.Lock()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="dashboard")
         self._pages: dict[int | None, Shared[dict[str, Any]]] = {}
         self._watches: dict[int, Watch] = {}
@@ -134,7 +159,7 @@ class Board:
         if watch is None:
             run = await self._do(partial(self._ledger.run, run_id))
             watch = self._watches.setdefault(
-                run_id, Watch(self._ledger, run, self._pool, self._clock)
+                run_id, Watch(self._ledger, run, self._pool, self._clock, self._outcomes)
             )
         return await watch.show()
 
@@ -149,6 +174,15 @@ class Board:
             self._watches[run_id].expire()
         return {"said": said}
 
+    async def report(self, run_id: int, kind: str) -> str:
+        """The report of a run as html, json or csv, as the command makes it.
+
+        Raises:
+            UnknownRunError: there is none of that number.
+            LedgerUnavailableError: the ledger can't be reached.
+        """
+        return await self._do(partial(self._report, run_id, kind))
+
     def close(self) -> None:
         """Stop reading."""
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -159,13 +193,30 @@ class Board:
     def _steer(self, run_id: int, wanted: Control) -> str:
         return steer(self._ledger, self._ledger.run(run_id), wanted)
 
+    def _report(self, run_id: int, kind: str) -> str:
+        run = self._ledger.run(run_id)
+        return KINDS[kind](make_report(self._settings, self._ledger, run))
+
     def _read_page(self, before: int | None) -> dict[str, Any]:
         found = self._ledger.totals(PAGE_RUNS + 1, before)
         shown = found[:PAGE_RUNS]
+        nobody = self._nobody_online()
         return {
-            "runs": [totals_json(totals) for totals in shown],
+            "runs": [self._row(totals, nobody, before is None) for totals in shown],
             "older": shown[-1].run.id if len(found) > PAGE_RUNS else None,
         }
+
+    def _row(self, totals: RunTotals, nobody_online: bool, latest: bool) -> dict[str, Any]:
+        state = state_of(totals, self._clock.wall(), nobody_online)
+        return totals_json(totals, self._outcomes.listed(totals, state, audited=latest))
+
+    def _nobody_online(self) -> bool:
+        """Whether it is known that no worker is."""
+        present = self._ledger.workers()
+        with self._one_at_a_time:
+            now = self._clock.monotonic()
+            online = self._liveness.observe(now, present)
+            return self._liveness.is_decided(now, present) and not online
 
     def _forget(self) -> None:
         self._watches = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sms_pipeline.core.progress import ProfileProgress, Progress
-from sms_pipeline.core.records import Control, Run, RunTotals, WorkerRow
+from sms_pipeline.core.progress import ProfileProgress, Progress, RunState
+from sms_pipeline.core.records import Run, RunTotals, WorkerRow
+from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import Judgement
 from sms_pipeline.ledger.timeline import Timeline
 from sms_pipeline.views.course import make_course
@@ -19,17 +20,22 @@ from sms_pipeline.views.format import (
     message_time,
     percent,
     rate,
+    tag_list,
 )
 from sms_pipeline.views.lines import SYMBOLS, failure_rates, other_ends
 from sms_pipeline.views.objects import progress_json
+from sms_pipeline.views.outcome import Outcome, outcome_of
 from sms_pipeline.views.percentiles import PERCENTILES, tail
 from sms_pipeline.views.reader import Reading
+from sms_pipeline.views.states import cure_of, lost_time, notices
 
 #: A page lists so many workers and counts the others.
 SHOWN_WORKERS = 20
 
 
-def run_json(run: Run, reading: Reading, timeline: Timeline) -> dict[str, Any]:
+def run_json(
+    run: Run, reading: Reading, timeline: Timeline, outcome: Outcome | None = None
+) -> dict[str, Any]:
     """A run for its page: the fields of `--json`, and the texts and charts of the page."""
     progress = reading.progress
     course = make_course(timeline, progress.seconds, progress.counts)
@@ -39,26 +45,37 @@ def run_json(run: Run, reading: Reading, timeline: Timeline) -> dict[str, Any]:
         "seed": str(run.seed),
         # Seconds since the epoch: scripts show them in the time zone of the browser.
         "started_at": progress.started_at,
-        "created_at": run.created_at,
         "ended_at": _ended_at(progress),
+        **_outcome_json(outcome or outcome_of(progress)),
         "shown": {
+            "name": _name(run.simulation),
             "texts": _texts(progress),
             "times": list(_times(progress, timeline)),
             "profiles": [_profile_cells(profile) for profile in progress.profiles],
             "thresholds": [_threshold(judgement) for judgement in progress.thresholds],
-            "workers": _workers(reading.online),
+            "workers": _workers(reading),
+            "notices": notices(progress),
         },
         "charts": charts_json(course),
     }
 
 
-def totals_json(totals: RunTotals) -> dict[str, Any]:
+def _name(simulation: Simulation) -> str:
+    """What it is called, and its tags."""
+    return " · ".join(filter(None, (simulation.name, tag_list(simulation.tags))))
+
+
+def _outcome_json(outcome: Outcome) -> dict[str, str]:
+    return {"verdict": outcome.line, "tone": outcome.tone.value}
+
+
+def totals_json(totals: RunTotals, outcome: Outcome) -> dict[str, Any]:
     """A run in the list of runs."""
     run, counts = totals.run, totals.counts
     return {
         "run": run.id,
-        "started_at": totals.started_at,
-        "created_at": run.created_at,
+        "name": _name(run.simulation),
+        "started_at": run.started_at,
         "total": run.total,
         "control": run.control.value,
         "delivered": counts.delivered,
@@ -66,12 +83,15 @@ def totals_json(totals: RunTotals) -> dict[str, Any]:
         "expired": counts.expired,
         "cancelled": counts.cancelled,
         "done": totals.done,
+        "state": outcome.state.value,
+        "cure": cure_of(run.id, outcome.state),
+        **_outcome_json(outcome),
         "shown": [count(run.total), count(counts.delivered), count(counts.failed)],
     }
 
 
 def _ended_at(progress: Progress) -> float | None:
-    if progress.started_at is None or not progress.done:
+    if not progress.done:
         return None
     return progress.started_at + progress.seconds
 
@@ -107,14 +127,19 @@ def _failed_more(progress: Progress) -> str:
 
 
 def _time_left(progress: Progress) -> str:
-    return "paused" if progress.control is Control.PAUSED else duration(progress.eta_seconds)
+    moving = progress.state in (RunState.RUNNING, RunState.CANCELLED)
+    return duration(progress.eta_seconds) if moving else progress.state
 
 
 def _times(progress: Progress, timeline: Timeline) -> Iterator[tuple[str, str]]:
     counts = progress.counts
-    yield "Average per message", message_time(counts.mean_delivery)
-    yield "Average at the sender", message_time(counts.mean_send)
+    yield "Average time per message", message_time(counts.mean_delivery)
+    yield "Average transit", message_time(counts.mean_transit)
+    yield "Average send, an attempt", message_time(counts.mean_send)
+    yield "Average send, all attempts", message_time(counts.mean_send_in_all)
     yield "Failed attempts", percent(counts.failure_rate)
+    for name, lost in lost_time(progress):
+        yield name.capitalize(), lost
     for share in PERCENTILES.values():
         yield f"{exact_percent(share)} within", message_time(counts.percentile(share))
     for share, seconds in timeline.time_to_reach.items():
@@ -125,7 +150,7 @@ def _profile_cells(profile: ProfileProgress) -> list[str]:
     counts = profile.counts
     return [
         profile.name,
-        count(profile.online_senders),
+        count(profile.senders),
         count(counts.in_flight),
         count(counts.delivered),
         count(counts.failed),
@@ -144,14 +169,18 @@ def _threshold(judgement: Judgement) -> dict[str, str]:
     }
 
 
-def _workers(online: tuple[WorkerRow, ...]) -> dict[str, Any]:
-    shown = online[:SHOWN_WORKERS]
-    hidden = len(online) - len(shown)
+def _workers(reading: Reading) -> dict[str, Any]:
+    done = reading.progress.done
+    workers = reading.snapshot.workers if done else reading.online
+    shown = workers[:SHOWN_WORKERS]
+    hidden = len(workers) - len(shown)
+    none = "No worker took part." if done else "No worker is online."
     return {
-        "count": count(len(online)),
+        "title": "Workers of this run" if done else "Workers online",
+        "count": count(len(workers)),
         "cells": [_worker_cells(worker) for worker in shown],
         "joined_at": [worker.joined_at for worker in shown],
-        "more": f"and {count(hidden)} more" if hidden else "" if shown else "No worker is online.",
+        "more": f"and {count(hidden)} more" if hidden else "" if shown else none,
     }
 
 

@@ -29,6 +29,8 @@ SESSION_DAYS = 7
 WRONG_PASSWORD_SECONDS = 0.5
 #: What the buttons do, by the names of the commands.
 ACTIONS = {"pause": Control.PAUSED, "continue": Control.RUNNING, "cancel": Control.CANCELLED}
+#: The types of the reports, by the names of their formats.
+REPORTS = {"html": "text/html", "json": "application/json", "csv": "text/csv"}
 #: The number of a run in a path.
 RUN_NUMBER = "[0-9]{1,9}"
 _RUN_OR_NOTHING = re.compile(f"({RUN_NUMBER})?")
@@ -232,6 +234,20 @@ class RunAnswer(_Answer):
     async def get(self, run_id: str) -> None:
         """What `run.html` shows."""
         await self.answer(self.board.run(int(run_id)))
+
+
+class ReportAnswer(_Answer):
+    """The report of a run, to keep."""
+
+    async def get(self, run_id: str, kind: str) -> None:
+        """A file, as the command writes it."""
+        await self.answer(self._sent(run_id, kind))
+
+    async def _sent(self, run_id: str, kind: str) -> str:
+        report = await self.board.report(int(run_id), kind)
+        self.set_header("Content-Type", f"{REPORTS[kind]}; charset=utf-8")
+        self.set_header("Content-Disposition", f'attachment; filename="run-{run_id}.{kind}"')
+        return report
 
 
 class SteerAnswer(_Answer):

@@ -15,6 +15,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
+from sms_pipeline.config.settings import Settings
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.dashboard import access, handlers
@@ -39,6 +40,7 @@ def make_application(door: Door, board: Board, exporter: Exporter) -> Applicatio
     }
     number = f"({handlers.RUN_NUMBER})"
     actions = "|".join(handlers.ACTIONS)
+    kinds = "|".join(handlers.REPORTS)
     return Application(
         [
             (r"/", handlers.RunsPage, shared),
@@ -47,6 +49,7 @@ def make_application(door: Door, board: Board, exporter: Exporter) -> Applicatio
             (r"/logout", handlers.LogoutPage, shared),
             (r"/api/runs", handlers.RunsAnswer, shared),
             (rf"/api/runs/{number}", handlers.RunAnswer, shared),
+            (rf"/api/runs/{number}/report\.({kinds})", handlers.ReportAnswer, shared),
             (rf"/api/runs/{number}/({actions})", handlers.SteerAnswer, shared),
             (METRICS_PATH, handlers.MetricsAnswer, shared),
             (HEALTH_PATH, handlers.HealthAnswer, shared),
@@ -75,7 +78,12 @@ def _plotly_assets() -> Path:
     return Path(str(distribution("plotly").locate_file("plotly/package_data")))
 
 
-def serve(open_ledger: Callable[[], Ledger], door: Door, say: Callable[[str], None]) -> None:
+def serve(
+    open_ledger: Callable[[], Ledger],
+    door: Door,
+    say: Callable[[str], None],
+    settings: Settings | None = None,
+) -> None:
     """Serve until SIGINT or SIGTERM; `say` gets the address.
 
     Raises:
@@ -90,13 +98,17 @@ def serve(open_ledger: Callable[[], Ledger], door: Door, say: Callable[[str], No
         raise ConfigError(
             f"--host {door.host} --port {door.port}: can't be opened: {reason}"
         ) from error
-    asyncio.run(_serve(open_ledger(), door, sockets, say))
+    asyncio.run(_serve(open_ledger(), settings, door, sockets, say))
 
 
 async def _serve(
-    ledger: Ledger, door: Door, sockets: list[socket.socket], say: Callable[[str], None]
+    ledger: Ledger,
+    settings: Settings | None,
+    door: Door,
+    sockets: list[socket.socket],
+    say: Callable[[str], None],
 ) -> None:
-    board, exporter = Board(ledger), Exporter(ledger)
+    board, exporter = Board(ledger, settings=settings), Exporter(ledger)
     application = make_application(door, board, exporter)
     server = HTTPServer(application, max_body_size=MAX_BODY_BYTES)
     exporter.start()

@@ -15,17 +15,10 @@ from prometheus_client.core import (
 
 from sms_pipeline.core import histogram
 from sms_pipeline.core.counts import ProfileCounts
-from sms_pipeline.core.progress import Progress
+from sms_pipeline.core.progress import Progress, RunState, patience
 from sms_pipeline.core.records import Control
-from sms_pipeline.core.retry import RetryPolicy
-from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.views.format import count, duration
 from sms_pipeline.views.reader import Reading
-
-#: A run has stalled when nothing happens for so long, on top of the pauses that it has to make.
-STALLED_SECONDS = 60.0
-#: A batch may take so many times its usual time.
-BATCH_MARGIN = 2.0
 
 #: Every fourth bucket of the ledger is shown, two for each doubling …
 SHOWN_BUCKET_STEP = histogram.BUCKETS_PER_DOUBLING // 2
@@ -38,9 +31,6 @@ LAST_SHOWN_BUCKET = 22 * histogram.BUCKETS_PER_DOUBLING
 NAMESPACE = "sms_pipeline"
 _RUN = ("run",)
 _RUN_PROFILE = ("run", "profile")
-#: The state of a run that is done; the other states are those of `Control`.
-DONE = "done"
-RUN_STATES = (*(control.value for control in Control), DONE)
 
 
 class Health(NamedTuple):
@@ -48,18 +38,6 @@ class Health(NamedTuple):
 
     ok: bool
     reason: str
-
-
-def patience(simulation: Simulation) -> float:
-    """How many seconds a healthy run may make no progress.
-
-    The longest pause before a retry, twice a batch's usual time, and `STALLED_SECONDS`.
-    """
-    batch_seconds = max(
-        simulation.batch_size_for(profile) / profile.capacity + profile.mean_time
-        for profile in simulation.senders
-    )
-    return STALLED_SECONDS + _longest_pause(simulation.retry) + BATCH_MARGIN * batch_seconds
 
 
 def health(reading: Reading) -> Health:
@@ -106,23 +84,31 @@ def run_metrics(reading: Reading) -> Iterator[Metric]:
 
 def _about_run(reading: Reading, run: str) -> Iterator[Metric]:
     progress, simulation = reading.progress, reading.snapshot.simulation
-    info = {"run": run, "seed": str(reading.snapshot.seed), "routing": simulation.routing}
+    info = {
+        "run": run,
+        "name": simulation.name or "",
+        "seed": str(reading.snapshot.seed),
+        "routing": simulation.routing,
+    }
     yield _gauge(
         "run_info", "What the run was started with; always 1.", info, {tuple(info.values()): 1}
     )
-    state = DONE if progress.done else progress.control.value
     yield _gauge(
         "run_state",
         "1 for the state that the run is in, 0 for the others.",
         ("run", "state"),
-        {(run, known): float(known == state) for known in RUN_STATES},
+        {(run, known.value): float(known is progress.state) for known in RunState},
     )
     figures = {
         "run_messages": ("Messages of the run, whatever became of them.", progress.total),
         "run_elapsed_seconds": (
-            "Seconds from the first dispatch to now, or to the last settlement of a run that is "
-            "done.",
+            "Seconds from the start of the run to now, or to the last settlement once it is done.",
             progress.seconds,
+        ),
+        "run_paused_seconds": ("Seconds for which the run was paused.", progress.paused_seconds),
+        "run_interrupted_seconds": (
+            "Seconds for which nothing happened before a resume.",
+            progress.interrupted_seconds,
         ),
         "idle_seconds": (
             "Seconds since a batch was dispatched or settled; 0 when the run is done.",
@@ -144,6 +130,11 @@ def _message_counters(profiles: Iterable[ProfileCounts], run: str) -> Iterator[M
     send = _counter(
         "send_seconds_total", "Time that senders spent on attempts, in seconds.", _RUN_PROFILE
     )
+    transit = _counter(
+        "transit_seconds_total",
+        "From dispatch to the end, in seconds, of messages delivered or failed.",
+        _RUN_PROFILE,
+    )
     for counts in profiles:
         labels = [run, counts.profile]
         for state in ("delivered", "failed", "expired", "cancelled"):
@@ -152,7 +143,8 @@ def _message_counters(profiles: Iterable[ProfileCounts], run: str) -> Iterator[M
         attempts.add_metric([*labels, "failed"], counts.failed_attempts)
         dispatched.add_metric(labels, counts.dispatched)
         send.add_metric(labels, counts.send_seconds)
-    yield from (messages, attempts, dispatched, send)
+        transit.add_metric(labels, counts.transit_seconds)
+    yield from (messages, attempts, dispatched, send, transit)
 
 
 def _waiting_messages(profiles: Iterable[ProfileCounts], run: str) -> Iterator[Metric]:
@@ -174,7 +166,7 @@ def _waiting_messages(profiles: Iterable[ProfileCounts], run: str) -> Iterator[M
 def _delivery_times(profiles: Iterable[ProfileCounts], run: str) -> Metric:
     family = HistogramMetricFamily(
         f"{NAMESPACE}_delivery_seconds",
-        "From dispatch to the end, waiting and retries included, of messages delivered or failed.",
+        "From the start of the run to the end, of messages delivered or failed.",
         labels=_RUN_PROFILE,
     )
     for counts in profiles:
@@ -194,19 +186,19 @@ def cumulative(counts: Mapping[int, int]) -> list[tuple[str, float]]:
 def _online_senders(progress: Progress, run: str) -> Iterator[Metric]:
     yield _gauge(
         "senders_online",
-        "Senders of workers whose heartbeat is seen to change.",
+        "Senders that are online; of a run that is done, those that took part in it.",
         ("profile",),
-        {(profile.name,): profile.online_senders for profile in progress.profiles},
+        {(profile.name,): profile.senders for profile in progress.profiles},
     )
     yield _gauge(
         "capacity_messages_per_second",
-        "Attempts per second that the online senders can make.",
+        "Attempts per second that these senders can make.",
         ("profile",),
         {(profile.name,): profile.capacity for profile in progress.profiles},
     )
     yield _gauge(
         "efficiency_ratio",
-        "Attempts settled, as a share of those that the online senders could have made, 0 to 1.",
+        "How busy senders were: seconds on attempts, per second that they were there, 0 to 1.",
         _RUN_PROFILE,
         {
             (run, profile.name): profile.efficiency
@@ -227,10 +219,3 @@ def _gauge(
     for label_values, value in values.items():
         family.add_metric(label_values, value)
     return family
-
-
-def _longest_pause(retry: RetryPolicy) -> float:
-    if retry.max_attempts is None:
-        return retry.backoff_max
-    pauses = max(retry.max_attempts - 2, 0)
-    return min(retry.backoff_max, retry.backoff * 2.0 ** min(pauses, 64))

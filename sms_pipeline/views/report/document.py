@@ -22,6 +22,7 @@ from sms_pipeline.ledger.verdict import AuditResult
 from sms_pipeline.views.course import BINS
 from sms_pipeline.views.format import iso, number
 from sms_pipeline.views.objects import progress_json
+from sms_pipeline.views.outcome import Outcome, outcome_of
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.views.verdict import audit_run
 
@@ -56,6 +57,11 @@ class RunReport:
         """Failed and expired messages: those that `failures` lists."""
         return self.progress.counts.failed + self.progress.counts.expired
 
+    @property
+    def outcome(self) -> Outcome:
+        """What came of the run."""
+        return outcome_of(self.progress, self.audit.verdict)
+
     def to_json(self) -> dict[str, Any]:
         """The document of `report --format json`; moments in ISO 8601."""
         delivery_times = self.progress.counts.delivery_times
@@ -64,6 +70,7 @@ class RunReport:
             "made_at": iso(self.made_at),
             "started_at": iso(self.timeline.started_at),
             "seed": self.run.seed,
+            "verdict": self.outcome.line,
             "progress": progress_json(self.progress),
             "not_reached": self.not_reached,
             "course": _course_json(self.timeline),

@@ -20,12 +20,15 @@ from sms_pipeline.views.format import (
     moment,
     percent,
     rate,
+    run_title,
     setting,
+    tag_list,
 )
 from sms_pipeline.views.output import say, write
 from sms_pipeline.views.percentiles import percentiles
 from sms_pipeline.views.report import charts
 from sms_pipeline.views.report.document import RunReport, as_csv, as_json
+from sms_pipeline.views.states import lost_time, notices
 
 TEMPLATES = Path(__file__).parent / "templates"
 #: The page lists so many workers and counts the others …
@@ -40,7 +43,7 @@ def save(report: RunReport, kind: str, path: Path | None) -> None:
     Raises:
         ConfigError: the file can't be written.
     """
-    content = _KINDS[kind](report).encode()
+    content = KINDS[kind](report).encode()
     if path is None:
         write(content, newline=False)
         return
@@ -71,7 +74,6 @@ def as_html(report: RunReport) -> str:
             "Throughput": charts.throughput(course),
             "Delivery times": charts.delivery_times(course),
         },
-        senders={sender.name: sender for sender in simulation.senders},
         settings=[
             (key, setting(value))
             for key, value in dotted(simulation.model_dump(mode="json", exclude=_ELSEWHERE))
@@ -96,12 +98,17 @@ def headline(progress: Progress) -> str:
 
 #: Keys of the configuration that the page shows elsewhere.
 _ELSEWHERE = {"senders", "thresholds", "seed"}
-_KINDS: dict[str, Callable[[RunReport], str]] = {"html": as_html, "json": as_json, "csv": as_csv}
+#: What writes a report, by the name of its format.
+KINDS: dict[str, Callable[[RunReport], str]] = {"html": as_html, "json": as_json, "csv": as_csv}
 
 
 #: Functions of the templates.
 _WORDS: dict[str, Callable[..., object]] = {
     "headline": headline,
+    "run_title": run_title,
+    "tag_list": tag_list,
+    "notices": notices,
+    "lost_time": lost_time,
     "count": count,
     "message_time": message_time,
     "duration": duration,

@@ -114,7 +114,7 @@ def test_batch_arrives_in_the_queue_of_its_profile(publisher: Publisher) -> None
 
 
 def test_every_wait_for_the_broker_is_bounded(published: Published) -> None:
-    publisher, app = Publisher(AMQP_URL), app_with("quorum")
+    publisher, app = Publisher(AMQP_URL, "quorum"), app_with("quorum")
     publisher.publish(app, make.batch())
     hand_on(publisher, app, make.batch(), delay=0)
     for _, options in published.messages:
@@ -125,7 +125,7 @@ def test_every_wait_for_the_broker_is_bounded(published: Published) -> None:
 
 
 def test_publishes_are_confirmed_on_connections_of_their_own() -> None:
-    publisher = Publisher(AMQP_URL)
+    publisher = Publisher(AMQP_URL, "quorum")
     with publisher.producer() as producer:
         connection = producer.__connection__
         assert connection.transport_options["confirm_publish"] is True
@@ -138,7 +138,7 @@ def test_publishes_are_confirmed_on_connections_of_their_own() -> None:
 @pytest.mark.parametrize("attempt", [0, 1])
 def test_nothing_but_counts_is_shown_of_a_batch(published: Published, attempt: int) -> None:
     batch = make.batch(3, attempt=attempt)
-    publisher, app = Publisher(AMQP_URL), app_with("quorum")
+    publisher, app = Publisher(AMQP_URL, "quorum"), app_with("quorum")
     publisher.publish(app, batch)
     hand_on(publisher, app, batch, delay=0)
     for _, options in published.messages:
@@ -151,7 +151,7 @@ def test_nothing_but_counts_is_shown_of_a_batch(published: Published, attempt: i
 
 def test_batch_carries_what_its_worker_needs(published: Published) -> None:
     batch = make.batch(3)
-    publisher, app = Publisher(AMQP_URL), app_with("quorum")
+    publisher, app = Publisher(AMQP_URL, "quorum"), app_with("quorum")
     publisher.publish(app, batch)
     hand_on(publisher, app, batch, delay=0)
     for (args, _, _), options in published.messages:
@@ -173,7 +173,7 @@ def test_batch_carries_what_its_worker_needs(published: Published) -> None:
 def test_retry_waits_at_the_broker_where_that_can_be(
     published: Published, url: str, queue_type: str, delay: int, waits_at_broker: bool
 ) -> None:
-    hand_on(Publisher(url), app_with(queue_type), make.batch(), delay)
+    hand_on(Publisher(url, queue_type), app_with(queue_type), make.batch(), delay)
     options = published.only
     if waits_at_broker:
         exchange, routing_key = destination(options)
@@ -189,7 +189,7 @@ def test_retry_waits_at_the_broker_where_that_can_be(
 @pytest.mark.parametrize("error", [TimeoutError(), KeyboardInterrupt()])
 def test_connection_is_dropped_after_any_error(published: Published, error: BaseException) -> None:
     # A confirm that comes late would be taken for that of the next publish.
-    publisher, app = Publisher(EMBEDDED_BROKER_URL), app_with("quorum")
+    publisher, app = Publisher(EMBEDDED_BROKER_URL, "quorum"), app_with("quorum")
     published.error = error
     with pytest.raises(type(error)):
         publisher.publish(app, make.batch())
@@ -203,7 +203,7 @@ def test_connection_is_dropped_after_any_error(published: Published, error: Base
 def test_retry_that_is_not_confirmed_is_an_error(published: Published) -> None:
     published.error = TimeoutError()
     with pytest.raises(Reject):
-        hand_on(Publisher(AMQP_URL), app_with("quorum"), make.batch(), delay=5)
+        hand_on(Publisher(AMQP_URL, "quorum"), app_with("quorum"), make.batch(), delay=5)
     assert published.collected == 1
 
 
@@ -297,9 +297,7 @@ def test_broker_is_connected_to_before_its_queues_are_declared(
     asked: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     declared: list[list[str]] = []
-    monkeypatch.setattr(
-        Publisher, "declare", lambda _, profiles, queue_type: declared.append([*profiles])
-    )
+    monkeypatch.setattr(Publisher, "declare", lambda _, profiles: declared.append([*profiles]))
     Publisher.open(Settings(), ["fast"])
     assert asked == []
     Publisher.open(Settings(broker_url=AMQP_URL), ["fast"])
@@ -334,7 +332,7 @@ def test_calls_of_a_broker_that_went_away_say_so(
 
     monkeypatch.setattr(memory.Channel, "queue_declare", declare)
     calls: list[tuple[Callable[[], object], str]] = [
-        (lambda: publisher.declare(["fast"], "quorum"), "the queues can't be declared: gone"),
+        (lambda: publisher.declare(["fast"]), "the queues can't be declared: gone"),
         (lambda: publisher.depth(["fast"]), "queue sms.fast can't be read: gone"),
         (publisher.dead_letters, "queue sms.dead can't be read: gone"),
         (lambda: publisher.remove_dead_letters(bool), "queue sms.dead can't be read: gone"),

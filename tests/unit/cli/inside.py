@@ -13,6 +13,7 @@ from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.steps import drive
 from sms_pipeline.errors import StoppingError
+from sms_pipeline.views.outcome import Outcome
 from sms_pipeline.worker import pipeline
 from sms_pipeline.worker.delivery import Effect, Publish
 
@@ -106,6 +107,7 @@ class Screen:
         self.shown: list[Progress] = []
         self.notes: list[str] = []
         self.closed: list[tuple[Progress | None, str]] = []
+        self.outcome: Outcome | None = None
         self.on_show: Callable[[Progress], None] = lambda _: None
 
     def show(self, progress: Progress) -> None:
@@ -117,6 +119,7 @@ class Screen:
         """See `View.note`."""
         self.notes.append(message)
 
-    def close(self, progress: Progress | None, ended: str) -> None:
+    def close(self, progress: Progress | None, ended: str, outcome: Outcome | None = None) -> None:
         """See `View.close`."""
         self.closed.append((progress, ended))
+        self.outcome = outcome

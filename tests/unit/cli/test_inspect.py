@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sms_pipeline.ledger.store import Ledger
 from tests.unit.cli.commands import invoke, refused
 
 
@@ -74,3 +75,25 @@ def test_runs_are_compared() -> None:
 @pytest.mark.parametrize("runs", [["1", "77"], ["77", "1"]])
 def test_comparison_with_an_unknown_run_is_one_line(runs: list[str]) -> None:
     assert "no run 77" in refused("compare", *runs)
+
+
+# One message
+
+
+def test_trace_of_a_message(ledger: Ledger, ended: None) -> None:
+    result = invoke("trace", "--message", "3")
+    assert result.exit_code == 0
+    assert "attempt 1: delivered" in result.stdout
+
+
+@pytest.mark.parametrize("index", ["-1", "10"])
+def test_message_that_is_not_there_is_one_line(ledger: Ledger, ended: None, index: str) -> None:
+    assert refused("trace", "1", "--message", index) == (
+        f"run 1 has no message {index}; its messages are 0 to 9"
+    )
+
+
+def test_message_is_not_followed(ledger: Ledger, ended: None) -> None:
+    result = invoke("trace", "--message", "3", "--follow")
+    assert result.exit_code == 2
+    assert "--follow" in result.stderr

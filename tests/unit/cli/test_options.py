@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sms_pipeline.cli.options import SimulationOptions, overrides
+from sms_pipeline.config.files import load_simulation
 from sms_pipeline.ledger.store import Ledger
 from tests.unit import make
 from tests.unit.cli.commands import invoke, refused
@@ -24,6 +26,12 @@ from tests.unit.cli.commands import invoke, refused
         (["--routing", "best"], ["routing", "'best'", "adaptive", "static"]),
         (["--max-attempts", "0"], ["retry.max_attempts", "0"]),
         (["--max-attempts", "ever"], ["retry.max_attempts", "'ever'", "integer"]),
+        (["--name", "a\tb"], ["name", "printable"]),
+        (["--name", ""], ["name", "printable"]),
+        (["--name", "x" * 65], ["name", "1 to 64"]),
+        (["--tag", "north"], ["--tag", "KEY=VALUE", "'north'"]),
+        (["--tag", "=north"], ["tags", "printable"]),
+        (["--tag", "region="], ["tags", "printable"]),
         (["--config", "none.yml"], ["none.yml", "No such file"]),
         (["--config", "."], [".: can't be read", "directory"]),
         (["--config", "bad.yml"], ["bad.yml", "sneders", "senders"]),
@@ -83,3 +91,19 @@ def test_bad_threshold_is_pointed_at(command: str, ledger: Ledger) -> None:
         "    lost = 0",
         "         ^",
     ]
+
+
+def test_name_and_tags_are_laid_over_those_of_the_file() -> None:
+    Path("named.yml").write_text("name: drill\ntags: {region: north, team: a}\n")
+    options: SimulationOptions = {
+        "messages": None,
+        "seed": None,
+        "batch_size": None,
+        "routing": None,
+        "max_attempts": None,
+        "name": "drill 3",
+        "tags": ("team=b=c", "round=2"),
+    }
+    simulation = load_simulation(Path("named.yml"), overrides(options, None))
+    assert simulation.name == "drill 3"
+    assert simulation.tags == {"region": "north", "team": "b=c", "round": "2"}

@@ -88,7 +88,7 @@ def test_threshold_of_the_command_line_is_judged_by_the_monitor(ledger: Ledger) 
     assert watched.exit_code == 3
     assert watched.stderr == "Error: threshold missed: delivered < 5 (seen 10)\n"
     states = [one["state"] for one in json.loads(watched.stdout)["thresholds"]]
-    assert states == ["missed", "holding"]
+    assert states == ["missed", "passed"]
 
 
 def test_monitor_reports_as_often_as_the_run_was_started_to(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sms_pipeline.config.files import (
     dotted,
     load_simulation,
+    new_profile,
     override_profile,
     override_simulation,
     with_thresholds,
@@ -70,6 +71,8 @@ def test_file_of_the_earlier_implementation_works_unchanged() -> None:
 
 def test_every_key() -> None:
     content = {
+        "name": "drill 3",
+        "tags": {"region": "north"},
         "num_messages": 5,
         "report_period": 1,
         "seed": 1,
@@ -355,6 +358,16 @@ def test_options_override_the_configuration_of_a_run() -> None:
 def test_profile_is_overridden_by_what_is_given() -> None:
     changed = override_profile(make.profile(), count=7, mean_time=None, failure_rate=0.0)
     assert changed == make.profile(count=7, failure_rate=0.0)
+
+
+def test_new_profile_has_the_name_it_is_given() -> None:
+    assert new_profile("brand-new_1").name == "brand-new_1"
+
+
+@pytest.mark.parametrize("name", ["two words", "dots.in.it", "x" * 65])
+def test_new_profile_with_a_bad_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"^option --profile: name"):
+        new_profile(name)
 
 
 def test_bad_override_is_refused() -> None:

@@ -7,21 +7,25 @@ from dataclasses import fields
 from functools import reduce
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms_pipeline.core.counts import Counts, ProfileCounts, total
-from sms_pipeline.core.histogram import upper_bound
+from sms_pipeline.core.histogram import count_buckets, upper_bound
 from tests.unit import make
 
-#: Every field but the histogram.
-NUMBERS = [one.name for one in fields(Counts) if one.name != "delivery_times"]
+#: Every field that is added up as it stands: all but the histogram and the longest time.
+NUMBERS = [
+    one.name for one in fields(Counts) if one.name not in ("delivery_times", "longest_delivery")
+]
 
 COUNTS = st.builds(
     ProfileCounts,
     profile=st.sampled_from(["fast", "slow"]),
     delivery_times=st.dictionaries(st.integers(0, 4), st.integers(0, 9)),
+    longest_delivery=st.integers(0, 1_000),
     # Whole numbers of seconds, too, so that every sum is exact.
     **{name: st.integers(0, 1_000) for name in NUMBERS},
 )
@@ -47,6 +51,11 @@ def test_histograms_are_added_up_bucket_by_bucket() -> None:
     assert total(parts).delivery_times == {3: 1, 7: 7, 9: 4}
 
 
+def test_longest_time_of_all_is_the_longest_of_any() -> None:
+    parts = [make.counts(longest_delivery=seconds) for seconds in (2.0, 7.5, 3.0)]
+    assert total(parts).longest_delivery == 7.5
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(COUNTS, max_size=5))
 def test_sums_do_not_depend_on_how_the_parts_are_grouped(parts: list[Counts]) -> None:
@@ -68,13 +77,22 @@ def test_sum_of_nothing_is_nothing() -> None:
 
 def test_percentiles_are_taken_over_all_profiles() -> None:
     whole = total(
-        [make.counts("fast", delivery_times={10: 98}), make.counts("slow", delivery_times={90: 2})]
+        [
+            make.counts("fast", delivery_times={10: 98}, longest_delivery=upper_bound(10)),
+            make.counts("slow", delivery_times={90: 2}, longest_delivery=upper_bound(90)),
+        ]
     )
     p50, p99 = whole.percentile(0.50), whole.percentile(0.99)
     assert p50 is not None
     assert p99 is not None
     assert upper_bound(9) <= p50 <= upper_bound(10)
     assert upper_bound(89) <= p99 <= upper_bound(90)
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.0473, 3.21, 86_400.0])
+def test_percentiles_of_one_message_are_its_time(seconds: float) -> None:
+    one = make.counts(delivery_times=count_buckets(np.array([seconds])), longest_delivery=seconds)
+    assert [one.percentile(share) for share in (0.5, 0.95, 0.99, 1.0)] == [seconds] * 4
 
 
 # What follows from them
@@ -96,13 +114,17 @@ def test_percentiles_are_taken_over_all_profiles() -> None:
         ("retrying", 30 - 20),
         ("in_flight", 20),
         ("mean_send", 11.0 / 55),
+        # All attempts of a message that is delivered or failed, and one of them.
+        ("mean_send_in_all", 11.0 / 25),
         ("mean_delivery", 100.0 / 25),
+        ("mean_transit", 75.0 / 25),
     ],
 )
 def test_figures_follow_from_the_counts(figure: str, value: float) -> None:
     counts = make.counts(
         dispatched=50, first_attempts=40, attempts=60, delivered=20, failed=5, expired=3,
         cancelled=2, retried=30, send_seconds=11.0, delivery_seconds=100.0,
+        transit_seconds=75.0,
     )  # fmt: skip
     assert getattr(counts, figure) == value
     assert counts.in_flight == counts.dispatched - counts.finished
@@ -111,5 +133,6 @@ def test_figures_follow_from_the_counts(figure: str, value: float) -> None:
 @pytest.mark.parametrize("counted", [{}, {"attempts": 7, "expired": 4, "cancelled": 3}])
 def test_nothing_attempted_has_no_rates_and_no_times(counted: dict[str, Any]) -> None:
     counts = Counts(**counted)
-    assert counts.failure_rate is counts.mean_send is counts.mean_delivery is None
+    assert counts.failure_rate is counts.mean_send is counts.mean_send_in_all is None
+    assert counts.mean_delivery is counts.mean_transit is None
     assert counts.percentile(0.5) is None

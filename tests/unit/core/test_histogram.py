@@ -90,9 +90,25 @@ def test_percentile_never_falls_as_the_share_grows() -> None:
     assert values[-1] == upper_bound(200)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99, 1.0])
+def test_no_percentile_is_longer_than_the_longest_time(share: float) -> None:
+    # Given times that are all the same, so that their bucket ends above them
+    seconds = (upper_bound(20) + upper_bound(21)) / 2
+    found = percentile(count_buckets(np.full(1_000, seconds)), share, seconds)
+    assert found is not None
+    assert upper_bound(20) < found <= seconds
+
+
+@pytest.mark.parametrize(("share", "is_last"), [(0.9, False), (0.91, True), (1.0, True)])
+def test_the_last_of_all_took_the_longest(share: float, is_last: bool) -> None:
+    found = percentile({3: 9, 40: 1}, share, 0.031)
+    assert found == (0.031 if is_last else upper_bound(3))
+
+
 def test_nothing_counted() -> None:
     assert count_buckets(np.array([])) == {}
     assert percentile({}, 0.5) is None
+    assert percentile({}, 0.5, 0.0) is None
 
 
 def test_extremes_keep_within_the_buckets() -> None:

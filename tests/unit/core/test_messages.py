@@ -15,10 +15,11 @@ from sms_pipeline.core.simulation import MAX_MESSAGES
 
 SEEDS = st.integers(0, 2**63 - 1)
 LENGTHS = st.one_of(st.integers(1, 40), st.sampled_from([100, 255, 256, 1_530]))
-FORMATS: tuple[PhoneFormat, ...] = ("xxx-xxx-xxxx", "e164")
+FORMATS: tuple[PhoneFormat, ...] = ("xxx-xxx-xxxx", "e164", "any")
 PHONE = {
     "xxx-xxx-xxxx": re.compile(r"[2-9]\d\d-[2-9]\d\d-\d{4}"),
     "e164": re.compile(r"\+1[2-9]\d\d[2-9]\d\d\d{4}"),
+    "any": re.compile(r"\d{3}-\d{3}-\d{4}"),
 }
 
 
@@ -95,8 +96,28 @@ def test_every_number_there_is_can_be_drawn(random: int, number: str) -> None:
     assert entries(several) == ["200-200-0005", number, "200-200-0006"]
 
 
-def test_both_formats_show_the_same_numbers() -> None:
-    dashed, plain = (make_columns(1, 0, 50, 10, phone_format).to for phone_format in FORMATS)
+@pytest.mark.parametrize(
+    ("random", "number"),
+    [
+        (0, "000-000-0000"),
+        (1_000 * 10_000 - 1, "000-999-9999"),
+        (1_000 * 10_000, "001-000-0000"),
+        (10**10 - 1, "999-999-9999"),
+        (10**10 + 12, "000-000-0012"),
+    ],
+)
+def test_every_digit_is_drawn_in_each_place_where_any_will_do(random: int, number: str) -> None:
+    phones = Phones("{:03d}-", "{:03d}-", "{:04d}", range(1_000))
+    assert phones.write(np.array([random], np.uint64)) == number
+
+
+def test_any_number_has_each_digit_in_each_place() -> None:
+    digits = np.array([[*to.replace("-", "")] for to, _ in make_entries(3, 0, 2_000, 1, "any")])
+    assert [len(set(place)) for place in digits.T] == [10] * 10
+
+
+def test_formats_of_one_place_show_the_same_numbers() -> None:
+    dashed, plain = (make_columns(1, 0, 50, 10, phone_format).to for phone_format in FORMATS[:2])
     assert [f"+1{to.replace('-', '')}" for to in entries(dashed)] == entries(plain)
 
 

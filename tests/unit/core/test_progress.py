@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from sms_pipeline.core.counts import ProfileCounts
 from sms_pipeline.core.liveness import SURVEY_SECONDS
 from sms_pipeline.core.progress import Findings, Progress, Tracker
 from sms_pipeline.core.records import Control
+from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.thresholds import State
 from tests.unit import make
 from tests.unit.make import NOON
+
+#: What one attempt takes.
+SEND_SECONDS = 0.25
 
 
 def update(*profiles: object, now: float = 0.0, **values: object) -> Progress:
@@ -68,45 +73,67 @@ def test_capacity_is_that_of_the_online_workers_own_senders() -> None:
     for now, counts in enumerate(counted):
         progress = tracker.update(make.snapshot(counts, workers=workers), now, NOON)
     (fast,) = progress.profiles
-    assert (fast.online_senders, fast.capacity, fast.efficiency) == (9, 58.0, 1.0)
+    assert (fast.senders, fast.capacity) == (9, 58.0)
     assert [worker.id for worker in tracker.online] == ["w1", "w2"]
+
+
+def test_senders_and_failure_rate_are_those_the_workers_were_started_with() -> None:
+    # Given a profile that is configured otherwise than its two workers, and a dead one, play it
+    simulation = make.simulation(
+        senders=(make.profile("fast", count=100, failure_rate=0.9), make.profile("slow"))
+    )
+    workers = (
+        make.worker("w1", senders=6, failure_rate=0.1, mean_time=0.5),
+        make.worker("w2", senders=2, failure_rate=0.5, mean_time=0.25),
+        make.worker("dead", senders=1_000, failure_rate=1.0),
+    )
+    snapshot = make.snapshot(
+        make.counts("fast"), make.counts("slow"), workers=workers, simulation=simulation
+    )
+    fast, slow = Tracker(["w1", "w2"]).update(snapshot, 0.0, NOON).profiles
+    # Then a sender of either counts as much as any other
+    assert (fast.senders, fast.capacity) == (8, 6 / 0.5 + 2 / 0.25)
+    assert fast.failure_rate == pytest.approx((6 * 0.1 + 2 * 0.5) / 8)
+    # And where nobody is, the failure rate is that of the configuration
+    assert (slow.senders, slow.capacity, slow.failure_rate) == (0, 0, 0.1)
+
+
+def test_senders_of_a_run_that_is_done_are_those_that_took_part() -> None:
+    # Given workers that are gone, or were never seen by this reader
+    workers = (
+        make.worker("w1", senders=6, failure_rate=0.1, left_at=NOON + 9),
+        make.worker("w2", senders=2, failure_rate=0.5),
+    )
+    done = make.counts("fast", delivered=100)
+    snapshot = make.snapshot(done, workers=workers, settled_at=NOON + 5)
+    (fast,) = Tracker().update(snapshot, 0.0, NOON + 3_600).profiles
+    assert (fast.senders, fast.failure_rate) == (8, pytest.approx(0.2))
 
 
 def test_profile_without_a_sender_online_can_attempt_nothing() -> None:
     (slow,) = update(make.counts("slow"), workers=(make.worker("dead", profile="slow"),)).profiles
-    assert (slow.online_senders, slow.capacity, slow.efficiency) == (0, 0.0, None)
-
-
-def test_efficiency_is_of_the_last_seconds_and_in_the_end_of_all_of_them() -> None:
-    # Given senders that can attempt 10 a second, and no work for them after the first second
-    tracker = Tracker(["w1"])
-    workers = (make.worker(senders=1),)
-
-    def efficiency(now: int, **values: int) -> float | None:
-        snapshot = make.snapshot(make.counts(**values), total=10, workers=workers)
-        return tracker.update(snapshot, now, NOON).profiles[0].efficiency
-
-    seen = [efficiency(now, attempts=min(now, 1) * 10, delivered=9) for now in range(10)]
-    assert seen[1:3] == [1.0, 0.5]
-    assert seen[9] == 0.0
-    assert efficiency(10, attempts=10, delivered=10) == 0.1
+    assert (slow.senders, slow.capacity, slow.efficiency) == (0, 0.0, None)
 
 
 def test_nothing_counted_yet() -> None:
-    progress = update(make.counts())
+    progress = Tracker().update(make.snapshot(make.counts()), 0.0, NOON)
     assert progress.counts.mean_send is progress.counts.mean_delivery is None
     assert (progress.seconds, progress.rate, progress.average_rate) == (0, 0, 0)
     assert progress.eta_seconds is progress.counts.failure_rate is None
     assert (progress.profiles[0].share, progress.reached, progress.still_seconds) == (0, 0, 0)
 
 
-def test_time_runs_from_the_first_dispatch_to_now() -> None:
+def test_time_runs_from_the_start_of_the_run_to_now() -> None:
     progress = update(make.counts(delivered=50), started_at=NOON, settled_at=NOON + 5)
     assert (progress.seconds, progress.average_rate) == (10, 5)
 
 
 def test_time_of_a_finished_run_ends_with_its_last_settlement() -> None:
-    progress = update(make.counts(delivered=100), started_at=NOON, settled_at=NOON + 5)
+    progress = update(
+        make.counts(dispatched=100, first_attempts=100, attempts=100, delivered=100),
+        started_at=NOON,
+        settled_at=NOON + 5,
+    )
     assert progress.done
     assert (progress.seconds, progress.average_rate, progress.eta_seconds) == (5, 20, 0)
 
@@ -129,16 +156,48 @@ def test_rate_is_that_of_the_last_seconds() -> None:
     assert rates[20:30] == sorted(rates[20:30], reverse=True)
 
 
+def dispatched(delivered: int, total: int = 100) -> ProfileCounts:
+    """All are dispatched, and so many attempted, each of which was delivered."""
+    return make.counts(
+        dispatched=total, first_attempts=delivered, attempts=delivered, delivered=delivered,
+        send_seconds=delivered * SEND_SECONDS,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("delivered", "seconds", "eta"), [(20, 2, 8), (2, 4, 196), (100, 2, 0), (0, 2, None)]
+    ("delivered", "seconds", "eta"),
+    [(20, 2, 8 + SEND_SECONDS), (2, 4, 196 + SEND_SECONDS), (100, 2, 0), (0, 2, None)],
 )
-def test_eta_is_what_is_left_at_the_rate_of_now(
+def test_eta_is_what_is_left_at_the_rate_of_now_and_the_last_attempt(
     delivered: int, seconds: int, eta: float | None
 ) -> None:
     tracker = Tracker()
-    tracker.update(make.snapshot(make.counts()), 0, NOON)
-    snapshot = make.snapshot(make.counts(delivered=delivered))
-    assert tracker.update(snapshot, seconds, NOON + seconds).eta_seconds == eta
+    tracker.update(make.snapshot(dispatched(0)), 0, NOON)
+    snapshot = make.snapshot(dispatched(delivered))
+    found = tracker.update(snapshot, seconds, NOON + seconds).eta_seconds
+    assert found == (None if eta is None else pytest.approx(eta))
+
+
+def test_eta_before_anything_is_settled_is_that_of_the_senders_online() -> None:
+    # Given 5 senders that make an attempt in 0.1 s
+    simulation = make.simulation(senders=(make.profile("fast", failure_rate=0.0),))
+    workers = (make.worker(failure_rate=0.0),)
+    snapshot = make.snapshot(dispatched(0), workers=workers, simulation=simulation)
+    assert Tracker(["w1"]).update(snapshot, 0, NOON).eta_seconds == pytest.approx(100 / 50 + 0.1)
+
+
+def test_eta_counts_the_retries_that_are_still_to_come() -> None:
+    # Given 50 of 100 messages attempted within a second, half of them to be retried, and no pauses
+    policy = RetryPolicy(backoff=0, max_attempts=2)
+    simulation = make.simulation(retry=policy)
+    tracker = Tracker()
+    tracker.update(make.snapshot(make.counts(), simulation=simulation), 0, NOON)
+    counts = make.counts(
+        dispatched=100, first_attempts=50, attempts=50, delivered=25, retried=25, send_seconds=5.0
+    )
+    found = tracker.update(make.snapshot(counts, simulation=simulation), 1, NOON + 1)
+    # Then 75 messages need 1.5 attempts each, at 50 attempts a second
+    assert found.eta_seconds == pytest.approx(75 * 1.5 / 50)
 
 
 def test_history_and_stillness_are_those_since_the_reader_began_to_look() -> None:
@@ -157,7 +216,7 @@ def test_waiting_messages_without_a_sender_are_named() -> None:
     profiles = [make.counts(name, dispatched=10) for name in ("fast", "slow")]
     snapshot = make.snapshot(*profiles, workers=(make.worker(),))
     progress = tracker.update(snapshot, 0, NOON)
-    assert progress.profiles[0].online_senders == 5
+    assert progress.profiles[0].senders == 5
     assert progress.warnings == ("profile slow: 10 messages waiting, no sender online",)
 
 
@@ -219,7 +278,7 @@ def test_thresholds_are_judged_on_all_that_is_known_of_the_run() -> None:
     snapshot = make.snapshot(make.counts(delivered=100), simulation=simulation, started_at=NOON)
     findings = Findings(lost=2, doubled=3, reached_at={9: NOON - 5})
     found = Tracker().update(snapshot, 0, NOON + 30, findings)
-    # Then a time before the first dispatch, of a clock that was set back, counts as none
+    # Then a time before the start, of a clock that was set back, counts as none
     assert [one.seen for one in found.thresholds] == [30.0, 1.0, 2, 3, 0.0]
     assert [one.check.text for one in found.missed] == [texts[0], texts[2], texts[3]]
     assert all(one.abort for one in found.thresholds)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms_pipeline.core.retry import RetryPolicy, retry_delay
+from sms_pipeline.core.retry import RetryPolicy, longest_pause, retry_delay
 
 POLICIES = st.builds(
     RetryPolicy,
@@ -61,3 +62,21 @@ def test_jitter_spreads_delays_over_its_share() -> None:
 def test_attempts_are_limited(limit: int | None, allowed: list[bool]) -> None:
     policy = RetryPolicy(max_attempts=limit)
     assert [policy.allows_after(attempt) for attempt in range(len(allowed))] == allowed
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        # No pause comes after the last attempt, and each is twice the one before.
+        ({"max_attempts": 2}, 1),
+        ({"max_attempts": 4}, 4),
+        ({"max_attempts": 4, "backoff_max": 3}, 3),
+        ({"max_attempts": None, "backoff_max": 50}, 50),
+        ({"max_attempts": 10**9}, 60),
+    ],
+    ids=str,
+)
+def test_longest_pause_is_that_before_the_last_attempt(
+    values: dict[str, Any], seconds: float
+) -> None:
+    assert longest_pause(RetryPolicy(**values)) == seconds

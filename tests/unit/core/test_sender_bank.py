@@ -384,3 +384,37 @@ def test_a_late_step_puts_hardly_more_senders_in_order_than_punctual_ones(
     punctual = work([tick / 100 for tick in range(500)])
     assert work([0.0, 4.99]) <= 2 * punctual
     assert work([4.99]) <= 2 * punctual
+
+
+# Who wants to be told of each message
+
+
+def test_each_message_is_told_once_it_has_ended_and_only_once() -> None:
+    bank = SenderBank(1)
+    submission = bank.submit("a", 0.0, np.array([1.0, 2.0, 4.0]))
+    told = []
+    for now in (0.5, 1.0, 3.5, 7.0, 9.0):
+        bank.step(now)
+        told.append(submission.newly_ended(now).tolist())
+    assert told == [[], [0], [1], [2], []]
+
+
+def test_messages_that_take_no_time_are_all_told_at_once() -> None:
+    bank = SenderBank(1)
+    busy = bank.submit("a", 0.0, np.array([1.0]))
+    submission = bank.submit("b", 0.0, np.zeros(3))
+    bank.step(0.5)
+    assert submission.newly_ended(0.5).tolist() == []
+    bank.step(1.0)
+    assert (busy.newly_ended(1.0).tolist(), submission.newly_ended(1.0).tolist()) == (
+        [0],
+        [0, 1, 2],
+    )
+    assert submission.newly_ended(2.0).tolist() == []
+
+
+def test_what_was_given_up_is_never_told() -> None:
+    bank = SenderBank(1)
+    submission = bank.submit("a", 0.0, np.array([5.0, 5.0]), give_up_at=1.0)
+    bank.step(20.0)
+    assert submission.newly_ended(20.0).tolist() == [0]

@@ -10,6 +10,7 @@ import pytest
 
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.gateway import Outcomes
+from sms_pipeline.core.histogram import count_buckets
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.settling import cancellation_of, due_at, expire, settlement_of
 from tests.unit import make
@@ -63,6 +64,34 @@ def test_clock_behind_the_producers_gives_no_negative_time() -> None:
     batch = make.batch(2)
     found = settlement_of(batch, outcomes([True, True]), ended(batch, -5, 1), "w1", NOON + 9)
     assert found.delivery_seconds == pytest.approx(1.0)
+    assert found.transit_seconds == pytest.approx(1.0)
+
+
+def test_delivery_takes_from_the_start_of_the_run_and_transit_from_dispatch() -> None:
+    # Given a batch that was dispatched 60 s after the run was started
+    batch = make.batch(3, started_at=NOON, queued_at=NOON + 60, retry=RetryPolicy(max_attempts=1))
+    # When its messages end 1, 2 and 4 s later, the last without success
+    found = settlement_of(
+        batch, outcomes([True, True, False]), ended(batch, 1, 2, 4), "w1", NOON + 70
+    )
+    assert found.delivery_seconds == pytest.approx(61 + 62 + 64)
+    assert found.transit_seconds == pytest.approx(1 + 2 + 4)
+    # Then the histogram has the delivery times, and the longest is known exactly
+    assert found.longest_delivery == pytest.approx(64)
+    assert found.delivery_times == count_buckets(np.array([61.0, 62.0, 64.0]))
+
+
+def test_times_of_a_later_attempt_count_from_the_same_moments() -> None:
+    batch = make.batch(2, started_at=NOON, queued_at=NOON + 60).remainder(np.array([1]))
+    found = settlement_of(batch, outcomes([True]), ended(batch, 30), "w1", NOON + 99)
+    assert (found.delivery_seconds, found.transit_seconds) == pytest.approx((90, 30))
+
+
+def test_nothing_that_is_retried_has_a_time() -> None:
+    batch = make.batch(2)
+    found = settlement_of(batch, outcomes([False, False]), ended(batch, 1, 2), "w1", NOON + 9)
+    assert (found.retried, found.delivery_seconds, found.transit_seconds) == (2, 0, 0)
+    assert (found.longest_delivery, found.delivery_times) == (0, {})
 
 
 def test_what_comes_too_late_is_expired_and_not_retried() -> None:
@@ -96,6 +125,7 @@ def test_cancelled_attempt_sends_nothing_and_leaves_nothing() -> None:
     assert found.settled_at == NOON + 9
 
 
-def test_a_deadline_counts_from_dispatch() -> None:
-    assert due_at(make.batch(deadline=5.0)) == NOON + 5
+def test_a_deadline_counts_from_the_start_of_the_run() -> None:
+    late = make.batch(deadline=5.0, queued_at=NOON + 60)
+    assert due_at(late) == due_at(late.remainder(np.array([0]))) == NOON + 5
     assert due_at(make.batch()) == math.inf

@@ -107,7 +107,7 @@ BAD_VALUES: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ({"routing": "best"}, ("routing",), "'adaptive' or 'static'"),
     ({"max_text_length": 0}, ("max_text_length",), "greater than or equal to 1"),
     ({"max_text_length": 1_531}, ("max_text_length",), "1530"),
-    ({"phone_format": "us"}, ("phone_format",), "'xxx-xxx-xxxx' or 'e164'"),
+    ({"phone_format": "us"}, ("phone_format",), "'xxx-xxx-xxxx', 'e164' or 'any'"),
     ({"stuck_after": 0}, ("stuck_after",), "greater than 0"),
     ({"deadline": 0}, ("deadline",), "greater than 0"),
     ({"retry": {"max_attempts": 0}}, ("retry", "max_attempts"), "greater than or equal to 1"),

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from sms_pipeline.core.records import Run
+from sms_pipeline.ledger.store import Ledger
+from tests.unit import make
 from tests.unit.ledger.stored import Executed
+from tests.unit.make import NOON
 
 
 def _reverse_what_has_no_order(connection: sqlite3.Connection, _record: object) -> None:
@@ -28,6 +32,12 @@ def rows_come(request: pytest.FixtureRequest) -> Iterator[None]:
     event.listen(Engine, "connect", _reverse_what_has_no_order)
     yield
     event.remove(Engine, "connect", _reverse_what_has_no_order)
+
+
+@pytest.fixture
+def run(ledger: Ledger) -> Run:
+    """A run of 100 messages on the profiles `fast` and `slow`, started at noon."""
+    return ledger.start_run(make.simulation(num_messages=100), seed=7, started_at=NOON)
 
 
 @pytest.fixture

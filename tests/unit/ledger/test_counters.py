@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from sms_pipeline.core.counts import ProfileCounts
 from sms_pipeline.core.records import Absorbed, Run, Settlement
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.trace import settlements_since
 from tests.unit import make
 from tests.unit.ledger.stored import counts
 from tests.unit.make import NOON, bitmap
 
+NUMBERS = ("delivered", "failed", "cancelled")
 SETTLEMENTS = st.lists(
     st.builds(
         lambda number, attempt, worker, delivered, failed, cancelled, seconds: make.settlement(
@@ -29,6 +31,8 @@ SETTLEMENTS = st.lists(
             retried=0,
             send_seconds=seconds,
             delivery_seconds=2 * seconds,
+            transit_seconds=1.5 * seconds,
+            longest_delivery=seconds,
             settled_at=NOON + attempt,
             delivery_times=dict.fromkeys(range(delivered + failed), 1),
         ),
@@ -61,13 +65,18 @@ def test_counters_are_the_sums_of_the_settlements_that_were_first(
     for profile in ("fast", "slow"):
         mine = [one for one in first.values() if one.profile == profile]
         found = counts(ledger, run, profile)
-        for name in ("delivered", "failed", "cancelled", "send_seconds", "delivery_seconds"):
+        for name in (*NUMBERS, "send_seconds", "delivery_seconds", "transit_seconds"):
             assert getattr(found, name) == sum(getattr(one, name) for one in mine)
+        longest = max((one.longest_delivery for one in mine), default=0.0)
+        assert found.longest_delivery == longest
         assert found.attempts == sum(one.messages for one in mine)
         assert found.first_attempts == sum(one.messages for one in mine if one.key[2] == 0)
         assert sum(found.delivery_times.values()) == found.delivered + found.failed
-    stored = {one.key: one for one in ledger.settlements_since(run.id, 0)}
-    assert stored == {key: replace(one, delivery_times={}) for key, one in first.items()}
+    stored = {one.key: one for one in settlements_since(ledger, run.id, 0)}
+    # The histogram, and the longest time, are in the counters alone
+    assert stored == {
+        key: replace(one, delivery_times={}, longest_delivery=0.0) for key, one in first.items()
+    }
 
 
 def test_snapshot_of_a_run_in_progress(ledger: Ledger, run: Run) -> None:
@@ -81,7 +90,7 @@ def test_snapshot_of_a_run_in_progress(ledger: Ledger, run: Run) -> None:
     assert (snapshot.started_at, snapshot.settled_at) == (NOON, NOON + 1)
     assert (fast.dispatched, fast.backlog, fast.retrying) == (30, 10, 2)
     assert (fast.delivered, fast.finished, fast.attempts) == (18, 18, 20)
-    assert (fast.send_seconds, fast.delivery_seconds) == (2.0, 4.0)
+    assert (fast.send_seconds, fast.delivery_seconds, fast.transit_seconds) == (2.0, 4.0, 3.0)
     assert slow == ProfileCounts(profile="slow")
     # When the two are tried again and one fails for good
     last = make.settlement(run.id, 1, 1, messages=2, delivered=1, failed=1, failed_indexes=[11])
@@ -106,9 +115,11 @@ def test_counters_of_a_profile_are_the_sums_of_its_workers_in_that_run(
             settlement = make.settlement(
                 one.id, number, profile="slow", worker=worker, messages=15, delivered=1, failed=2,
                 expired=3, cancelled=4, retried=5, send_seconds=0.25, delivery_seconds=0.5,
-                delivery_times={7: 2, 9: 1},
+                transit_seconds=0.125, longest_delivery=number + 0.5, delivery_times={7: 2, 9: 1},
             )  # fmt: skip
-            again = replace(settlement, key=(one.id, number, 1), delivery_times={9: 3})
+            again = replace(
+                settlement, key=(one.id, number, 1), longest_delivery=0.25, delivery_times={9: 3}
+            )
             ledger.settle([settlement])
             ledger.settle([again])
     # Then each profile has the sums over both workers, and where nothing happened, nothing
@@ -117,7 +128,7 @@ def test_counters_of_a_profile_are_the_sums_of_its_workers_in_that_run(
     assert slow == ProfileCounts(
         profile="slow", dispatched=30, first_attempts=30, attempts=60, delivered=4, failed=8,
         expired=12, cancelled=16, retried=20, send_seconds=1.0, delivery_seconds=2.0,
-        delivery_times={7: 4, 9: 8},
+        transit_seconds=0.5, longest_delivery=1.5, delivery_times={7: 4, 9: 8},
     )  # fmt: skip
 
 
@@ -133,22 +144,24 @@ def test_profile_without_a_dispatched_batch_counts_what_was_settled(
     assert found == [("fast", 0, 10), ("slow", 10, 0), ("b", 10, 0), ("a", 0, 10)]
 
 
-def test_run_spans_from_its_earliest_dispatch_to_its_last_settlement(
-    ledger: Ledger, run: Run
-) -> None:
+def test_run_spans_from_its_start_to_its_last_settlement(ledger: Ledger, run: Run) -> None:
     # Given a run dispatched to three profiles, settled by three workers, and another one
     other = ledger.start_run(make.simulation(num_messages=100), seed=8)
-    assert (ledger.snapshot(run).started_at, ledger.snapshot(run).settled_at) == (None, None)
+    before = ledger.snapshot(run)
+    assert (before.started_at, before.settled_at, before.active_at) == (NOON, None, None)
     for number, (profile, at) in enumerate((("fast", 5), ("slow", 2), ("guest", 9))):
         rows = [make.row(run.id, number, 10 * number, profile=profile, queued_at=NOON + at)]
         ledger.record_batches(run.id, rows)
-    ledger.record_batches(other.id, [make.row(other.id, queued_at=NOON - 99)])
+    ledger.record_batches(other.id, [make.row(other.id, queued_at=NOON + 99)])
+    # Then something happened when the last batch was dispatched
+    assert ledger.snapshot(run).active_at == NOON + 9
     for number, (worker, at) in enumerate((("w1", 20), ("w2", 15), ("w3", 25), ("w2", 30))):
         ledger.settle([make.settlement(run.id, number, worker=worker, settled_at=NOON + at)])
     ledger.settle([make.settlement(other.id, settled_at=NOON + 99)])
     # Then only its own times count, of all profiles and workers
     snapshot = ledger.snapshot(run)
-    assert (snapshot.started_at, snapshot.settled_at) == (NOON + 2, NOON + 30)
+    assert (snapshot.started_at, snapshot.settled_at) == (NOON, NOON + 30)
+    assert snapshot.active_at == NOON + 30
 
 
 def test_snapshot_says_what_the_run_is(ledger: Ledger, run: Run) -> None:

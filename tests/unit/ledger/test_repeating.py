@@ -18,10 +18,10 @@ from tests.unit.make import NOON, bitmap
 #: Each call that writes; it is made in two runs with the same batch numbers.
 CALLS: dict[str, Callable[[Ledger, Run], object]] = {
     "start_run": lambda ledger, run: ledger.start_run(
-        run.simulation, run.seed, run.embedded, run.created_at
+        run.simulation, run.seed, run.embedded, run.started_at
     ),
     "start_run, new": lambda ledger, run: ledger.start_run(
-        run.simulation, 99, created_at=run.created_at
+        run.simulation, 99, started_at=run.started_at
     ),
     "pause": lambda ledger, run: ledger.control(run.id, Control.PAUSED),
     "continue": lambda ledger, run: ledger.control(run.id, Control.RUNNING),
@@ -46,7 +46,6 @@ CALLS: dict[str, Callable[[Ledger, Run], object]] = {
         "w1", {(run.id, Absorbed.REDELIVERED): (2, 20), (run.id, Absorbed.ANSWERED): (1, 10)}
     ),
     "join": lambda ledger, run: ledger.join("w2", [make.profile("fast"), make.profile("slow")]),
-    "beat": lambda ledger, run: ledger.beat("w1", 7),
     "claim_rest": claim_rest,
 }  # fmt: skip
 
@@ -106,6 +105,18 @@ def test_worker_that_leaves_twice_has_left(ledger: Ledger, runs: list[Run]) -> N
         ledger.leave("w1")
         assert ledger.workers() == ()
         assert [one.id for one in ledger.all_workers()] == ["w1"]
+
+
+def test_heartbeat_that_is_written_twice_is_the_same_one_seen_later(
+    ledger: Ledger, runs: list[Run], clock: ManualClock
+) -> None:
+    ledger.beat("w1", 7)
+    before = everything(ledger)
+    clock.advance(5)
+    ledger.beat("w1", 7)
+    (worker,) = before["workers"]
+    assert worker["seen_at"] == clock.wall() - 5
+    assert everything(ledger) == before | {"workers": [{**worker, "seen_at": clock.wall()}]}
 
 
 def test_cancelling_what_was_never_published_twice_settles_it_once(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sms_pipeline.core.counts import Counts
-from sms_pipeline.core.records import Control, Run, RunTotals
+from sms_pipeline.core.records import Control, Run
 from sms_pipeline.errors import UnknownRunError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing import ManualClock, memory_ledger
@@ -15,12 +15,17 @@ from tests.unit import make
 from tests.unit.make import NOON
 
 
+def every_run(ledger: Ledger) -> list[Run]:
+    """Oldest first."""
+    return [one.run for one in reversed(ledger.totals(9))]
+
+
 def test_run_is_read_back_as_it_was_started(ledger: Ledger) -> None:
     first = ledger.start_run(make.simulation(num_messages=5), seed=2**63 - 1)
     second = ledger.start_run(make.simulation(), seed=1, embedded=True)
     assert ledger.run(first.id) == first
     assert ledger.run() == second
-    assert ledger.runs() == [first, second]
+    assert every_run(ledger) == [first, second]
     assert (first.total, first.seed, first.control) == (5, 2**63 - 1, Control.RUNNING)
     assert (first.embedded, second.embedded) == (False, True)
 
@@ -30,27 +35,27 @@ def test_run_is_read_back_as_it_stands(ledger: Ledger, run: Run) -> None:
     ledger.control(run.id, Control.PAUSED)
     now = replace(run, control=Control.PAUSED, next_index=35, next_batch=2)
     assert ledger.run(run.id) == now
-    assert ledger.runs() == [now]
+    assert every_run(ledger) == [now]
 
 
-def test_run_is_as_old_as_the_clock_says_unless_it_is_told() -> None:
+def test_run_starts_when_the_clock_says_unless_it_is_told() -> None:
     ledger = memory_ledger(ManualClock(wall=NOON))
-    assert ledger.start_run(make.simulation(), seed=1).created_at == NOON
-    assert ledger.start_run(make.simulation(), seed=1, created_at=NOON - 9).created_at == NOON - 9
+    assert ledger.start_run(make.simulation(), seed=1).started_at == NOON
+    assert ledger.start_run(make.simulation(), seed=1, started_at=NOON - 9).started_at == NOON - 9
 
 
-def test_run_is_known_by_its_seed_and_the_time_of_its_creation(ledger: Ledger) -> None:
+def test_run_is_known_by_its_seed_and_the_time_of_its_start(ledger: Ledger) -> None:
     simulation = make.simulation()
-    run = ledger.start_run(simulation, seed=1, created_at=NOON)
+    run = ledger.start_run(simulation, seed=1, started_at=NOON)
     # When the same is started again, and others
-    again = ledger.start_run(simulation, seed=1, created_at=NOON)
+    again = ledger.start_run(simulation, seed=1, started_at=NOON)
     others = [
-        ledger.start_run(simulation, seed=2, created_at=NOON),
-        ledger.start_run(simulation, seed=1, created_at=NOON + 1),
+        ledger.start_run(simulation, seed=2, started_at=NOON),
+        ledger.start_run(simulation, seed=1, started_at=NOON + 1),
     ]
     # Then only the others are new
     assert again == run
-    assert [one.id for one in ledger.runs()] == [run.id, *(one.id for one in others)]
+    assert [one.id for one in every_run(ledger)] == [run.id, *(one.id for one in others)]
     assert len({run.id, *(one.id for one in others)}) == 3
 
 
@@ -82,7 +87,7 @@ def test_each_run_is_steered_by_itself(ledger: Ledger, run: Run) -> None:
     ledger.control(others[0].id, Control.CANCELLED)
     assert ledger.control(run.id, Control.PAUSED) is Control.PAUSED
     controls = [Control.PAUSED, Control.CANCELLED, Control.RUNNING]
-    assert [one.control for one in ledger.runs()] == controls
+    assert [one.control for one in every_run(ledger)] == controls
     for one, control in zip((run, *others), controls, strict=True):
         assert ledger.snapshot(one).control is control
         assert ledger.standing((one.id, 0, 0)).control is control
@@ -114,10 +119,10 @@ def three(ledger: Ledger) -> list[Run]:
 def test_totals_of_runs_come_newest_first(ledger: Ledger, three: list[Run]) -> None:
     first, second, third = three
     totals = ledger.totals(10)
-    assert totals == [
-        RunTotals(third, NOON + 50, Counts(delivered=8, failed=2, expired=6, cancelled=4)),
-        RunTotals(second, NOON, Counts(delivered=4, failed=3)),
-        RunTotals(first, None, Counts()),
+    assert [(one.run, one.counts) for one in totals] == [
+        (third, Counts(delivered=8, failed=2, expired=6, cancelled=4)),
+        (second, Counts(delivered=4, failed=3)),
+        (first, Counts()),
     ]
     assert [one.done for one in totals] == [True, False, False]
 

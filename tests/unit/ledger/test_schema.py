@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -60,7 +62,9 @@ def test_ledger_that_is_opened_again_is_as_it_was(ledger: Ledger, ledger_url: st
     before = everything(ledger)
     Ledger.open(ledger_url).close()
     assert everything(ledger) == before
-    assert before["ledger_identity"] == [{"row": 1, "id": ledger.id, "schema_version": 1}]
+    assert before["ledger_identity"] == [
+        {"row": 1, "id": ledger.id, "schema_version": schema.SCHEMA_VERSION}
+    ]
 
 
 def test_ledger_of_another_version_is_refused(
@@ -69,8 +73,28 @@ def test_ledger_of_another_version_is_refused(
     monkeypatch.setattr("sms_pipeline.ledger.schema.SCHEMA_VERSION", 99)
     with pytest.raises(LedgerUnavailableError) as caught:
         Ledger.open(ledger_url)
-    assert "another version of sms-pipeline (tables 1, expected 99)" in str(caught.value)
+    assert "another version of sms-pipeline (tables 2, expected 99)" in str(caught.value)
     assert "name another one with SMS_DATABASE_URL" in str(caught.value)
+
+
+def test_ledger_of_the_first_version_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    # Given a ledger with the tables of version 1
+    file = tmp_path / "old.db"
+    with closing(sqlite3.connect(file)) as old:
+        old.executescript((FOLDER / "tables_of_version_1.sql").read_text())
+        old.execute("INSERT INTO ledger_identity VALUES (1, 'old', 1)")
+        old.commit()
+        before = list(old.iterdump())
+    # When it is opened
+    with pytest.raises(LedgerUnavailableError) as caught:
+        Ledger.open(f"sqlite:///{file}")
+    # Then it is told what to do, and nothing was added
+    assert str(caught.value) == (
+        "the ledger was made by another version of sms-pipeline (tables 1, expected 2); "
+        "name another one with SMS_DATABASE_URL"
+    )
+    with closing(sqlite3.connect(file)) as old:
+        assert list(old.iterdump()) == before
 
 
 # The index
@@ -131,7 +155,7 @@ def test_processes_that_start_at_once_make_the_tables_of_postgresql_one_after_th
     lock, values = said[0]
     assert lock == "SELECT pg_advisory_xact_lock(%(lock)s)"
     assert list(values) == ["lock"]
-    assert sum(statement.startswith("CREATE TABLE") for statement, _ in said) == 10
+    assert sum(statement.startswith("CREATE TABLE") for statement, _ in said) == 11
     assert any("INDEX settlements_in_order" in statement for statement, _ in said)
     insert, values = said[-2]
     assert insert.startswith("INSERT INTO ledger_identity (row, id, schema_version)")

@@ -9,6 +9,7 @@ import pytest
 from sms_pipeline.core.records import Control, Run, Settled, Settlement
 from sms_pipeline.errors import UnknownRunError
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.trace import settlements_since
 from tests.unit import make
 from tests.unit.ledger.stored import Executed, counts
 from tests.unit.make import NOON, bitmap
@@ -154,10 +155,11 @@ def test_settlement_is_read_back_as_it_was_made(ledger: Ledger, run: Run) -> Non
     settlement = Settlement(
         key=(run.id, 3, 2), profile="slow", worker="w7", messages=28, delivered=1, failed=2,
         expired=4, cancelled=8, retried=13, send_seconds=1.5, delivery_seconds=2.5,
-        settled_at=NOON + 0.125, taken=bitmap(*range(28), size=40), remainder=bitmap(5, size=40),
+        transit_seconds=2.25, settled_at=NOON + 0.125, taken=bitmap(*range(28), size=40),
+        remainder=bitmap(5, size=40),
     )  # fmt: skip
     ledger.settle([settlement])
-    assert ledger.settlements_since(run.id, NOON) == [settlement]
+    assert settlements_since(ledger, run.id, NOON) == [settlement]
 
 
 def test_settlements_come_in_the_order_of_their_times(ledger: Ledger, run: Run) -> None:
@@ -168,7 +170,7 @@ def test_settlements_come_in_the_order_of_their_times(ledger: Ledger, run: Run) 
         for one in (run, other):
             ledger.settle([make.settlement(one.id, number, attempt, settled_at=NOON + at)])
     # When those after a moment are read
-    found = ledger.settlements_since(run.id, NOON + 5)
+    found = settlements_since(ledger, run.id, NOON + 5)
     # Then they are ordered by time, batch and attempt, and that moment is not among them
     order = [(3, 0), (2, 0), (4, 0), (4, 1), (0, 0)]
     assert [one.key for one in found] == [(run.id, *key) for key in order]

@@ -18,6 +18,7 @@ from sms_pipeline.ledger.steering import (
     unpublished,
 )
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.trace import settlements_since
 from sms_pipeline.ledger.verdict import Verdict
 from sms_pipeline.testing import ManualClock
 from tests.unit import make
@@ -162,7 +163,7 @@ def test_cancel_settles_only_what_no_queue_has(ledger: Ledger, run: Run, other: 
     assert cancel_unpublished(ledger, run, clock) == 0
 
     # Then each batch is settled as cancelled, in its profile, now
-    assert ledger.settlements_since(run.id, 0) == [
+    assert settlements_since(ledger, run.id, 0) == [
         Settlement.cancellation((run.id, 1, 0), "slow", CANCELLER, 10, NOON + 60),
         Settlement.cancellation((run.id, 2, 0), "fast", CANCELLER, 80, NOON + 60),
     ]
@@ -235,7 +236,7 @@ def test_threshold_that_is_missed_cancels_the_run_once(ledger: Ledger, watched: 
     assert control_of(ledger, watched) is Control.CANCELLED
     assert ledger.snapshot(watched).done
     # And it cancels that run only
-    assert [one.control for one in ledger.runs()].count(Control.CANCELLED) == 1
+    assert [one.run.control for one in ledger.totals(9)].count(Control.CANCELLED) == 1
 
 
 def test_threshold_that_is_kept_cancels_nothing(ledger: Ledger, run: Run, watched: Run) -> None:

@@ -156,15 +156,29 @@ def test_messages_are_counted_when_they_were_dispatched_attempted_and_ended(
     )
 
 
-def test_run_begins_with_the_earliest_dispatch_of_any_profile(ledger: Ledger, run: Run) -> None:
+def test_course_begins_when_the_run_was_started(ledger: Ledger, run: Run) -> None:
+    # Given messages that were dispatched and delivered long after
+    dispatch(ledger, run, 60)
+    settle(ledger, run, 70)
+    course = timeline(ledger, run, shares=[0.1])
+    assert (course.started_at, course.seconds) == (NOON, 70)
+    assert [
+        start for start, one in zip(course.starts, course.bins, strict=True) if one.dispatched
+    ] == [60]
+    assert course.time_to_reach == {0.1: 70}
+
+
+def test_run_begins_when_it_was_started_and_ends_with_the_last_of_any_profile(
+    ledger: Ledger, run: Run
+) -> None:
     # Given three profiles, dispatched at different times; the last dispatch is not of the last one
     for number, (profile, at) in enumerate((("fast", 5), ("slow", 2), ("guest", 3))):
         rows = [make.row(run.id, number, 10 * number, profile=profile, queued_at=NOON + at)]
         ledger.record_batches(run.id, rows)
     settle(ledger, run, 4)
     course = timeline(ledger, run)
-    assert (course.started_at, course.seconds) == (NOON + 2, 3)
-    assert busy(course) == [0, 1, 2, 3]
+    assert (course.started_at, course.seconds) == (NOON, 5)
+    assert busy(course) == [2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(("seconds", "width"), [(0.99, 0.1), (1.0, 0.2), (2.0, 0.5)])
@@ -242,12 +256,12 @@ def test_other_runs_do_not_count(ledger: Ledger, run: Run) -> None:
     settle(ledger, run, 6, 8)
     alone = timeline(ledger, run, shares=[0.1, 0.2])
     # When another one has batches of the same numbers, before, between and after
-    other = ledger.start_run(make.simulation(num_messages=TOTAL), seed=1)
+    other = ledger.start_run(make.simulation(num_messages=TOTAL), seed=1, started_at=NOON)
     dispatch(ledger, other, 0, 7, 7.5)
     settle(ledger, other, 5.5, 6, 9)
     # Then nothing of it is seen
     assert timeline(ledger, run, shares=[0.1, 0.2]) == alone
-    assert alone.time_to_reach == {0.1: pytest.approx(1), 0.2: pytest.approx(3)}
+    assert alone.time_to_reach == {0.1: pytest.approx(6), 0.2: pytest.approx(8)}
 
 
 # Again and again
@@ -301,21 +315,21 @@ def test_batches_are_counted_one_by_one_as_they_come(ledger: Ledger, run: Run) -
     assert [one.dispatched for one in course.bins] == [20, 20, 10]
 
 
-def test_run_that_turns_out_to_have_begun_earlier_is_read_anew(ledger: Ledger, run: Run) -> None:
+def test_dispatch_by_a_clock_that_is_behind_is_counted_at_the_start(
+    ledger: Ledger, run: Run
+) -> None:
     # Given a run that was read
-    dispatch(ledger, run, 10)
-    settle(ledger, run, 12)
+    dispatch(ledger, run, 3)
     history = History(ledger, run)
-    assert history.read().started_at == NOON + 10
+    history.read()
     # When a producer whose clock is behind goes on with another profile
-    rows = [make.row(run.id, 1, 10, profile="slow", queued_at=NOON + 7)]
+    rows = [make.row(run.id, 1, 10, profile="slow", queued_at=NOON - 7)]
     ledger.record_batches(run.id, rows)
-    settle(ledger, run, 13, first=1)
-    # Then what was read before has moved, too
+    settle(ledger, run, 4, first=1)
+    # Then the run begins where it did
     course = history.read()
-    assert course == timeline(ledger, run)
-    assert course.started_at == NOON + 7
-    assert busy(course) == [0, 3, 5, 6]
+    assert course.started_at == NOON
+    assert busy(course) == [0, 3, 4]
 
 
 def test_settlement_that_was_committed_late_is_counted_in_its_place(
@@ -343,7 +357,7 @@ def test_reading_step_by_step_comes_to_the_same_as_reading_at_the_end(
 ) -> None:
     with TemporaryDirectory() as folder:
         ledger = Ledger.open(f"sqlite:///{Path(folder) / 'ledger.db'}")
-        run = ledger.start_run(make.simulation(num_messages=180), seed=1)
+        run = ledger.start_run(make.simulation(num_messages=180), seed=1, started_at=NOON)
         dispatch(ledger, run, *range(18))
         history, number = History(ledger, run, bins=20), 0
         for step in steps:
@@ -362,11 +376,8 @@ def test_reading_step_by_step_comes_to_the_same_as_reading_at_the_end(
 class Answer:
     """What a server knows of a run that was dispatched and not settled."""
 
-    def one(self) -> tuple[float, float]:
-        return NOON, NOON
-
-    def scalar(self) -> None:
-        return None
+    def scalar(self) -> float:
+        return 0.0
 
     def __iter__(self) -> Iterator[object]:
         return iter(())

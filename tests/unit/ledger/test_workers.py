@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sms_pipeline.core.records import WorkerRow
+from sms_pipeline.core.records import Run, WorkerRow
 from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.ledger.following import OnlineWorker, online_workers
 from sms_pipeline.ledger.store import Ledger
@@ -32,14 +32,18 @@ def test_workers_join_beat_and_leave(ledger: Ledger) -> None:
 def test_worker_is_read_back_as_it_joined() -> None:
     clock = ManualClock(wall=NOON)
     ledger = memory_ledger(clock)
-    ledger.join("w1", [make.profile("fast", count=3, mean_time=0.25, failure_rate=0.5)])
-    clock.advance(60)
+    values = {"mean_time": 0.25, "failure_rate": 0.5, "shape": 4.0, "max_time": 2.0}
+    ledger.join("w1", [make.profile("fast", count=3, **values)])
+    assert [(one.seen_at, one.left_at) for one in ledger.workers()] == [(NOON, None)]
+    clock.advance(40)
+    ledger.beat("w1", 7)
+    clock.advance(20)
     ledger.leave("w1")
     assert ledger.workers() == ()
     assert ledger.all_workers() == [
         WorkerRow(
-            id="w1", profile="fast", senders=3, mean_time=0.25, failure_rate=0.5, heartbeat=0,
-            joined_at=NOON, left_at=NOON + 60,
+            id="w1", profile="fast", senders=3, mean_time=0.25, failure_rate=0.5, heartbeat=7,
+            joined_at=NOON, left_at=NOON + 60, shape=4.0, max_time=2.0, seen_at=NOON + 40,
         )
     ]  # fmt: skip
 
@@ -53,6 +57,41 @@ def test_workers_come_in_the_order_in_which_they_joined() -> None:
         clock.advance(1)
     assert [one.id for one in ledger.workers()] == order
     assert [one.id for one in ledger.all_workers()] == order
+
+
+def test_workers_of_a_run_are_those_that_were_there_while_it_was_on() -> None:
+    # Given workers of which one left before the run was started, one while it was on
+    clock = ManualClock(wall=NOON)
+    ledger = memory_ledger(clock)
+    for worker in ("gone", "leaves", "stays"):
+        ledger.join(worker, [make.profile()])
+    ledger.leave("gone")
+    clock.advance(5)
+    run = ledger.start_run(make.simulation(num_messages=10), seed=7)
+    clock.advance(5)
+    ledger.leave("leaves")
+    ledger.join("late", [make.profile()])
+    assert [one.id for one in ledger.snapshot(run).workers] == ["leaves", "stays", "late"]
+
+
+def test_workers_of_a_run_that_is_done_are_those_that_settled_some_of_it(
+    ledger: Ledger, run: Run
+) -> None:
+    # Given workers with one and two profiles, of which some settle all there is, and then leave
+    for worker in ("w1", "w2", "idle", "other"):
+        ledger.join(worker, [make.profile("fast"), make.profile("slow")])
+    other = ledger.start_run(make.simulation(num_messages=100), seed=8)
+    ledger.settle([make.settlement(other.id, worker="other")])
+    ledger.settle([make.settlement(run.id, 0, worker="w1", messages=50, delivered=50)])
+    before = ledger.snapshot(run).workers
+    assert {one.id for one in before} == {"w1", "w2", "idle", "other"}
+    last = make.settlement(run.id, 1, profile="slow", worker="w2", messages=50, delivered=50)
+    ledger.settle([last])
+    for worker in ("w1", "w2", "idle"):
+        ledger.leave(worker)
+    # Then these are its workers, with the profile that they settled it for
+    found = [(one.id, one.profile) for one in ledger.snapshot(run).workers]
+    assert found == [("w1", "fast"), ("w2", "slow")]
 
 
 # Online

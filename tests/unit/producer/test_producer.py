@@ -333,6 +333,45 @@ def test_load_of_a_profile_is_that_of_its_online_senders() -> None:
     assert load.rate == pytest.approx(200 * (1 - 0.4))
 
 
+def test_workers_with_a_profile_of_their_own_get_work() -> None:
+    # Given workers of a configured profile, and others whose profile no file knows
+    workers = (
+        make.worker("w1", profile="brandnew", senders=4, mean_time=0.5, failure_rate=0.0),
+        make.worker("w2", profile="slow", senders=1),
+        make.worker("w1", profile="another", senders=1, mean_time=1.0, failure_rate=0.5),
+    )
+    snapshot = make.snapshot(make.counts("fast"), make.counts("slow"), workers=workers)
+    found = loads().read(snapshot, 0.0)
+    # Then each has its load, those that are configured first
+    assert [(one.profile, one.outstanding, one.senders) for one in found] == [
+        ("slow", 0, 1), ("another", 0, 1), ("brandnew", 0, 4),
+    ]  # fmt: skip
+    assert [one.rate for one in found[1:]] == [pytest.approx(0.5), pytest.approx(8.0)]
+    assert all(one.batch_size >= 1 for one in found)
+
+
+def test_what_waits_for_a_new_profile_counts_as_any_other() -> None:
+    counts = [
+        make.counts("fast"), make.counts("slow"),
+        make.counts("brandnew", dispatched=40, first_attempts=25),
+    ]  # fmt: skip
+    snapshot = make.snapshot(*counts, workers=(make.worker(profile="brandnew"),))
+    (load,) = loads().read(snapshot, 0.0)
+    assert (load.profile, load.outstanding) == ("brandnew", 15)
+
+
+def test_worker_that_has_signed_off_gets_no_work() -> None:
+    workers = (make.worker("w1", left_at=NOON + 1), make.worker("w2", profile="slow"))
+    snapshot = make.snapshot(make.counts("fast"), make.counts("slow"), workers=workers)
+    assert [one.profile for one in loads().read(snapshot, 0.0)] == ["slow"]
+
+
+def test_static_routing_takes_no_notice_of_new_profiles() -> None:
+    snapshot = make.snapshot(make.counts("fast"), workers=(make.worker(profile="brandnew"),))
+    found = loads("static").read(snapshot, 0.0)
+    assert [one.profile for one in found] == ["fast", "slow"]
+
+
 def test_with_nobody_online_every_profile_counts_as_configured() -> None:
     reading = loads()
     found = reading.read(make.snapshot(make.counts("fast"), make.counts("slow")), 0.0)

@@ -17,7 +17,8 @@ def progress(delivered: int = 40, **values: Any) -> Progress:
     """Of a run of 100 messages, of which 5 have failed."""
     counts = make.counts(
         "fast", dispatched=1_100, first_attempts=100, attempts=100, delivered=delivered, failed=5,
-        retried=10, send_seconds=12.0, delivery_seconds=90.0, delivery_times={80: 45},
+        retried=10, send_seconds=12.0, delivery_seconds=190.0, transit_seconds=70.0,
+        delivery_times={80: 45},
     )  # fmt: skip
     snapshot = make.snapshot(counts, started_at=NOON, settled_at=NOON + 9, **values)
     return Tracker().update(snapshot, 0, NOON + 10)

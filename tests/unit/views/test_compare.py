@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from sms_pipeline.core.progress import RunState
 from sms_pipeline.core.records import Run
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.compare import Comparison, Figure, compare, differing, settings_of, show
@@ -44,7 +45,7 @@ def test_figures_are_those_of_both_runs(comparison: Comparison) -> None:
     assert figures["seconds"].change == pytest.approx(1.0)
     assert figures["reached_90%_seconds"].second == pytest.approx(4)
     assert figures["reached_99%_seconds"].second is None
-    assert comparison.done == (True, True)
+    assert comparison.states == (RunState.DONE, RunState.DONE)
 
 
 def test_settings_that_differ(comparison: Comparison) -> None:
@@ -76,6 +77,9 @@ def test_tables(comparison: Comparison, capsys: Output) -> None:
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     for line in (
         "run 1 run 2 difference change",
+        "state done done",
+        "average time per message 0.200 s 0.200 s 0.000 s 0.0%",
+        "average transit 0.150 s 0.150 s 0.000 s 0.0%",
         "delivered 10 9 -1 -10.0%",
         "failed 0 1 +1 -",
         "duration 2.0 s 4.0 s +2.0 s +100.0%",
@@ -94,14 +98,16 @@ def test_equal_configurations_and_runs_that_go_on_are_named(ledger: Ledger, caps
     show(compare(first, second, ledger), as_json=False)
     out = capsys.readouterr().out
     assert "Both runs had the same configuration." in out
-    assert "Run 2 is still going on" in out
-    assert "Run 1 is still going on" not in out
+    assert "Run 2 is not done; its figures are as of now." in out
+    assert "Run 2 is stalled: go on with sms-pipeline resume 2" in out
+    assert "Run 1 is" not in out
 
 
 def test_json(comparison: Comparison, capsys: Output) -> None:
     show(comparison, as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert found["runs"] == [1, 2]
+    assert (found["states"], found["done"]) == (["done", "done"], [True, True])
     assert found["figures"]["delivered"] == {
         "first": 10,
         "second": 9,

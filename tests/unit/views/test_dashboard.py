@@ -152,6 +152,60 @@ def test_a_run_is_shown_with_the_ledgers_own_numbers(
     assert not shown["done"]
 
 
+def finish(ledger: Ledger, *checks: str) -> Run:
+    """A run of ten messages, of which one failed."""
+    thresholds = [{"check": check} for check in checks]
+    run = ledger.start_run(make.simulation(num_messages=10, thresholds=thresholds), seed=1)
+    ledger.record_batches(run.id, [make.row(run.id)])
+    one = {"failed": 1, "failed_indexes": [3]}
+    ledger.settle([make.settlement(run.id, delivered=9, delivery_times={80: 10}, **one)])
+    return run
+
+
+def test_the_verdict_is_on_the_page_and_in_the_list(browser: Browser, ledger: Ledger) -> None:
+    good, bad = finish(ledger), finish(ledger, "failed < 5%", "delivered > 5")
+    going = ledger.start_run(make.simulation(), seed=1, embedded=True)
+
+    for run, verdict, tone in (
+        (good, "Proven · 1 not reached", "good"),
+        (bad, "Proven · 1 of 2 thresholds passed · 1 not reached", "bad"),
+    ):
+        shown = browser.json(f"/api/runs/{run.id}")
+        listed = next(one for one in browser.json("/api/runs")["runs"] if one["run"] == run.id)
+        for one in (shown, listed):
+            assert (one["state"], one["verdict"], one["tone"]) == ("done", verdict, tone)
+    (first, *_) = browser.json("/api/runs")["runs"]
+    assert (first["run"], first["state"]) == (going.id, "interrupted")
+    assert first["cure"] == f"interrupted: go on with sms-pipeline resume {going.id}"
+    assert first["verdict"] == "Not finished · 0 not reached"
+
+
+@pytest.mark.parametrize(
+    ("kind", "start"), [("html", "<!doctype html>"), ("json", "{"), ("csv", "second,")]
+)
+def test_the_report_can_be_downloaded(
+    browser: Browser, ledger: Ledger, kind: str, start: str
+) -> None:
+    run = finish(ledger)
+    response = browser.ask(f"/api/runs/{run.id}/report.{kind}")
+    assert response.code == HTTPStatus.OK
+    assert response.body.decode().startswith(start)
+    assert kind in response.headers["Content-Type"]
+    assert response.headers["Content-Disposition"] == (
+        f'attachment; filename="run-{run.id}.{kind}"'
+    )
+    assert (
+        f'href="/api/runs/{run.id}/report.{kind}"' in browser.ask(f"/runs/{run.id}").body.decode()
+    )
+
+
+def test_there_is_no_report_of_an_unknown_run_or_in_another_format(
+    browser: Browser, run: Run
+) -> None:
+    assert browser.ask("/api/runs/99/report.html").code == HTTPStatus.NOT_FOUND
+    assert browser.ask(f"/api/runs/{run.id}/report.pdf").code == HTTPStatus.NOT_FOUND
+
+
 def test_an_unknown_run_is_not_found(browser: Browser, run: Run) -> None:
     response = browser.ask(f"/api/runs/{run.id + 1}")
     assert response.code == HTTPStatus.NOT_FOUND
@@ -348,7 +402,17 @@ def test_read_only_refuses_and_shows_no_buttons(
 
 # The door
 
-PATHS = ["/", "/runs/1", "/login", "/api/runs", "/api/runs/1", "/metrics", "/healthz", "/nowhere"]
+PATHS = [
+    "/",
+    "/runs/1",
+    "/login",
+    "/api/runs",
+    "/api/runs/1",
+    "/api/runs/1/report.html",
+    "/metrics",
+    "/healthz",
+    "/nowhere",
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -367,7 +431,9 @@ def test_a_name_can_be_allowed(serve: Callable[..., Browser]) -> None:
     assert browser.ask("/", Host="[").code == HTTPStatus.MISDIRECTED_REQUEST
 
 
-@pytest.mark.parametrize("path", ["/api/runs", "/api/runs/1", "/metrics"])
+@pytest.mark.parametrize(
+    "path", ["/api/runs", "/api/runs/1", "/api/runs/1/report.json", "/metrics"]
+)
 def test_figures_need_the_password(serve: Callable[..., Browser], run: Run, path: str) -> None:
     assert serve(password=PASSWORD).ask(path).code == HTTPStatus.UNAUTHORIZED
 

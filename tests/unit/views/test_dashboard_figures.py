@@ -33,7 +33,8 @@ def progress(**values: Any) -> Progress:
     """Nine seconds into a run of 100 messages."""
     counts = make.counts(
         dispatched=100, first_attempts=60, attempts=70, delivered=45, failed=5, retried=20,
-        send_seconds=7.0, delivery_seconds=90.0, delivery_times={80: 50},
+        send_seconds=7.0, delivery_seconds=90.0, transit_seconds=60.0, delivery_times={80: 50},
+        longest_delivery=1.1,
     )  # fmt: skip
     given = {"started_at": NOON, "simulation": make.simulation(thresholds=["failed < 1%"])}
     snapshot = make.snapshot(counts, **{**given, **values})
@@ -73,21 +74,37 @@ def test_tiles_of_a_run_that_is_paused_or_done() -> None:
 def test_times_profiles_and_thresholds() -> None:
     found = shown(progress())
     assert found["times"] == [
-        ("Average per message", "1.800 s"),
-        ("Average at the sender", "0.100 s"),
+        ("Average time per message", "1.800 s"),
+        ("Average transit", "1.200 s"),
+        ("Average send, an attempt", "0.100 s"),
+        ("Average send, all attempts", "0.140 s"),
         ("Failed attempts", "35.7%"),
         ("50% within", "0.982 s"),
         ("95% within", "1.020 s"),
-        ("99% within", "1.023 s"),
+        ("99% within", "1.100 s"),
         ("50% reached after", "3.0 s"),
         ("90% reached after", "-"),
     ]
     assert found["profiles"] == [
-        ["fast", "0", "50", "45", "5", "35.7% (configured 10%)", "1.800 s", "1.020 s", "-"]
+        ["fast", "0", "50", "45", "5", "35.7% (set 10%)", "1.800 s", "1.020 s", "-"]
     ]
     assert found["thresholds"] == [
         {"state": "missed", "text": "✗ failed < 1% · seen 5.00% · missed"}
     ]
+
+
+def test_workers_are_those_online_or_those_who_took_part() -> None:
+    assert shown(progress())["workers"]["title"] == "Workers online"
+    assert (
+        shown(progress(total=50, settled_at=NOON + 9))["workers"]["title"] == "Workers of this run"
+    )
+
+
+def test_a_run_that_stands_still_says_so_where_the_time_left_was() -> None:
+    assert shown(progress(embedded=True))["texts"]["eta"] == "interrupted"
+    assert shown(progress(embedded=True))["notices"][0] == (
+        "the run is interrupted: go on with sms-pipeline resume 1"
+    )
 
 
 def test_a_large_fleet_is_counted() -> None:

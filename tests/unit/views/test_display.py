@@ -17,7 +17,7 @@ def test_plain_view_shows_profiles_and_warnings(capsys: pytest.CaptureFixture[st
     PlainView().show(progress())
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == update_line(progress())
-    assert lines[1].strip().startswith("fast: senders online 0  backlog 1,000")
+    assert lines[1].strip().startswith("fast: senders 0  backlog 1,000")
     assert lines[2].strip().startswith("! profile fast: 1,010 messages waiting")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sms_pipeline.core.progress import Progress, Tracker
-from sms_pipeline.core.records import Control
+from sms_pipeline.core.records import Control, Steering, Step
 from sms_pipeline.views.format import moment
 from sms_pipeline.views.lines import headline, profile_line, summary_lines, update_line
 from tests.unit import make
@@ -15,7 +15,8 @@ from tests.unit.make import NOON
 def progress(delivered: int = 95, checks: tuple[str, ...] = (), **values: Any) -> Progress:
     counts = make.counts(
         "fast", dispatched=110, first_attempts=100, attempts=110, delivered=delivered, failed=5,
-        retried=10, send_seconds=12.0, delivery_seconds=190.0, delivery_times={80: 45},
+        retried=10, send_seconds=12.0, delivery_seconds=190.0, transit_seconds=70.0,
+        delivery_times={80: 45},
     )  # fmt: skip
     simulation = make.simulation(senders=(make.profile("fast", count=20),), thresholds=checks)
     snapshot = make.snapshot(
@@ -38,9 +39,9 @@ def test_update_line_says_what_was_delivered_failed_and_how_long_it_took() -> No
     assert "in flight 10" in line
 
 
-def test_profile_line_holds_the_failure_rate_seen_against_the_one_configured() -> None:
+def test_profile_line_holds_the_failure_rate_seen_against_the_one_set() -> None:
     (fast,) = progress().profiles
-    assert "failed attempts 13.6% (configured 10%)" in profile_line(fast)
+    assert "failed attempts 13.6% (set 10%)" in profile_line(fast)
     assert "share 100.0%" in profile_line(fast)
 
 
@@ -50,20 +51,30 @@ def test_summary_is_worth_reading_a_week_later() -> None:
         "Run 1 done: 100 of 100 messages in 9.0 s, average rate 11/s.",
         f"Started {moment(NOON)}, seed 7; senders fast 20 at 0.1 s failing 10%",
         "Delivered 95, failed 5 (out of attempts); failed attempts 15 of 110 (13.6%)",
+        "Average time per message 1.900 s from the start of the run (p50",
+        "transit 0.700 s from dispatch; send 0.109 s an attempt, 0.120 s in all attempts",
         "p95",
         "p99",
-        "fast: 110 messages (100.0%), delivered 95, failed 5",
+        "fast: 0 senders, 110 messages (100.0%), delivered 95, failed 5",
         "threshold missed: failed < 1% (seen 5.00%)",
-        "threshold holding: delivered > 90% (seen 95.00%)",
+        "threshold passed: delivered > 90% (seen 95.00%)",
         "sms-pipeline audit 1",
     ):
         assert part in text
 
 
 def test_summary_of_a_run_that_has_not_ended_says_where_to_look() -> None:
-    lines = summary_lines(progress(delivered=1, control=Control.PAUSED), "interrupted")
-    assert lines[0].startswith("Run 1 interrupted: 6 of 100 messages")
+    lines = summary_lines(progress(delivered=1), "interrupted")
+    assert lines[0] == "Not finished · 5 not reached"
+    assert lines[1].startswith("Run 1 interrupted: 6 of 100 messages")
     assert lines[-1] == "To see where every message is: sms-pipeline audit 1"
+
+
+def test_summary_of_a_run_that_stands_still_says_what_gets_it_going() -> None:
+    steps = (Step(Steering.PAUSED, NOON + 2),)
+    lines = summary_lines(progress(1, control=Control.PAUSED, steps=steps), "not ended")
+    assert "in 10.0 s, paused for 8.0 s, average rate" in lines[1]
+    assert lines[-1] == "Paused: go on with sms-pipeline continue 1"
 
 
 def test_headline_of_many_profiles_counts_the_rest() -> None:

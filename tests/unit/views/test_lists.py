@@ -9,13 +9,14 @@ import re
 import pytest
 
 from sms_pipeline.core.messages import SEPARATOR, make_columns
-from sms_pipeline.core.records import Run
+from sms_pipeline.core.records import Control, Run
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.views import lists
 from sms_pipeline.views.format import moment
 from sms_pipeline.views.lists import list_failures, list_runs, list_senders
 from tests.unit import make
+from tests.unit.make import NOON
 
 Output = pytest.CaptureFixture[str]
 
@@ -29,30 +30,72 @@ def with_failures(ledger: Ledger, run: Run) -> Run:
     return run
 
 
-def test_runs_are_listed_with_their_state(ledger: Ledger, run: Run, capsys: Output) -> None:
+def test_runs_are_listed_with_their_state_and_verdict(
+    ledger: Ledger, run: Run, noon: ManualClock, capsys: Output
+) -> None:
     done = ledger.start_run(make.simulation(num_messages=10), seed=42)
     ledger.settle([make.settlement(run.id), make.settlement(done.id, delivered=9, failed=1)])
-    list_runs(ledger)
-    heading, first, second = (line.split() for line in capsys.readouterr().out.splitlines())
+    list_runs(ledger, noon)
+    heading, first, second = (
+        re.split(r"  +", line.strip()) for line in capsys.readouterr().out.splitlines()
+    )
     assert heading[0] == "run"
-    assert (first[0], first[4:]) == (str(run.id), ["100", "10", "0", "10.0%", "7"])
-    assert (second[0], second[4:]) == (str(done.id), ["10", "9", "1", "done", "42"])
+    assert (first[0], first[2:]) == (
+        str(run.id),
+        ["100", "10", "0", "running 10.0%", "Not finished · 0 not reached", "7"],
+    )
+    assert (second[0], second[2:]) == (
+        str(done.id),
+        ["10", "9", "1", "done", "Broken · 1 not reached", "42"],
+    )
 
 
-def test_a_run_started_with_its_first_dispatch(ledger: Ledger, run: Run, capsys: Output) -> None:
-    ledger.record_batches(run.id, [make.row(run.id, queued_at=run.created_at + 60)])
-    assert ledger.totals(1)[0].started_at == run.created_at + 60
+def test_runs_that_stand_still_are_listed_with_what_gets_them_going(
+    ledger: Ledger, run: Run, noon: ManualClock, capsys: Output
+) -> None:
+    # Given runs that wait for a worker, a producer or their process, and one that is paused
+    waits = ledger.start_run(make.simulation(), seed=1)
+    ledger.record_batches(waits.id, [make.row(waits.id, profile="slow", queued_at=NOON)])
+    gone = ledger.start_run(make.simulation(), seed=2, embedded=True)
+    paused = ledger.start_run(make.simulation(), seed=3)
+    ledger.control(paused.id, Control.PAUSED)
+    noon.advance(3_600)
+    list_runs(ledger, noon)
+    assert capsys.readouterr().out.splitlines()[-4:] == [
+        f"Run {paused.id} is paused: go on with sms-pipeline continue {paused.id}",
+        f"Run {gone.id} is interrupted: go on with sms-pipeline resume {gone.id}",
+        f"Run {waits.id} is stalled: start a worker: celery -A sms_pipeline worker --profile slow",
+        f"Run {run.id} is stalled: go on with sms-pipeline resume {run.id}",
+    ]
+
+
+def test_only_the_latest_runs_are_audited_in_a_list(
+    ledger: Ledger, noon: ManualClock, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "AUDITED_RUNS", 2)
+    for _ in range(4):
+        run = ledger.start_run(make.simulation(num_messages=10), seed=1)
+        ledger.record_batches(run.id, [make.row(run.id)])
+        ledger.settle([make.settlement(run.id, delivery_times={80: 10})])
+    list_runs(ledger, noon)
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert ["Proven" in row for row in rows] == [False, False, True, True]
+    assert ["Not audited" in row for row in rows] == [True, True, False, False]
+
+
+def test_a_run_started_when_it_was_asked_for(ledger: Ledger, run: Run, capsys: Output) -> None:
+    ledger.record_batches(run.id, [make.row(run.id, queued_at=run.started_at + 60)])
     list_runs(ledger)
-    assert moment(run.created_at + 60) in capsys.readouterr().out
+    assert moment(run.started_at) in capsys.readouterr().out
 
 
 def test_runs_are_read_in_pages_of_sums_not_one_by_one(
-    ledger: Ledger, capsys: Output, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, noon: ManualClock, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = [ledger.start_run(make.simulation(num_messages=10), seed=1) for _ in range(7)]
     monkeypatch.setattr(lists, "PAGE_RUNS", 3)
     monkeypatch.setattr(ledger, "snapshot", None)
-    list_runs(ledger)
+    list_runs(ledger, noon)
     _, *lines = capsys.readouterr().out.splitlines()
     assert [int(line.split()[0]) for line in lines] == [run.id for run in runs]
 
@@ -63,19 +106,22 @@ def test_run_whose_messages_expired_or_were_cancelled_is_done(
     run = ledger.start_run(make.simulation(num_messages=10), seed=1)
     ledger.settle([make.settlement(run.id, delivered=2, expired=3, cancelled=5)])
     list_runs(ledger)
-    assert " done, 3 expired, 5 cancelled " in capsys.readouterr().out
+    assert re.search("done +.* 3 not reached · 5 cancelled ", capsys.readouterr().out)
 
 
 def test_failures_name_who_was_not_reached(
     ledger: Ledger, with_failures: Run, capsys: Output
 ) -> None:
     list_failures(ledger, with_failures, as_csv=False)
-    *lines, summary = capsys.readouterr().out.splitlines()
+    *lines, summary, left = capsys.readouterr().out.splitlines()
     numbers = make_columns(7, 0, 10, 100, "xxx-xxx-xxxx").to.split(SEPARATOR)
     assert [line.split()[1:3] for line in lines] == [
         [str(index), numbers[index]] for index in (3, 5, 7)
     ]
     assert summary == f"Run {with_failures.id}: 3 messages were not reached."
+    assert left == (
+        "90 messages have no fate yet. The run is stalled: go on with sms-pipeline resume 1."
+    )
 
 
 def test_failures_as_csv(ledger: Ledger, with_failures: Run, capsys: Output) -> None:
@@ -88,6 +134,7 @@ def test_failures_as_csv(ledger: Ledger, with_failures: Run, capsys: Output) -> 
 
 
 def test_no_failures(ledger: Ledger, run: Run, capsys: Output) -> None:
+    ledger.settle([make.settlement(run.id, messages=100, delivered=100)])
     list_failures(ledger, run, as_csv=False)
     assert capsys.readouterr().out == f"Run {run.id}: 0 messages were not reached.\n"
 

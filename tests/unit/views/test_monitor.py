@@ -240,9 +240,21 @@ def test_the_first_run_is_waited_for(ledger: Ledger) -> None:
     assert watched(ledger, 2, forever=True) == [1, 2]
 
 
-def test_without_any_run_there_is_nothing_to_watch(ledger: Ledger) -> None:
+def test_the_wait_for_the_first_run_is_told_once(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert watched(ledger, 9) == [1]
+    assert capsys.readouterr().err == "Waiting for the first run to start …\n"
+    assert watched(ledger, 9) == [1]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("options", [{"once": True}, {"run_id": 1}])
+def test_without_any_run_there_is_nothing_to_show(
+    ledger: Ledger, options: dict[str, object]
+) -> None:
     with pytest.raises(UnknownRunError):
-        watched(ledger, 1)
+        watched(ledger, 1, **options)
 
 
 def test_waiting_for_a_run_outlasts_the_ledger(

@@ -10,6 +10,8 @@ from sms_pipeline.views.objects import progress_json
 from tests.unit import make
 from tests.unit.make import NOON
 
+SIMULATION = make.simulation(name="drill 3", tags={"region": "north"})
+
 
 def test_json_holds_the_figures() -> None:
     # Given a run that was read twice, two seconds apart
@@ -18,10 +20,16 @@ def test_json_holds_the_figures() -> None:
         counts = make.counts(
             dispatched=50, first_attempts=40, attempts=delivered + 40, delivered=delivered,
             failed=5, expired=3, cancelled=2, retried=30, send_seconds=5.5,
-            delivery_seconds=100.0, delivery_times={8: 25},
+            delivery_seconds=100.0, transit_seconds=50.0, longest_delivery=0.02,
+            delivery_times={8: 25},
         )  # fmt: skip
         snapshot = make.snapshot(
-            counts, run=3, seed=9, workers=(make.worker(senders=1),), started_at=NOON
+            counts,
+            run=3,
+            seed=9,
+            workers=(make.worker(senders=2, seen_at=NOON + 20),),
+            simulation=SIMULATION,
+            started_at=NOON,
         )
         progress = tracker.update(snapshot, seconds, NOON + seconds, Findings(stuck={"fast": 7}))
     found = json.loads(json.dumps(progress_json(progress)))
@@ -30,7 +38,8 @@ def test_json_holds_the_figures() -> None:
         "dispatched": 50, "in_flight": 20, "backlog": 10, "retrying": 10,
         "delivered": 20, "failed": 5, "expired": 3, "cancelled": 2,
         "attempts": 55, "failed_attempts": 35, "failure_rate_seen": 0.636364,
-        "mean_send_seconds": 0.1, "mean_delivery_seconds": 4.0,
+        "mean_send_seconds": 0.1, "mean_send_in_all_seconds": 0.22,
+        "mean_transit_seconds": 2.0, "mean_delivery_seconds": 4.0,
     }  # fmt: skip
     shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
     for name, share in shares.items():
@@ -41,14 +50,18 @@ def test_json_holds_the_figures() -> None:
     assert "7 messages" in warning
     assert found.pop("profiles") == [
         {
-            "name": "fast", "online_senders": 1, "share": 1.0, **of_messages,
-            "failure_rate": 0.1, "capacity": 10.0, "efficiency": 0.5,
+            "name": "fast", "senders": 2, "share": 1.0, **of_messages,
+            "failure_rate": 0.1, "capacity": 20.0, "efficiency": 0.6875,
         }
     ]  # fmt: skip
     assert found == {
-        "run": 3, "total": 100, "seed": 9, "started_at": iso(NOON), **of_messages,
-        "seconds": 4.0, "average_rate": 6.25, "done": False, "control": "running",
-        "rate": 5.0, "history": [5.0], "still_seconds": 0.0, "eta_seconds": 14.0,
+        "run": 3, "name": "drill 3", "tags": {"region": "north"}, "total": 100,
+        "seed": 9, "started_at": iso(NOON), **of_messages,
+        "seconds": 4.0, "average_rate": 6.25, "done": False, "state": "running",
+        "cure": None, "control": "running",
+        "rate": 5.0, "history": [5.0], "still_seconds": 0.0,
+        "paused_seconds": 0.0, "interrupted_seconds": 0.0,
+        "eta_seconds": round(progress.eta_seconds or 0.0, 6),
         "reached": 0.2, "thresholds": [],
     }  # fmt: skip
 
@@ -56,8 +69,9 @@ def test_json_holds_the_figures() -> None:
 def test_json_says_null_where_nothing_is_known() -> None:
     found = progress_json(Tracker().update(make.snapshot(make.counts("strange")), 0, NOON))
     unknown = {
-        "started_at", "eta_seconds", "failure_rate_seen", "mean_send_seconds",
-        "mean_delivery_seconds", "p50_delivery_seconds", "p95_delivery_seconds",
+        "name", "cure", "eta_seconds", "failure_rate_seen", "mean_send_seconds",
+        "mean_send_in_all_seconds", "mean_transit_seconds", "mean_delivery_seconds",
+        "p50_delivery_seconds", "p95_delivery_seconds",
         "p99_delivery_seconds",
     }  # fmt: skip
     assert {key for key, value in found.items() if value is None} == unknown

@@ -167,7 +167,7 @@ def test_the_page_has_the_figures(report: RunReport) -> None:
     text = text_of(as_html(report))
     for part in (
         "63.3% of 30 messages reached in 4.0 s",
-        "audit: proven",
+        "done Proven · 1 not reached · 10 cancelled",
         "Delivered 19 of 30",
         "Failed 1 out of attempts",
         "Cancelled 10",
@@ -191,7 +191,8 @@ def test_the_page_of_a_run_that_goes_on_says_so(ledger: Ledger) -> None:
     text = text_of(as_html(make_report(Settings(), ledger, run)))
     assert "Not done yet: 30.0% of 30 messages reached" in text
     assert "Figures as of" in text
-    assert "audit: not finished" in text
+    assert "stalled Not finished · 0 not reached" in text
+    assert "the run is stalled: start a worker: celery -A sms_pipeline worker --profile" in text
     assert "In flight 1" in text
 
 
@@ -213,9 +214,9 @@ def test_thresholds_are_shown_as_they_stand(ledger: Ledger) -> None:
     ledger.settle([make.settlement(run.id, delivered=9, **ended)])
     text = text_of(as_html(make_report(Settings(), ledger, run)))
     assert "failed < 5% missed seen 10.00%" in text
-    assert "delivered >= 8 holding seen 9; if missed, the run is cancelled" in text
-    assert "lost == 0 holding seen 0" in text
-    assert "1 of 3 thresholds missed" in text
+    assert "delivered >= 8 passed seen 9; if missed, the run is cancelled" in text
+    assert "lost == 0 passed seen 0" in text
+    assert "done Proven · 2 of 3 thresholds passed · 1 not reached" in text
 
 
 def test_names_from_elsewhere_are_escaped(report: RunReport) -> None:

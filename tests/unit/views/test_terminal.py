@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from sms_pipeline.core.progress import Progress, Tracker
+from sms_pipeline.core.records import WorkerRow
 from sms_pipeline.views import terminal
 from sms_pipeline.views.lines import summary_lines
 from sms_pipeline.views.terminal import LiveView, flow, render, render_summary, sparkline
@@ -32,6 +33,7 @@ def progress(profiles: int = 3, done: bool = False) -> Progress:
                 name, dispatched=1_000 if done else 1_100, first_attempts=100 * second,
                 attempts=110 * second, delivered=99 * second, failed=second, retried=10 * second,
                 send_seconds=11.0 * second, delivery_seconds=90.0 * second,
+                transit_seconds=60.0 * second, longest_delivery=1.02,
                 delivery_times={80: 100 * second},
             )
             for name in names
@@ -41,7 +43,7 @@ def progress(profiles: int = 3, done: bool = False) -> Progress:
                 *counts,
                 total=(1_000 if done else 2_000) * profiles,
                 simulation=simulation,
-                workers=tuple(make.worker(f"w-{n}", profile=n, senders=20) for n in names),
+                workers=tuple(_worker(n) for n in names),
                 started_at=NOON,
                 settled_at=NOON + 10,
             ),
@@ -49,6 +51,10 @@ def progress(profiles: int = 3, done: bool = False) -> Progress:
             NOON + second,
         )
     return found
+
+
+def _worker(profile: str) -> WorkerRow:
+    return make.worker(f"w-{profile}", profile=profile, senders=20, seen_at=NOON + 10)
 
 
 def console(width: int = 100, height: int = HIGH, encoding: str = "utf-8") -> Console:
@@ -67,9 +73,11 @@ def squeezed(text: str) -> str:
 
 
 FIGURES = (
-    "Run 1: 50.0% of 6,000", "10.0 s, ETA 10.0 s", "delivered 2,970", "failed 30", "in flight 300",
+    "Run 1 is running: 50.0% of 6,000", "10.0 s, ETA ",
+    "delivered 2,970", "failed 30", "in flight 300",
     "retrying 0", "failed attempts 330 (10.0%)", "rate 300/s", "average rate 300/s",
-    "average time per message 0.900 s", "send 0.100 s", "p50 ", "p95 ", "p99 ",
+    "average time per message 0.900 s", "transit 0.600 s", "send 0.100 s an attempt",
+    "p50 ", "p95 ", "p99 ",
     "✓ failed < 1% (seen 0.50%)", "✗ reached 99% < 2s (share not reached)", "✓ p95 delivery < 30s",
     "… lost == 0 (nothing seen)", "! profile profile-1: 100 messages waiting, no sender online",
 )  # fmt: skip
@@ -85,10 +93,10 @@ def test_every_figure_is_shown_at_every_width_and_no_line_is_longer(width: int) 
         assert name in text
 
 
-NARROWEST = ["profile", "online", "backlog", "delivered"]
-NARROW = [*NARROWEST, "failed", "fail seen/set"]
-USUAL = ["profile", "online", "backlog", "share", *NARROW[3:], "effic."]
-WIDE = [*USUAL[:3], "retrying", *USUAL[3:], "time", "p95", "send"]
+NARROWEST = ["profile", "senders", "backlog", "delivered"]
+NARROW = [*NARROWEST, "failed", "fail/set"]
+USUAL = ["profile", "senders", "backlog", "share", *NARROW[3:], "effic."]
+WIDE = [*USUAL[:3], "retrying", *USUAL[3:], "time", "p95", "transit", "send"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,6 @@ from sms_pipeline.worker.delivery import (
     Publish,
     ReadStanding,
     Settle,
-    Show,
     deliver,
 )
 from tests.unit import make
@@ -84,7 +83,7 @@ def delivery(
 def test_an_attempt_is_played_settled_and_its_remainder_handed_on() -> None:
     batch = make.batch(10)
     shell, said = delivery(batch)
-    assert shell.kinds == [ReadStanding, Play, Settle, Show, Publish]
+    assert shell.kinds == [ReadStanding, Play, Settle, Publish]
     settlement = shell.only(Settle).settlement
     assert (settlement.worker, settlement.settled_at) == ("w1", NOON + 4)
     assert (settlement.delivered, settlement.retried) == (8, 2)
@@ -96,12 +95,11 @@ def test_what_is_handed_on_is_what_the_ledger_holds_not_what_was_played() -> Non
     shell, _ = delivery(make.batch(10), settled=Settled(bitmap(5), new=False))
     assert shell.only(Publish).batch.positions().tolist() == [5]
     assert shell.only(Note).kind is Absorbed.REPEATED
-    assert Show not in shell.kinds
 
 
 def test_nothing_is_handed_on_when_nothing_is_left() -> None:
     shell, said = delivery(make.batch(10), settled=Settled(None))
-    assert shell.kinds == [ReadStanding, Play, Settle, Show]
+    assert shell.kinds == [ReadStanding, Play, Settle]
     assert said is None
 
 

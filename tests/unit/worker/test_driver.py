@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import queue
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -195,3 +196,21 @@ def test_process_ends_when_the_driver_does(
 def test_thread_can_be_told_from_others_and_holds_no_process_up(clock: ManualClock) -> None:
     driver = SenderDriver({}, clock)
     assert (driver.name, driver.daemon) == ("sender-driver", True)
+
+
+def test_who_asks_is_told_of_each_message_soon_after_it_ended() -> None:
+    # Given a sender that is still busy with the last message when the first has long ended
+    told: queue.SimpleQueue[list[int]] = queue.SimpleQueue()
+    driver = SenderDriver({"fast": SenderBank(1)}, MACHINE_CLOCK)
+    driver.start()
+    with ThreadPoolExecutor(1) as pool:
+        durations = np.array([0.01, 3_600.0])
+        playing = pool.submit(
+            driver.play, "fast", durations, math.inf, lambda ended: told.put(ended.tolist())
+        )
+        # Then that is told before the batch has ended
+        assert told.get(timeout=PATIENCE_SECONDS) == [0]
+        assert not playing.done()
+        driver.stop()
+        assert isinstance(playing.exception(PATIENCE_SECONDS), StoppingError)
+    assert told.empty()

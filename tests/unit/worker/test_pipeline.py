@@ -39,7 +39,7 @@ def configured(clean: Path, ledger_url: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_is_installed_is_used_and_the_last_counts(ledger: Ledger) -> None:
-    publisher = Publisher(EMBEDDED_BROKER_URL)
+    publisher = Publisher(EMBEDDED_BROKER_URL, "quorum")
     parts = [Pipeline(Worker(ledger, []), publisher) for _ in range(2)]
     for one in parts:
         pipeline.install(one)

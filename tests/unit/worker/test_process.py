@@ -109,19 +109,17 @@ def test_attempt_that_another_worker_settled_meanwhile_counts_as_the_other_had_i
     assert ledger.snapshot(run).counts.delivered == 9
 
 
-def test_hook_hears_of_new_settlements_only(ledger: Ledger, run: Run) -> None:
-    heard: list[tuple[Batch, list[bool]]] = []
+def test_every_message_is_echoed_once_with_what_became_of_it(ledger: Ledger, run: Run) -> None:
+    heard: list[tuple[int, bool]] = []
 
-    def hear(batch: Batch, outcomes: Outcomes) -> None:
-        heard.append((batch, outcomes.delivered.tolist()))
+    def echo(_batch: Batch, outcomes: Outcomes, positions: np.ndarray) -> None:
+        heard.extend((place, bool(outcomes.delivered[place])) for place in positions.tolist())
 
-    worker = Worker(ledger, [make.profile("fast", mean_time=0)], Scripted, hear)
+    worker = Worker(ledger, [make.profile("fast", mean_time=0)], Scripted, echo)
     worker.start()
-    batch = dispatched(ledger, run)
-    for _ in range(2):
-        deliver(worker, batch)
+    deliver(worker, dispatched(ledger, run))
     worker.stop()
-    assert heard == [(batch, [False] * 2 + [True] * 8)]
+    assert heard == [(place, place >= Scripted.failures) for place in range(10)]
 
 
 def test_message_whose_deadline_has_passed_is_not_sent(

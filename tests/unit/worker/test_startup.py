@@ -293,3 +293,32 @@ def test_options_that_are_not_given_leave_the_profile_as_it_is() -> None:
     assert changed == profile.model_copy(
         update={"count": 7, "mean_time": 0.5, "failure_rate": 0.25}
     )
+
+
+NEW = {"profile": "brandnew", "senders": 5, "mean_time": 0.01, "failure_rate": 0.0}
+
+
+def test_profile_that_no_file_knows_is_what_the_options_say() -> None:
+    found = startup.chosen_profile(Simulation(), NEW)
+    assert (found.name, found.count, found.mean_time, found.failure_rate) == (
+        "brandnew",
+        5,
+        0.01,
+        0.0,
+    )
+
+
+@pytest.mark.parametrize("missing", ["senders", "mean_time", "failure_rate"])
+def test_profile_that_no_file_knows_needs_all_options(missing: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        startup.chosen_profile(Simulation(), NEW | {missing: None})
+    assert str(told.value) == (
+        "unknown profile 'brandnew': the configuration has fast, standard, slow. "
+        "For a new profile give --senders, --mean-time and --failure-rate"
+    )
+
+
+@pytest.mark.parametrize("values", [{"profile": "no.dots"}, {"failure_rate": 2.0}, {"senders": 0}])
+def test_new_profile_is_checked_like_any_other(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        startup.chosen_profile(Simulation(), NEW | values)

@@ -23,13 +23,13 @@ export function moment(epoch) {
 export const clock = (epoch) => moment(epoch).split(" ")[1];
 
 export function stateOf(run) {
-  if (!run.done) return run.control;
+  if (!run.done) return run.state;
   return run.control === "cancelled" ? "cancelled" : "done";
 }
 
 export function showState(element, run) {
   element.textContent = stateOf(run);
-  element.className = `state ${stateOf(run)}`;
+  element.className = `state ${stateOf(run)} ${run.tone}`;
 }
 
 export function setBar(bar, run) {

@@ -33,11 +33,17 @@ function draw({ charts }) {
 
 function showHeading(run) {
   showState(byId("state"), run);
-  set("started", moment(run.started_at ?? run.created_at));
+  set("started", moment(run.started_at));
   set("seed", run.seed);
   byId("about").hidden = false;
-  byId("warnings").hidden = run.warnings.length === 0;
-  byId("warnings").replaceChildren(...run.warnings.map((text) => make("li", sentence(text))));
+  set("verdict", run.verdict);
+  set("name", run.shown.name);
+  byId("name").hidden = !run.shown.name;
+  byId("verdict").className = run.tone;
+  byId("downloads").hidden = false;
+  const { notices } = run.shown;
+  byId("warnings").hidden = notices.length === 0;
+  byId("warnings").replaceChildren(...notices.map((text) => make("li", sentence(text))));
   const ended = run.delivered + run.failed + run.expired + run.cancelled;
   setBar(byId("bar"), run);
   byId("bar").setAttribute("aria-valuenow", Math.floor((100 * ended) / run.total));
@@ -68,7 +74,8 @@ function showTimes(run) {
 }
 
 function showWorkers(run) {
-  const { count, cells, joined_at: joined, more } = run.shown.workers;
+  const { title, count, cells, joined_at: joined, more } = run.shown.workers;
+  set("workers-title", title);
   set("worker-count", count);
   fill(
     byId("workers"),

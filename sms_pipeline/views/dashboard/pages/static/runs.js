@@ -7,14 +7,16 @@ const before = new URLSearchParams(location.search).get("before");
 function row(run) {
   const link = document.createElement("a");
   link.href = `/runs/${run.run}`;
-  link.textContent = `Run ${run.run}`;
+  link.textContent = run.name ? `Run ${run.run} · ${run.name}` : `Run ${run.run}`;
   const state = document.createElement("span");
   showState(state, run);
+  if (run.cure) state.title = run.cure;
   return [
     link,
-    moment(run.started_at ?? run.created_at),
+    moment(run.started_at),
     state,
     newBar(run),
+    Object.assign(document.createElement("span"), { textContent: run.verdict, className: `verdict ${run.tone}` }),
     ...run.shown,
   ];
 }

@@ -1,0 +1,63 @@
+"""How a run stands, and the command that gets it going again. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from sms_pipeline.core.progress import Progress, RunState
+from sms_pipeline.core.records import Snapshot, WorkerRow
+from sms_pipeline.views.format import duration
+
+
+def cure(progress: Progress) -> str | None:
+    """What is wrong with the run, and what mends it; None if nothing is."""
+    unattended = [part.name for part in progress.profiles if part.is_unattended]
+    return cure_of(progress.run, progress.state, unattended)
+
+
+def cure_of(run: int, state: RunState, unattended: Sequence[str] = ()) -> str | None:
+    """The same, of what is known of a run.
+
+    Args:
+        run: its number.
+        state: how it stands.
+        unattended: profiles with messages in flight and no sender online.
+    """
+    match state:
+        case RunState.PAUSED:
+            return f"paused: go on with sms-pipeline continue {run}"
+        case RunState.INTERRUPTED:
+            return f"interrupted: go on with sms-pipeline resume {run}"
+        case RunState.STALLED if unattended:
+            command = f"celery -A sms_pipeline worker --profile {unattended[0]}"
+            return f"stalled: start a worker: {command}"
+        case RunState.STALLED:
+            return f"stalled: go on with sms-pipeline resume {run}"
+    return None
+
+
+def unattended(snapshot: Snapshot, online: Iterable[WorkerRow]) -> list[str]:
+    """Profiles of the run with messages in flight and no sender online."""
+    served = {worker.profile for worker in online}
+    return [
+        counts.profile
+        for counts in snapshot.profiles
+        if counts.in_flight and counts.profile not in served
+    ]
+
+
+def notices(progress: Progress) -> list[str]:
+    """What people should know at once: the cure, then the warnings."""
+    found = cure(progress)
+    if not found:
+        return list(progress.warnings)
+    first = f"the run is {found}"
+    return [first, *(one for one in progress.warnings if not first.startswith(one))]
+
+
+def lost_time(progress: Progress) -> Iterator[tuple[str, str]]:
+    """For how long the run was paused, and interrupted, by name; zeros are left out."""
+    if progress.paused_seconds:
+        yield "paused for", duration(progress.paused_seconds)
+    if progress.interrupted_seconds:
+        yield "interrupted for", duration(progress.interrupted_seconds)

@@ -1,0 +1,36 @@
+"""Fixtures of the tests of the views: a ledger in which it is noon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.testing.clock import ManualClock
+from tests.unit.make import NOON
+
+#: A run is told apart from another of the same seed by its start.
+TICK_SECONDS = 5e-7
+
+
+class Ticking(ManualClock):
+    """Never says the same time twice."""
+
+    def wall(self) -> float:
+        self.step_wall(TICK_SECONDS)
+        return super().wall()
+
+
+@pytest.fixture
+def noon() -> ManualClock:
+    """The clock of the ledger."""
+    return Ticking(wall=NOON)
+
+
+@pytest.fixture
+def ledger(ledger_url: str, noon: ManualClock) -> Iterator[Ledger]:
+    """An empty ledger; its runs start at noon."""
+    opened = Ledger.open(ledger_url, noon)
+    yield opened
+    opened.close()

@@ -1,0 +1,110 @@
+"""How a run stands is said with the command that gets it going again."""
+
+from __future__ import annotations
+
+import pytest
+
+from sms_pipeline.core.progress import Progress, RunState, Tracker
+from sms_pipeline.core.records import Control, Steering, Step
+from sms_pipeline.views.lines import update_line
+from sms_pipeline.views.objects import progress_json
+from sms_pipeline.views.states import cure, cure_of, lost_time, notices
+from tests.unit import make
+from tests.unit.make import NOON
+
+
+def progress(seconds: float = 10, **values: object) -> Progress:
+    """A run with messages in flight, so long after its start; no worker is online."""
+    counts = make.counts("slow", dispatched=50, first_attempts=10, attempts=10, delivered=10)
+    return Tracker().update(make.snapshot(counts, **values), 0, NOON + seconds)
+
+
+@pytest.mark.parametrize(
+    ("state", "unattended", "said"),
+    [
+        (RunState.PAUSED, [], "paused: go on with sms-pipeline continue 3"),
+        (RunState.INTERRUPTED, ["slow"], "interrupted: go on with sms-pipeline resume 3"),
+        (RunState.STALLED, [], "stalled: go on with sms-pipeline resume 3"),
+        (
+            RunState.STALLED,
+            ["slow", "fast"],
+            "stalled: start a worker: celery -A sms_pipeline worker --profile slow",
+        ),
+        (RunState.RUNNING, ["slow"], None),
+        (RunState.CANCELLED, [], None),
+        (RunState.DONE, [], None),
+    ],
+)
+def test_every_state_that_needs_help_names_the_command(
+    state: RunState, unattended: list[str], said: str | None
+) -> None:
+    assert cure_of(3, state, unattended) == said
+
+
+def test_cure_is_that_of_the_run_as_it_stands() -> None:
+    assert cure(progress(embedded=True)) == "interrupted: go on with sms-pipeline resume 1"
+    assert cure(progress(3_600)) == (
+        "stalled: start a worker: celery -A sms_pipeline worker --profile slow"
+    )
+    assert cure(progress()) is None
+
+
+def test_notices_begin_with_the_cure_and_say_nothing_twice() -> None:
+    assert notices(progress(control=Control.PAUSED)) == [
+        "the run is paused: go on with sms-pipeline continue 1",
+        "profile slow: 40 messages waiting, no sender online",
+    ]
+    assert notices(progress()) == list(progress().warnings)
+
+
+def test_state_is_in_the_line_and_in_the_json() -> None:
+    stalled = progress(3_600)
+    assert " stalled " in update_line(stalled)
+    found = progress_json(stalled)
+    assert (found["state"], found["cure"], found["done"]) == ("stalled", cure(stalled), False)
+
+
+def test_lost_time_is_told_where_there_was_any() -> None:
+    steps = (
+        Step(Steering.PAUSED, NOON + 1),
+        Step(Steering.CONTINUED, NOON + 3),
+        Step(Steering.RESUMED, NOON + 9, idle_seconds=5.0),
+    )
+    assert dict(lost_time(progress(steps=steps))) == {
+        "paused for": "2.0 s",
+        "interrupted for": "5.0 s",
+    }
+    assert dict(lost_time(progress())) == {}
+
+
+# Profiles that get nothing
+
+
+def warnings(
+    slow_online: bool, dispatched: int = 60, settled: int = 10, **values: object
+) -> tuple[str, ...]:
+    """Of a run of 100 messages, all of which went to `fast` so far."""
+    counts = (
+        make.counts("fast", dispatched=dispatched, first_attempts=settled, attempts=settled),
+        make.counts("slow"),
+    )
+    workers = [make.worker("w1")]
+    workers += [make.worker("w2", profile="slow")] if slow_online else []
+    snapshot = make.snapshot(*counts, workers=tuple(workers), **values)
+    return Tracker(["w1", "w2"]).update(snapshot, 0, NOON + 10).warnings
+
+
+def test_a_profile_that_gets_no_messages_says_why() -> None:
+    assert warnings(slow_online=False) == ("profile slow gets no messages: nobody is online",)
+    assert warnings(slow_online=True) == (
+        "profile slow gets no messages: its queue would be empty last",
+    )
+
+
+def test_a_profile_is_not_said_to_get_nothing_before_its_turn_or_without_a_choice() -> None:
+    assert warnings(slow_online=True, settled=0) == ()
+    assert warnings(slow_online=True, settled=0, dispatched=100) != ()
+    assert warnings(slow_online=False, dispatched=100) == ()
+    assert warnings(slow_online=True, simulation=make.simulation(routing="static")) == ()
+    assert warnings(slow_online=True, control=Control.PAUSED) == ("the run is paused",)
+    assert warnings(slow_online=True, total=10, dispatched=10) != ()

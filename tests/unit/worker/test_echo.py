@@ -1,0 +1,76 @@
+"""Each SMS is printed when it is sent, and nobody waits for the printing."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from sms_pipeline.core.gateway import Outcomes
+from sms_pipeline.core.retry import RetryPolicy
+from sms_pipeline.worker.echo import Echo, lines
+from tests.unit import make
+
+OUTCOMES = Outcomes(np.ones(3), np.array([True, False, True]))
+PATIENCE_SECONDS = 30
+
+
+def test_a_line_has_outcome_recipient_and_text() -> None:
+    batch = make.batch(3, to="202-555-0100\n202-555-0101\n202-555-0102", text="a\nb\nc")
+    assert list(lines(batch, OUTCOMES, np.array([0, 1]))) == [
+        "delivered: 202-555-0100  a",
+        "failed, to be retried: 202-555-0101  b",
+    ]
+
+
+def test_the_last_attempt_is_not_to_be_retried() -> None:
+    batch = make.batch(3, retry=RetryPolicy(max_attempts=1))
+    (line,) = lines(batch, OUTCOMES, np.array([1]))
+    assert line.startswith("failed: ")
+
+
+def test_all_that_was_sent_is_printed_by_the_end() -> None:
+    printed: list[str] = []
+    with Echo(printed.append) as echo:
+        echo(make.batch(3), OUTCOMES, np.array([0]))
+        echo(make.batch(3), OUTCOMES, np.array([1, 2]))
+    assert [line.partition(":")[0] for line in printed] == [
+        "delivered",
+        "failed, to be retried",
+        "delivered",
+    ]
+
+
+def test_whoever_sends_does_not_wait_for_the_printing() -> None:
+    let_go = threading.Event()
+    with Echo(lambda _: let_go.wait(PATIENCE_SECONDS)) as echo:
+        for _ in range(100):
+            echo(make.batch(3), OUTCOMES, np.array([0]))
+        let_go.set()
+
+
+def test_a_full_disk_is_told_at_the_end_and_stops_nothing_before() -> None:
+    def full(_line: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"), Echo(full) as echo:
+        for _ in range(3):
+            echo(make.batch(3), OUTCOMES, np.array([0]))
+
+
+def test_a_reader_that_left_is_no_error() -> None:
+    def left(_line: str) -> None:
+        raise BrokenPipeError
+
+    with Echo(left) as echo:
+        echo(make.batch(3), OUTCOMES, np.array([0]))
+
+
+def test_an_error_of_the_run_is_not_hidden_by_one_of_the_printing() -> None:
+    def full(_line: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(KeyError), Echo(full) as echo:
+        echo(make.batch(3), OUTCOMES, np.array([0]))
+        raise KeyError
