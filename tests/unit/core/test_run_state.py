@@ -134,6 +134,9 @@ PAUSED, CONTINUED = Steering.PAUSED, Steering.CONTINUED
         # A pause that is not over, or that was ended by the run's end
         ([(PAUSED, 10), (CONTINUED, 15), (PAUSED, 20)], 5 + 80),
         ([(PAUSED, 10), (Steering.CANCELLED, 40)], 30),
+        # Who resumes a run that is paused has to continue it, too
+        ([(PAUSED, 10), (Steering.RESUMED, 20)], 90),
+        ([(PAUSED, 10), (Steering.RESUMED, 20), (CONTINUED, 30)], 20),
         # Nothing was paused before these
         ([(CONTINUED, 15), (Steering.CANCELLED, 40), (Steering.RESUMED, 50)], 0),
         # A clock that was set back
