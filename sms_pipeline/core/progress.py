@@ -272,13 +272,16 @@ def patience(simulation: Simulation) -> float:
 
 
 def paused_seconds(steps: Iterable[Step], now: float) -> float:
-    """For how long a run was paused until `now`, seconds since the epoch."""
+    """For how long a run was paused until `now`, seconds since the epoch.
+
+    One that is resumed while it is paused stays so.
+    """
     paused_at: float | None = None
     seconds = 0.0
     for step in steps:
         if step.what is Steering.PAUSED:
             paused_at = step.at
-        elif paused_at is not None:
+        elif paused_at is not None and step.what is not Steering.RESUMED:
             seconds += max(step.at - paused_at, 0.0)
             paused_at = None
     return seconds if paused_at is None else seconds + max(now - paused_at, 0.0)

@@ -213,8 +213,9 @@ class Snapshot:
 
     @property
     def last_sign(self) -> float:
-        """When something last happened, seconds since the epoch."""
-        return max(self.active_at or 0.0, self.started_at)
+        """When something last happened, seconds since the epoch; that it was steered counts."""
+        steered_at = max((step.at for step in self.steps), default=0.0)
+        return max(self.active_at or 0.0, self.started_at, steered_at)
 
     @property
     def counts(self) -> Counts:

@@ -10,7 +10,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.files import dotted
+from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.progress import Progress, RunState
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation
@@ -95,14 +97,14 @@ class Comparison(NamedTuple):
         }
 
 
-def compare(first: Run, second: Run, ledger: Ledger) -> Comparison:
+def compare(first: Run, second: Run, ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> Comparison:
     """Compare two runs as they are now.
 
     Raises:
         LedgerUnavailableError: the ledger can't be reached.
     """
     readings = [
-        (Reader(ledger, run).read_decided().progress, timeline(ledger, run))
+        (Reader(ledger, run, clock=clock).read_decided().progress, timeline(ledger, run))
         for run in (first, second)
     ]
     figures = [outcome(*reading) for reading in readings]
@@ -182,10 +184,11 @@ def show(comparison: Comparison, as_json: bool) -> None:
     if as_json:
         write(json.dumps(comparison.to_json()))
         return
-    write_all(_figures_table(comparison), "", *_settings_parts(comparison), *_notes(comparison))
+    write_all(figures_table(comparison), "", *_settings_parts(comparison), *_notes(comparison))
 
 
-def _figures_table(comparison: Comparison) -> Table:
+def figures_table(comparison: Comparison) -> Table:
+    """The figures of both, side by side."""
     runs = (f"run {run}" for run in comparison.runs)
     table = new_table("", *runs, "difference", "change", numbers_from=1)
     if any(comparison.names):

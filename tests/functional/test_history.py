@@ -13,7 +13,7 @@ from tests.unit.make import NOON
 @pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 def test_course_of_a_run(database_url: str) -> None:
     ledger = Ledger.open(database_url)
-    run = ledger.start_run(make.simulation(num_messages=40), seed=1)
+    run = ledger.start_run(make.simulation(num_messages=40), seed=1, started_at=NOON)
     history = History(ledger, run, bins=4, shares=[0.5, 0.75, 1.0])
     assert history.read().bins == ()
     # Given moments in the second half of a bin, which rounding would move, and before the start

@@ -11,6 +11,7 @@ import pytest
 from sms_pipeline.ledger.store import Ledger
 from tests.functional.terminal import Terminal
 from tests.unit import make
+from tests.unit.make import NOON
 
 
 def test_report_of_a_run_says_what_the_run_said(terminal: Terminal) -> None:
@@ -37,8 +38,8 @@ def test_report_of_a_run_says_what_the_run_said(terminal: Terminal) -> None:
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_report_and_comparison_from_postgresql(terminal: Terminal, database_url: str) -> None:
     ledger = Ledger.open(database_url)
-    for _ in range(2):
-        run = ledger.start_run(make.simulation(num_messages=10), seed=1)
+    for seed in (1, 2):
+        run = ledger.start_run(make.simulation(num_messages=10), seed, started_at=NOON)
         ledger.record_batches(run.id, [make.row(run.id)])
         ledger.settle([make.settlement(run.id, delivery_times={80: 10})])
     ledger.close()

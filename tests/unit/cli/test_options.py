@@ -107,3 +107,8 @@ def test_name_and_tags_are_laid_over_those_of_the_file() -> None:
     simulation = load_simulation(Path("named.yml"), overrides(options, None))
     assert simulation.name == "drill 3"
     assert simulation.tags == {"region": "north", "team": "b=c", "round": "2"}
+
+
+def test_a_run_has_only_so_many_tags() -> None:
+    tags = [word for number in range(21) for word in ("--tag", f"t{number}=x")]
+    assert "at most 20 tags" in refused("run", *tags)

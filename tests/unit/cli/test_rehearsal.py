@@ -136,6 +136,8 @@ def test_run_is_dispatched_played_and_shown_to_its_end(
     ((last, ended),) = view.closed
     assert last is not None
     assert (last.done, ended) == (True, "done")
+    assert view.outcome is not None
+    assert view.outcome.line == "Proven · 0 not reached"
     # And nobody is left behind
     (consumer,) = consumers
     assert ledger.workers() == ()

@@ -111,6 +111,14 @@ def test_healthy_run_is_given_time_for_its_pauses_and_its_batches(
         assert seen(simulation=simulation, after=waited).state is state
 
 
+@pytest.mark.parametrize("what", [Steering.CONTINUED, Steering.RESUMED])
+def test_run_that_goes_on_after_a_long_pause_is_given_time_to_do_so(what: Steering) -> None:
+    # Given a run that was paused, or whose producer was gone, for an hour
+    steps = (Step(what, NOON + LATE),)
+    for after, state in ((SOON, RunState.RUNNING), (LATE, RunState.STALLED)):
+        assert seen(steps=steps, after=LATE + after).state is state
+
+
 # For how long
 
 
@@ -126,6 +134,9 @@ PAUSED, CONTINUED = Steering.PAUSED, Steering.CONTINUED
         # A pause that is not over, or that was ended by the run's end
         ([(PAUSED, 10), (CONTINUED, 15), (PAUSED, 20)], 5 + 80),
         ([(PAUSED, 10), (Steering.CANCELLED, 40)], 30),
+        # Who resumes a run that is paused has to continue it, too
+        ([(PAUSED, 10), (Steering.RESUMED, 20)], 90),
+        ([(PAUSED, 10), (Steering.RESUMED, 20), (CONTINUED, 30)], 20),
         # Nothing was paused before these
         ([(CONTINUED, 15), (Steering.CANCELLED, 40), (Steering.RESUMED, 50)], 0),
         # A clock that was set back

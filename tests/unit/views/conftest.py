@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from sms_pipeline.core.records import Run
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from tests.unit.make import NOON
+from tests.unit.views.cases import CASES, Case, World
 
 #: A run is told apart from another of the same seed by its start.
 TICK_SECONDS = 5e-7
@@ -34,3 +36,15 @@ def ledger(ledger_url: str, noon: ManualClock) -> Iterator[Ledger]:
     opened = Ledger.open(ledger_url, noon)
     yield opened
     opened.close()
+
+
+@pytest.fixture(params=CASES, ids=lambda made: made.__name__)
+def case(request: pytest.FixtureRequest, ledger_url: str) -> Iterator[Case]:
+    clock = ManualClock(wall=NOON)
+    ledger = Ledger.open(ledger_url, clock)
+    made: Callable[[World], Run] = request.param
+    world = World(ledger, clock)
+    found = Case(world, made(world))
+    assert found.progress.state is CASES[made]
+    yield found
+    ledger.close()

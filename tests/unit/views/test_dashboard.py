@@ -180,6 +180,14 @@ def test_the_verdict_is_on_the_page_and_in_the_list(browser: Browser, ledger: Le
     assert first["verdict"] == "Not finished · 0 not reached"
 
 
+def test_only_the_first_page_of_the_list_is_audited(browser: Browser, ledger: Ledger) -> None:
+    runs = [finish(ledger) for _ in range(PAGE_RUNS + 1)]
+    latest = browser.json("/api/runs")["runs"]
+    assert {one["verdict"] for one in latest} == {"Proven · 1 not reached"}
+    (oldest,) = browser.json(f"/api/runs?before={runs[1].id}")["runs"]
+    assert (oldest["verdict"], oldest["tone"]) == ("Not audited · 1 not reached", "open")
+
+
 @pytest.mark.parametrize(
     ("kind", "start"), [("html", "<!doctype html>"), ("json", "{"), ("csv", "second,")]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import islice
 
 import pytest
@@ -19,7 +20,7 @@ from sms_pipeline.ledger.steering import Abort
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.views import monitor
-from sms_pipeline.views.display import JsonView, PlainView
+from sms_pipeline.views.display import JsonView, PlainView, View
 from sms_pipeline.views.monitor import follow, require_thresholds, runs_to_watch, watch
 from sms_pipeline.views.reader import Reader, Reading
 from tests.unit import make
@@ -119,6 +120,16 @@ def test_interrupted_monitor_ends_also_without_a_ledger(
     with pytest.raises(KeyboardInterrupt):
         watch(ledger, run, PlainView(), once=False)
     assert capsys.readouterr().out == "has not ended (the monitor was interrupted)\n"
+
+
+@pytest.mark.parametrize("view", [PlainView(), JsonView()], ids=lambda view: type(view).__name__)
+def test_the_summary_begins_with_the_verdict(
+    ledger: Ledger, run: Run, view: View, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(2):
+        deliver(ledger, run, 50, number)
+    watch(ledger, run, view, once=False)
+    assert re.search(r"Proven (·|\\u00b7) 0 not reached", capsys.readouterr().out)
 
 
 def test_watching_once_is_one_update(

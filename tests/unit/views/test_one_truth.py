@@ -7,187 +7,50 @@ import html
 import io
 import json
 import re
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from sms_pipeline.config.settings import Settings
-from sms_pipeline.core.progress import RunState
-from sms_pipeline.core.records import Control, Run
-from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import timeline
-from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.views.dashboard.figures import run_json
 from sms_pipeline.views.format import count, duration, message_time, percent, rate
 from sms_pipeline.views.lines import profile_line, summary_lines, update_line
 from sms_pipeline.views.metrics.families import run_metrics
 from sms_pipeline.views.objects import progress_json
 from sms_pipeline.views.percentiles import percentiles
-from sms_pipeline.views.reader import Reader, Reading
 from sms_pipeline.views.report.document import as_csv, make_report
 from sms_pipeline.views.report.page import as_html
 from sms_pipeline.views.terminal import render, render_summary
-from tests.unit import make
-from tests.unit.make import NOON
+from tests.unit.views.cases import PROFILES, Case
 
 #: The figures of a run, as texts by name; those of a profile have its name in front.
 Figures = dict[str, str]
 STATES = ("delivered", "failed", "expired", "cancelled")
 TIMES = ("average time", "p50", "p95", "p99")
 OF_A_RUN = (*STATES, "failed attempts", *TIMES, "average rate", "duration")
-PROFILES = ("fast", "slow")
 OF_PROFILES = tuple(
     f"{profile} {name}" for profile in PROFILES for name in ("senders", "share", "efficiency")
 )
 #: Cells of a profile's row in the report.
 PROFILE_CELLS = 10
-#: So long after its start a run that is under way is looked at.
-LATER = 20.0
-#: Longer than a run may stand still.
-MUCH_LATER = 7_200.0
 
 
-class World:
-    """A ledger, and the time in it."""
-
-    def __init__(self, ledger: Ledger, clock: ManualClock) -> None:
-        self.ledger = ledger
-        self.clock = clock
-
-    def begin(self, **values: Any) -> Run:
-        """Start a run; of its first batch all is settled, of the second nothing."""
-        simulation = make.simulation(num_messages=100, **values.pop("simulation", {}))
-        run = self.ledger.start_run(simulation, seed=7, **values)
-        for name, senders in (("fast", 5), ("slow", 2)):
-            self.ledger.join(f"w-{name}", [make.profile(name, count=senders)])
-        self.ledger.record_batches(run.id, [
-            make.row(run.id, 0, 0, 50),
-            make.row(run.id, 1, 50, 40, profile="slow"),
-            make.row(run.id, 2, 90, 10, profile="slow"),
-        ])  # fmt: skip
-        first = make.settlement(
-            run.id, 0, 0, messages=50, delivered=40, failed=4, expired=1, retried=5,
-            send_seconds=9.0, delivery_seconds=55.5, transit_seconds=44.0,
-            delivery_times={80: 24, 84: 20}, longest_delivery=1.4,
-            remainder=make.bitmap(0, size=50), worker="w-fast", settled_at=NOON + 2,
-        )  # fmt: skip
-        second = make.settlement(
-            run.id, 0, 1, messages=5, delivered=3, failed=2, send_seconds=1.5,
-            delivery_seconds=17.5, transit_seconds=12.5, delivery_times={90: 5},
-            longest_delivery=3.9, worker="w-fast", settled_at=NOON + 5,
-        )  # fmt: skip
-        cancelled = make.settlement(
-            run.id, 2, messages=10, delivered=0, cancelled=10, send_seconds=0.0,
-            delivery_seconds=0.0, transit_seconds=0.0, profile="slow", worker="cancel",
-            settled_at=NOON + 6,
-        )  # fmt: skip
-        self.ledger.settle([first, second, cancelled])
-        return run
-
-    def end(self, run: Run, seconds: float) -> None:
-        """Settle the second batch, so long after the start."""
-        last = make.settlement(
-            run.id, 1, messages=40, delivered=30, failed=10, send_seconds=12.0,
-            delivery_seconds=277.0, transit_seconds=200.0, delivery_times={100: 40},
-            longest_delivery=9.25, profile="slow", worker="w-slow", settled_at=NOON + seconds,
-        )  # fmt: skip
-        self.ledger.settle([last])
-
-    def leave(self) -> None:
-        """No worker is online any more."""
-        for name in PROFILES:
-            self.ledger.leave(f"w-{name}")
-
-
-def finished(world: World) -> Run:
-    run = world.begin()
-    world.end(run, 12)
-    return run
-
-
-def stalled(world: World) -> Run:
-    run = world.begin()
-    world.clock.advance(MUCH_LATER)
-    return run
-
-
-def interrupted(world: World) -> Run:
-    run = world.begin(embedded=True)
-    world.clock.advance(LATER)
-    return run
-
-
-def paused(world: World) -> Run:
-    run = world.begin()
-    world.clock.advance(LATER)
-    world.ledger.control(run.id, Control.PAUSED)
-    world.clock.advance(LATER)
-    return run
-
-
-def failed(world: World) -> Run:
-    run = world.begin(simulation={"thresholds": ["failed < 1%", "delivered > 1"]})
-    world.end(run, 12)
-    return run
-
-
-def resumed(world: World) -> Run:
-    run = world.begin()
-    world.clock.advance(MUCH_LATER)
-    world.ledger.note_resume(run.id)
-    world.end(run, MUCH_LATER + 30)
-    return run
-
-
-CASES = {
-    finished: RunState.DONE,
-    stalled: RunState.STALLED,
-    interrupted: RunState.INTERRUPTED,
-    paused: RunState.PAUSED,
-    failed: RunState.DONE,
-    resumed: RunState.DONE,
-}
-
-
-class Case:
-    """A run, read at one moment."""
-
-    def __init__(self, world: World, run: Run) -> None:
-        self.world = world
-        self.run = run
-        world.leave()
-        self.reading: Reading = Reader(world.ledger, run, clock=world.clock).read_decided()
-        self.progress = self.reading.progress
-
-    @property
-    def truth(self) -> Figures:
-        """The figures as they are computed, before any view has them."""
-        progress, counts = self.progress, self.progress.counts
-        return {
-            **{name: count(getattr(counts, name)) for name in STATES},
-            "failed attempts": count(counts.failed_attempts),
-            "average time": message_time(counts.mean_delivery),
-            **{name: message_time(seconds) for name, seconds in percentiles(counts).items()},
-            "average rate": rate(progress.average_rate),
-            "duration": duration(progress.seconds),
-            **{f"{one.name} senders": count(one.senders) for one in progress.profiles},
-            **{f"{one.name} share": percent(one.share) for one in progress.profiles},
-            **{f"{one.name} efficiency": percent(one.efficiency) for one in progress.profiles},
-        }
-
-
-@pytest.fixture(params=CASES, ids=lambda made: made.__name__)
-def case(request: pytest.FixtureRequest, ledger_url: str) -> Iterable[Case]:
-    clock = ManualClock(wall=NOON)
-    ledger = Ledger.open(ledger_url, clock)
-    made: Callable[[World], Run] = request.param
-    world = World(ledger, clock)
-    found = Case(world, made(world))
-    assert found.progress.state is CASES[made]
-    yield found
-    ledger.close()
+def truth(case: Case) -> Figures:
+    """The figures as they are computed, before any view has them."""
+    progress, counts = case.progress, case.progress.counts
+    return {
+        **{name: count(getattr(counts, name)) for name in STATES},
+        "failed attempts": count(counts.failed_attempts),
+        "average time": message_time(counts.mean_delivery),
+        **{name: message_time(seconds) for name, seconds in percentiles(counts).items()},
+        "average rate": rate(progress.average_rate),
+        "duration": duration(progress.seconds),
+        **{f"{one.name} senders": count(one.senders) for one in progress.profiles},
+        **{f"{one.name} share": percent(one.share) for one in progress.profiles},
+        **{f"{one.name} efficiency": percent(one.efficiency) for one in progress.profiles},
+    }
 
 
 def found(pattern: str, text: str) -> str:
@@ -239,7 +102,7 @@ def of_json(shown: dict[str, Any]) -> Figures:
 
 def test_json_has_every_figure(case: Case) -> None:
     shown = json.loads(json.dumps(progress_json(case.progress)))
-    assert of_json(shown) == case.truth
+    assert of_json(shown) == truth(case)
 
 
 def test_the_terminal_says_the_same_during_the_run(case: Case) -> None:
@@ -254,7 +117,7 @@ def test_the_terminal_says_the_same_during_the_run(case: Case) -> None:
             f"{name} share": row[4],
             f"{name} efficiency": row[8],
         }
-    assert figures == case.truth
+    assert figures == truth(case)
 
 
 def test_the_terminal_says_the_same_at_the_end(case: Case) -> None:
@@ -262,7 +125,7 @@ def test_the_terminal_says_the_same_at_the_end(case: Case) -> None:
     for part in render_summary(case.progress, "ended", console):
         console.print(part)
     figures = said(words(console.export_text().replace("Delivered", "delivered")), rf"in {TIME}")
-    assert figures == {name: case.truth[name] for name in OF_A_RUN}
+    assert figures == {name: truth(case)[name] for name in OF_A_RUN}
 
 
 def test_plain_lines_say_the_same(case: Case) -> None:
@@ -271,39 +134,39 @@ def test_plain_lines_say_the_same(case: Case) -> None:
     shared = ("delivered", "failed", "failed attempts", *TIMES, "duration")
     summary = words(" ".join(summary_lines(case.progress, "ended")))
     both = said(f"{summary.replace('Delivered', 'delivered')} {line}", rf"in {TIME}")
-    assert both == {name: case.truth[name] for name in OF_A_RUN}
+    assert both == {name: truth(case)[name] for name in OF_A_RUN}
     extra = " expired 0 cancelled 0 average rate 0/s"
     alone = said(line + extra, rf"\[ ?{TIME}\]")
-    assert {name: alone[name] for name in shared} == {name: case.truth[name] for name in shared}
+    assert {name: alone[name] for name in shared} == {name: truth(case)[name] for name in shared}
     for profile in case.progress.profiles:
         text = words(profile_line(profile))
         for name, pattern in (("senders", NUMBER), ("share", SHARE), ("efficiency", SHARE)):
-            assert found(rf"{name} {pattern}", text) == case.truth[f"{profile.name} {name}"]
+            assert found(rf"{name} {pattern}", text) == truth(case)[f"{profile.name} {name}"]
 
 
 def test_the_dashboard_says_the_same(case: Case) -> None:
     course = timeline(case.world.ledger, case.run)
     page = json.loads(json.dumps(run_json(case.run, case.reading, course)))
-    assert of_json(page) == case.truth
-    truth, done = case.truth, case.progress.done
+    assert of_json(page) == truth(case)
+    wanted, done = truth(case), case.progress.done
     texts, times = page["shown"]["texts"], dict(page["shown"]["times"])
-    assert (texts["delivered"], texts["failed"]) == (truth["delivered"], truth["failed"])
+    assert (texts["delivered"], texts["failed"]) == (wanted["delivered"], wanted["failed"])
     assert (
-        texts["failed-more"] == f"also {truth['expired']} expired, {truth['cancelled']} cancelled"
+        texts["failed-more"] == f"also {wanted['expired']} expired, {wanted['cancelled']} cancelled"
     )
-    assert truth["average rate"] in texts["rate" if done else "rate-more"]
-    assert truth["duration"] in texts["eta" if done else "eta-more"]
-    assert times["Average time per message"] == truth["average time"]
+    assert wanted["average rate"] in texts["rate" if done else "rate-more"]
+    assert wanted["duration"] in texts["eta" if done else "eta-more"]
+    assert times["Average time per message"] == wanted["average time"]
     for name, share in (("p50", "50%"), ("p95", "95%"), ("p99", "99%")):
-        assert times[f"{share} within"] == truth[name]
+        assert times[f"{share} within"] == wanted[name]
     for cells in page["shown"]["profiles"]:
-        assert cells[1] == truth[f"{cells[0]} senders"]
-        assert cells[8] == truth[f"{cells[0]} efficiency"]
+        assert cells[1] == wanted[f"{cells[0]} senders"]
+        assert cells[8] == wanted[f"{cells[0]} efficiency"]
 
 
 def test_the_report_says_the_same(case: Case) -> None:
     report = make_report(Settings(), case.world.ledger, case.run, case.world.clock)
-    assert of_json(report.to_json()["progress"]) == case.truth
+    assert of_json(report.to_json()["progress"]) == truth(case)
     body = re.sub(r"<(style|title)>.*?</\1>", " ", as_html(report), flags=re.S)
     text = words(html.unescape(re.sub(r"<[^>]+>", " ", body)))
     figures = {
@@ -325,14 +188,14 @@ def test_the_report_says_the_same(case: Case) -> None:
             f"{name} share": row[2],
             f"{name} efficiency": row[-1],
         }
-    assert figures == case.truth
+    assert figures == truth(case)
 
 
 def test_the_csv_says_the_same(case: Case) -> None:
     report = make_report(Settings(), case.world.ledger, case.run, case.world.clock)
     rows = list(csv.DictReader(io.StringIO(as_csv(report))))
     for name in STATES:
-        assert count(sum(int(row[name]) for row in rows)) == case.truth[name]
+        assert count(sum(int(row[name]) for row in rows)) == truth(case)[name]
     delivered = case.progress.counts.delivered
     assert float(rows[-1]["reached"]) == pytest.approx(delivered / case.run.total)
 
@@ -370,8 +233,8 @@ def test_the_metrics_say_the_same(case: Case) -> None:
         }
     # Buckets of Prometheus are too wide for the percentiles.
     percentile = {"p50", "p95", "p99"}
-    assert figures == {name: text for name, text in case.truth.items() if name not in percentile}
+    assert figures == {name: text for name, text in truth(case).items() if name not in percentile}
 
 
 def test_no_figure_is_left_out(case: Case) -> None:
-    assert set(case.truth) == {*OF_A_RUN, *OF_PROFILES}
+    assert set(truth(case)) == {*OF_A_RUN, *OF_PROFILES}

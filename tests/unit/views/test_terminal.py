@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from io import BytesIO, StringIO, TextIOWrapper
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import WorkerRow
+from sms_pipeline.ledger.verdict import Verdict
 from sms_pipeline.views import terminal
 from sms_pipeline.views.lines import summary_lines
+from sms_pipeline.views.outcome import outcome_of
 from sms_pipeline.views.terminal import LiveView, flow, render, render_summary, sparkline
 from tests.unit import make
 from tests.unit.make import NOON
@@ -178,6 +182,20 @@ def test_summary_leaves_nothing_out_however_narrow(width: int) -> None:
         assert profile.name in text
         assert f"{profile.counts.delivered:,}" in text
     assert "✓ p95 delivery < 30s (seen 1.02s)" in squeezed(text)
+
+
+def test_verdict_is_on_top_and_red_if_a_threshold_was_missed() -> None:
+    done = progress(done=True)
+    top, *_ = render_summary(done, "done", console())
+    assert isinstance(top, Text)
+    assert (top.plain, top.style) == (
+        "Not audited · 1 of 4 thresholds passed · 30 not reached",
+        "bold red",
+    )
+    good = dataclasses.replace(outcome_of(done, Verdict.PROVEN), missed=0)
+    top, *_ = render_summary(done, "done", console(), good)
+    assert isinstance(top, Text)
+    assert top.style == "bold green"
 
 
 # The view
