@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import sys
@@ -20,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms_pipeline import celery
+from sms_pipeline.broker import codec, memory
 from sms_pipeline.celery import app
 from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.core.batch import TASK_NAME
@@ -289,13 +291,13 @@ def test_process_is_set_up_before_its_app_is_made(
     monkeypatch: pytest.MonkeyPatch, command: str, address: str | None
 ) -> None:
     done: list[str] = []
-    monkeypatch.setattr(celery.codec, "install", lambda: done.append("codec"))
-    monkeypatch.setattr(celery.memory, "keep_freed_memory", lambda: done.append("memory"))
-    monkeypatch.setattr(celery.os, "environ", {})
+    monkeypatch.setattr(codec, "install", lambda: done.append("codec"))
+    monkeypatch.setattr(memory, "keep_freed_memory", lambda: done.append("memory"))
+    monkeypatch.setattr(os, "environ", {})
     monkeypatch.setattr(sys, "argv", ["celery", "-A", "sms_pipeline", command])
     celery._make_app()
     assert sorted(done) == ["codec", "memory"]
-    assert celery.os.environ.get("FLOWER_ADDRESS") == address
+    assert os.environ.get("FLOWER_ADDRESS") == address
 
 
 def test_worker_of_the_app_is_made_of_our_parts() -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,13 +69,18 @@ def test_what_is_not_json_is_a_value_error() -> None:
 
 def test_celery_encodes_and_decodes_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
     codec.install()
-    body = [make.batch(2).to_wire()], {}, None
+    body: tuple[Any, ...] = [make.batch(2).to_wire()], {}, None
     content_type, encoding, data = serialization.dumps(body, "json")
     assert (content_type, encoding) == ("application/json", "utf-8")
     # Kombu's own puts a blank after each comma
     assert data == codec.dumps(body)
-    decoded: list[Any] = []
-    monkeypatch.setattr(codec.orjson, "loads", lambda data: decoded.append(data) or [])
+    decoded: list[object] = []
+
+    def loads(data: object) -> list[object]:
+        decoded.append(data)
+        return []
+
+    monkeypatch.setattr(orjson, "loads", loads)
     serialization.loads(data, content_type, encoding, accept=[content_type])
     assert len(decoded) == 1
 

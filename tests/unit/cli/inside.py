@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -83,7 +82,7 @@ class Consumption(threading.Thread):
             while not self._ends_at_once and (batch := self._broker.waiting.get()):
                 drive(
                     pipeline.pipeline().worker.deliver(batch, queued=True),
-                    partial(self._perform),
+                    self._perform,
                 )
         except StoppingError:
             return

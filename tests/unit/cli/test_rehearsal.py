@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,8 +31,12 @@ from sms_pipeline.errors import (
     ThresholdMissedError,
 )
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.producer.background import Dispatch
+from sms_pipeline.producer.load import Loads
 from sms_pipeline.producer.producer import Producer
+from sms_pipeline.views.reader import Reader
 from sms_pipeline.worker import pipeline
+from sms_pipeline.worker.startup import threads_for
 from tests.services.waiting import wait_until
 from tests.unit import make
 from tests.unit.cli.inside import PATIENCE_SECONDS, Broker, Consumption, Screen
@@ -99,6 +103,20 @@ def simulation(**values: Any) -> Simulation:
     )
 
 
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> list[Producer]:
+    """The producers that were told to stop."""
+    stopped: list[Producer] = []
+    stop = Producer.stop
+
+    def note(producer: Producer) -> None:
+        stopped.append(producer)
+        stop(producer)
+
+    monkeypatch.setattr(Producer, "stop", note)
+    return stopped
+
+
 # In one process
 
 
@@ -138,6 +156,27 @@ def test_seed_is_drawn_where_none_is_given(
         run_here(INSIDE, simulation(num_messages=1), Screen())
     first, second = (one.run for one in ledger.totals(2))
     assert first.seed != second.seed
+
+
+def test_own_worker_counts_as_online_from_the_start_and_its_pool_is_shared(
+    ledger: Ledger, consumers: list[Consumption], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: dict[type, dict[str, Any]] = {}
+
+    def noting(kind: type) -> Callable[..., Any]:
+        def make_one(*arguments: Any, **options: Any) -> Any:
+            made[kind] = options
+            return kind(*arguments, **options)
+
+        return make_one
+
+    monkeypatch.setattr(rehearsal, "Loads", noting(Loads))
+    monkeypatch.setattr(rehearsal, "Reader", noting(Reader))
+    run_here(INSIDE, simulation(), Screen())
+    # Nobody has to watch its heartbeat first, and no profile may fill the pool of all
+    (worker,) = {row.id for row in ledger.all_workers()}
+    assert made[Loads] == {"trusted": (worker,), "max_batches": threads_for}
+    assert made[Reader] == {"trusted": (worker,)}
 
 
 def test_consumer_inside_ends_with_the_process_and_says_nothing_of_it(
@@ -191,7 +230,7 @@ def test_producer_that_fails_ends_the_rehearsal_with_its_error(
 
 
 def test_user_who_stops_a_rehearsal_is_told_how_to_go_on(
-    ledger: Ledger, broker: Broker, consumers: list[Consumption]
+    ledger: Ledger, broker: Broker, consumers: list[Consumption], stopped: list[Producer]
 ) -> None:
     # Given a broker that takes nothing, so that the run cannot end
     broker.confirms.clear()
@@ -210,6 +249,7 @@ def test_user_who_stops_a_rehearsal_is_told_how_to_go_on(
     assert ended == "interrupted (resume it with: sms-pipeline resume 1)"
     assert ledger.workers() == ()
     # The producer ends with the batches in hand
+    assert len(stopped) == 1
     wait_until(
         lambda: "producer" not in {thread.name for thread in threading.enumerate()},
         PATIENCE_SECONDS,
@@ -350,19 +390,27 @@ def test_progress_of_a_dispatch_is_told_every_report_period(
 
 def test_user_who_stops_a_dispatch_is_told_how_to_go_on(
     broker: Broker,
+    stopped: list[Producer],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    stopped: list[Producer] = []
+    # Given a broker that confirms what it was given only when that is waited for
+    class Waiting(Dispatch):
+        def join(self, timeout: float | None = None) -> None:
+            assert stopped
+            broker.confirms.set()
+            super().join(timeout)
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
+    broker.confirms.clear()
+    monkeypatch.setattr(dispatch, "Dispatch", Waiting)
     monkeypatch.setattr(dispatch, "_print_progress", interrupt)
-    stop = Producer.stop
-    monkeypatch.setattr(Producer, "stop", lambda self: (stopped.append(self), stop(self))[1])
     with pytest.raises(KeyboardInterrupt):
         produce(WITH_BROKER, simulation(routing="static"))
+    # Then batches in hand are finished, and the producer ends
+    assert "producer" not in {thread.name for thread in threading.enumerate()}
     assert len(stopped) == 1
     out, _ = capsys.readouterr()
     assert "Run 1 interrupted: " in out

@@ -21,8 +21,14 @@ def _reverse_what_has_no_order(connection: sqlite3.Connection, _record: object) 
 
 
 @pytest.fixture(autouse=True)
-def no_order_but_what_was_asked_for() -> Iterator[None]:
-    """SQLite happens to find rows by key, PostgreSQL does not: here it finds them backwards."""
+def rows_come(request: pytest.FixtureRequest) -> Iterator[None]:
+    """SQLite happens to find rows by key, PostgreSQL does not: here it finds them backwards.
+
+    But where a test wants them "forwards", since backwards is the order it should ask for.
+    """
+    if getattr(request, "param", "backwards") == "forwards":
+        yield
+        return
     event.listen(Engine, "connect", _reverse_what_has_no_order)
     yield
     event.remove(Engine, "connect", _reverse_what_has_no_order)

@@ -66,6 +66,7 @@ def test_unknown_run(ledger: Ledger) -> None:
         ledger.run(5)
 
 
+@pytest.mark.parametrize("rows_come", ["forwards", "backwards"], indirect=True)
 def test_latest_run(ledger: Ledger) -> None:
     assert ledger.latest_run_id() is None
     ids = [ledger.start_run(make.simulation(), seed=seed).id for seed in (1, 2)]
@@ -126,6 +127,7 @@ def test_totals_of_runs_come_newest_first(ledger: Ledger, three: list[Run]) -> N
     assert [one.done for one in totals] == [True, False, False]
 
 
+@pytest.mark.parametrize("rows_come", ["forwards", "backwards"], indirect=True)
 @pytest.mark.parametrize(
     ("count", "before", "numbers"),
     [(1, None, [2]), (2, None, [2, 1]), (9, 2, [1, 0]), (1, 2, [1]), (9, 0, []), (9, 1, [0])],

@@ -299,7 +299,12 @@ def test_ledger_that_is_away_is_told(
     monkeypatch.setattr(ledger, "snapshot", away)
     said: list[str] = []
     run = start_run(ledger, num_messages=5)
-    work = producer(ledger, broker, run, lambda status: (said.append(status), work.stop())[0])
+
+    def say(status: str) -> None:
+        said.append(status)
+        work.stop()
+
+    work = producer(ledger, broker, run, say)
     with pytest.raises(StoppingError):
         work.dispatch()
     assert said == ["the ledger is away; trying again"]

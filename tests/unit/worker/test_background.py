@@ -58,7 +58,7 @@ def app() -> Iterator[App]:
 
 
 def consumption(app: App, ended: threading.Event | None = None) -> Consumption:
-    return Consumption(app, 51, "run@here", ended or threading.Event())  # type: ignore[arg-type]
+    return Consumption(app, 51, "run@here", ended or threading.Event())
 
 
 def test_worker_is_made_for_one_process_and_its_threads(app: App) -> None:
@@ -116,5 +116,5 @@ def test_stop_does_not_wait_for_ever_for_a_worker_that_hangs(app: App) -> None:
         def join(self, timeout: float | None = None) -> None:
             waited.append(timeout)
 
-    Hanging(app, 1, "run@here", threading.Event()).stop()  # type: ignore[arg-type]
+    Hanging(app, 1, "run@here", threading.Event()).stop()
     assert waited == [STOP_SECONDS]

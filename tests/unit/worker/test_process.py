@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -334,6 +334,27 @@ def test_stopped_worker_has_written_all_and_has_no_threads(ledger: Ledger, run: 
     assert not worker._writer.is_alive()
     assert settling.result(PATIENCE_SECONDS).new
     assert ledger.workers() == ()
+
+
+def test_worker_signs_off_last(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(ledger, [make.profile("fast")])
+    worker.start()
+    ended: list[str] = []
+
+    def noting(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any) -> Any:
+            answer = call(*arguments)
+            ended.append(name)
+            return answer
+
+        return noted
+
+    monkeypatch.setattr(worker._driver, "join", noting("driver", worker._driver.join))
+    monkeypatch.setattr(worker._writer, "join", noting("writer", worker._writer.join))
+    monkeypatch.setattr(ledger, "leave", noting("ledger", ledger.leave))
+    worker.stop()
+    # Whoever was told of the driver's end could still settle something
+    assert ended == ["driver", "writer", "ledger"]
 
 
 def test_worker_that_is_not_in_the_ledger_plays_nothing(

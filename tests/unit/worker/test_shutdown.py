@@ -181,7 +181,7 @@ def test_event_loop_that_hangs_holds_nothing_up(story: Story) -> None:
 def test_acknowledgements_are_sent_before_the_event_loop_ends(story: Story) -> None:
     # Given an event loop that does what it is given when it comes to it
     given: list[Callable[[], None]] = []
-    story.call_soon = given.append  # type: ignore[method-assign]
+    story.call_soon = given.append  # type: ignore[method-assign,assignment]
     order: list[Any] = []
 
     class Barrier(threading.Event):
@@ -192,7 +192,7 @@ def test_acknowledgements_are_sent_before_the_event_loop_ends(story: Story) -> N
             return super().wait(0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shutdown.threading, "Event", Barrier)
+        patch.setattr(threading, "Event", Barrier)
         story.shutdown._leave()
     # Then it is waited for, and ended afterwards
     assert order == [("waits", None, shutdown._BARRIER_SECONDS)]

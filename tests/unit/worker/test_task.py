@@ -48,7 +48,7 @@ class Notes(Worker):
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger, [make.profile("fast", mean_time=0)], Scripted)
-        self.stopping = Stop()
+        self.stopping: Stop = Stop()
         self.noted: list[tuple[Absorbed, Key]] = []
 
     def note(self, kind: Absorbed, batch: Batch) -> None:
@@ -189,7 +189,7 @@ def test_what_is_no_batch_goes_to_the_dead_letters_and_nobody_reads_it(
 def test_batch_with_other_arguments_beside_it_is_no_batch(
     task: Task, batch: Batch, publisher: FakePublisher, more: tuple[Any, ...]
 ) -> None:
-    options = {} if more else {"urgent": True}
+    options: dict[str, Any] = {} if more else {"urgent": True}
     with rejected(requeue=False):
         receive(task, batch.to_wire(), *more, **options)
     assert publisher.retried == []
