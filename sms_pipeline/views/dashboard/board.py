@@ -13,8 +13,8 @@ from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.liveness import Liveness
-from sms_pipeline.core.progress import state_of
-from sms_pipeline.core.records import Control, Run, RunTotals
+from sms_pipeline.core.progress import RunState, state_of
+from sms_pipeline.core.records import Control, Run, RunTotals, WorkerRow
 from sms_pipeline.ledger.steering import steer
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import History
@@ -24,6 +24,7 @@ from sms_pipeline.views.outcome import Outcomes
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.views.report.document import make_report
 from sms_pipeline.views.report.page import KINDS
+from sms_pipeline.views.states import unattended
 
 #: Runs on one page of the list.
 PAGE_RUNS = 20
@@ -200,23 +201,29 @@ class Board:
     def _read_page(self, before: int | None) -> dict[str, Any]:
         found = self._ledger.totals(PAGE_RUNS + 1, before)
         shown = found[:PAGE_RUNS]
-        nobody = self._nobody_online()
+        online = self._online()
         return {
-            "runs": [self._row(totals, nobody, before is None) for totals in shown],
+            "runs": [self._row(totals, online, before is None) for totals in shown],
             "older": shown[-1].run.id if len(found) > PAGE_RUNS else None,
         }
 
-    def _row(self, totals: RunTotals, nobody_online: bool, latest: bool) -> dict[str, Any]:
+    def _row(
+        self, totals: RunTotals, online: tuple[WorkerRow, ...] | None, latest: bool
+    ) -> dict[str, Any]:
+        nobody_online = online is not None and not online
         state = state_of(totals, self._clock.wall(), nobody_online)
-        return totals_json(totals, self._outcomes.listed(totals, state, audited=latest))
+        outcome = self._outcomes.listed(totals, state, audited=latest)
+        if state is not RunState.STALLED or online is None:
+            return totals_json(totals, outcome)
+        return totals_json(totals, outcome, unattended(self._ledger.snapshot(totals.run), online))
 
-    def _nobody_online(self) -> bool:
-        """Whether it is known that no worker is."""
+    def _online(self) -> tuple[WorkerRow, ...] | None:
+        """The workers that are; None while that is not known."""
         present = self._ledger.workers()
         with self._one_at_a_time:
             now = self._clock.monotonic()
             online = self._liveness.observe(now, present)
-            return self._liveness.is_decided(now, present) and not online
+            return online if self._liveness.is_decided(now, present) else None
 
     def _forget(self) -> None:
         self._watches = {

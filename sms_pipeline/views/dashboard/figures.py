@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sms_pipeline.core.progress import ProfileProgress, Progress, RunState
@@ -69,8 +69,10 @@ def _outcome_json(outcome: Outcome) -> dict[str, str]:
     return {"verdict": outcome.line, "tone": outcome.tone.value}
 
 
-def totals_json(totals: RunTotals, outcome: Outcome) -> dict[str, Any]:
-    """A run in the list of runs."""
+def totals_json(
+    totals: RunTotals, outcome: Outcome, unattended: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A run in the list of runs; `unattended` are profiles that wait for a worker."""
     run, counts = totals.run, totals.counts
     return {
         "run": run.id,
@@ -84,7 +86,7 @@ def totals_json(totals: RunTotals, outcome: Outcome) -> dict[str, Any]:
         "cancelled": counts.cancelled,
         "done": totals.done,
         "state": outcome.state.value,
-        "cure": cure_of(run.id, outcome.state),
+        "cure": cure_of(run.id, outcome.state, unattended),
         **_outcome_json(outcome),
         "shown": [count(run.total), count(counts.delivered), count(counts.failed)],
     }

@@ -180,6 +180,21 @@ def test_the_verdict_is_on_the_page_and_in_the_list(browser: Browser, ledger: Le
     assert first["verdict"] == "Not finished · 0 not reached"
 
 
+def test_the_list_names_the_worker_that_a_stalled_run_waits_for(
+    ledger: Ledger, noon: ManualClock
+) -> None:
+    run = ledger.start_run(make.simulation(), seed=1)
+    ledger.record_batches(run.id, [make.row(run.id, profile="slow")])
+    noon.advance(7_200)
+    board = Board(ledger, noon)
+    (listed,) = asyncio.run(board.runs())["runs"]
+    board.close()
+    assert (listed["state"], listed["cure"]) == (
+        "stalled",
+        "stalled: start a worker: celery -A sms_pipeline worker --profile slow",
+    )
+
+
 def test_only_the_first_page_of_the_list_is_audited(browser: Browser, ledger: Ledger) -> None:
     runs = [finish(ledger) for _ in range(PAGE_RUNS + 1)]
     latest = browser.json("/api/runs")["runs"]

@@ -4,19 +4,26 @@ import { byId, fill, follow, moment, newBar, showState } from "./page.js";
 
 const before = new URLSearchParams(location.search).get("before");
 
+function verdict(run) {
+  const element = document.createElement("span");
+  element.append(Object.assign(document.createElement("b"), { textContent: run.verdict, className: run.tone }));
+  if (run.cure) element.append(Object.assign(document.createElement("small"), { textContent: run.cure }));
+  element.className = "verdict";
+  return element;
+}
+
 function row(run) {
   const link = document.createElement("a");
   link.href = `/runs/${run.run}`;
   link.textContent = run.name ? `Run ${run.run} · ${run.name}` : `Run ${run.run}`;
   const state = document.createElement("span");
   showState(state, run);
-  if (run.cure) state.title = run.cure;
   return [
     link,
     moment(run.started_at),
     state,
     newBar(run),
-    Object.assign(document.createElement("span"), { textContent: run.verdict, className: `verdict ${run.tone}` }),
+    verdict(run),
     ...run.shown,
   ];
 }
