@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sms_pipeline.celery import send_sms
     from sms_pipeline.config.files import load_simulation
     from sms_pipeline.config.settings import Settings, load_settings
     from sms_pipeline.core.batch import Batch
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from sms_pipeline.ledger.audit import audit_ledger
     from sms_pipeline.ledger.store import Ledger
     from sms_pipeline.ledger.verdict import Verdict
-    from sms_pipeline.worker.task import send_sms
 
 __version__ = "0.1.0"
 
@@ -58,7 +58,7 @@ _HOMES = {
     "ledger.audit": ("audit_ledger",),
     "ledger.store": ("Ledger",),
     "ledger.verdict": ("Verdict",),
-    "worker.task": ("send_sms",),
+    "celery": ("send_sms",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

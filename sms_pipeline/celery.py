@@ -15,7 +15,7 @@ from celery import Celery, signals
 from sms_pipeline.broker import codec, memory
 from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.errors import NeedsBrokerError, PipelineError
-from sms_pipeline.worker import pipeline, startup
+from sms_pipeline.worker import pipeline, startup, task
 from sms_pipeline.worker.shutdown import Shutdown
 
 #: Defaults for `celery -A sms_pipeline flower`; its own variables and options override them. By
@@ -84,6 +84,9 @@ try:
     require_broker_of_flower(sys.argv, load_settings())
 except PipelineError as error:
     exit_with(error)
+
+#: The task of this app. A shared task would follow whichever app was made last.
+send_sms = app.tasks[task.send_sms.name]
 
 
 @signals.celeryd_init.connect  # type: ignore[untyped-decorator]

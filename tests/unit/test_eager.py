@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from celery import Celery, current_app
 
 from sms_pipeline import RetryPolicy, SenderProfile, Simulation, Verdict, send_sms
 from sms_pipeline.celery import app
@@ -35,6 +36,19 @@ def test_a_run_of_which_a_batch_was_not_sent_is_not_proven() -> None:
         for batch in list(rehearsal.batches())[:-1]:
             send_sms.delay(batch.to_wire())
         assert rehearsal.audit().verdict is Verdict.UNFINISHED
+
+
+def test_another_app_of_the_process_does_not_get_its_tasks() -> None:
+    before = current_app._get_current_object()
+    try:
+        Celery("of somebody else").set_default()
+        with eager_run(simulation(num_messages=10)) as rehearsal:
+            for batch in rehearsal.batches():
+                send_sms.delay(batch.to_wire())
+            assert rehearsal.audit().verdict is Verdict.PROVEN
+    finally:
+        before.set_default()
+        before.set_current()
 
 
 def test_profiles_take_turns() -> None:
