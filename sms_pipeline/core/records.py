@@ -234,7 +234,7 @@ class RunTotals(NamedTuple):
     run: Run
     #: Only terminal states are counted.
     counts: Counts
-    #: When something was last dispatched or settled; None if nothing ever was.
+    #: When something was last dispatched or settled, or the run was steered; None before that.
     active_at: float | None = None
     #: Attempts at batches that are settled.
     settlements: int = 0

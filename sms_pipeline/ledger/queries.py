@@ -214,20 +214,23 @@ def read_totals(connection: Connection, count: int, before: int | None) -> list[
     rows = connection.execute(query).all()
     run_ids = [row.id for row in rows]
     settled = _read_settled(connection, run_ids)
-    dispatched = _read_last_dispatches(connection, run_ids)
-    return [_totals(to_run(row), settled.get(row.id), dispatched.get(row.id)) for row in rows]
+    dispatch, step = schema.dispatched.c, schema.steps.c
+    acts = _read_latest(connection, run_ids, dispatch.run, dispatch.last_at)
+    for run_id, at in _read_latest(connection, run_ids, step.run, step.at).items():
+        acts[run_id] = max(at, acts.get(run_id, at))
+    return [_totals(to_run(row), settled.get(row.id), acts.get(row.id)) for row in rows]
 
 
-def _totals(run: Run, settled: Any, dispatched_at: float | None) -> RunTotals:
+def _totals(run: Run, settled: Any, acted_at: float | None) -> RunTotals:
     if settled is None:
-        return RunTotals(run, Counts(), dispatched_at)
+        return RunTotals(run, Counts(), acted_at)
     counts = Counts(
         delivered=int(settled.delivered),
         failed=int(settled.failed),
         expired=int(settled.expired),
         cancelled=int(settled.cancelled),
     )
-    active_at = max(settled.last_at, dispatched_at or 0.0)
+    active_at = max(settled.last_at, acted_at or 0.0)
     return RunTotals(run, counts, active_at, int(settled.settlements))
 
 
@@ -240,7 +243,9 @@ def _read_settled(connection: Connection, run_ids: list[int]) -> dict[int, Any]:
     return {row.run: row for row in connection.execute(query)}
 
 
-def _read_last_dispatches(connection: Connection, run_ids: list[int]) -> dict[int, float]:
-    dispatch = schema.dispatched.c
-    query = select(dispatch.run, func.max(dispatch.last_at)).where(dispatch.run.in_(run_ids))
-    return {row[0]: row[1] for row in connection.execute(query.group_by(dispatch.run))}
+def _read_latest(
+    connection: Connection, run_ids: list[int], run: Any, moment: Any
+) -> dict[int, float]:
+    """The latest moment in that column, by run."""
+    query = select(run, func.max(moment)).where(run.in_(run_ids)).group_by(run)
+    return {row[0]: row[1] for row in connection.execute(query)}

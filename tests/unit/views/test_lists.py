@@ -9,12 +9,14 @@ import re
 import pytest
 
 from sms_pipeline.core.messages import SEPARATOR, make_columns
+from sms_pipeline.core.progress import RunState, state_of
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.views import lists
 from sms_pipeline.views.format import moment
 from sms_pipeline.views.lists import list_failures, list_runs, list_senders
+from sms_pipeline.views.reader import Reader
 from tests.unit import make
 from tests.unit.make import NOON
 
@@ -67,6 +69,18 @@ def test_runs_that_stand_still_are_listed_with_what_gets_them_going(
         f"Run {waits.id} is stalled: start a worker: celery -A sms_pipeline worker --profile slow",
         f"Run {run.id} is stalled: go on with sms-pipeline resume {run.id}",
     ]
+
+
+def test_a_run_that_was_just_continued_is_not_listed_as_stalled(
+    ledger: Ledger, run: Run, noon: ManualClock
+) -> None:
+    ledger.record_batches(run.id, [make.row(run.id)])
+    ledger.control(run.id, Control.PAUSED)
+    noon.advance(3_600)
+    ledger.control(run.id, Control.RUNNING)
+    (totals,) = ledger.totals(1)
+    listed = state_of(totals, noon.wall(), nobody_online=True)
+    assert listed is Reader(ledger, run, clock=noon).read().progress.state is RunState.RUNNING
 
 
 def test_only_the_latest_runs_are_audited_in_a_list(
