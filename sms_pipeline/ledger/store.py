@@ -180,12 +180,19 @@ class Ledger:
             return Control(connection.execute(query).scalar_one())
 
     def note_resume(self, run_id: int) -> None:
-        """Note that the run is resumed now, and for how long nothing had happened."""
+        """Note that the run is resumed now, and for how long nothing had happened.
+
+        What an earlier resume has noted is not noted again.
+        """
+        run, step = schema.runs.c, schema.steps.c
+        query = select(run.started_at).where(run.id == run_id)
+        resumed = select(func.max(step.at)).where(step.run == run_id, step.what == Steering.RESUMED)
         with self._database.writing() as connection:
-            run = schema.runs.c
-            query = select(run.started_at).where(run.id == run_id)
-            started_at: float = connection.execute(query).scalar_one()
-            last = max(queries.read_last_activity(connection, run_id) or 0.0, started_at)
+            last = max(
+                connection.execute(query).scalar_one(),
+                connection.execute(resumed).scalar() or 0.0,
+                queries.read_last_activity(connection, run_id) or 0.0,
+            )
             idle = max(self._clock.wall() - last, 0.0)
             self._note_step(connection, run_id, Steering.RESUMED, idle)
 

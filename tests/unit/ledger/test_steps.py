@@ -65,6 +65,23 @@ def test_resume_notes_for_how_long_nothing_had_happened(
     assert steps(ledger, run) == [("resumed", 5, 5), ("resumed", 10, 4), ("resumed", 70, 58)]
 
 
+def test_run_that_is_resumed_again_before_anything_happened_was_idle_once(
+    ledger: Ledger, run: Run, clock: ManualClock
+) -> None:
+    # Given another run that was resumed meanwhile, and a step that is no resume
+    other = ledger.start_run(make.simulation(num_messages=100), seed=8)
+    clock.advance(60)
+    ledger.note_resume(run.id)
+    clock.advance(5)
+    ledger.note_resume(other.id)
+    ledger.control(run.id, Control.PAUSED)
+    # When the run is resumed again, and nothing was dispatched or settled since
+    clock.advance(5)
+    ledger.note_resume(run.id)
+    # Then the first minute is not counted twice
+    assert steps(ledger, run) == [("resumed", 60, 60), ("paused", 65, 0), ("resumed", 70, 10)]
+
+
 def test_clock_that_was_set_back_makes_no_run_idle(
     ledger: Ledger, run: Run, clock: ManualClock
 ) -> None:
