@@ -5,39 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Protocol
 
 from sms_pipeline.core.checks import parse
 from sms_pipeline.core.counts import Counts, ProfileCounts
 from sms_pipeline.core.liveness import Liveness, present_workers
 from sms_pipeline.core.rates import Pace
-from sms_pipeline.core.records import Control, Snapshot, Steering, Step, WorkerRow
+from sms_pipeline.core.records import Control, Snapshot, WorkerRow
 from sms_pipeline.core.remaining import Ahead, seconds_left
-from sms_pipeline.core.retry import longest_pause
+from sms_pipeline.core.run_state import RunState, paused_seconds, state_of
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import Evidence, Judgement, State, judge
-
-#: An unfinished run in which nothing happened for so long, beyond the pauses it is bound to make,
-#: stands still.
-STALLED_SECONDS = 60.0
-#: A batch may take so many times its usual time before that looks like standing still.
-BATCH_MARGIN = 2.0
-
-
-class RunState(StrEnum):
-    """How a run stands."""
-
-    RUNNING = "running"
-    PAUSED = "paused"
-    #: Cancelled, and some messages are still to be settled as such.
-    CANCELLED = "cancelled"
-    #: The process that it ran in is gone.
-    INTERRUPTED = "interrupted"
-    #: Nothing happens, though something should.
-    STALLED = "stalled"
-    #: Every message is in a terminal state.
-    DONE = "done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,77 +191,6 @@ class Tracker:
             retry=snapshot.simulation.retry,
         )
         return seconds_left(ahead)
-
-
-class RunFacts(Protocol):
-    """What tells how a run stands."""
-
-    @property
-    def done(self) -> bool:
-        """Every message is in a terminal state."""
-
-    @property
-    def control(self) -> Control:
-        """What the user wants of it."""
-
-    @property
-    def embedded(self) -> bool:
-        """Whether its broker lives in the process that started it."""
-
-    @property
-    def simulation(self) -> Simulation:
-        """What it was started with."""
-
-    @property
-    def last_sign(self) -> float:
-        """When something last happened, seconds since the epoch."""
-
-
-def state_of(run: RunFacts, wall: float, nobody_online: bool) -> RunState:
-    """How a run stands at `wall`, seconds since the epoch.
-
-    Args:
-        run: the run.
-        wall: now.
-        nobody_online: it is known that no worker is.
-    """
-    if run.done:
-        return RunState.DONE
-    if run.control is Control.PAUSED:
-        return RunState.PAUSED
-    if run.embedded and nobody_online:
-        return RunState.INTERRUPTED
-    if wall - run.last_sign > patience(run.simulation):
-        return RunState.STALLED
-    return RunState.CANCELLED if run.control is Control.CANCELLED else RunState.RUNNING
-
-
-def patience(simulation: Simulation) -> float:
-    """Seconds that a healthy run may show no progress.
-
-    The longest pause before a retry, twice a batch's usual time, and `STALLED_SECONDS`.
-    """
-    batch_seconds = max(
-        simulation.batch_size_for(profile) / profile.capacity + profile.mean_time
-        for profile in simulation.senders
-    )
-    return STALLED_SECONDS + longest_pause(simulation.retry) + BATCH_MARGIN * batch_seconds
-
-
-def paused_seconds(steps: Iterable[Step], now: float) -> float:
-    """For how long a run was paused until `now`, seconds since the epoch.
-
-    One that is resumed while it is paused stays so.
-    """
-    paused_at: float | None = None
-    seconds = 0.0
-    for step in steps:
-        if step.what is Steering.PAUSED:
-            paused_at = step.at
-        elif paused_at is not None and step.what is not Steering.RESUMED:
-            seconds += max(step.at - paused_at, 0.0)
-            paused_at = None
-    return seconds if paused_at is None else seconds + max(now - paused_at, 0.0)
 
 
 def _end(snapshot: Snapshot, wall: float) -> float:

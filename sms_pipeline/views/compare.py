@@ -13,8 +13,9 @@ from rich.text import Text
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.files import dotted
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.core.progress import Progress, RunState
+from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Run
+from sms_pipeline.core.run_state import RunState
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import Timeline, timeline

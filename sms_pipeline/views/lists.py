@@ -11,8 +11,9 @@ from rich.text import Text
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.messages import make_columns
-from sms_pipeline.core.progress import Progress, RunState, state_of
+from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Failure, Run, RunTotals, WorkerRow
+from sms_pipeline.core.run_state import RunState, state_of
 from sms_pipeline.ledger.following import OnlineWorker, online_workers
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.format import (

@@ -9,8 +9,9 @@ from enum import StrEnum
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.counts import Counts
-from sms_pipeline.core.progress import Progress, RunState
+from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import RunTotals
+from sms_pipeline.core.run_state import RunState
 from sms_pipeline.core.thresholds import State
 from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.ledger.audit import audit_ledger

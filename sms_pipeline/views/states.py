@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from sms_pipeline.core.progress import Progress, RunState
+from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Snapshot, WorkerRow
+from sms_pipeline.core.run_state import RunState
 from sms_pipeline.views.format import duration
 
 

@@ -13,8 +13,8 @@ from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.liveness import Liveness
-from sms_pipeline.core.progress import RunState, state_of
 from sms_pipeline.core.records import Control, Run, RunTotals, WorkerRow
+from sms_pipeline.core.run_state import RunState, state_of
 from sms_pipeline.ledger.steering import steer
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import History

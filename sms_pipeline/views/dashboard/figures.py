@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sms_pipeline.core.progress import ProfileProgress, Progress, RunState
+from sms_pipeline.core.progress import ProfileProgress, Progress
 from sms_pipeline.core.records import Run, RunTotals, WorkerRow
+from sms_pipeline.core.run_state import RunState
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import Judgement
 from sms_pipeline.ledger.timeline import Timeline

@@ -15,8 +15,9 @@ from prometheus_client.core import (
 
 from sms_pipeline.core import histogram
 from sms_pipeline.core.counts import ProfileCounts
-from sms_pipeline.core.progress import Progress, RunState, patience
+from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Control
+from sms_pipeline.core.run_state import RunState, patience
 from sms_pipeline.views.format import count, duration
 from sms_pipeline.views.reader import Reading
 

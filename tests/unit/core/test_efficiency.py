@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import Run
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.testing import ManualClock, memory_ledger
+from sms_pipeline.testing.clock import ManualClock
+from sms_pipeline.testing.ledger import memory_ledger
 from tests.unit import make
 from tests.unit.make import NOON
 

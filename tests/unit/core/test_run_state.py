@@ -7,16 +7,10 @@ from collections.abc import Iterable
 import pytest
 
 from sms_pipeline.core.liveness import SURVEY_SECONDS
-from sms_pipeline.core.progress import (
-    STALLED_SECONDS,
-    Progress,
-    RunState,
-    Tracker,
-    patience,
-    paused_seconds,
-)
+from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import Control, Steering, Step
 from sms_pipeline.core.retry import RetryPolicy
+from sms_pipeline.core.run_state import STALLED_SECONDS, RunState, patience, paused_seconds
 from tests.unit import make
 from tests.unit.make import NOON
 

@@ -15,7 +15,7 @@ from sms_pipeline.ledger.audit import audit, audit_ledger
 from sms_pipeline.ledger.scan import Records
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.verdict import EXIT_CODES, AuditResult, Verdict
-from sms_pipeline.testing import ManualClock
+from sms_pipeline.testing.clock import ManualClock
 from tests.unit import make
 from tests.unit.make import NOON, bitmap
 

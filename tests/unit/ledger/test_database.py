@@ -26,7 +26,8 @@ from sms_pipeline.errors import ConfigError, LedgerUnavailableError, PipelineErr
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.database import Database, memory_engine, open_engine, switch_to_wal
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.testing import ManualClock, memory_ledger
+from sms_pipeline.testing.clock import ManualClock
+from sms_pipeline.testing.ledger import memory_ledger
 from tests.unit import make
 
 PATIENCE_SECONDS = 30

@@ -9,7 +9,7 @@ import pytest
 
 from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.ledger.following import readings
-from sms_pipeline.testing import ManualClock
+from sms_pipeline.testing.clock import ManualClock
 
 AWAY = LedgerUnavailableError
 

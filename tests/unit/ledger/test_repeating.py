@@ -10,7 +10,8 @@ import pytest
 from sms_pipeline.core.records import Absorbed, Control, Run
 from sms_pipeline.ledger.steering import cancel_unpublished, claim_rest
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.testing import ManualClock, memory_ledger
+from sms_pipeline.testing.clock import ManualClock
+from sms_pipeline.testing.ledger import memory_ledger
 from tests.unit import make
 from tests.unit.ledger.stored import everything
 from tests.unit.make import NOON, bitmap

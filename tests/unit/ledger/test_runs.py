@@ -10,7 +10,8 @@ from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.errors import UnknownRunError
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.testing import ManualClock, memory_ledger
+from sms_pipeline.testing.clock import ManualClock
+from sms_pipeline.testing.ledger import memory_ledger
 from tests.unit import make
 from tests.unit.make import NOON
 

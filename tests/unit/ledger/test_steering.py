@@ -20,7 +20,7 @@ from sms_pipeline.ledger.steering import (
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.trace import settlements_since
 from sms_pipeline.ledger.verdict import Verdict
-from sms_pipeline.testing import ManualClock
+from sms_pipeline.testing.clock import ManualClock
 from tests.unit import make
 from tests.unit.ledger.stored import everything
 from tests.unit.make import NOON, bitmap

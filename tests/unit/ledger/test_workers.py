@@ -8,7 +8,8 @@ from sms_pipeline.core.records import Run, WorkerRow
 from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.ledger.following import OnlineWorker, online_workers
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.testing import ManualClock, memory_ledger
+from sms_pipeline.testing.clock import ManualClock
+from sms_pipeline.testing.ledger import memory_ledger
 from tests.unit import make
 from tests.unit.make import NOON
 

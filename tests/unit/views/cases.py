@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sms_pipeline.core.progress import RunState
 from sms_pipeline.core.records import Control, Run
+from sms_pipeline.core.run_state import RunState
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.views.reader import Reader, Reading

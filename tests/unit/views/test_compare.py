@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from sms_pipeline.core.progress import RunState
 from sms_pipeline.core.records import Run
+from sms_pipeline.core.run_state import RunState
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.compare import Comparison, Figure, compare, differing, settings_of, show
 from tests.unit import make

@@ -9,8 +9,8 @@ import re
 import pytest
 
 from sms_pipeline.core.messages import SEPARATOR, make_columns
-from sms_pipeline.core.progress import RunState, state_of
 from sms_pipeline.core.records import Control, Run
+from sms_pipeline.core.run_state import RunState, state_of
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.views import lists

@@ -19,9 +19,10 @@ from sms_pipeline.core import histogram
 from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import Control, Snapshot
 from sms_pipeline.core.retry import RetryPolicy
+from sms_pipeline.core.run_state import patience
 from sms_pipeline.views.format import duration
 from sms_pipeline.views.metrics import families
-from sms_pipeline.views.metrics.families import Health, cumulative, health, patience
+from sms_pipeline.views.metrics.families import Health, cumulative, health
 from sms_pipeline.views.reader import Reading
 from tests.unit import make
 from tests.unit.make import NOON

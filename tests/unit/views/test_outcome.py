@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sms_pipeline.core.progress import RunState
 from sms_pipeline.core.records import Run
+from sms_pipeline.core.run_state import RunState
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.verdict import Verdict
 from sms_pipeline.testing.clock import ManualClock

@@ -9,7 +9,7 @@ import re
 from rich.console import Console
 
 from sms_pipeline.config.settings import Settings
-from sms_pipeline.core.progress import RunState
+from sms_pipeline.core.run_state import RunState
 from sms_pipeline.ledger.timeline import timeline
 from sms_pipeline.views.compare import compare, figures_table
 from sms_pipeline.views.dashboard.figures import run_json

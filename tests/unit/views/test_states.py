@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sms_pipeline.core.progress import Progress, RunState, Tracker
+from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import Control, Steering, Step
+from sms_pipeline.core.run_state import RunState
 from sms_pipeline.views.lines import update_line
 from sms_pipeline.views.objects import progress_json
 from sms_pipeline.views.states import cure, cure_of, lost_time, notices
