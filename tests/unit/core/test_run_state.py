@@ -56,6 +56,11 @@ def test_run_is_done_when_all_have_their_end_however_it_was_steered(
     assert Tracker().update(snapshot, 0.0, NOON + after).state is RunState.DONE
 
 
+def test_paused_run_is_interrupted_too_when_its_process_is_gone() -> None:
+    found = seen(control=Control.PAUSED, embedded=True, after=SOON, workers=())
+    assert found.state is RunState.INTERRUPTED
+
+
 def test_run_is_interrupted_when_the_process_that_has_its_broker_is_gone() -> None:
     workers = (make.worker("w1"),)
     # Given a worker that never left, and whose heartbeat does not change
