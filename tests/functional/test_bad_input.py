@@ -146,9 +146,9 @@ def test_a_ledger_that_does_not_answer_is_named(
     assert_one_line(result, EXIT_FAILURE, "ledger", "can't be reached")
 
 
-@pytest.mark.parametrize("command", ["monitor", "trace"])
-def test_an_empty_ledger_has_no_run_to_show(terminal: Terminal, command: str) -> None:
-    assert_one_line(terminal.run(command), EXIT_USAGE, "no run yet")
+@pytest.mark.parametrize("command", [("monitor", "--once"), ("trace",)], ids=" ".join)
+def test_an_empty_ledger_has_no_run_to_show(terminal: Terminal, command: tuple[str, ...]) -> None:
+    assert_one_line(terminal.run(*command), EXIT_USAGE, "no run yet")
 
 
 def test_an_unknown_run_is_refused(terminal: Terminal) -> None:
