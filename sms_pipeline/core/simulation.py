@@ -213,6 +213,9 @@ class Simulation(Frozen):
         unlimited = [sender for sender in self.senders if math.isinf(sender.capacity)]
         if unlimited:
             return 1 / len(unlimited) if profile in unlimited else 1 / len(self.senders)
+        if math.isinf(profile.capacity):
+            # Only a worker's command line says so; beside it the configured ones take nothing.
+            return 1.0
         return profile.capacity / sum(sender.capacity for sender in self.senders)
 
 

@@ -280,6 +280,12 @@ def test_profiles_that_take_no_time_share_a_run_among_themselves() -> None:
     assert [simulation.batch_size_for(one) for one in limited] == [25, 25]
 
 
+def test_profile_that_takes_no_time_by_a_workers_command_line_could_have_the_whole_run() -> None:
+    simulation = make.simulation(num_messages=800)
+    endless = simulation.profile("fast").model_copy(update={"mean_time": 0.0})
+    assert simulation.batch_size_for(endless) == 800 / MIN_BATCHES_PER_PROFILE
+
+
 @pytest.mark.parametrize("messages", [1, 2, 1_000])
 def test_every_profile_gets_batches_of_at_least_one(messages: int) -> None:
     senders = (make.profile("a", mean_time=0), make.profile("b"), make.profile("c", mean_time=1e6))
