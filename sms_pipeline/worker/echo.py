@@ -62,9 +62,15 @@ class Echo:
                 for line in lines(*sent):
                     self._print(line)
         except BrokenPipeError:
-            return
+            self._drop_rest()
         except (OSError, OutputError) as error:
             self._error = error
+            self._drop_rest()
+
+    def _drop_rest(self) -> None:
+        """What nobody prints is not kept: a long run would fill the memory with it."""
+        while self._sent.get():
+            pass
 
 
 def lines(batch: Batch, outcomes: Outcomes, positions: NDArray[np.intp]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from sms_pipeline.core.gateway import Outcomes
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.worker.echo import Echo, lines
+from tests.services.waiting import wait_until
 from tests.unit import make
 
 OUTCOMES = Outcomes(np.ones(3), np.array([True, False, True]))
@@ -17,10 +19,11 @@ PATIENCE_SECONDS = 30
 
 
 def test_a_line_has_outcome_recipient_and_text() -> None:
-    batch = make.batch(3, to="202-555-0100\n202-555-0101\n202-555-0102", text="a\nb\nc")
+    to = "202 555 0100\n202-555-0101\n202-555-0102"
+    batch = make.batch(3, to=to, text="go home\nnow\nand then stay")
     assert list(lines(batch, OUTCOMES, np.array([0, 1]))) == [
-        "delivered: 202-555-0100  a",
-        "failed, to be retried: 202-555-0101  b",
+        "delivered: 202 555 0100  go home",
+        "failed, to be retried: 202-555-0101  now",
     ]
 
 
@@ -65,6 +68,27 @@ def test_a_reader_that_left_is_no_error() -> None:
 
     with Echo(left) as echo:
         echo(make.batch(3), OUTCOMES, np.array([0]))
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, OSError])
+def test_what_nobody_can_read_is_not_kept(error: type[OSError]) -> None:
+    def fail(_line: str) -> None:
+        raise error
+
+    echo = Echo(fail)
+    echo.start()
+    for _ in range(100):
+        echo(make.batch(3), OUTCOMES, np.array([0]))
+    wait_until(echo._sent.empty, PATIENCE_SECONDS, "it is let go")
+    assert echo._thread.is_alive()
+    with suppress(OSError):
+        echo.__exit__(None, None, None)
+    assert not echo._thread.is_alive()
+
+
+def test_thread_can_be_told_from_others_and_holds_no_process_up() -> None:
+    thread = Echo(print)._thread
+    assert (thread.name, thread.daemon) == ("echo", True)
 
 
 def test_an_error_of_the_run_is_not_hidden_by_one_of_the_printing() -> None:
