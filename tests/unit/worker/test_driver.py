@@ -16,7 +16,14 @@ from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.sender_bank import Finished, SenderBank
 from sms_pipeline.errors import EXIT_FAILURE, StoppingError
 from sms_pipeline.testing.clock import ManualClock
-from sms_pipeline.worker.driver import LONGEST_PAUSE_SECONDS, STEP_SHARE, TICK_SECONDS, SenderDriver
+from sms_pipeline.worker.driver import (
+    LONGEST_PAUSE_SECONDS,
+    STEP_SHARE,
+    TICK_SECONDS,
+    WATCHED_PAUSE_SECONDS,
+    SenderDriver,
+    SentHook,
+)
 from tests.services.waiting import wait_until
 from tests.unit.worker.fakes import Exited, aside
 
@@ -63,7 +70,10 @@ def clock() -> ManualClock:
 
 
 def play(
-    driver: SenderDriver, *durations: float, give_up_at: float = math.inf
+    driver: SenderDriver,
+    *durations: float,
+    give_up_at: float = math.inf,
+    on_sent: SentHook | None = None,
 ) -> Future[NDArray[np.float64]]:
     """Submit messages from another thread; return once the driver has them."""
     waiting = len(driver._waiting)
@@ -72,7 +82,7 @@ def play(
         with driver._wake:
             return len(driver._waiting) > waiting
 
-    future = aside(driver.play, "fast", np.array(durations), give_up_at)
+    future = aside(driver.play, "fast", np.array(durations), give_up_at, on_sent)
     wait_until(are_submitted, PATIENCE_SECONDS, "they are submitted")
     return future
 
@@ -196,6 +206,20 @@ def test_process_ends_when_the_driver_does(
 def test_thread_can_be_told_from_others_and_holds_no_process_up(clock: ManualClock) -> None:
     driver = SenderDriver({}, clock)
     assert (driver.name, driver.daemon) == ("sender-driver", True)
+
+
+def test_driver_looks_more_often_while_somebody_wants_to_be_told_and_only_then(
+    clock: ManualClock,
+) -> None:
+    driver = SenderDriver({"fast": SenderBank(1)}, clock)
+    told: list[list[int]] = []
+    play(driver, 0.1, 0.1, on_sent=lambda ended: told.append(ended.tolist()))
+    steps = round(0.2 / WATCHED_PAUSE_SECONDS) + 3
+    asked = pauses(driver, clock, steps)
+    assert asked[0] == WATCHED_PAUSE_SECONDS
+    assert max(asked[:-3]) <= WATCHED_PAUSE_SECONDS
+    assert asked[-1] == LONGEST_PAUSE_SECONDS
+    assert told == [[0], [1]]
 
 
 def test_who_asks_is_told_of_each_message_soon_after_it_ended() -> None:

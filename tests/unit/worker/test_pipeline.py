@@ -47,6 +47,20 @@ def test_what_is_installed_is_used_and_the_last_counts(ledger: Ledger) -> None:
     assert pipeline.pipeline() is parts[1]
 
 
+def test_what_was_installed_before_can_be_put_back(ledger: Ledger) -> None:
+    assert pipeline.installed() is None
+    publisher = Publisher(EMBEDDED_BROKER_URL, "quorum")
+    first, second = (Pipeline(Worker(ledger, []), publisher) for _ in range(2))
+    pipeline.install(first)
+    before = pipeline.installed()
+    pipeline.install(second)
+    assert pipeline.installed() is second
+    pipeline.restore(before)
+    assert pipeline.installed() is pipeline.pipeline() is first
+    pipeline.restore(None)
+    assert pipeline.installed() is None
+
+
 def test_without_a_worker_it_is_made_once_with_every_profile(
     configured: Path, ledger: Ledger
 ) -> None:

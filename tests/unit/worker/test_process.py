@@ -111,13 +111,15 @@ def test_attempt_that_another_worker_settled_meanwhile_counts_as_the_other_had_i
 
 def test_every_message_is_echoed_once_with_what_became_of_it(ledger: Ledger, run: Run) -> None:
     heard: list[tuple[int, bool]] = []
+    batch = dispatched(ledger, run)
 
-    def echo(_batch: Batch, outcomes: Outcomes, positions: np.ndarray) -> None:
+    def echo(echoed: Batch, outcomes: Outcomes, positions: np.ndarray) -> None:
+        assert echoed is batch
         heard.extend((place, bool(outcomes.delivered[place])) for place in positions.tolist())
 
     worker = Worker(ledger, [make.profile("fast", mean_time=0)], Scripted, echo)
     worker.start()
-    deliver(worker, dispatched(ledger, run))
+    deliver(worker, batch)
     worker.stop()
     assert heard == [(place, place >= Scripted.failures) for place in range(10)]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,10 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 from celery import Celery, signals
 
 from sms_pipeline.config.settings import Settings
+from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.gateway import Outcomes
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import (
     BrokerUnavailableError,
@@ -23,6 +28,8 @@ from sms_pipeline.errors import (
 )
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker import pipeline, startup
+from sms_pipeline.worker.delivery import Play
+from tests.services.waiting import wait_until
 from tests.unit import make
 from tests.unit.worker.fakes import aside
 
@@ -322,3 +329,42 @@ def test_profile_that_no_file_knows_needs_all_options(missing: str) -> None:
 def test_new_profile_is_checked_like_any_other(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         startup.chosen_profile(Simulation(), NEW | values)
+
+
+# The messages themselves
+
+
+@pytest.mark.parametrize(
+    ("options", "is_echoed"), [({"echo": True}, True), ({"echo": False}, False), ({}, False)]
+)
+def test_messages_are_printed_where_that_is_asked_for(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], is_echoed: bool
+) -> None:
+    echoed: list[Batch] = []
+
+    def echo(batch: Batch, *_: object) -> None:
+        echoed.append(batch)
+
+    monkeypatch.setattr(startup, "_printing", lambda: echo)
+    setting.options |= {"mean_time": 0.0, **options}
+    setting.prepare()
+    batch = make.batch(2)
+    pipeline.pipeline().worker.perform(Play(batch, math.inf))
+    pipeline.stop()
+    assert echoed == [batch] * is_echoed
+
+
+def test_messages_go_to_the_real_output_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Celery makes log lines of what is printed to `sys.stdout`
+    class Output(io.StringIO):
+        flushed = ""
+
+        def flush(self) -> None:
+            self.flushed = self.getvalue()
+
+    output = Output()
+    monkeypatch.setattr(sys, "__stdout__", output)
+    outcomes = Outcomes(np.ones(2), np.ones(2, np.bool_))
+    startup._printing()(make.batch(2, to="1\n2", text="go\nhome"), outcomes, np.array([0, 1]))
+    lines = "delivered: 1  go\ndelivered: 2  home\n"
+    wait_until(lambda: output.flushed == lines, PATIENCE_SECONDS, "both are printed")
