@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -132,6 +133,19 @@ def test_counters_of_a_profile_are_the_sums_of_its_workers_in_that_run(
     )  # fmt: skip
 
 
+def test_messages_are_whole_numbers_and_times_are_not(ledger: Ledger, run: Run) -> None:
+    # Readers write them as they are: 10 messages, not 10.0
+    ledger.record_batches(run.id, [make.row(run.id)])
+    ledger.settle([make.settlement(run.id, delivery_times={3: 10})])
+    found = counts(ledger, run)
+    for one in fields(found):
+        value = getattr(found, one.name)
+        if isinstance(value, int | float):
+            is_time = one.name.endswith("_seconds") or one.name == "longest_delivery"
+            assert type(value) is (float if is_time else int), one.name
+    assert {type(messages) for messages in found.delivery_times.values()} == {int}
+
+
 def test_profile_without_a_dispatched_batch_counts_what_was_settled(
     ledger: Ledger, run: Run
 ) -> None:
@@ -164,10 +178,13 @@ def test_run_spans_from_its_start_to_its_last_settlement(ledger: Ledger, run: Ru
     assert snapshot.active_at == NOON + 30
 
 
-def test_snapshot_says_what_the_run_is(ledger: Ledger, run: Run) -> None:
+@pytest.mark.parametrize("embedded", [False, True])
+def test_snapshot_says_what_the_run_is(ledger: Ledger, embedded: bool) -> None:
+    run = ledger.start_run(make.simulation(num_messages=100), 7, embedded)
     ledger.join("w1", [make.profile("fast")])
     snapshot = ledger.snapshot(run)
     assert (snapshot.run, snapshot.total, snapshot.seed) == (run.id, 100, 7)
+    assert snapshot.embedded is embedded
     assert snapshot.simulation == run.simulation
     assert [one.id for one in snapshot.workers] == ["w1"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,9 @@ from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.testing.ledger import memory_ledger
 from tests.unit import make
 from tests.unit.make import NOON
+
+#: Something that happens to a run so many seconds after noon.
+Act = Callable[[Run, int], object]
 
 
 def every_run(ledger: Ledger) -> list[Run]:
@@ -126,6 +130,52 @@ def test_totals_of_runs_come_newest_first(ledger: Ledger, three: list[Run]) -> N
         (first, Counts()),
     ]
     assert [one.done for one in totals] == [True, False, False]
+
+
+def test_totals_say_how_much_was_settled_and_when_something_last_happened() -> None:
+    # Given runs to which nothing happened, one act, and several, in each order
+    clock = ManualClock(wall=NOON)
+    ledger = memory_ledger(clock)
+    acts: dict[str, Act] = {
+        "dispatch": lambda run, at: ledger.record_batches(
+            run.id, [make.row(run.id, queued_at=NOON + at)]
+        ),
+        "guest": lambda run, at: ledger.record_batches(
+            run.id, [make.row(run.id, 1, 10, profile="guest", queued_at=NOON + at)]
+        ),
+        "settle": lambda run, at: ledger.settle([make.settlement(run.id, settled_at=NOON + at)]),
+        "again": lambda run, at: ledger.settle(
+            [make.settlement(run.id, 1, worker="w2", settled_at=NOON + at)]
+        ),
+        "pause": lambda run, _: ledger.control(run.id, Control.PAUSED),
+    }
+    #: What happens to each run; how many settlements it has, and when it was active last.
+    cases: list[tuple[list[str], int, int | None]] = [
+        ([], 0, None),
+        (["dispatch"], 0, 2),
+        (["dispatch", "guest"], 0, 3),
+        (["pause"], 0, 2),
+        (["settle"], 1, 2),
+        (["dispatch", "pause"], 0, 3),
+        (["pause", "dispatch"], 0, 3),
+        (["dispatch", "settle"], 1, 3),
+        (["settle", "dispatch"], 1, 3),
+        (["pause", "settle", "again"], 2, 4),
+        (["settle", "again", "pause"], 2, 4),
+    ]
+    for seed, (names, _, _) in enumerate(cases):
+        clock.step_wall(NOON + 1 - clock.wall())
+        run = ledger.start_run(make.simulation(num_messages=100), seed)
+        for name in names:
+            clock.advance(1)
+            acts[name](run, int(clock.wall() - NOON))
+    # When they are listed, all or but the first and the last
+    expected = [(settled, at and NOON + at) for _, settled, at in reversed(cases)]
+    every = ledger.totals(99)
+    some = ledger.totals(len(cases) - 2, before=every[0].run.id)
+    # Then each has its own figures
+    assert [(one.settlements, one.active_at) for one in every] == expected
+    assert [(one.settlements, one.active_at) for one in some] == expected[1:-1]
 
 
 @pytest.mark.parametrize("rows_come", ["forwards", "backwards"], indirect=True)

@@ -9,11 +9,13 @@ from sms_pipeline.core.records import BatchRow, Control, Run, Settled, Settlemen
 from sms_pipeline.errors import LedgerUnavailableError, PipelineError
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.steering import (
+    BATCHES_IN_HAND,
     CANCEL_GROUP,
     CANCELLER,
     Abort,
     cancel_unpublished,
     claim_rest,
+    in_hand,
     steer,
     unpublished,
 )
@@ -46,6 +48,41 @@ def test_pause_and_continue(ledger: Ledger, run: Run, other: Run) -> None:
     assert steer(ledger, run, Control.RUNNING) == f"Run {run.id} goes on."
     assert control_of(ledger, run) is Control.RUNNING
     assert ledger.unsettled(run.id) == []
+
+
+def test_pause_says_how_many_messages_are_finished_first(ledger: Ledger) -> None:
+    # Given workers of two profiles, one of them not configured, and one that has left
+    senders = (make.profile("fast"), make.profile("slow", mean_time=0.01))
+    simulation = make.simulation(num_messages=20_000, senders=senders)
+    small, large = (simulation.batch_size_for(one) for one in senders)
+    assert small < large
+    run = ledger.start_run(simulation, seed=1)
+    for number, profile in enumerate(("fast", "slow", "guest", "left")):
+        rows = [make.row(run.id, number, 5_000 * number, 5_000, profile=profile)]
+        ledger.record_batches(run.id, rows)
+    assert in_hand(ledger.snapshot(run)) == 0
+    ledger.join("w1", [make.profile("fast", count=5)])
+    ledger.join("w2", [make.profile("fast", count=7), make.profile("guest", count=11)])
+    ledger.join("w3", [make.profile("left", count=99)])
+    ledger.leave("w3")
+    # When it is paused
+    said = steer(ledger, run, Control.PAUSED)
+    # Then three messages of each sender are counted, and the batches that wait beside them, of the
+    # largest size where the size is not known
+    fast = 3 * (5 + 7) + 2 * BATCHES_IN_HAND * small
+    guest = 3 * 11 + BATCHES_IN_HAND * large
+    assert said == (
+        f"Run {run.id} is stopping: about {fast + guest:,} messages in hand are finished first, "
+        "the others wait."
+    )
+
+
+def test_no_more_is_in_hand_than_was_dispatched(ledger: Ledger, run: Run) -> None:
+    ledger.record_batches(run.id, [make.row(run.id, n, 10 * n) for n in range(2)])
+    ledger.settle([make.settlement(run.id)])
+    ledger.join("w1", [make.profile("fast", count=50)])
+    ledger.join("w2", [make.profile("slow", count=50)])
+    assert in_hand(ledger.snapshot(run)) == 10
 
 
 def test_cancel(ledger: Ledger, run: Run, other: Run) -> None:

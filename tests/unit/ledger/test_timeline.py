@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 from sqlalchemy.dialects import postgresql
 
-from sms_pipeline.core.checks import messages_for
 from sms_pipeline.core.records import Run
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import (
@@ -22,10 +21,6 @@ from sms_pipeline.ledger.timeline import (
     Bin,
     History,
     Timeline,
-    bin_number,
-    bin_of_crossing,
-    moment_of_crossing,
-    nice_width,
     timeline,
 )
 from tests.unit import make
@@ -59,68 +54,6 @@ def busy(course: Timeline) -> list[float]:
     """Where the bins begin in which anything happened."""
     starts = zip(course.starts, course.bins, strict=True)
     return [round(start, 6) for start, one in starts if any(one)]
-
-
-# Arithmetic
-
-
-@pytest.mark.parametrize(
-    ("seconds", "bins", "width"),
-    [
-        (0, 10, 0.1),
-        (0.99, 10, 0.1),
-        (1.0, 10, 0.2),
-        (60, 240, 0.5),
-        (3_600, 240, 30),
-        (86_400, 240, 600),
-        (10 * 86_400, 4, 3 * 86_400),
-    ],
-)
-def test_bins_are_as_narrow_as_their_number_allows(seconds: float, bins: int, width: float) -> None:
-    assert nice_width(seconds, bins) == width
-    assert seconds < width * bins
-
-
-@pytest.mark.parametrize(
-    ("share", "total", "messages"),
-    [(0.5, 100, 50), (0.5, 101, 51), (0.07, 100, 7), (0.9, 10, 9), (0.99, 10, 10), (0.0, 5, 1)],
-)
-def test_so_many_messages_are_a_share(share: float, total: int, messages: int) -> None:
-    assert messages_for(share, total) == messages
-
-
-@pytest.mark.parametrize(
-    ("wanted", "crossing"), [(1, (0, 0)), (5, (0, 0)), (6, (2, 5)), (9, (2, 5)), (10, None)]
-)
-def test_the_bin_in_which_a_message_was_delivered(
-    wanted: int, crossing: tuple[int, int] | None
-) -> None:
-    assert bin_of_crossing([Bin(delivered=5), Bin(), Bin(delivered=4)], wanted) == crossing
-
-
-def test_the_moment_in_which_a_message_was_delivered() -> None:
-    deliveries = [(1.0, 3), (2.0, 3), (3.0, 3)]
-    moments = [moment_of_crossing(deliveries, 10, wanted) for wanted in (13, 14, 19, 20)]
-    assert moments == [1.0, 2.0, 3.0, None]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "width", "number"), [(0, 2, 0), (1.9, 2, 0), (2, 2, 1), (25, 10, 2), (-0.5, 2, -1)]
-)
-def test_the_bin_in_which_a_moment_lies(seconds: float, width: float, number: int) -> None:
-    assert bin_number(seconds, width) == number
-
-
-def test_shares_and_rates_of_a_timeline() -> None:
-    bins = (Bin(delivered=10, failed=2), Bin(), Bin(delivered=30))
-    course = Timeline(run=1, total=80, width=5, bins=bins)
-    assert course.starts == [0, 5, 10]
-    assert course.reached == [0.125, 0.125, 0.5]
-    assert course.rates("delivered") == [2, 0, 6]
-    assert course.rates("failed") == [0.4, 0, 0]
-
-
-# From the ledger
 
 
 def test_run_that_was_not_dispatched_has_no_course(ledger: Ledger, run: Run) -> None:
@@ -253,15 +186,15 @@ def test_what_a_wrong_clock_settled_before_the_run_is_counted_at_its_start(
 def test_other_runs_do_not_count(ledger: Ledger, run: Run) -> None:
     # Given a run as it is alone
     dispatch(ledger, run, 5, 5.1)
-    settle(ledger, run, 6, 8)
+    settle(ledger, run, 6.05, 8.05)
     alone = timeline(ledger, run, shares=[0.1, 0.2])
     # When another one has batches of the same numbers, before, between and after
     other = ledger.start_run(make.simulation(num_messages=TOTAL), seed=1, started_at=NOON)
     dispatch(ledger, other, 0, 7, 7.5)
-    settle(ledger, other, 5.5, 6, 9)
+    settle(ledger, other, 5.5, 6.01, 8.01, 9)
     # Then nothing of it is seen
     assert timeline(ledger, run, shares=[0.1, 0.2]) == alone
-    assert alone.time_to_reach == {0.1: pytest.approx(6), 0.2: pytest.approx(8)}
+    assert alone.time_to_reach == {0.1: pytest.approx(6.05), 0.2: pytest.approx(8.05)}
 
 
 # Again and again
@@ -294,8 +227,8 @@ def test_reading_asks_for_what_is_open_once(
     # Given a run that is read again and again, for longer than transactions take to be seen
     history = History(ledger, run, shares=[])
     dispatch(ledger, run, 0)
-    for number in range(30):
-        settle(ledger, run, *([number] if number else []), first=number)
+    for number, at in enumerate((None, 0.03, 0.05, *range(1, 30))):
+        settle(ledger, run, *([] if at is None else [at]), first=number)
         executed.clear()
         history.read()
         asked = [one.sql for one in executed if "FROM settlements" in one.sql]

@@ -61,18 +61,21 @@ def test_workers_come_in_the_order_in_which_they_joined() -> None:
 
 
 def test_workers_of_a_run_are_those_that_were_there_while_it_was_on() -> None:
-    # Given workers of which one left before the run was started, one while it was on
+    # Given workers that joined together, of which one left before the run was started, one just
+    # when it was, and one while it was on
     clock = ManualClock(wall=NOON)
     ledger = memory_ledger(clock)
-    for worker in ("gone", "leaves", "stays"):
+    for worker in ("stays", "leaves", "gone", "at once"):
         ledger.join(worker, [make.profile()])
     ledger.leave("gone")
     clock.advance(5)
+    ledger.leave("at once")
     run = ledger.start_run(make.simulation(num_messages=10), seed=7)
     clock.advance(5)
     ledger.leave("leaves")
     ledger.join("late", [make.profile()])
-    assert [one.id for one in ledger.snapshot(run).workers] == ["leaves", "stays", "late"]
+    workers = [one.id for one in ledger.snapshot(run).workers]
+    assert workers == ["at once", "leaves", "stays", "late"]
 
 
 def test_workers_of_a_run_that_is_done_are_those_that_settled_some_of_it(
