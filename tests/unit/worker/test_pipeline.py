@@ -33,6 +33,7 @@ def configured(clean: Path, ledger_url: str, monkeypatch: pytest.MonkeyPatch) ->
     )
     monkeypatch.setenv("SMS_DATABASE_URL", ledger_url)
     monkeypatch.setenv("SMS_CONFIG", str(file))
+    monkeypatch.setenv("SMS_QUEUE_TYPE", "classic")
     monkeypatch.setenv("CELERY_BROKER_URL", "amqp://user:secret@host:1//")
     yield file
     pipeline.stop()
@@ -59,6 +60,8 @@ def test_what_was_installed_before_can_be_put_back(ledger: Ledger) -> None:
     assert pipeline.installed() is pipeline.pipeline() is first
     pipeline.restore(None)
     assert pipeline.installed() is None
+    # There is nothing to stop
+    pipeline.stop()
 
 
 def test_without_a_worker_it_is_made_once_with_every_profile(
@@ -70,6 +73,7 @@ def test_without_a_worker_it_is_made_once_with_every_profile(
         (parts.worker.id, "fast", 3),
         (parts.worker.id, "other", 1),
     ]
+    assert parts.publisher._queue_type == "classic"
     assert (
         parts.publisher._connection.as_uri(include_password=True) == "amqp://user:secret@host:1//"
     )
