@@ -43,8 +43,10 @@ def test_run_is_read_back_as_it_stands(ledger: Ledger, run: Run) -> None:
     assert every_run(ledger) == [now]
 
 
-def test_run_starts_when_the_clock_says_unless_it_is_told() -> None:
-    ledger = memory_ledger(ManualClock(wall=NOON))
+@pytest.mark.parametrize("kind", ["file", "memory"])
+def test_run_starts_when_the_clock_says_unless_it_is_told(ledger_url: str, kind: str) -> None:
+    clock = ManualClock(wall=NOON)
+    ledger = Ledger.open(ledger_url, clock) if kind == "file" else memory_ledger(clock)
     assert ledger.start_run(make.simulation(), seed=1).started_at == NOON
     assert ledger.start_run(make.simulation(), seed=1, started_at=NOON - 9).started_at == NOON - 9
 

@@ -7,11 +7,25 @@ import pytest
 from sms_pipeline.core.records import Run, Settlement
 from sms_pipeline.ledger.steering import cancel_unpublished
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.ledger.trace import attempts_at
+from sms_pipeline.ledger.trace import attempts_at, dispatches_since, settlements_since
 from tests.unit import make
+from tests.unit.ledger.stored import Executed
 from tests.unit.make import NOON, bitmap
 
 LEFT, LAST = bitmap(3, 4, 5), bitmap(4, 5)
+
+
+def test_what_happened_at_one_moment_comes_in_an_order_that_the_database_was_asked_for(
+    ledger: Ledger, run: Run, executed: list[Executed]
+) -> None:
+    # SQLite's tables happen to be in the order of their keys; those of PostgreSQL are not
+    assert dispatches_since(ledger, run.id, NOON) == []
+    assert settlements_since(ledger, run.id, NOON) == []
+    orders = [one.sql.partition(" ORDER BY ")[2] for one in executed if one.sql != "BEGIN"]
+    assert orders == [
+        "batches.published_at, batches.number",
+        "settlements.settled_at, settlements.batch, settlements.attempt",
+    ]
 
 
 @pytest.fixture
