@@ -6,15 +6,21 @@ import os
 import sys
 import threading
 from collections.abc import MutableMapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from celery import Celery, signals
+from celery import Celery, Task, signals
+from celery.result import AsyncResult
 
 from sms_pipeline.broker import codec, memory
+from sms_pipeline.broker.publisher import Publisher
+from sms_pipeline.config.files import load_simulation
 from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.errors import NeedsBrokerError, PipelineError
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.producer.single import require_sms, send_one
 from sms_pipeline.worker import pipeline, startup, task
 from sms_pipeline.worker.shutdown import Shutdown
 
@@ -55,11 +61,59 @@ def require_broker_of_flower(arguments: Sequence[str], settings: Settings) -> No
         )
 
 
+class SmsTask(Task):  # type: ignore[misc]
+    """Takes one SMS, too: `send_sms.delay("202-555-0100", "text")`."""
+
+    def delay(self, *arguments: Any, **options: Any) -> AsyncResult:
+        """Send a batch (in its wire form), or one SMS as a run of its own.
+
+        Raises:
+            PipelineError: the number or the text can't be sent, or broker or ledger can't be
+                reached; the SMS is not sent then.
+        """
+        if len(arguments) == len(("to", "text")) and not options:
+            return self._send_one(*arguments)
+        return super().delay(*arguments, **options)
+
+    def _send_one(self, to: str, text: str) -> AsyncResult:
+        require_sms(to, text)
+        settings = load_settings()
+        simulation = load_simulation(settings.config)
+        if self.app.conf.task_always_eager:
+            worker = pipeline.pipeline().worker
+            served = simulation.model_copy(update={"senders": tuple(worker.profiles)})
+            play = super().delay
+            return send_one(
+                worker.ledger, lambda batch: play(batch.to_wire()), served, to, text, embedded=True
+            )
+        require_broker_of_script(settings)
+        publisher = Publisher.open(settings, [sender.name for sender in simulation.senders])
+        ledger = Ledger.open(settings.database_url)
+        try:
+            publish = partial(publisher.publish, self.app)
+            return send_one(ledger, publish, simulation, to, text, embedded=False)
+        finally:
+            ledger.close()
+
+
+def require_broker_of_script(settings: Settings) -> None:
+    """Refuse to send to a broker that would be inside this process, where no worker is.
+
+    Raises:
+        NeedsBrokerError: no broker is configured.
+    """
+    if settings.embedded:
+        raise NeedsBrokerError(
+            "send_sms.delay works with workers in other terminals, so it needs a broker: set "
+            "CELERY_BROKER_URL=amqp://USER:PASSWORD@HOST"
+        )
+
+
 def _make_app() -> Celery:
     use_flower_defaults(sys.argv, os.environ)
     memory.keep_freed_memory()
     codec.install()
-    made = Celery("sms_pipeline", include=["sms_pipeline.worker.task"])
+    made = Celery("sms_pipeline", task_cls=SmsTask, include=["sms_pipeline.worker.task"])
     made.config_from_object("sms_pipeline.celeryconfig")
     made.user_options["worker"].update(_WORKER_OPTIONS)
     return made

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery, Task
+from celery.result import AsyncResult
 from kombu import Connection, Producer, Queue, pools
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
@@ -137,14 +138,14 @@ class Publisher:
             raise BrokerUnavailableError(f"dead letters can't be read: {error}") from error
         return taken
 
-    def publish(self, app: Celery, batch: Batch) -> None:
-        """Dispatch the first attempt of a batch; return when the broker has confirmed it.
+    def publish(self, app: Celery, batch: Batch) -> AsyncResult:
+        """Dispatch the first attempt of a batch; return its task when the broker has confirmed it.
 
         Raises:
             Exception: whatever kombu raised; it is not known whether the broker has the batch.
         """
         with self.producer() as producer:
-            app.send_task(
+            return app.send_task(
                 TASK_NAME,
                 args=(batch.to_wire(),),
                 ignore_result=True,

@@ -136,8 +136,11 @@ def resume(run_id: int | None, force: bool, checks: tuple[str, ...], every: floa
             "with a broker 'resume' ends before the run does, so it can't judge thresholds: "
             "give them to 'monitor'"
         )
+    from sms_pipeline.producer.recovery import require_messages
+
     ledger = context.open_ledger(settings)
     resumed = context.with_options(ledger.run(run_id), checks, every)
+    require_messages(resumed)
     if settings.embedded:
         from sms_pipeline.cli.rehearsal import resume_here
         from sms_pipeline.views.display import make_view

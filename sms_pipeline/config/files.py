@@ -23,6 +23,10 @@ def load_simulation(path: Path | None, overrides: Mapping[str, Any] | None = Non
     """
     content = _read_mapping(path) if path else {}
     simulation = _validate(content, str(path) if path else "configuration")
+    if simulation.messages_from == "caller":
+        raise ConfigError(
+            f"{path}: messages_from: must be 'seed'; 'caller' is for send_sms.delay to set"
+        )
     if not overrides:
         return simulation
     merged = dict(content)

@@ -124,6 +124,10 @@ class Simulation(Frozen):
         description="seconds after which an unsettled batch is reported as stuck",
     )
     retry: RetryPolicy = Field(default=RetryPolicy(), description="retry policy")
+    messages_from: Literal["seed", "caller"] = Field(
+        default="seed",
+        description="`seed`; `caller` is set by `send_sms.delay(number, text)`, never in a file",
+    )
     thresholds: Annotated[
         tuple[Annotated[Threshold, BeforeValidator(_threshold)], ...], Field(strict=False)
     ] = Field(

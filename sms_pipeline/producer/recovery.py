@@ -11,6 +11,7 @@ from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.liveness import Liveness, present_workers
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.following import readings
 from sms_pipeline.ledger.steering import cancel_unpublished
 from sms_pipeline.ledger.store import Ledger
@@ -39,6 +40,19 @@ def dispatch_again(
         producer.dispatch()
 
     return work
+
+
+def require_messages(run: Run) -> None:
+    """Refuse a run whose messages are known to nobody but the caller who gave them.
+
+    Raises:
+        ConfigError: it is such a run.
+    """
+    if run.simulation.messages_from == "caller":
+        raise ConfigError(
+            f"run {run.id} was sent by send_sms.delay, and its number and text are not kept; "
+            f"send it again from there, and end this one with: sms-pipeline cancel {run.id}"
+        )
 
 
 def take_dead_letters(ledger: Ledger, publisher: Publisher, run: Run) -> int:

@@ -163,6 +163,9 @@ def list_failures(ledger: Ledger, run: Run, as_csv: bool) -> None:
             write(line)
 
 
+#: Instead of a number that the ledger never had.
+NOT_KEPT = "not kept"
+
 _HEADINGS = ("message", "to", "profile", "reason", "attempts", "failed_at")
 
 
@@ -197,8 +200,10 @@ def _how_it_stands(progress: Progress) -> str:
 
 
 def recipient(run: Run, index: int) -> str:
-    """The phone number of a message."""
+    """The phone number of a message, where that follows from the seed."""
     simulation = run.simulation
+    if simulation.messages_from == "caller":
+        return NOT_KEPT
     columns = make_columns(run.seed, index, 1, simulation.max_text_length, simulation.phone_format)
     return columns.to
 

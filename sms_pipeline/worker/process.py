@@ -66,8 +66,8 @@ class Worker:
         self.turns = Turns()
         #: Set once the worker shuts down; whoever waits for broker or ledger gives up then.
         self.stopping = threading.Event()
-        self._ledger = ledger
-        self._profiles = profiles
+        self.ledger = ledger
+        self.profiles = profiles
         self._gateways = {profile.name: gateways(profile) for profile in profiles}
         self._echo = echo
         self._clock = clock
@@ -86,7 +86,7 @@ class Worker:
         Raises:
             LedgerUnavailableError: the ledger can't be reached.
         """
-        self._ledger.join(self.id, self._profiles)
+        self.ledger.join(self.id, self.profiles)
         self._driver.start()
         self._writer.start()
 
@@ -102,7 +102,7 @@ class Worker:
         self._writer.stop()
         self._writer.join()
         try:
-            self._ledger.leave(self.id)
+            self.ledger.leave(self.id)
         except LedgerUnavailableError as error:
             log.warning("could not sign off: %s", error)
 
@@ -114,7 +114,7 @@ class Worker:
             ForeignLedgerError: it belongs to another ledger.
         """
         batch = Batch.from_wire(body)
-        if batch.ledger != self._ledger.id:
+        if batch.ledger != self.ledger.id:
             raise ForeignLedgerError(
                 "a batch of another ledger is in this queue; it is put back. Check "
                 "SMS_DATABASE_URL: producer and workers must name the same database"
@@ -152,7 +152,7 @@ class Worker:
     def _standing(self, batch: Batch) -> Standing:
         try:
             return patiently(
-                lambda: self._ledger.standing(batch.key),
+                lambda: self.ledger.standing(batch.key),
                 LedgerUnavailableError,
                 LEDGER_PAUSES,
                 self.stopping,

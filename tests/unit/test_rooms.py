@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "views": {"broker", "config", "core", "errors", "ledger"},
     "testing": {"broker", "celery", "config", "core", "errors", "ledger", "producer", "worker"},
     "celeryconfig": {"config"},
-    "celery": {"broker", "config", "errors", "worker"},
+    "celery": {"broker", "config", "errors", "ledger", "producer", "worker"},
     "cli": {
         "broker",
         "celery",

@@ -1,0 +1,87 @@
+"""One SMS whose number and text the caller gives: a run with one message."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterable
+
+from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.messages import SEPARATOR
+from sms_pipeline.core.records import BatchRow, Control, Run, WorkerRow
+from sms_pipeline.core.simulation import MAX_TEXT_LENGTH, Simulation
+from sms_pipeline.errors import ConfigError
+from sms_pipeline.ledger.steering import cancel_unpublished
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.producer.dispatching import first_attempt
+
+#: Digits, and what people write between them.
+_NUMBER = re.compile(r"\+?[0-9][0-9 ().-]{1,30}")
+_SEED_BITS = 63
+_FIRST_BATCH = 0
+
+#: Gives a batch to the broker; returns when that is confirmed, raises when it is not.
+Publish = Callable[[Batch], object]
+
+
+def send_one(
+    ledger: Ledger,
+    publish: Publish,
+    simulation: Simulation,
+    to: str,
+    text: str,
+    embedded: bool,
+    clock: Clock = MACHINE_CLOCK,
+) -> object:
+    """Register a run of this one SMS and publish it; return what `publish` returned.
+
+    The ledger keeps neither number nor text. So the run can't be dispatched again: if its publish
+    fails, it is cancelled.
+
+    Raises:
+        ConfigError: the number or the text can't be sent; the message repeats neither.
+        LedgerUnavailableError: the ledger can't be reached.
+        Exception: whatever `publish` raised.
+    """
+    require_sms(to, text)
+    single = simulation.model_copy(update={"num_messages": 1, "messages_from": "caller"})
+    run = ledger.start_run(single, secrets.randbits(_SEED_BITS), embedded)
+    profile = profile_for(single, ledger.workers())
+    row = BatchRow(run.id, _FIRST_BATCH, profile, 0, 1, clock.wall())
+    ledger.record_batches(run.id, [row])
+    batch = first_attempt(ledger.id, run, row).model_copy(update={"to": to, "text": text})
+    try:
+        published = publish(batch)
+    except Exception:
+        _cancel(ledger, run)
+        raise
+    ledger.mark_published(run.id, [(row.number, clock.wall())])
+    return published
+
+
+def require_sms(to: object, text: object) -> None:
+    """Check a number and a text.
+
+    Raises:
+        ConfigError: one of them can't be sent.
+    """
+    if not (isinstance(to, str) and _NUMBER.fullmatch(to)):
+        raise ConfigError("send_sms: the first argument must be a phone number, as 202-555-0100")
+    if not (isinstance(text, str) and 0 < len(text) <= MAX_TEXT_LENGTH and SEPARATOR not in text):
+        raise ConfigError(
+            f"send_sms: the text must be 1 to {MAX_TEXT_LENGTH} characters without a line break"
+        )
+
+
+def profile_for(simulation: Simulation, workers: Iterable[WorkerRow]) -> str:
+    """The first profile of the configuration that a worker is there for, or simply the first."""
+    served = {worker.profile for worker in workers if worker.left_at is None}
+    names = [sender.name for sender in simulation.senders]
+    return next((name for name in names if name in served), names[0])
+
+
+def _cancel(ledger: Ledger, run: Run) -> None:
+    ledger.control(run.id, Control.CANCELLED)
+    cancel_unpublished(ledger, ledger.run(run.id))
