@@ -12,11 +12,13 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.delayed_delivery import DelayedDelivery
 from celery.worker.request import Request
-from kombu import Message
+from kombu import Connection, Message
 from kombu.asynchronous import Hub
 
+from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.worker.delivery import RETRIED
 from sms_pipeline.worker.pipeline import pipeline
+from sms_pipeline.worker.signs import Part
 
 log = get_logger(__name__)
 
@@ -134,7 +136,16 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
         batches unacknowledged, until it misses heartbeats a minute later.
         """
         super().register_with_event_loop(hub)
-        hub.call_repeatedly(CONNECTION_CHECK_SECONDS, self._raise_if_cut_off)
+        hub.call_repeatedly(CONNECTION_CHECK_SECONDS, self._come_round)
+
+    def ensure_connected(self, conn: Connection) -> Connection:
+        """Celery's. A main loop that waits for the broker, however long, is not stuck."""
+        pipeline().worker.signs.end(Part.LOOP)
+        return super().ensure_connected(conn)
+
+    def _come_round(self) -> None:
+        pipeline().worker.signs.mark(Part.LOOP, MACHINE_CLOCK.monotonic())
+        self._raise_if_cut_off()
 
     def _raise_if_cut_off(self) -> None:
         if self.connection and not self.connection.connected:

@@ -14,6 +14,7 @@ from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.sender_bank import SenderBank, Submission
 from sms_pipeline.errors import StoppingError
 from sms_pipeline.worker.fatal import fatal
+from sms_pipeline.worker.signs import Part, SignsOfLife
 
 #: Shortest pause between two steps of the banks. Finish times do not depend on it.
 TICK_SECONDS = 0.005
@@ -31,10 +32,13 @@ SentHook = Callable[[NDArray[np.intp]], None]
 class SenderDriver(threading.Thread):
     """Plays the sender banks on the real clock, for the threads that wait in `play`."""
 
-    def __init__(self, banks: dict[str, SenderBank], clock: Clock) -> None:
+    def __init__(
+        self, banks: dict[str, SenderBank], clock: Clock, signs: SignsOfLife | None = None
+    ) -> None:
         super().__init__(name="sender-driver", daemon=True)
         self._banks = banks
         self._clock = clock
+        self._signs = signs or SignsOfLife()
         self._waiting: dict[int, Future[NDArray[np.float64]]] = {}
         self._watched: dict[int, tuple[Submission, SentHook]] = {}
         self._submissions = 0
@@ -89,8 +93,10 @@ class SenderDriver(threading.Thread):
             while not self._stopping:
                 self.heartbeat += 1
                 began = self._clock.monotonic()
+                self._signs.mark(Part.DRIVER, began)
                 self._step(began)
                 self._wake.wait(self._pause(began))
+            self._signs.end(Part.DRIVER)
             for future in self._waiting.values():
                 future.set_exception(StoppingError("the worker is stopping"))
 

@@ -41,6 +41,7 @@ from sms_pipeline.worker.delivery import (
     deliver,
 )
 from sms_pipeline.worker.driver import SenderDriver
+from sms_pipeline.worker.signs import SignsOfLife
 from sms_pipeline.worker.turns import Turns
 from sms_pipeline.worker.writer import LEDGER_PAUSES, LedgerWriter
 
@@ -66,6 +67,8 @@ class Worker:
         self.turns = Turns()
         #: Set once the worker shuts down; whoever waits for broker or ledger gives up then.
         self.stopping = threading.Event()
+        #: The main loop, the driver and the ledger writer mark their turns here.
+        self.signs = SignsOfLife()
         self.ledger = ledger
         self.profiles = profiles
         self._gateways = {profile.name: gateways(profile) for profile in profiles}
@@ -73,9 +76,9 @@ class Worker:
         self._clock = clock
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
         banks = {profile.name: SenderBank(profile.count) for profile in profiles}
-        self._driver = SenderDriver(banks, clock)
+        self._driver = SenderDriver(banks, clock, self.signs)
         self._writer = LedgerWriter(
-            ledger, self.id, lambda: self._driver.heartbeat, self.stopping, clock
+            ledger, self.id, lambda: self._driver.heartbeat, self.stopping, clock, self.signs
         )
         # Wall-clock time of a moment on the monotonic clock that the driver uses.
         self._epoch = clock.wall() - clock.monotonic()

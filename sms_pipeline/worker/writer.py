@@ -14,6 +14,7 @@ from sms_pipeline.core.records import Absorbed, Settled, Settlement
 from sms_pipeline.errors import LedgerUnavailableError, StoppingError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker.fatal import fatal
+from sms_pipeline.worker.signs import Part, SignsOfLife
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class LedgerWriter(threading.Thread):
         heartbeat: Callable[[], int],
         stopping: threading.Event,
         clock: Clock,
+        signs: SignsOfLife | None = None,
     ) -> None:
         super().__init__(name="ledger-writer", daemon=True)
         self._ledger = ledger
@@ -45,6 +47,7 @@ class LedgerWriter(threading.Thread):
         self._heartbeat = heartbeat
         self._stopping = stopping
         self._clock = clock
+        self._signs = signs or SignsOfLife()
         self._ending = threading.Event()
         self._noting = threading.Lock()
         #: (batches, messages) that came twice since the process started, by run and kind.
@@ -77,6 +80,7 @@ class LedgerWriter(threading.Thread):
         """Thread body. The process ends with it: nothing could be settled any more."""
         with fatal("ledger writer"):
             while not self._ending.is_set():
+                self._come_round()
                 self._commit(self._next_group())
                 self._beat()
             with self._closing:
@@ -85,6 +89,10 @@ class LedgerWriter(threading.Thread):
                 self._commit(group)
             self._beat_at = -HEARTBEAT_SECONDS
             self._beat()
+            self._signs.end(Part.WRITER)
+
+    def _come_round(self) -> None:
+        self._signs.mark(Part.WRITER, self._clock.monotonic())
 
     def _next_group(self) -> list[_Pending]:
         try:
@@ -113,7 +121,7 @@ class LedgerWriter(threading.Thread):
         try:
             # After an unknown outcome the same transaction runs again: it finds its own rows.
             answers = patiently(
-                lambda: self._ledger.settle(settlements),
+                lambda: self._try(settlements),
                 LedgerUnavailableError,
                 LEDGER_PAUSES,
                 self._stopping,
@@ -127,6 +135,11 @@ class LedgerWriter(threading.Thread):
         else:
             for (_, future), answer in zip(group, answers, strict=True):
                 future.set_result(answer)
+
+    def _try(self, settlements: list[Settlement]) -> list[Settled]:
+        # A ledger that is away for long does not make a writer that is stuck.
+        self._come_round()
+        return self._ledger.settle(settlements)
 
     def _commit_singly(self, group: list[_Pending], error: Exception) -> None:
         """A settlement that the database refuses must not take its neighbours with it."""

@@ -22,10 +22,12 @@ from celery.worker.consumer.delayed_delivery import DelayedDelivery
 from kombu import Connection, Message, message
 from kombu.exceptions import OperationalError
 
+from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import TASK_NAME
 from sms_pipeline.worker import consumer, pipeline
 from sms_pipeline.worker.consumer import CONNECTION_CHECK_SECONDS, GuardedConsumer
 from sms_pipeline.worker.pipeline import Pipeline
+from sms_pipeline.worker.signs import Part, SignsOfLife
 from tests.unit import make
 
 THREADS = 4
@@ -238,7 +240,7 @@ class Setting:
 def stopping(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Whether the worker of this process stops; it does not."""
     stopping = threading.Event()
-    worker: Any = SimpleNamespace(stopping=stopping)
+    worker: Any = SimpleNamespace(stopping=stopping, signs=SignsOfLife())
     monkeypatch.setattr(pipeline, "_installed", [Pipeline(worker, None)])  # type: ignore[arg-type]
     return stopping
 
@@ -483,6 +485,32 @@ def test_connection_is_looked_at_every_second_beside_what_celery_does(setting: S
     for connection in (SimpleNamespace(connected=True), None):
         setting.consumer.connection = connection
         look()
+
+
+def test_main_loop_comes_round_with_each_look_and_may_wait_for_its_broker(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting.consumer.blueprint.send_all = lambda *arguments, **options: None
+    setting.consumer.register_with_event_loop(hub := _Hub())
+    signs = pipeline.pipeline().worker.signs
+    # Given a loop that was last seen long ago
+    signs.mark(Part.LOOP, (now := MACHINE_CLOCK.monotonic()) - 1_000)
+    ((_, look),) = hub.repeated
+    # When it comes round, even to find that the connection is closed
+    setting.consumer.connection = SimpleNamespace(connected=False)
+    with pytest.raises(RecoverableConnectionError):
+        look()
+    assert signs.silence(Part.LOOP, now) == 0.0
+    # And while it connects, for however long, nothing is expected of it
+    awaited: list[float | None] = []
+
+    def connect(_consumer: Consumer, connection: str) -> str:
+        awaited.append(signs.silence(Part.LOOP, now + 1e6))
+        return f"{connection}, connected"
+
+    monkeypatch.setattr(Consumer, "ensure_connected", connect)
+    assert setting.consumer.ensure_connected("a connection") == "a connection, connected"
+    assert awaited == [None]
 
 
 # Delayed delivery

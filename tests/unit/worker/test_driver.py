@@ -24,6 +24,7 @@ from sms_pipeline.worker.driver import (
     SenderDriver,
     SentHook,
 )
+from sms_pipeline.worker.signs import Part, SignsOfLife
 from tests.services.waiting import wait_until
 from tests.unit.worker.fakes import Exited, aside
 
@@ -188,6 +189,21 @@ def test_heartbeat_grows_while_there_is_nothing_to_do(
 
 
 # The thread
+
+
+def test_driver_marks_each_turn_until_it_ends(clock: ManualClock) -> None:
+    signs, seen = SignsOfLife(), []
+
+    class Looking(SlowBank):
+        def step(self, now: float) -> list[Finished]:
+            seen.append(signs.silence(Part.DRIVER, now))
+            return super().step(now)
+
+    driver = SenderDriver({"fast": Looking(clock)}, clock, signs)
+    pauses(driver, clock, steps=3)
+    assert seen == [0.0] * len(seen)
+    assert len(seen) >= 3
+    assert signs.silence(Part.DRIVER, clock.monotonic()) is None
 
 
 def test_process_ends_when_the_driver_does(

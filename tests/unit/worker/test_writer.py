@@ -14,6 +14,7 @@ from sms_pipeline.core.records import Absorbed, Settled, Settlement
 from sms_pipeline.errors import EXIT_FAILURE, LedgerUnavailableError, StoppingError
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.worker import writer as writer_module
+from sms_pipeline.worker.signs import Part, SignsOfLife
 from sms_pipeline.worker.writer import LEDGER_PAUSES, LedgerWriter
 from tests.services.waiting import wait_until
 from tests.unit import make
@@ -27,6 +28,7 @@ def writer_on(
     ledger: object,
     stopping: threading.Event | None = None,
     clock: ManualClock | None = None,
+    signs: SignsOfLife | None = None,
 ) -> LedgerWriter:
     """A writer of the worker `w1`, whose heartbeat grows with every look at it."""
     heartbeats = itertools.count(1)
@@ -36,6 +38,7 @@ def writer_on(
         lambda: next(heartbeats),
         stopping or Stop(),
         clock or ManualClock(),
+        signs,
     )
 
 
@@ -297,6 +300,33 @@ def test_heartbeat_that_fails_is_told_and_skipped(caplog: pytest.LogCaptureFixtu
     beat(writer, clock)
     assert [heartbeat for _, _, heartbeat in ledger.beats] == [2]
     assert "heartbeat skipped: away" in caplog.text
+
+
+def test_writer_comes_round_at_each_try_to_reach_a_ledger_that_is_away() -> None:
+    clock, signs, seen = ManualClock(monotonic=5.0), SignsOfLife(), []
+
+    class Slow(FakeLedger):
+        def settle(self, group: Sequence[Settlement]) -> list[Settled]:
+            seen.append(signs.silence(Part.WRITER, clock.monotonic()))
+            clock.advance(40.0)
+            return super().settle(group)
+
+    writer = writer_on(Slow(away=2), clock=clock, signs=signs)
+    assert signs.silence(Part.WRITER, clock.monotonic()) is None
+    writer._commit([(make.settlement(1), Future())])
+    assert seen == [0.0, 0.0, 0.0]
+
+
+def test_writer_that_has_ended_is_not_expected_to_come_round() -> None:
+    signs = SignsOfLife()
+    writer = writer_on(Diary(ManualClock()), signs=signs)
+    writer.start()
+    wait_until(
+        lambda: signs.silence(Part.WRITER, 0.0) is not None, PATIENCE_SECONDS, "it comes round"
+    )
+    writer.stop()
+    writer.join(PATIENCE_SECONDS)
+    assert signs.silence(Part.WRITER, 0.0) is None
 
 
 # What came twice
