@@ -31,7 +31,7 @@ PASSABLE = 0o711
 @pytest.fixture(scope="session")
 def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQNode]:
     """One RabbitMQ node for the session; tests use virtual hosts of their own (`broker_url`)."""
-    _require(RabbitMQNode.available())
+    require(RabbitMQNode.available())
     node = RabbitMQNode(tmp_path_factory.mktemp("rabbitmq"))
     try:
         node.start()
@@ -56,7 +56,7 @@ def broker_url(rabbitmq: RabbitMQNode) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresNode]:
     """One PostgreSQL server for the session; tests use databases of their own."""
-    _require(PostgresNode.available())
+    require(PostgresNode.available())
     # Not in pytest's temporary folder: that is private, and the server does not run as root.
     with tempfile.TemporaryDirectory(prefix="sms-tests-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(PASSABLE)
@@ -82,7 +82,7 @@ def postgres_url(postgres: PostgresNode) -> Iterator[str]:
 def dashboard_packages() -> None:
     """The optional part that the dashboard needs."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    _require(f"not installed: {', '.join(missing)}; make test installs it" if missing else None)
+    require(f"not installed: {', '.join(missing)}; make test installs it" if missing else None)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def chromium_browser(dashboard_packages: None) -> Iterator[Any]:
 
     Not for the session: while it is open, no other test can run an event loop.
     """
-    _require(chromium.unavailable())
+    require(chromium.unavailable())
     with chromium.running() as browser:
         yield browser
 
@@ -157,7 +157,7 @@ def start_worker(
         worker.kill()
 
 
-def _require(reason: str | None) -> None:
+def require(reason: str | None) -> None:
     if reason is None:
         return
     if os.environ.get("REQUIRE_SERVICES") == "1":

@@ -26,9 +26,9 @@ STOP_SECONDS = 20.0
 CONNECT_SECONDS = 5
 
 MAINTENANCE_DATABASE = "postgres"
+LOOPBACK = "127.0.0.1"
 
 SERVER_SETTINGS = {
-    "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",  # A test's folder is often too long a path for a socket.
     "max_connections": "200",
     # Only a power cut needs it: what a killed server has written is in the kernel's hands.
@@ -39,14 +39,16 @@ SERVER_SETTINGS = {
 class PostgresNode:
     """One server on one port, its data in one folder; committed rows survive `kill`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = LOOPBACK) -> None:
         """Choose a port. Nothing is started or written yet.
 
         Args:
             folder: Under root it is given to the user postgres, who must be able to reach it:
                 a folder of `tmp_path` will not do there, because its parents are private.
+            address: Where it listens.
         """
         self.folder = folder
+        self.address = address
         self.port = free_port()
         self._user = SERVICE_USER if os.geteuid() == 0 else None
         self._server: GuardedProcess | None = None
@@ -64,7 +66,7 @@ class PostgresNode:
 
     def url_of(self, database: str) -> str:
         """The SQLAlchemy URL of a database, whether it exists or not."""
-        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
+        return f"postgresql+psycopg://postgres@{self.address}:{self.port}/{database}"
 
     @property
     def running(self) -> bool:
@@ -130,7 +132,7 @@ class PostgresNode:
 
     def _connection_string(self) -> str:
         return (
-            f"host=127.0.0.1 port={self.port} user=postgres dbname={MAINTENANCE_DATABASE} "
+            f"host={self.address} port={self.port} user=postgres dbname={MAINTENANCE_DATABASE} "
             f"connect_timeout={CONNECT_SECONDS}"
         )
 
@@ -171,11 +173,14 @@ class PostgresNode:
             check=False,
         )
         assert done.returncode == 0, f"initdb: {done.stdout}{done.stderr}"
+        with (self._data / "pg_hba.conf").open("a") as access:
+            access.write("host all all samenet trust\n")
 
     def _spawn(self) -> GuardedProcess:
         program = _find("postgres")
         assert program is not None
-        settings = [f"--{name}={value}" for name, value in SERVER_SETTINGS.items()]
+        given = {"listen_addresses": self.address, **SERVER_SETTINGS}
+        settings = [f"--{name}={value}" for name, value in given.items()]
         return GuardedProcess(
             [program, "-D", self._data, "-p", str(self.port), *settings],
             cwd=Path("/"),

@@ -21,6 +21,10 @@ SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 #: Its own epmd keeps the node apart from every other Erlang node, so one name does for all. The
 #: host part must resolve, and the machine's real name may not.
 NODE_NAME = "sms_tests@localhost"
+LOOPBACK = "127.0.0.1"
+
+#: What nodes of one cluster have in common; Erlang insists that only its owner may read it.
+COOKIE, COOKIE_MODE = ".erlang.cookie", 0o400
 
 #: An idle machine needs 3 s; one that runs other tests at the same time has needed 10.
 START_SECONDS = 90.0
@@ -41,7 +45,9 @@ ALARMING_WATERMARK = "0"
 USUAL_WATERMARK = "0.4"
 
 #: A laptop with a full disk would otherwise block every publisher.
-CONFIGURATION = "disk_free_limit.absolute = 1MB\n"
+CONFIGURATION = """disk_free_limit.absolute = 1MB
+loopback_users = none
+"""
 
 #: As in docker-compose.yml: otherwise a message that could not be dead-lettered at once, as happens
 #: while a killed broker starts again, waits for three minutes.
@@ -90,18 +96,31 @@ class RabbitMQNode:
     Messages survive `kill` and `restart`: the ports and folders stay the same.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, int] = SETTINGS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, int] = SETTINGS,
+        address: str = LOOPBACK,
+        name: str = NODE_NAME,
+        first: RabbitMQNode | None = None,
+    ) -> None:
         """Choose ports. Nothing is started or written yet.
 
         Args:
             folder: For configuration, data and logs.
             settings: Settings of the broker that rabbitmq.conf does not know.
+            address: Where it listens for clients.
+            name: Of the node; of a cluster each needs its own.
+            first: A node of the cluster that this one is to join.
         """
         self.folder = folder
+        self.address = address
+        self.name = name
+        self._first = first
         self._settings = settings
         self.port = free_port()
         self._distribution_port = free_port()
-        self._epmd_port = free_port()
+        self._epmd_port = first._epmd_port if first else free_port()
         self._epmd: GuardedProcess | None = None
         self._server: GuardedProcess | None = None
         self._is_alarmed = False
@@ -130,7 +149,7 @@ class RabbitMQNode:
     def url_of(self, vhost: str) -> str:
         """The URL of a virtual host; that of `/` ends in two slashes."""
         path = DEFAULT_VHOST if vhost == DEFAULT_VHOST else quote(vhost, safe="")
-        return f"amqp://guest:guest@127.0.0.1:{self.port}/{path}"
+        return f"amqp://guest:guest@{self.address}:{self.port}/{path}"
 
     @property
     def running(self) -> bool:
@@ -151,6 +170,15 @@ class RabbitMQNode:
             self._start_epmd()
             self._is_paused = False
             self._server = self._spawn(SCRIPTS / "rabbitmq-server", "server.log")
+        self.wait_ready()
+        if self._first is not None:
+            self._join(self._first)
+
+    def _join(self, first: RabbitMQNode) -> None:
+        """Make it a member of the other's cluster, once; it forgets what it held."""
+        self._first = None
+        for step in (("stop_app",), ("join_cluster", first.name), ("start_app",)):
+            self.ctl(*step)
         self.wait_ready()
 
     def stop(self) -> None:
@@ -275,7 +303,7 @@ class RabbitMQNode:
         Raises:
             AssertionError: It failed; the message has the output. (erl_call itself exits with 0.)
         """
-        command = ["erl_call", "-sname", NODE_NAME, "-c", self._cookie(), "-fetch_stdout", "-e"]
+        command = ["erl_call", "-sname", self.name, "-c", self._cookie(), "-fetch_stdout", "-e"]
         output = self._run(command, stdin=f"{expressions},\n{EVALUATED}.\n").rstrip()
         assert output.endswith(EVALUATED_RESULT), f"{expressions}: {output}"
         return output.removesuffix(EVALUATED_RESULT)
@@ -303,6 +331,10 @@ class RabbitMQNode:
         (self.folder / "rabbitmq.conf").write_text(CONFIGURATION)
         (self.folder / "enabled_plugins").write_text("[].\n")
         (self.folder / "rabbitmq-env.conf").touch()
+        if self._first is not None:
+            cookie = self.folder / COOKIE
+            cookie.write_text(self._first._cookie())
+            cookie.chmod(COOKIE_MODE)
 
     def _start_epmd(self) -> None:
         """Our own and as our child: the one that Erlang would start by itself never ends."""
@@ -327,7 +359,7 @@ class RabbitMQNode:
         assert self.running, f"RabbitMQ ended by itself:\n{self._started.log_tail()}"
         with (
             suppress(OSError),
-            socket.create_connection(("127.0.0.1", self.port), HANDSHAKE_SECONDS) as connection,
+            socket.create_connection((self.address, self.port), HANDSHAKE_SECONDS) as connection,
         ):
             connection.settimeout(HANDSHAKE_SECONDS)
             connection.sendall(WRONG_HEADER)
@@ -335,14 +367,14 @@ class RabbitMQNode:
         return False
 
     def _cookie(self) -> str:
-        return (self.folder / ".erlang.cookie").read_text()
+        return (self.folder / COOKIE).read_text()
 
     def _environment(self) -> dict[str, str]:
         """Everything in the node's own folder, nothing from /etc or /var."""
         return _without(os.environ, ("RABBITMQ_", "ERL_")) | {
             "HOME": str(self.folder),  # The cookie is kept here.
-            "RABBITMQ_NODENAME": NODE_NAME,
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": self.name,
+            "RABBITMQ_NODE_IP_ADDRESS": self.address,
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
             "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),

@@ -40,6 +40,7 @@ class WorkerProcess:
         app: str = "sms_pipeline",
         cwd: Path | None = None,
         nursery: Nursery | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         """Prepare it; `start` starts it.
 
@@ -51,6 +52,7 @@ class WorkerProcess:
             app: What `-A` gets.
             cwd: The current folder; `folder` if not given.
             nursery: Where to fork it.
+            prefix: What to put before the command, to run it on another host.
         """
         self.profile = profile
         self.name = f"worker-{profile}-{next(_numbers)}"
@@ -58,7 +60,7 @@ class WorkerProcess:
         self._cwd = cwd or folder
         self._nursery = nursery
         self._environment = dict(environment or {})
-        self._command = [sys.executable, "-m", "celery", "-A", app, "worker"]
+        self._command = [*prefix, sys.executable, "-m", "celery", "-A", app, "worker"]
         self._command += ["--profile", profile, "--loglevel", "INFO", *arguments]
         self._process: GuardedProcess | None = None
         self._log_start = 0

@@ -1,0 +1,1 @@
+"""Several hosts: network namespaces of this machine, with cables that can be pulled. Needs root."""
