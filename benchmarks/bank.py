@@ -2,10 +2,11 @@
 
 As many threads as a worker without an upper limit would have hand it batches and wait for their
 last message, so that all senders always have work. Durations are drawn beforehand: drawing is the
-gateway's part. A message counts if the schedule ends it inside the window, after a warm-up in which
-the senders, which start together, get out of step; and if its batch came back no later than
+gateway's part. A message counts with the share of its send time that the schedule has inside the
+window, so no rate can pass what the senders can do; and only if its batch came back no later than
 `LATE_SECONDS` after its own last message. So a driver that falls behind its schedule gets nothing
-for what it hands over in a rush afterwards.
+for what it hands over in a rush afterwards. A warm-up, in which the senders, which start together,
+get out of step, does not count.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ class Window(NamedTuple):
 class Mark(NamedTuple):
     """A batch came back."""
 
-    #: Its messages whose end is inside the window.
-    messages: int
+    #: Send time of its messages that is inside the window.
+    seconds: float
     #: From the end of its last message on the schedule to the moment its thread had it.
     lag: float
 
@@ -79,11 +80,11 @@ def measure(senders: int, warm_up: float, seconds: float) -> dict[str, Any]:
     time.sleep(COOL_DOWN_SECONDS)
     marks = marks.copy()
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KILOBYTES
-    rate = steady_rate(marks, seconds)
+    efficiency = busy_seconds(marks) / (senders * seconds)
     return {
         "senders": senders,
-        "rate": rate,
-        "efficiency": rate * MEAN_SECONDS / senders,
+        "rate": efficiency * senders / MEAN_SECONDS,
+        "efficiency": efficiency,
         "cores": cpu / seconds,
         "largest_lag_seconds": max((mark.lag for mark in marks), default=None),
         "peak_mb": peak_mb,
@@ -91,9 +92,17 @@ def measure(senders: int, warm_up: float, seconds: float) -> dict[str, Any]:
     }
 
 
-def steady_rate(marks: Iterable[Mark], seconds: float) -> float:
-    """Messages a second in the window, without those that came back late."""
-    return sum(mark.messages for mark in marks if mark.lag <= LATE_SECONDS) / seconds
+def busy_seconds(marks: Iterable[Mark]) -> float:
+    """Send time inside the window, without that of batches that came back late."""
+    return sum(mark.seconds for mark in marks if mark.lag <= LATE_SECONDS)
+
+
+def seconds_inside(
+    window: Window, durations: NDArray[np.float64], ended_at: NDArray[np.float64]
+) -> float:
+    """How much of the time that messages were being sent is inside the window."""
+    began = np.maximum(ended_at - durations, window.began)
+    return float(np.maximum(np.minimum(ended_at, window.ended) - began, 0).sum())
 
 
 def _sleep_until(moment: float) -> None:
@@ -133,8 +142,7 @@ def _keep_playing(
         durations = drawn[number % len(drawn)]
         ended_at = driver.play(PROFILE, durations)
         lag = time.monotonic() - float(ended_at.max())
-        inside = (ended_at >= window.began) & (ended_at < window.ended)
-        marks.append(Mark(int(np.count_nonzero(inside)), lag))
+        marks.append(Mark(seconds_inside(window, durations, ended_at), lag))
         number += 1
 
 

@@ -14,17 +14,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import psutil
 import yaml
 
-from sms_pipeline.core.records import Run
+from sms_pipeline.core.records import Run, Snapshot
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.ledger.trace import settlements_since
 from sms_pipeline.ledger.verdict import Verdict
 from tests.services.postgres import PostgresNode
 from tests.services.rabbitmq import RabbitMQNode
@@ -33,16 +31,12 @@ from tests.services.worker import FOREIGN_VARIABLES, WorkerProcess
 
 BIN = Path(sys.executable).parent
 PROFILE = "bench"
-#: The part of a run between its first and last tenth of messages.
-MIDDLE = (0.1, 0.9)
 _SAMPLE_SECONDS = 0.1
 #: How often the ledger is asked whether a run is done: rarely, for it costs what it measures.
 _POLL_SECONDS = 0.25
 TIMEOUT_SECONDS = 900.0
 MEGABYTE = 2**20
 MILLION = 1e6
-#: Marks of one transaction have one time.
-_SHORTEST_SECONDS = 1e-9
 
 
 @dataclass(frozen=True)
@@ -62,7 +56,7 @@ class Setting:
     routing: str = "adaptive"
 
     @property
-    def nominal_rate(self) -> float:
+    def capacity(self) -> float:
         """Messages a second that all senders could end at most; infinite without a mean time."""
         if not self.mean_time:
             return math.inf
@@ -79,24 +73,20 @@ class Usage:
 
 @dataclass
 class Result:
-    """What a rehearsal came to. Rates are messages a second."""
+    """What a rehearsal came to, from the start of the run to its last settlement."""
 
     setting: Setting
     seconds: float
+    #: Messages a second over the whole run.
     rate: float
-    #: Over the messages between the first and the last tenth.
-    middle_rate: float
+    #: Seconds that senders spent on attempts, per second that they were there: 0 to 1.
+    efficiency: float
     delivered: int
     failed: int
     retried: int
     verdict: str
     ledger_bytes: int
     usage: dict[str, Usage] = field(default_factory=dict)
-
-    @property
-    def efficiency(self) -> float:
-        """Middle rate by what the senders could do at most."""
-        return self.middle_rate / self.setting.nominal_rate
 
     @property
     def cpu_per_million(self) -> dict[str, float]:
@@ -106,11 +96,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """All of it, and what follows from it."""
-        return {
-            **asdict(self),
-            "efficiency": self.efficiency if self.setting.mean_time else None,
-            "cpu_seconds_per_million": self.cpu_per_million,
-        }
+        return {**asdict(self), "cpu_seconds_per_million": self.cpu_per_million}
 
 
 class Services:
@@ -399,11 +385,13 @@ def _read(ledger: Ledger, run: Run, setting: Setting, database_url: str) -> Resu
     snapshot = ledger.snapshot(run)
     assert snapshot.settled_at is not None
     seconds = snapshot.settled_at - snapshot.started_at
+    rate = setting.messages / seconds
+    assert rate <= setting.capacity, f"{rate:,.0f}/s is more than all senders can do"
     return Result(
         setting=setting,
         seconds=seconds,
-        rate=setting.messages / seconds,
-        middle_rate=middle_rate(settled_marks(ledger, run), run.total),
+        rate=rate,
+        efficiency=efficiency(snapshot, snapshot.settled_at),
         delivered=report.delivered,
         failed=report.failed,
         retried=sum(profile.retried for profile in snapshot.profiles),
@@ -412,20 +400,12 @@ def _read(ledger: Ledger, run: Run, setting: Setting, database_url: str) -> Resu
     )
 
 
-def settled_marks(ledger: Ledger, run: Run) -> list[tuple[float, int]]:
-    """(time, messages ended by then) after each settlement."""
-    settlements = settlements_since(ledger, run.id, 0)
-    ended = accumulate(settlement.delivered + settlement.failed for settlement in settlements)
-    return [
-        (settlement.settled_at, count) for settlement, count in zip(settlements, ended, strict=True)
-    ]
-
-
-def middle_rate(marks: Sequence[tuple[float, int]], total: int) -> float:
-    """Messages a second between the first and the last tenth of them."""
-    low = next(mark for mark in marks if mark[1] >= MIDDLE[0] * total)
-    high = next(mark for mark in marks if mark[1] >= MIDDLE[1] * total)
-    return (high[1] - low[1]) / max(high[0] - low[0], _SHORTEST_SECONDS)
+def efficiency(snapshot: Snapshot, ended_at: float) -> float:
+    """How busy senders were until then; more than 1 would be an error of the records."""
+    spent = sum(profile.send_seconds for profile in snapshot.profiles)
+    there = sum(worker.sender_seconds(snapshot.started_at, ended_at) for worker in snapshot.workers)
+    assert spent <= there, f"senders spent {spent:,.0f} s, and were there for {there:,.0f} s"
+    return spent / there
 
 
 def size_of(database_url: str) -> int:

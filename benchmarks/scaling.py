@@ -21,25 +21,27 @@ POPULATION = 340_000_000
 REFERENCE, BANK, PIPELINE, MESSAGES = "reference", "bank", "pipeline", "messages"
 
 REFERENCE_SENDERS = (1, 10, 100, 1_000, 10_000, 20_000, 50_000, 100_000)
-#: Less than its own default: one of 100,000 senders takes a second a message and more.
-REFERENCE_MESSAGES_PER_SENDER = 6
 BANK_SENDERS = (1, 10, 100, 1_000, 10_000, 100_000, 500_000, 1_000_000, 2_000_000)
 PIPELINE_SENDERS = (1, 10, 100, 1_000, 10_000, 50_000, 100_000, 300_000, 1_000_000)
-PIPELINE_MESSAGES_PER_SENDER, PIPELINE_MOST_MESSAGES = 12, 6_000_000
+#: Of the reference and of the pipeline: the last of them, when senders end one by one, is little.
+SENDER_MESSAGES = 30
+#: A reference that can't keep up takes far longer for its messages, so it needs fewer of them.
+OVERLOADED_SENDERS, OVERLOADED_MESSAGES = 50_000, 10
 MESSAGE_COUNTS = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 #: Short messages: the wait for the last ones must not be a part of what a small run costs.
 MESSAGE_SENDERS, MESSAGE_MEAN_SECONDS = 10_000, 0.01
 
 TINY_SENDERS = (100,)
-TINY_MESSAGES_PER_SENDER = 2
+TINY_SENDER_MESSAGES = 2
 TINY_WARM_UP_SECONDS, TINY_WINDOW_SECONDS = 1.0, 3.0
 
 
 def measure_reference(record: Record) -> None:
     """The asyncio reference."""
-    per_sender = TINY_MESSAGES_PER_SENDER if record.tiny else REFERENCE_MESSAGES_PER_SENDER
     for senders in TINY_SENDERS if record.tiny else REFERENCE_SENDERS:
-        add_point(record, REFERENCE, senders, harness.reference(senders, per_sender))
+        usual = OVERLOADED_MESSAGES if senders >= OVERLOADED_SENDERS else SENDER_MESSAGES
+        found = harness.reference(senders, TINY_SENDER_MESSAGES if record.tiny else usual)
+        add_point(record, REFERENCE, senders, found)
 
 
 def measure_bank(record: Record) -> None:
@@ -56,19 +58,16 @@ def bank(senders: int, warm_up: float, window: float) -> dict[str, Any]:
 
 
 def measure_pipeline(record: Record, services: Services) -> None:
-    """The whole pipeline; the rate is that of the middle part, when all senders are at work."""
+    """The whole pipeline, over whole runs."""
     for setting in pipeline_settings(record.tiny):
-        result = rehearse(services, setting)
-        row = {**result.to_json(), "whole_rate": result.rate, "rate": result.middle_rate}
-        add_point(record, PIPELINE, setting.senders, row)
+        add_point(record, PIPELINE, setting.senders, rehearse(services, setting).to_json())
 
 
 def pipeline_settings(tiny: bool) -> Iterator[Setting]:
-    """Enough messages for each sender to get into its stride; bounded for the largest banks."""
-    per_sender = TINY_MESSAGES_PER_SENDER if tiny else PIPELINE_MESSAGES_PER_SENDER
+    """The same number of messages for each sender."""
+    each = TINY_SENDER_MESSAGES if tiny else SENDER_MESSAGES
     for senders in TINY_SENDERS if tiny else PIPELINE_SENDERS:
-        messages = min(senders * per_sender, PIPELINE_MOST_MESSAGES)
-        yield Setting(messages=messages, senders=senders, mean_time=MEAN_SECONDS)
+        yield Setting(messages=senders * each, senders=senders, mean_time=MEAN_SECONDS)
 
 
 def add_point(record: Record, curve: str, senders: int, row: dict[str, Any]) -> None:

@@ -214,7 +214,7 @@ def run_watched(workers: Fleet, setting: Setting) -> dict[str, Any]:
 
 
 def _figures(result: Result) -> dict[str, Any]:
-    return {"rate": result.rate, "middle_rate": result.middle_rate, "seconds": result.seconds}
+    return {"rate": result.rate, "seconds": result.seconds}
 
 
 def pairs_of(workers: Fleet, setting: Setting, count: int) -> Iterator[dict[str, Any]]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks import tables, watching
-from benchmarks.bank import LATE_SECONDS, Mark, steady_rate
+from benchmarks.bank import LATE_SECONDS, Mark, Window, busy_seconds, seconds_inside
 from benchmarks.harness import RESULTS, Record
 from benchmarks.population import summary
-from benchmarks.rehearsal import Result, Setting, Usage, middle_rate
+from benchmarks.rehearsal import Result, Setting, Usage, efficiency
 from benchmarks.scaling import cost
 from benchmarks.stability import decay
+from tests.unit import make
 
 
 def test_the_readme_has_the_figures_of_the_results_files() -> None:
@@ -32,15 +37,67 @@ def test_a_table_without_results_says_so_and_rendering_twice_changes_nothing(
     assert tables.rendered(once, tmp_path) == once
 
 
-def test_the_middle_rate_leaves_out_ramp_and_tail() -> None:
-    ramp, steady, tail = (10.0, 10), (18.0, 90), (60.0, 100)
-    assert middle_rate([(0.0, 0), ramp, (14.0, 50), steady, tail], 100) == pytest.approx(10)
+def test_no_results_file_has_senders_that_work_more_than_all_the_time() -> None:
+    found = [
+        value
+        for path in RESULTS.glob("*.json")
+        for value in efficiencies(json.loads(path.read_text()))
+    ]
+    assert found
+    assert max(found) <= 1
 
 
-def test_the_steady_rate_gives_nothing_for_what_comes_late() -> None:
+def efficiencies(content: Any) -> Iterator[float]:
+    """Every one in it, however deep."""
+    if isinstance(content, dict):
+        if content.get("efficiency") is not None and not isinstance(content["efficiency"], dict):
+            yield content["efficiency"]
+        content = list(content.values())
+    if isinstance(content, list):
+        for part in content:
+            yield from efficiencies(part)
+
+
+def test_no_results_file_has_a_rate_above_what_all_senders_can_do() -> None:
+    rows = [
+        row for path in RESULTS.glob("*.json") for row in rehearsals(json.loads(path.read_text()))
+    ]
+    assert rows
+    assert all(row["rate"] <= Setting(**row["setting"]).capacity for row in rows)
+
+
+def rehearsals(content: Any) -> Iterator[dict[str, Any]]:
+    """Every result of a rehearsal in it."""
+    if isinstance(content, dict):
+        if {"setting", "rate"} <= content.keys():
+            yield content
+        for part in content.values():
+            yield from rehearsals(part)
+
+
+def test_efficiency_is_the_share_of_their_time_that_senders_spent_on_attempts() -> None:
+    # Given two senders that were there for ten seconds, and six seconds of sending
+    worker = make.worker(senders=2, joined_at=100.0, left_at=110.0)
+    found = make.snapshot(make.counts(send_seconds=6.0), started_at=100.0, workers=(worker,))
+    # Then until the end of the run that is six of twenty, and of eight seconds six of sixteen
+    assert efficiency(found, 110.0) == pytest.approx(6 / 20)
+    assert efficiency(found, 108.0) == pytest.approx(6 / 16)
+    # And no more than all is an error of the records, not a figure
+    with pytest.raises(AssertionError, match="were there for"):
+        efficiency(found, 102.0)
+
+
+def test_the_bank_gets_nothing_for_what_comes_late() -> None:
     marks = [Mark(50, 0.01), Mark(40, 0.2), Mark(1_000, LATE_SECONDS + 0.1)]
-    assert steady_rate(marks, 9) == pytest.approx(10)
-    assert steady_rate([], 9) == 0
+    assert busy_seconds(marks) == pytest.approx(90)
+    assert busy_seconds([]) == 0
+
+
+def test_of_a_message_counts_what_is_inside_the_window() -> None:
+    # Given messages that end before it, across its start, inside, across its end, after it
+    durations = np.array([1.0, 2.0, 1.0, 3.0, 1.0])
+    ended_at = np.array([9.0, 11.0, 14.0, 22.0, 25.0])
+    assert seconds_inside(Window(10.0, 20.0), durations, ended_at) == pytest.approx(1 + 1 + 1)
 
 
 def result_of(setting: Setting, rate: float) -> Result:
@@ -48,7 +105,7 @@ def result_of(setting: Setting, rate: float) -> Result:
         setting=setting,
         seconds=setting.messages / rate,
         rate=rate,
-        middle_rate=rate,
+        efficiency=0.5,
         delivered=setting.messages,
         failed=0,
         retried=0,
@@ -58,9 +115,10 @@ def result_of(setting: Setting, rate: float) -> Result:
     )
 
 
-def test_efficiency_allows_for_failures_and_workers() -> None:
+def test_capacity_allows_for_failures_and_workers() -> None:
     setting = Setting(messages=10, senders=50, mean_time=0.5, failure_rate=0.2, workers=2)
-    assert result_of(setting, 160).efficiency == pytest.approx(1)
+    assert setting.capacity == pytest.approx(160)
+    assert replace(setting, mean_time=0).capacity == math.inf
 
 
 def test_cpu_is_for_a_million_messages() -> None:
