@@ -2,8 +2,8 @@
 
 Each row is one audited rehearsal, read from the ledger: from the start of the run to its last
 settlement, with the wave in which senders start and the tail of delayed retries. Both last seconds,
-whatever the size of the run, so each run is long against them: half a minute and more, of messages
-that take a second. The machine's speed drifts, so the reference is measured before and after each
+whatever the size of the run, so each run is long against them: a quarter of a minute and more,
+most of them half a minute, of messages that take a second. The machine's speed drifts, so the reference is measured before and after each
 row, and the better of the two is what the row is held against.
 """
 
@@ -26,7 +26,7 @@ TINY_REFERENCE_SENDERS = (200,)
 PLENTY = 1_000_000
 BASE = Setting(messages=30_000_000, senders=PLENTY)
 NO_FAILURES, FAILURES = "no failures", "10 % failures"
-#: Batch sizes beside the automatic one, each with a run of about half a minute.
+#: Batch sizes beside the automatic one, each with a run of a quarter of a minute and more.
 BATCHES = ((1, 8_000), (10, 60_000), (100, 500_000), (1_000, 4_000_000), (5_000, 15_000_000))
 #: Rows that a tiny run is content with: both databases, both ends of the batch size.
 TINY_ROWS = ("PostgreSQL", "batch 1")
