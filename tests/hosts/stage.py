@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from tests.functional import checker
 from tests.functional.terminal import Started, Terminal
@@ -34,19 +33,18 @@ class Stage:
         """The ledger's."""
         return self.terminal.environment["SMS_DATABASE_URL"]
 
-    def configure(self, messages: int, **simulation: Any) -> None:
+    def configure(self, messages: int, failure_rate: float = 0.02) -> None:
         """So many messages, all by one profile."""
         profile = {
             "name": PROFILE,
             "count": SENDERS,
             "mean_time": MEAN_SECONDS,
-            "failure_rate": 0.02,
+            "failure_rate": failure_rate,
         }
         self.terminal.configure(
             num_messages=messages,
             senders=[profile],
             retry={"backoff": 1, "backoff_max": 1},
-            **simulation,
         )
 
     def worker_on(self, *hosts: Host | None) -> list[WorkerProcess]:
