@@ -22,7 +22,7 @@ from sms_pipeline.errors import NeedsBrokerError, PipelineError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.single import require_sms, send_one
 from sms_pipeline.worker import pipeline, startup, task
-from sms_pipeline.worker.shutdown import Shutdown
+from sms_pipeline.worker.shutdown import DRAIN_SECONDS, Shutdown
 
 #: Defaults for `celery -A sms_pipeline flower`; its own variables and options override them. By
 #: itself Flower listens on every interface, without a password.
@@ -120,8 +120,15 @@ def _make_app() -> Celery:
 
 
 _WORKER_OPTIONS = (
-    click.Option(("--profile",), help="Sender profile that this worker plays. Required."),
-    click.Option(("--senders",), type=int, help="Number of senders, instead of the profile's."),
+    click.Option(
+        ("--profile",),
+        help="Sender profile that this worker plays. Required here or in SMS_PROFILE.",
+    ),
+    click.Option(
+        ("--senders",),
+        type=int,
+        help="Number of senders; default: SMS_SENDERS, else that of the profile.",
+    ),
     click.Option(("--mean-time",), type=float, help="Mean seconds for one message."),
     click.Option(("--failure-rate",), type=float, help="Share of attempts that fail, 0 to 1."),
     click.Option(("--echo",), is_flag=True, help="Print each SMS when it is sent."),
@@ -129,6 +136,20 @@ _WORKER_OPTIONS = (
         ("--config", "simulation_file"),
         type=click.Path(path_type=Path),
         help="YAML file with the profiles; default: SMS_CONFIG, else the built-in profiles.",
+    ),
+    click.Option(
+        ("--drain",),
+        type=float,
+        default=DRAIN_SECONDS,
+        show_default=True,
+        help="Seconds that a shutdown waits for the batches in hand. What is left then goes to "
+        "other workers.",
+    ),
+    click.Option(
+        ("--health",),
+        metavar="PORT|HOST:PORT|FILE",
+        help="Answer probes: at /live and /ready of PORT, which is open to this machine only, or "
+        "of HOST:PORT; or write FILE every second while the worker is alive.",
     ),
 )
 
@@ -156,7 +177,8 @@ def _prepare_worker(instance: Any, options: dict[str, Any], **_: Any) -> None:
 def _take_signals_over(sender: Any, **_: Any) -> None:
     # A worker inside `sms-pipeline run` has no signals of its own.
     if threading.current_thread() is threading.main_thread():
-        Shutdown(sender, pipeline.pipeline().worker).install()
+        parts = pipeline.pipeline()
+        Shutdown(sender, parts.worker, drain=parts.drain).install()
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]

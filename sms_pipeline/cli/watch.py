@@ -95,7 +95,8 @@ def _serving_metrics(settings: Settings, run_id: int | None, where: str | None) 
     if where is None:
         yield
         return
-    from sms_pipeline.views.metrics.exporter import METRICS_PATH, Exporter, parse_address, serving
+    from sms_pipeline.config.address import parse_address
+    from sms_pipeline.views.metrics.exporter import METRICS_PATH, Exporter, serving
     from sms_pipeline.views.output import say
 
     address = parse_address(where, "--metrics")

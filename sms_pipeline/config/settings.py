@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from sms_pipeline.config.secrets import read_secrets
 from sms_pipeline.core.frozen import Frozen
+from sms_pipeline.core.profiles import MAX_SENDERS
 from sms_pipeline.errors import ConfigError
 
 #: Where the ledger is kept by default.
@@ -34,6 +36,9 @@ class Settings(Frozen):
     log_level: str = "WARNING"
     queue_type: str = "quorum"
     dashboard_password: str | None = Field(default=None, repr=False)
+    #: What a worker plays if no option says so, and with how many senders.
+    profile: str | None = None
+    senders: int | None = None
 
     @property
     def embedded(self) -> bool:
@@ -49,6 +54,8 @@ ENVIRONMENT = {
     "SMS_LOG_LEVEL": "log_level",
     "SMS_QUEUE_TYPE": "queue_type",
     "SMS_DASHBOARD_PASSWORD": "dashboard_password",
+    "SMS_PROFILE": "profile",
+    "SMS_SENDERS": "senders",
 }
 
 
@@ -60,6 +67,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """
     environment = os.environ if environment is None else environment
     merged = {**_read_dotenv(), **environment}
+    merged |= read_secrets(merged)
     given = {field: value for name, field in ENVIRONMENT.items() if (value := merged.get(name))}
     _require_text(merged)
     _require_broker_url(given.get("broker_url"))
@@ -67,6 +75,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         given["log_level"] = given["log_level"].upper()
     _require("SMS_LOG_LEVEL", given.get("log_level"), LOG_LEVELS)
     _require("SMS_QUEUE_TYPE", given.get("queue_type"), QUEUE_TYPES)
+    _require_senders("SMS_SENDERS", given.get("senders"))
     return Settings.model_validate(given, strict=False)
 
 
@@ -95,6 +104,14 @@ def _require_text(values: Mapping[str, str | None]) -> None:
 def _require(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
     if value is not None and value not in allowed:
         raise ConfigError(f"{name}: must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def _require_senders(name: str, value: str | None) -> None:
+    if value is None:
+        return
+    digits = value.isascii() and value.isdecimal() and len(value) <= len(str(MAX_SENDERS))
+    if not digits or not 1 <= int(value) <= MAX_SENDERS:
+        raise ConfigError(f"{name}: must be a whole number from 1 to {MAX_SENDERS}, got {value!r}")
 
 
 #: Schemes of brokers that keep what was confirmed, and the one inside the process.

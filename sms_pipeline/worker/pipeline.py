@@ -9,6 +9,7 @@ from sms_pipeline.config.files import load_simulation
 from sms_pipeline.config.settings import load_settings
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker.process import Worker
+from sms_pipeline.worker.shutdown import DRAIN_SECONDS
 
 
 class Pipeline(NamedTuple):
@@ -16,6 +17,8 @@ class Pipeline(NamedTuple):
 
     worker: Worker
     publisher: Publisher
+    #: How long a shutdown waits for the batches in hand, seconds.
+    drain: float = DRAIN_SECONDS
 
 
 _installed: list[Pipeline] = []

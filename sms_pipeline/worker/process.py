@@ -109,6 +109,15 @@ class Worker:
         except LedgerUnavailableError as error:
             log.warning("could not sign off: %s", error)
 
+    def ledger_silence(self) -> float:
+        """Seconds since the ledger last answered; it is asked at least once a second."""
+        return max(self._clock.monotonic() - self._writer.answered_at, 0.0)
+
+    def commit_age(self) -> float | None:
+        """Seconds since settlements were last committed; None before that."""
+        at = self._writer.committed_at
+        return None if at is None else max(self._clock.monotonic() - at, 0.0)
+
     def accept(self, body: object) -> Batch:
         """Check that a task's argument is a batch that this worker may judge.
 

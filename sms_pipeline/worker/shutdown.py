@@ -18,18 +18,32 @@ from celery.worker import state
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.errors import EXIT_FAILURE, EXIT_OK
+from sms_pipeline.errors import EXIT_FAILURE, EXIT_OK, ConfigError
 from sms_pipeline.worker.process import Worker
 
 log = logging.getLogger(__name__)
 
-#: How long batches in hand may take to end: less than the broker's heartbeat timeout of a minute,
-#: and less than a container engine or an init system waits before it kills.
+#: How long batches in hand may take to end by default: less than a container engine or an init
+#: system waits before it kills.
 DRAIN_SECONDS = 20.0
+#: RabbitMQ closes the channel of a delivery held for 30 minutes.
+MOST_DRAIN_SECONDS = 1_200.0
 #: After a second signal the process ends within this time, whatever hangs.
 HARD_STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 _BARRIER_SECONDS = 2.0
+
+
+def require_drain(seconds: float) -> None:
+    """Refuse a time that makes no sense, or that the broker would not wait.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if not 0 <= seconds <= MOST_DRAIN_SECONDS:
+        raise ConfigError(
+            f"option --drain: must be 0 to {MOST_DRAIN_SECONDS:.0f} seconds, got {seconds:g}"
+        )
 
 
 class Shutdown:
@@ -38,9 +52,16 @@ class Shutdown:
     What is not finished stays with the broker in both cases, which delivers it again.
     """
 
-    def __init__(self, consumer: Any, worker: Worker, clock: Clock = MACHINE_CLOCK) -> None:
+    def __init__(
+        self,
+        consumer: Any,
+        worker: Worker,
+        clock: Clock = MACHINE_CLOCK,
+        drain: float = DRAIN_SECONDS,
+    ) -> None:
         self._consumer = consumer
         self._worker = worker
+        self._drain = drain
         self._clock = clock
         self._signals = 0
 
@@ -58,12 +79,12 @@ class Shutdown:
     def _finish(self) -> None:
         log.warning(
             "finishing the batches in hand, for at most %.0f s; a second signal ends at once",
-            DRAIN_SECONDS,
+            self._drain,
         )
         self._worker.stopping.set()
         if self._consumer.task_consumer:
             self._consumer.call_soon(self._consumer.task_consumer.cancel)
-        until = self._clock.monotonic() + DRAIN_SECONDS
+        until = self._clock.monotonic() + self._drain
         while state.reserved_requests and self._clock.monotonic() < until:
             self._clock.sleep(_POLL_SECONDS)
         if state.reserved_requests:

@@ -21,7 +21,9 @@ from sms_pipeline.errors import ConfigError, NeedsBrokerError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker.echo import Echo
 from sms_pipeline.worker.pipeline import Pipeline, install
+from sms_pipeline.worker.probes import answer_probes
 from sms_pipeline.worker.process import Worker
+from sms_pipeline.worker.shutdown import DRAIN_SECONDS, require_drain
 
 #: Threads that wait for a batch's last message or hold a remainder's publish.
 _SPARE_THREADS = 50
@@ -50,13 +52,16 @@ def prepare(app: Celery, controller: Any, options: dict[str, Any]) -> None:
     require_broker(settings)
     require_threads(options.get("pool"), sys.argv)
     _use_log_level(settings)
-    profile = chosen_profile(simulation, options)
+    profile = chosen_profile(simulation, options, settings)
+    require_drain(drain := options.get("drain", DRAIN_SECONDS))
     batch_size = simulation.batch_size_for(profile)
     require_short_batches(profile, batch_size)
+    if options.get("health") is not None:
+        click.echo(f"Health: {answer_probes(options['health'])}", err=True)
     app.conf.worker_concurrency = threads_for(profile, batch_size)
     controller.hostname = node_name(controller.hostname, profile)
     use_queues(app, [profile.name], settings.queue_type)
-    _start_pipeline(settings, [profile], options.get("echo", False))
+    _start_pipeline(settings, [profile], drain, options.get("echo", False))
 
 
 def threads_for(profile: SenderProfile, batch_size: int) -> int:
@@ -131,26 +136,36 @@ def _use_log_level(settings: Settings) -> None:
 
 
 def _start_pipeline(
-    settings: Settings, profiles: Sequence[SenderProfile], echo: bool = False
+    settings: Settings, profiles: Sequence[SenderProfile], drain: float, echo: bool = False
 ) -> None:
     publisher = Publisher.open(settings, [profile.name for profile in profiles])
     worker = Worker(
         Ledger.open(settings.database_url), profiles, echo=_printing() if echo else None
     )
     worker.start()
-    install(Pipeline(worker, publisher))
+    install(Pipeline(worker, publisher, drain))
 
 
-def chosen_profile(simulation: Simulation, options: dict[str, Any]) -> SenderProfile:
-    if not options.get("profile"):
+def chosen_profile(
+    simulation: Simulation, options: dict[str, Any], settings: Settings | None = None
+) -> SenderProfile:
+    """The profile that options name, or else variables, with what they change of it.
+
+    Raises:
+        ConfigError: none is named, none has that name, or a value is not allowed.
+    """
+    settings = settings or Settings()
+    name = options.get("profile") or settings.profile
+    if not name:
         known = ", ".join(sender.name for sender in simulation.senders)
-        raise ConfigError(f"option --profile is required: one of {known}")
+        raise ConfigError(f"option --profile (or SMS_PROFILE) is required: one of {known}")
+    senders = options.get("senders")
     changes = {
-        "count": options.get("senders"),
+        "count": settings.senders if senders is None else senders,
         "mean_time": options.get("mean_time"),
         "failure_rate": options.get("failure_rate"),
     }
-    return override_profile(_named_profile(simulation, options["profile"], changes), **changes)
+    return override_profile(_named_profile(simulation, name, changes), **changes)
 
 
 def _named_profile(

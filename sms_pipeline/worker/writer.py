@@ -54,6 +54,10 @@ class LedgerWriter(threading.Thread):
         self._noted: dict[tuple[int, Absorbed], tuple[int, int]] = {}
         self._unwritten: set[tuple[int, Absorbed]] = set()
         self._beat_at = -HEARTBEAT_SECONDS
+        #: When the ledger last answered, on the monotonic clock. It is asked every second.
+        self.answered_at = clock.monotonic()
+        #: When settlements were last committed; None before that.
+        self.committed_at: float | None = None
         self._inbox: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._closed = False
@@ -133,6 +137,7 @@ class LedgerWriter(threading.Thread):
         except Exception as error:
             self._commit_singly(group, error)
         else:
+            self.answered_at = self.committed_at = self._clock.monotonic()
             for (_, future), answer in zip(group, answers, strict=True):
                 future.set_result(answer)
 
@@ -166,6 +171,7 @@ class LedgerWriter(threading.Thread):
         self._beat_at = now
         try:
             self._ledger.beat(self._worker, self._heartbeat())
+            self.answered_at = self._clock.monotonic()
             self._write_notes()
         except LedgerUnavailableError as error:
             log.warning("heartbeat skipped: %s", error)

@@ -17,6 +17,7 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from sms_pipeline.config.address import Address
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.errors import ConfigError, LedgerUnavailableError, UnknownRunError
@@ -37,8 +38,6 @@ REQUEST_SECONDS = 10.0
 #: How often the server checks whether it should stop.
 STOP_POLL_SECONDS = 0.1
 
-LOOPBACK = "127.0.0.1"
-MAX_PORT = 65_535
 METRICS_PATH, HEALTH_PATH = "/metrics", "/healthz"
 PATHS = (METRICS_PATH, HEALTH_PATH)
 _TEXT = "text/plain; charset=utf-8"
@@ -145,38 +144,6 @@ class Exporter(Collector):
 
 def _text(status: HTTPStatus, line: str) -> Answer:
     return Answer(status, _TEXT, f"{line}\n".encode())
-
-
-class Address(NamedTuple):
-    """Where to listen."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_address(text: str, option: str) -> Address:
-    """An address from `PORT` (on this machine only), `HOST:PORT` or `[IPV6]:PORT`.
-
-    Raises:
-        ConfigError: it is none; the message names `option`.
-    """
-    written = f"{LOOPBACK}:{text}" if text.isdecimal() else text
-    try:
-        parts = urlsplit(f"//{written}")
-        address = Address(parts.hostname or "", -1 if parts.port is None else parts.port)
-        # Raises ValueError for a name that no name server can be asked for.
-        address.host.encode("idna")
-    except ValueError:
-        address = Address("", 0)
-    if not address.host or str(address) != written.lower():
-        raise ConfigError(
-            f"option {option}: must be PORT or HOST:PORT with a port from 0 to {MAX_PORT}, "
-            f"got {text!r}"
-        )
-    return address
 
 
 class _Server(socketserver.ThreadingTCPServer):

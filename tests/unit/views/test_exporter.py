@@ -11,16 +11,15 @@ from http import HTTPStatus
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sms_pipeline.config.address import Address
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.errors import ConfigError, LedgerUnavailableError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.views.metrics.exporter import (
     STALE_SECONDS,
-    Address,
     Answer,
     Exporter,
-    parse_address,
     serving,
 )
 from tests.unit import make
@@ -165,35 +164,6 @@ def test_ledger_that_does_not_answer_is_told_from_one_that_does(
     assert healthz(exporter) == (503, "red: the ledger did not answer for 16.0 s\n")
     assert value(exporter, "ledger_up") == 0
     assert value(exporter, "run_messages") is None
-
-
-# Addresses
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("9464", Address("127.0.0.1", 9464)),
-        ("0", Address("127.0.0.1", 0)),
-        ("0.0.0.0:9464", Address("0.0.0.0", 9464)),  # noqa: S104 - told to
-        ("Box:80", Address("box", 80)),
-        ("[::1]:9464", Address("::1", 9464)),
-    ],
-)
-def test_addresses(text: str, address: Address) -> None:
-    assert parse_address(text, "--metrics") == address
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *["", "box", "box:", ":80", "65536", "box:-1", "me@box:80", "box:80/x", "::1:80", "[:80"],
-        *["ü..box:80", f"{'ü' * 70}:80"],
-    ],
-)
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"option --metrics: must be PORT or HOST:PORT .* got "):
-        parse_address(text, "--metrics")
 
 
 # Serving

@@ -1,0 +1,313 @@
+"""What probes of a worker are told, over HTTP and by a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sms_pipeline.config.address import Address
+from sms_pipeline.errors import ConfigError
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.testing.clock import ManualClock
+from sms_pipeline.worker import pipeline, probes
+from sms_pipeline.worker.health import Health
+from sms_pipeline.worker.pipeline import Pipeline
+from sms_pipeline.worker.probes import Checkup, HealthFile, HealthServer, place_of
+from sms_pipeline.worker.process import Worker
+from sms_pipeline.worker.signs import LONGEST_TURN, Part
+from tests.services.waiting import wait_until
+from tests.unit import make
+
+PATIENCE_SECONDS = 30
+ANY_PORT = Address("127.0.0.1", 0)
+
+
+class Patient:
+    """A worker whose health a test sets."""
+
+    def __init__(self) -> None:
+        self.live = self.ready = True
+
+    def __call__(self) -> Health:
+        return Health(self.live, self.ready, (), {"live": self.live, "ready": self.ready})
+
+
+@pytest.fixture
+def patient() -> Patient:
+    return Patient()
+
+
+# Where
+
+
+@pytest.mark.parametrize(
+    ("where", "place"),
+    [
+        ("8081", Address("127.0.0.1", 8081)),
+        ("0.0.0.0:8081", Address("0.0.0.0", 8081)),  # noqa: S104 - told to
+        ("[::1]:8081", Address("::1", 8081)),
+        ("health.json", Path("health.json")),
+        ("/run/sms/fast:1", Path("/run/sms/fast:1")),
+        ("./8081", Path("8081")),
+        ("a:b", Path("a:b")),
+    ],
+)
+def test_place_is_an_address_or_a_file(where: str, place: Address | Path) -> None:
+    assert place_of(where) == place
+
+
+@pytest.mark.parametrize("where", ["", "folder/", "65536", ":8081", "a\0b"])
+def test_what_is_neither_is_refused(where: str) -> None:
+    with pytest.raises(ConfigError, match=r"^option --health: must be PORT"):
+        place_of(where)
+
+
+# HTTP
+
+
+@pytest.fixture
+def server(patient: Patient) -> Iterator[HealthServer]:
+    made = HealthServer(ANY_PORT, patient)
+    made.start()
+    yield made
+    made.stop()
+
+
+def get(server: HealthServer, path: str) -> tuple[int, Any]:
+    url = server.place.removesuffix("/live") + path
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as response:  # noqa: S310
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("ready", [True, False])
+def test_each_path_has_its_own_answer(
+    server: HealthServer, patient: Patient, live: bool, ready: bool
+) -> None:
+    patient.live, patient.ready = live, ready
+    told = {"live": live, "ready": ready}
+    status = {True: HTTPStatus.OK, False: HTTPStatus.SERVICE_UNAVAILABLE}
+    assert get(server, "/live") == (status[live], told)
+    assert get(server, "/ready?verbose=1") == (status[ready], told)
+
+
+def test_there_are_no_other_paths(server: HealthServer) -> None:
+    assert get(server, "/") == (HTTPStatus.NOT_FOUND, {"paths": ["/live", "/ready"]})
+
+
+def test_server_listens_on_its_address_only(server: HealthServer) -> None:
+    assert server.place.startswith("http://127.0.0.1:")
+
+
+def test_clients_that_say_nothing_keep_no_probe_out(
+    server: HealthServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes._Handler, "timeout", 0.2)
+    silent = [
+        socket.create_connection(server.server_address[:2], PATIENCE_SECONDS)  # type: ignore[arg-type]
+        for _ in range(2 * probes.MOST_CLIENTS)
+    ]
+
+    def is_answered() -> bool:
+        try:
+            return get(server, "/live")[0] == HTTPStatus.OK
+        except OSError:
+            return False
+
+    wait_until(is_answered, PATIENCE_SECONDS, "the silent ones are sent away")
+    for client in silent:
+        client.close()
+
+
+def test_there_are_only_so_many_threads(server: HealthServer) -> None:
+    silent = []
+    for _ in range(2 * probes.MOST_CLIENTS):
+        silent.append(socket.create_connection(server.server_address[:2], PATIENCE_SECONDS))  # type: ignore[arg-type]
+    # The last one that is sent away shows that all were looked at
+    silent[-1].settimeout(PATIENCE_SECONDS)
+    assert silent[-1].recv(1) == b""
+    answering = [one for one in threading.enumerate() if "process_request_thread" in one.name]
+    assert len(answering) == probes.MOST_CLIENTS
+    for client in silent:
+        client.close()
+
+
+def test_port_in_use_is_one_line(server: HealthServer, patient: Patient) -> None:
+    port = server.server_address[1]
+    with pytest.raises(ConfigError) as refusal:
+        HealthServer(Address("127.0.0.1", port), patient)
+    assert str(refusal.value) == (
+        f"option --health: can't listen on 127.0.0.1:{port}: Address already in use"
+    )
+
+
+# A file
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "WRITE_SECONDS", 0.01)
+
+
+def is_renewed(file: Path) -> Callable[[], bool]:
+    """Whether it was written since this was called."""
+    before = file.stat().st_ino
+    return lambda: file.stat().st_ino != before
+
+
+@pytest.mark.usefixtures("quick")
+def test_file_is_fresh_while_the_worker_lives_and_gone_afterwards(
+    tmp_path: Path, patient: Patient
+) -> None:
+    file = tmp_path / "health.json"
+    writing = HealthFile(file, patient)
+    assert json.loads(file.read_text()) == {"live": True, "ready": True}
+    writing.start()
+    patient.ready = False
+    wait_until(
+        lambda: json.loads(file.read_text())["ready"] is False, PATIENCE_SECONDS, "it is told"
+    )
+    wait_until(is_renewed(file), PATIENCE_SECONDS, "it is written again")
+    writing.stop()
+    assert list(tmp_path.iterdir()) == []
+    assert not writing.is_alive()
+
+
+@pytest.mark.usefixtures("quick")
+def test_file_grows_old_while_the_worker_is_not_alive(tmp_path: Path, patient: Patient) -> None:
+    file = tmp_path / "health.json"
+    looks: list[bool] = []
+
+    def looked() -> Health:
+        looks.append(patient.live)
+        return patient()
+
+    writing = HealthFile(file, looked)
+    writing.start()
+    patient.live = False
+    # A look may have begun just before
+    wait_until(lambda: looks[-1] is False, PATIENCE_SECONDS, "it is seen")
+    before, seen = file.stat(), len(looks)
+    wait_until(lambda: len(looks) > seen + 3, PATIENCE_SECONDS, "it is looked at again")
+    assert file.stat() == before
+    patient.live = True
+    wait_until(is_renewed(file), PATIENCE_SECONDS, "it is written again")
+    writing.stop()
+
+
+def test_file_that_can_not_be_written_is_one_line(tmp_path: Path, patient: Patient) -> None:
+    file = tmp_path / "none" / "health.json"
+    with pytest.raises(ConfigError) as refusal:
+        HealthFile(file, patient)
+    assert str(refusal.value) == (f"option --health: can't write {file}: No such file or directory")
+
+
+def test_folder_is_no_file(tmp_path: Path, patient: Patient) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ConfigError, match=r"can't write .*folder: Is a directory"):
+        HealthFile(tmp_path / "folder", patient)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_file_that_can_not_be_written_for_a_while_is_told_once(
+    tmp_path: Path, patient: Patient, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "folder").mkdir()
+    file = tmp_path / "folder" / "health.json"
+    writing = HealthFile(file, patient)
+    file.unlink()
+    (tmp_path / "folder").rmdir()
+    writing.start()
+    wait_until(lambda: "can't write" in caplog.text, PATIENCE_SECONDS, "it is told")
+    (tmp_path / "folder").mkdir()
+    wait_until(file.exists, PATIENCE_SECONDS, "it is written again")
+    writing.stop()
+    assert caplog.text.count("can't write") == 1
+
+
+# What is looked at
+
+
+@pytest.fixture
+def worker(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    made = Worker(ledger, [make.profile("fast")])
+    monkeypatch.setattr(pipeline, "_installed", [Pipeline(made, None)])  # type: ignore[arg-type]
+    made.start()
+    yield made
+    made.stop()
+
+
+def consumer(connected: bool = True, consuming: bool = True) -> Any:
+    return SimpleNamespace(
+        connection=SimpleNamespace(connected=connected) if connected else None,
+        task_consumer=object() if consuming else None,
+    )
+
+
+def test_process_without_a_worker_is_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_installed", [])
+    health = Checkup()()
+    assert (health.live, health.ready) == (True, False)
+    assert health.told["host"] == socket.gethostname()
+
+
+def test_worker_is_ready_once_it_consumes(worker: Worker) -> None:
+    checkup = Checkup()
+    assert not checkup().ready
+    checkup.meet(consumer())
+    health = checkup()
+    assert health.ready, health.reasons
+    assert (health.told["worker"], health.told["last_commit_seconds"]) == (worker.id, None)
+
+
+@pytest.mark.parametrize("met", [consumer(connected=False), consumer(consuming=False)])
+def test_worker_without_a_connection_or_a_consumer_is_not_ready(worker: Worker, met: Any) -> None:
+    checkup = Checkup()
+    checkup.meet(met)
+    assert checkup().live
+    assert not checkup().ready
+
+
+def test_last_commit_is_told(worker: Worker, ledger: Ledger) -> None:
+    run = ledger.start_run(make.simulation(num_messages=10), seed=7)
+    worker._writer.settle(make.settlement(run.id))
+    assert 0 <= Checkup()().told["last_commit_seconds"] < PATIENCE_SECONDS
+
+
+def test_part_that_hangs_is_seen(worker: Worker) -> None:
+    clock = ManualClock(monotonic=time.monotonic())
+    checkup = Checkup(clock)
+    checkup.meet(consumer())
+    worker.signs.mark(Part.LOOP, clock.monotonic() - LONGEST_TURN[Part.LOOP] - 1)
+    assert not checkup().live
+
+
+def test_worker_that_stops_is_not_ready(worker: Worker) -> None:
+    checkup = Checkup()
+    checkup.meet(consumer())
+    worker.stopping.set()
+    assert (checkup().live, checkup().ready) == (True, False)
+
+
+def test_file_is_not_read_half_written(tmp_path: Path, patient: Patient) -> None:
+    # What is written is another file until it is whole
+    file = tmp_path / "health.json"
+    writing = HealthFile(file, patient)
+    assert writing._next.name == f".health.json.{os.getpid()}"
+    assert writing._next.parent == file.parent
