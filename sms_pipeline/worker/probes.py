@@ -24,7 +24,7 @@ from sms_pipeline.core.clock import Clock
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.worker.health import Health, Vitals, examine
 from sms_pipeline.worker.pipeline import installed
-from sms_pipeline.worker.signs import SignsOfLife
+from sms_pipeline.worker.signs import Part, SignsOfLife
 
 log = logging.getLogger(__name__)
 
@@ -59,17 +59,18 @@ class Checkup:
         parts, host = installed(), socket.gethostname()
         if parts is None:
             return examine(host, SignsOfLife(), self._clock.monotonic(), None)
-        worker = parts.worker
+        worker, now = parts.worker, self._clock.monotonic()
         vitals = Vitals(
             worker=worker.id,
             ledger_silence=worker.ledger_silence(),
             commit_age=worker.commit_age(),
-            is_consuming=self._is_consuming(),
+            # A main loop that connects, or has not begun, gives no signs.
+            is_consuming=self._is_connected() and worker.signs.silence(Part.LOOP, now) is not None,
             is_stopping=worker.stopping.is_set(),
         )
-        return examine(host, worker.signs, self._clock.monotonic(), vitals)
+        return examine(host, worker.signs, now, vitals)
 
-    def _is_consuming(self) -> bool:
+    def _is_connected(self) -> bool:
         connection = getattr(self._consumer, "connection", None)
         return bool(connection and connection.connected and self._consumer.task_consumer)
 

@@ -30,6 +30,7 @@ from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import EXIT_USAGE, ConfigError, NeedsBrokerError
 from sms_pipeline.worker import pipeline, startup
 from sms_pipeline.worker.consumer import GuardedConsumer
+from sms_pipeline.worker.shutdown import DRAIN_SECONDS
 from sms_pipeline.worker.startup import (
     MAX_BATCH_SECONDS,
     MAX_IN_HAND_SECONDS,
@@ -161,7 +162,7 @@ def test_other_pools_are_refused(pool: Any, arguments: list[str]) -> None:
 
 
 def test_profile_is_required_and_those_there_are_named() -> None:
-    with pytest.raises(ConfigError, match="--profile is required: one of fast, standard, slow"):
+    with pytest.raises(ConfigError, match="is required: one of fast, standard, slow"):
         chosen_profile(Simulation(), {})
 
 
@@ -330,31 +331,31 @@ def test_worker_that_cannot_start_ends_in_one_line(
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, object]]:
-    """Whose signals were taken over: (consumer, worker)."""
-    installed: list[tuple[object, object]] = []
+def installed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """Whose signals were taken over, and how long a shutdown waits: (consumer, worker, drain)."""
+    installed: list[tuple[object, ...]] = []
 
     class FakeShutdown:
-        def __init__(self, *parts: object) -> None:
-            self._parts = parts
+        def __init__(self, *parts: object, drain: float) -> None:
+            self._parts = (*parts, drain)
 
         def install(self) -> None:
-            installed.append(self._parts)  # type: ignore[arg-type]
+            installed.append(self._parts)
 
     monkeypatch.setattr(celery, "Shutdown", FakeShutdown)
-    monkeypatch.setattr(pipeline, "_installed", [SimpleNamespace(worker="worker")])
+    monkeypatch.setattr(pipeline, "_installed", [SimpleNamespace(worker="worker", drain=2.5)])
     return installed
 
 
 def test_worker_process_takes_its_signals_over_when_it_is_ready(
-    installed: list[tuple[object, object]],
+    installed: list[tuple[object, ...]],
 ) -> None:
     signals.worker_ready.send(sender="consumer")
-    assert installed == [("consumer", "worker")]
+    assert installed == [("consumer", "worker", 2.5)]
 
 
 def test_worker_in_a_thread_has_no_signals_of_its_own(
-    installed: list[tuple[object, object]],
+    installed: list[tuple[object, ...]],
 ) -> None:
     thread = threading.Thread(target=lambda: signals.worker_ready.send(sender="consumer"))
     thread.start()
@@ -372,6 +373,7 @@ def test_worker_signs_off_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_worker_has_the_options_of_its_profile() -> None:
     command = click.Command("worker", params=list(app.user_options["worker"]))
     words = "--profile fast --senders 7 --mean-time 0.5 --failure-rate 0.25 --config a.yaml"
+    words += " --drain 5 --health 0.0.0.0:8081"
     given = command.make_context("worker", words.split()).params
     assert given == {
         "profile": "fast",
@@ -380,7 +382,10 @@ def test_worker_has_the_options_of_its_profile() -> None:
         "failure_rate": 0.25,
         "simulation_file": Path("a.yaml"),
         "echo": False,
+        "drain": 5.0,
+        "health": "0.0.0.0:8081",
     }
     left = command.make_context("worker", []).params
     assert left.pop("echo") is False
+    assert left.pop("drain") == DRAIN_SECONDS
     assert set(left.values()) == {None}

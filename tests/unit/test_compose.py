@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -211,17 +212,24 @@ def test_everything_of_ours_waits_for_its_servers() -> None:
                 assert service["depends_on"][server] == {"condition": "service_healthy"}, name
 
 
-def test_a_worker_is_asked_by_its_own_name() -> None:
-    from sms_pipeline.worker.startup import node_name
-
-    # Given the name that Celery gives by default, in a container's first process
-    for profile in DEFAULT_SENDERS:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, "getpid", lambda: 1)
-            name = node_name("celery@HOST", profile)
-
-        # Then that is who its health check asks for
-        assert _check(profile.name).endswith(f" -d {name.replace('HOST', '$HOSTNAME')}")
+@pytest.mark.parametrize("service", sorted(WORKERS))
+@pytest.mark.parametrize(("age", "healthy"), [(0, True), (10, True), (20, False), (None, False)])
+def test_worker_is_healthy_while_its_file_is_fresh(
+    service: str, age: int | None, healthy: bool, tmp_path: Path
+) -> None:
+    # Given the file that its command line names, as the worker left it
+    words = _words(service)
+    named = words[words.index("--health") + 1]
+    file = tmp_path / "health.json"
+    if age is not None:
+        file.write_text("{}")
+        os.utime(file, times=(time.time() - age,) * 2)
+    # When its check is run on it
+    assert named in _check(service)
+    check = _check(service).replace(named, str(file))
+    done = subprocess.run(["/bin/sh", "-c", check], check=False, timeout=COMMAND_SECONDS)
+    # Then it tells
+    assert (done.returncode == 0) is healthy
 
 
 # Command lines
@@ -251,20 +259,8 @@ def test_celerys_worker_has_the_options(service: str) -> None:
     # When the words are taken apart as Celery does, then none is unknown and none is left
     command = click.Command("worker", params=params)
     given, rest, _ = command.make_parser(click.Context(command)).parse_args(_words(service)[4:])
-    assert {"--profile", "--loglevel"} <= options
+    assert {"--profile", "--loglevel", "--health"} <= options
     assert given["profile"] == service
-    assert not rest
-
-
-@pytest.mark.parametrize("service", sorted(WORKERS))
-def test_celerys_inspect_has_the_options_of_the_health_check(service: str) -> None:
-    from celery.bin.control import inspect
-
-    program, command, *arguments = shlex.split(_check(service))
-
-    assert (program, command, arguments[0]) == ("celery", "inspect", "ping")
-    given, rest, _ = inspect.make_parser(click.Context(inspect)).parse_args(arguments)
-    assert {"timeout", "destination"} <= given.keys()
     assert not rest
 
 

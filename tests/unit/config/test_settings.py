@@ -28,6 +28,8 @@ def test_variables_set_the_settings() -> None:
             "SMS_CONFIG": "alert.yml",
             "SMS_LOG_LEVEL": "DEBUG",
             "SMS_QUEUE_TYPE": "classic",
+            "SMS_PROFILE": "slow",
+            "SMS_SENDERS": "50",
         }
     )
     assert not found.embedded
@@ -35,6 +37,7 @@ def test_variables_set_the_settings() -> None:
     assert found.database_url == "postgresql://host/db"
     assert found.config == Path("alert.yml")
     assert (found.log_level, found.queue_type) == ("DEBUG", "classic")
+    assert (found.profile, found.senders) == ("slow", 50)
 
 
 def test_dotenv_is_found_in_a_parent_folder_and_the_environment_wins(
@@ -65,6 +68,14 @@ def test_empty_variables_are_not_set() -> None:
 def test_bad_variable_is_refused(name: str, value: str, allowed: str) -> None:
     with pytest.raises(ConfigError, match=f"^{name}: .*{allowed}.*'{value}'"):
         load_settings({name: value})
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "x", "1.5", "10000001", "9" * 5_000, "\u0663"])
+def test_senders_are_a_whole_number(value: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^SMS_SENDERS: must be a whole number from 1 to 10000000"
+    ):
+        load_settings({"SMS_SENDERS": value})
 
 
 @pytest.mark.parametrize("name", ["SMS_DATABASE_URL", "SMS_DASHBOARD_PASSWORD"])

@@ -249,6 +249,7 @@ def worker(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     made = Worker(ledger, [make.profile("fast")])
     monkeypatch.setattr(pipeline, "_installed", [Pipeline(made, None)])  # type: ignore[arg-type]
     made.start()
+    made.signs.mark(Part.LOOP, time.monotonic())
     yield made
     made.stop()
 
@@ -280,6 +281,14 @@ def test_worker_is_ready_once_it_consumes(worker: Worker) -> None:
 def test_worker_without_a_connection_or_a_consumer_is_not_ready(worker: Worker, met: Any) -> None:
     checkup = Checkup()
     checkup.meet(met)
+    assert checkup().live
+    assert not checkup().ready
+
+
+def test_worker_whose_main_loop_has_not_begun_is_not_ready(worker: Worker) -> None:
+    worker.signs.end(Part.LOOP)
+    checkup = Checkup()
+    checkup.meet(consumer())
     assert checkup().live
     assert not checkup().ready
 

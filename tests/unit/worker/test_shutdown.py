@@ -165,6 +165,15 @@ def test_batches_that_do_not_end_go_back_to_the_broker(
     assert "1 batches go back to the broker" in caplog.text
 
 
+def test_batches_have_as_long_as_the_user_says(
+    story: Story, in_hand: Request, caplog: pytest.LogCaptureFixture
+) -> None:
+    story.shutdown = Shutdown(story, story, story.clock, drain=90.0)  # type: ignore[arg-type]
+    story.signal()
+    assert 90 <= story.clock.monotonic() < 91
+    assert "for at most 90 s" in caplog.text
+
+
 def test_worker_that_has_not_begun_to_consume_ends_too(story: Story) -> None:
     story.task_consumer = None
     story.signal()

@@ -42,7 +42,8 @@ BROKER_URL = "amqp://user:secret@host//"
 @pytest.fixture
 def _own_signals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever listens to Celery's signals for a test does so no longer afterwards."""
-    monkeypatch.setattr(signals.after_setup_logger, "receivers", [])
+    for signal in (signals.after_setup_logger, signals.worker_ready, signals.worker_shutdown):
+        monkeypatch.setattr(signal, "receivers", [])
 
 
 class Broker:
@@ -199,6 +200,36 @@ def test_problems_are_told_one_after_the_other_and_nothing_is_begun(
     pipeline.stop()
 
 
+@pytest.mark.parametrize("seconds", [-0.1, 1_201.0, math.inf, math.nan])
+def test_drain_that_makes_no_sense_is_refused(setting: Setting, seconds: float) -> None:
+    setting.options["drain"] = seconds
+    with pytest.raises(ConfigError, match=r"^option --drain: must be 0 to 1200 seconds, got "):
+        setting.prepare()
+
+
+def test_drain_is_kept_for_the_shutdown(setting: Setting) -> None:
+    setting.options["drain"] = 2.5
+    setting.prepare()
+    assert pipeline.pipeline().drain == 2.5
+    pipeline.stop()
+
+
+def test_health_is_told_before_the_ledger_is_reached_and_until_the_end(
+    setting: Setting, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Given a broker that is away
+    file = setting.folder / "health.json"
+    setting.options["health"] = str(file)
+    setting.broker.is_away = True
+    with pytest.raises(BrokerUnavailableError):
+        setting.prepare()
+    assert capsys.readouterr().err == f"Health: {file}\n"
+    assert '"the worker is starting"' in file.read_text()
+    # When the worker ends, the file is gone
+    signals.worker_shutdown.send(sender=None)
+    assert not file.exists()
+
+
 def test_words_of_the_command_line_tell_the_pool(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,12 +289,28 @@ def test_log_level_of_the_environment_counts_without_a_command_line() -> None:
         ({"mean_time": -1.0}, "'fast'.*mean_time"),
         ({"failure_rate": 2.0}, "'fast'.*failure_rate"),
         ({"profile": "fats"}, "'fats'.*fast, standard, slow"),
-        ({"profile": ""}, "--profile is required: one of fast, standard, slow"),
+        ({"profile": ""}, r"--profile \(or SMS_PROFILE\) is required: one of fast, standard, slow"),
     ],
 )
 def test_option_that_is_wrong_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(PipelineError, match=message):
         startup.chosen_profile(Simulation(), {"profile": "fast", **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "senders"),
+    [({}, "slow", 9), ({"profile": "fast"}, "fast", 9), ({"senders": 3}, "slow", 3)],
+)
+def test_variables_say_what_options_do_not(
+    options: dict[str, Any], name: str, senders: int
+) -> None:
+    chosen = startup.chosen_profile(Simulation(), options, Settings(profile="slow", senders=9))
+    assert (chosen.name, chosen.count) == (name, senders)
+
+
+def test_no_senders_are_refused_even_if_a_variable_has_some() -> None:
+    with pytest.raises(ConfigError, match="count"):
+        startup.chosen_profile(Simulation(), {"senders": 0}, Settings(profile="slow", senders=9))
 
 
 def test_worker_without_a_broker_is_told_what_to_set() -> None:
