@@ -2,9 +2,9 @@
 
 Each row is one audited rehearsal, read from the ledger: from the start of the run to its last
 settlement, with the wave in which senders start and the tail of delayed retries. Both last seconds,
-whatever the size of the run, so each run is long against them: a quarter of a minute and more,
-most of them half a minute, of messages that take a second. The machine's speed drifts, so the reference is measured before and after each
-row, and the better of the two is what the row is held against.
+whatever the size of the run, so each run is long against them: a quarter of a minute and more, most
+of them half a minute, of messages that take a second. The machine's speed drifts, so the reference
+is measured before and after each row, and the better of the two is what the row is held against.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import MutableMapping, Sequence
-from functools import partial
+from collections.abc import Callable, MutableMapping, Sequence
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,13 @@ from sms_pipeline.broker import codec, memory
 from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.config.files import load_simulation
 from sms_pipeline.config.settings import Settings, load_settings
-from sms_pipeline.errors import NeedsBrokerError, PipelineError
+from sms_pipeline.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    NeedsBrokerError,
+    PipelineError,
+    Terminated,
+)
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.single import require_sms, send_one
 from sms_pipeline.worker import pipeline, startup, task
@@ -164,16 +170,42 @@ except PipelineError as error:
 send_sms = app.tasks[task.send_sms.name]
 
 
+def _vital(receiver: Callable[..., None]) -> Callable[..., None]:
+    """Celery logs what a receiver raises, and goes on: a worker set up by half would look alive.
+
+    Here whatever goes wrong ends the process, with one line.
+    """
+
+    @wraps(receiver)
+    def guarded(**arguments: Any) -> None:
+        try:
+            receiver(**arguments)
+        except PipelineError as error:
+            exit_with(error)
+        except Terminated:
+            sys.exit(EXIT_TERMINATED)
+        except KeyboardInterrupt:
+            sys.exit(EXIT_INTERRUPTED)
+        except Exception as error:
+            exit_with(PipelineError(f"the worker can't start: {in_one_line(error)}"))
+
+    return guarded
+
+
+def in_one_line(error: Exception) -> str:
+    """What kind of error it is, and what it says first."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
 @signals.celeryd_init.connect  # type: ignore[untyped-decorator]
+@_vital
 def _prepare_worker(instance: Any, options: dict[str, Any], **_: Any) -> None:
-    """End the process when the worker can't start."""
-    try:
-        startup.prepare(app, instance, options)
-    except PipelineError as error:
-        exit_with(error)
+    startup.prepare(app, instance, options)
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
+@_vital
 def _take_signals_over(sender: Any, **_: Any) -> None:
     # A worker inside `sms-pipeline run` has no signals of its own.
     if threading.current_thread() is threading.main_thread():

@@ -65,6 +65,10 @@ class BrokerUnavailableError(PipelineError):
     """The broker did not answer, or did not confirm, within the time allowed."""
 
 
+class BrokerRefusedError(BrokerUnavailableError):
+    """The broker answered, and refused: waiting changes nothing."""
+
+
 class LedgerUnavailableError(PipelineError):
     """The database can't be reached, or is not a ledger of this version."""
 

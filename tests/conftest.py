@@ -158,6 +158,7 @@ def start_worker(
 
 
 def require(reason: str | None) -> None:
+    """Skip the test where `reason` says what is missing; fail it where all tests must run."""
     if reason is None:
         return
     if os.environ.get("REQUIRE_SERVICES") == "1":

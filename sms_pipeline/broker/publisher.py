@@ -7,22 +7,29 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from amqp.exceptions import AccessRefused, NotAllowed, PreconditionFailed
 from celery import Celery, Task
 from celery.result import AsyncResult
 from kombu import Connection, Producer, Queue, pools
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
 from sms_pipeline.broker import topology
-from sms_pipeline.config.settings import Settings, is_embedded
+from sms_pipeline.broker.declaring import declare_queues
+from sms_pipeline.config.brokers import is_embedded, split_urls
+from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.batch import TASK_NAME, Batch
-from sms_pipeline.errors import BrokerUnavailableError
+from sms_pipeline.errors import BrokerRefusedError, BrokerUnavailableError
 
 log = logging.getLogger(__name__)
 
 #: How long the broker may take to confirm a message; a blocked one never does.
 CONFIRM_TIMEOUT_SECONDS = 10.0
-#: How long a first connection is tried before the user is told.
+#: How long a first connection is tried before the user is told, for each broker of a list.
 CONNECT_TIMEOUT_SECONDS = 8.0
+#: How often each broker of a list is tried meanwhile.
+_TRIES = 2
+#: Wrong credentials, an unknown virtual host, a queue of that name that is different.
+_REFUSALS = (AccessRefused, NotAllowed, PreconditionFailed)
 
 
 class Publisher:
@@ -33,10 +40,16 @@ class Publisher:
     """
 
     def __init__(self, broker_url: str, queue_type: str) -> None:
+        self._urls = split_urls(broker_url)
+        connect_timeout = CONNECT_TIMEOUT_SECONDS / _TRIES
         self._connection = Connection(
             broker_url,
-            connect_timeout=CONNECT_TIMEOUT_SECONDS / 2,
-            transport_options={"confirm_publish": True},
+            connect_timeout=connect_timeout,
+            transport_options={
+                "confirm_publish": True,
+                # By default kombu gives up when the first broker of a list has used up its time.
+                "connect_retries_timeout": connect_timeout * len(self._urls),
+            },
         )
         self._producers = pools.producers[self._connection]
         self._is_embedded = is_embedded(broker_url)
@@ -56,20 +69,20 @@ class Publisher:
         return publisher
 
     def reach(self) -> None:
-        """Connect once.
+        """Connect once, to the first broker of the list that answers.
 
         Raises:
-            BrokerUnavailableError: no answer within `CONNECT_TIMEOUT_SECONDS`.
+            BrokerUnavailableError: no answer within `CONNECT_TIMEOUT_SECONDS` from any of them.
         """
-        where = self._connection.as_uri()
+        brokers = len(self._urls)
         try:
             with self._connection.clone() as connection:
-                connection.ensure_connection(max_retries=1, timeout=CONNECT_TIMEOUT_SECONDS)
+                connection.ensure_connection(
+                    max_retries=_TRIES * brokers - 1, timeout=CONNECT_TIMEOUT_SECONDS * brokers
+                )
         except Exception as error:
-            reason = str(error).strip() or type(error).__name__
-            raise BrokerUnavailableError(
-                f"the broker at {where} can't be reached: {reason}"
-            ) from error
+            where = " or ".join(Connection(url).as_uri() for url in self._urls)
+            raise _unavailable(f"the broker at {where} can't be reached", error) from error
 
     def declare(self, profiles: Iterable[str]) -> None:
         """Declare the exchanges, the queues of `profiles`, and the dead-letter queue.
@@ -77,14 +90,11 @@ class Publisher:
         Raises:
             BrokerUnavailableError: the broker refused, or did not answer.
         """
-        wanted = [topology.dead_letter_queue(self._queue_type)]
-        wanted += topology.profile_queues(profiles, self._queue_type)
         try:
             with self._connection.clone() as connection:
-                for queue in wanted:
-                    queue(connection.default_channel).declare()
+                declare_queues(connection, profiles, self._queue_type)
         except Exception as error:
-            raise BrokerUnavailableError(f"the queues can't be declared: {error}") from error
+            raise _unavailable("the queues can't be declared", error) from error
 
     def depth(self, profiles: Iterable[str]) -> int:
         """Messages ready in the queues of `profiles` and in the waiting rooms of retries.
@@ -196,7 +206,7 @@ class Publisher:
         `countdown` it would carry its due time, and Celery would set the prefetch of the channel
         twice for each such message, at a round trip each, when it is long due.
         """
-        waits_at_broker = queue.queue_arguments.get("x-queue-type") == "quorum"
+        waits_at_broker = queue.queue_arguments.get("x-queue-type") == topology.QUORUM
         if not delay:
             return {"queue": queue}
         if self._is_embedded or not waits_at_broker:
@@ -217,3 +227,9 @@ class Publisher:
 def shown_as(batch: Batch) -> dict[str, str]:
     """What logs, events and Flower may show of a task; Celery does not keep it on a retry."""
     return {"argsrepr": batch.describe(), "kwargsrepr": ""}
+
+
+def _unavailable(what: str, error: Exception) -> BrokerUnavailableError:
+    reason = str(error).strip() or type(error).__name__
+    kind = BrokerRefusedError if isinstance(error, _REFUSALS) else BrokerUnavailableError
+    return kind(f"{what}: {reason}")

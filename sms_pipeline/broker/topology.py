@@ -16,6 +16,8 @@ EXCHANGE = Exchange("sms", type="topic", durable=True)
 DEAD_LETTER_EXCHANGE = Exchange("sms.dead", type="fanout", durable=True)
 #: What no worker could make sense of, and what was returned too often.
 DEAD_LETTER_QUEUE = "sms.dead"
+#: The type of queue that survives the loss of a broker, and on which retries wait at the broker.
+QUORUM = "quorum"
 #: Returns to the queue before a message is dead-lettered. RabbitMQ 4's default of 20 is soon
 #: reached by good batches next to a worker that keeps crashing.
 DELIVERY_LIMIT = 1_000
@@ -43,7 +45,7 @@ def profile_queue(profile: str, queue_type: str) -> Queue:
         "x-queue-type": queue_type,
         "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE.name,
     }
-    if queue_type == "quorum":
+    if queue_type == QUORUM:
         arguments["x-delivery-limit"] = DELIVERY_LIMIT
     name = queue_name(profile)
     return Queue(name, EXCHANGE, routing_key=name, queue_arguments=arguments)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from sms_pipeline.config.brokers import checked_urls, is_embedded
 from sms_pipeline.config.secrets import read_secrets
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.profiles import MAX_SENDERS
@@ -20,11 +20,6 @@ DEFAULT_DATABASE_URL = "sqlite:///sms_pipeline.db"
 EMBEDDED_BROKER_URL = "memory://localhost"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 QUEUE_TYPES = ("quorum", "classic")
-
-
-def is_embedded(broker_url: str) -> bool:
-    """Whether the broker of that URL lives in the process that connects to it."""
-    return broker_url.startswith("memory:")
 
 
 class Settings(Frozen):
@@ -70,7 +65,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     merged |= read_secrets(merged)
     given = {field: value for name, field in ENVIRONMENT.items() if (value := merged.get(name))}
     _require_text(merged)
-    _require_broker_url(given.get("broker_url"))
+    if "broker_url" in given:
+        given["broker_url"] = checked_urls(given["broker_url"])
     if "log_level" in given:
         given["log_level"] = given["log_level"].upper()
     _require("SMS_LOG_LEVEL", given.get("log_level"), LOG_LEVELS)
@@ -112,23 +108,3 @@ def _require_senders(name: str, value: str | None) -> None:
     digits = value.isascii() and value.isdecimal() and len(value) <= len(str(MAX_SENDERS))
     if not digits or not 1 <= int(value) <= MAX_SENDERS:
         raise ConfigError(f"{name}: must be a whole number from 1 to {MAX_SENDERS}, got {value!r}")
-
-
-#: Schemes of brokers that keep what was confirmed, and the one inside the process.
-_BROKER_SCHEMES = ("amqp", "amqps", "pyamqp", "memory")
-
-
-def _require_broker_url(url: str | None) -> None:
-    """The message does not repeat the URL: there is a password in it."""
-    if url is None:
-        return
-    try:
-        known = urlsplit(url).scheme in _BROKER_SCHEMES and urlsplit(url).port != 0
-    except ValueError:
-        known = False
-    if known:
-        return
-    raise ConfigError(
-        "CELERY_BROKER_URL: is not the URL of a broker that can be used; "
-        "must be amqp://USER:PASSWORD@HOST:PORT/VHOST, or memory:// for none"
-    )

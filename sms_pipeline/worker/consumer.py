@@ -15,6 +15,7 @@ from celery.worker.request import Request
 from kombu import Connection, Message
 from kombu.asynchronous import Hub
 
+from sms_pipeline.broker.declaring import declare_delays
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.worker.delivery import RETRIED
 from sms_pipeline.worker.pipeline import pipeline
@@ -27,16 +28,16 @@ CONNECTION_CHECK_SECONDS = 1.0
 
 
 class RequiredDelayedDelivery(DelayedDelivery):  # type: ignore[misc]
-    """Celery goes on without delayed delivery when its set-up fails; retries would then be lost.
+    """Declares the waiting rooms of retries at the broker that the consumer is connected to.
 
-    Here any error of the set-up is raised. If the broker went away, the consumer starts over; any
-    other error ends the worker.
+    Celery declares them at every broker of a list, one node of a cluster that is down included,
+    and goes on without them when that fails; retries would then be lost. Here any error is raised.
+    If the broker went away, the consumer starts over; any other error ends the worker.
     """
 
     def start(self, c: Consumer) -> None:
-        self._validate_configuration(c.app)
-        for broker_url in self._validate_broker_urls(c.app.conf.broker_url):
-            self._setup_delayed_delivery(c, broker_url)
+        with c.connection.clone() as connection:
+            declare_delays(connection, c.app.amqp.queues.values())
 
 
 class _Forgetful(set[str]):

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -13,12 +14,14 @@ from celery import Celery, signals
 
 from sms_pipeline.broker import topology
 from sms_pipeline.broker.publisher import Publisher
+from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.files import load_simulation, new_profile, override_profile
 from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError, NeedsBrokerError
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.worker.awaiting import Waiting, interruptible
 from sms_pipeline.worker.echo import Echo
 from sms_pipeline.worker.pipeline import Pipeline, install
 from sms_pipeline.worker.probes import answer_probes
@@ -138,11 +141,14 @@ def _use_log_level(settings: Settings) -> None:
 def _start_pipeline(
     settings: Settings, profiles: Sequence[SenderProfile], drain: float, echo: bool = False
 ) -> None:
-    publisher = Publisher.open(settings, [profile.name for profile in profiles])
-    worker = Worker(
-        Ledger.open(settings.database_url), profiles, echo=_printing() if echo else None
-    )
-    worker.start()
+    names = [profile.name for profile in profiles]
+    waiting = Waiting(partial(click.echo, err=True), MACHINE_CLOCK)
+    with interruptible():
+        # The ledger first: a URL that can't be used is told before anything is waited for.
+        ledger = waiting.until_there(lambda: Ledger.open(settings.database_url))
+        publisher = waiting.until_there(lambda: Publisher.open(settings, names))
+        worker = Worker(ledger, profiles, echo=_printing() if echo else None)
+        waiting.until_there(worker.start)
     install(Pipeline(worker, publisher, drain))
 
 

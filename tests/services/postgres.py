@@ -117,14 +117,15 @@ class PostgresNode:
 
     def new_database(self, name: str) -> str:
         """Make an empty database and return its SQLAlchemy URL."""
-        self._execute(f'CREATE DATABASE "{name}"')
+        self.execute(f'CREATE DATABASE "{name}"')
         return self.url_of(name)
 
     def drop_database(self, name: str) -> None:
         """Drop it, disconnecting whoever uses it. Harmless if there is none."""
-        self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
-    def _execute(self, statement: str) -> None:
+    def execute(self, statement: str) -> None:
+        """Run a statement in the maintenance database."""
         import psycopg  # Here, so that tests without a database do not load it.
 
         with psycopg.connect(self._connection_string(), autocommit=True) as connection:
@@ -146,7 +147,7 @@ class PostgresNode:
 
         assert self.running, f"PostgreSQL ended by itself:\n{self._started.log_tail()}"
         try:
-            self._execute("SELECT 1")
+            self.execute("SELECT 1")
         except psycopg.OperationalError:
             return False
         return True

@@ -27,7 +27,15 @@ from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.core.batch import TASK_NAME
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import EXIT_USAGE, ConfigError, NeedsBrokerError
+from sms_pipeline.errors import (
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    EXIT_USAGE,
+    ConfigError,
+    NeedsBrokerError,
+    Terminated,
+)
 from sms_pipeline.worker import pipeline, startup
 from sms_pipeline.worker.consumer import GuardedConsumer
 from sms_pipeline.worker.shutdown import DRAIN_SECONDS
@@ -328,6 +336,37 @@ def test_worker_that_cannot_start_ends_in_one_line(
     assert end.value.code == EXIT_USAGE
     assert capsys.readouterr().err == "Error: option --profile is required\n"
     assert seen == [(app, "worker", {"a": 1})]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (
+            TypeError("prepare_threshold\nmust be a number"),
+            EXIT_FAILURE,
+            "Error: the worker can't start: TypeError: prepare_threshold\n",
+        ),
+        (RuntimeError(), EXIT_FAILURE, "Error: the worker can't start: RuntimeError\n"),
+        (KeyboardInterrupt(), EXIT_INTERRUPTED, ""),
+        (Terminated(), EXIT_TERMINATED, ""),
+    ],
+)
+def test_worker_that_is_not_set_up_does_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    told: str,
+) -> None:
+    # Celery only logs what its receivers raise, and goes on without what they should have done.
+    def prepare(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(startup, "prepare", prepare)
+    with pytest.raises(SystemExit) as end:
+        signals.celeryd_init.send(sender="host", instance="worker", conf=None, options={})
+    assert end.value.code == code
+    assert capsys.readouterr().err == told
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from celery import Celery
 from celery.exceptions import Reject
 from celery.worker import state
 from celery.worker.consumer import Consumer
-from celery.worker.consumer.delayed_delivery import DelayedDelivery
 from kombu import Connection, Message, message
 from kombu.exceptions import OperationalError
 
@@ -528,23 +527,21 @@ def test_delayed_delivery_is_ours_and_in_the_place_of_celerys() -> None:
     ]
 
 
-@pytest.fixture
-def set_up(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, str]]:
-    """For which consumers and brokers delayed delivery was set up."""
-    done: list[tuple[object, str]] = []
-    monkeypatch.setattr(
-        DelayedDelivery, "_setup_delayed_delivery", lambda self, c, url: done.append((c, url))
-    )
-    return done
-
-
-def test_delayed_delivery_is_set_up_at_every_broker(
-    setting: Setting, app: Celery, set_up: list[tuple[object, str]]
+def test_delayed_delivery_is_set_up_where_the_consumer_is_connected(
+    setting: Setting, app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app.conf.broker_url = "memory://one;memory://other"
+    # Given a list of brokers of which the first is down, so that the consumer is at the second
+    done: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(
+        consumer,
+        "declare_delays",
+        lambda connection, queues: done.append((connection.hostname, [q.name for q in queues])),
+    )
+    connection = Connection("amqp://one//;amqp://other//")
+    connection.maybe_switch_next()
+    setting.consumer.connection = connection
     consumer.RequiredDelayedDelivery(setting.consumer).start(setting.consumer)
-    assert sorted(url for _, url in set_up) == ["memory://one", "memory://other"]
-    assert {by for by, _ in set_up} == {setting.consumer}
+    assert done == [("other", list(app.amqp.queues))]
 
 
 def test_set_up_that_fails_is_an_error(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -552,15 +549,7 @@ def test_set_up_that_fails_is_an_error(setting: Setting, monkeypatch: pytest.Mon
     def refuse(*_: object) -> None:
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(DelayedDelivery, "_setup_delayed_delivery", refuse)
+    monkeypatch.setattr(consumer, "declare_delays", refuse)
+    setting.consumer.connection = Connection("amqp://one")
     with pytest.raises(ConnectionRefusedError):
         consumer.RequiredDelayedDelivery(setting.consumer).start(setting.consumer)
-
-
-def test_queue_type_that_rabbitmq_does_not_know_is_refused(
-    setting: Setting, app: Celery, set_up: list[tuple[object, str]]
-) -> None:
-    app.conf.broker_native_delayed_delivery_queue_type = "fast"
-    with pytest.raises(ValueError, match="fast"):
-        consumer.RequiredDelayedDelivery(setting.consumer).start(setting.consumer)
-    assert set_up == []

@@ -19,15 +19,17 @@ from celery import Celery, signals
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.gateway import Outcomes
+from sms_pipeline.core.patience import Pauses
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import (
+    BrokerRefusedError,
     BrokerUnavailableError,
     ConfigError,
     NeedsBrokerError,
     PipelineError,
 )
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.worker import pipeline, startup
+from sms_pipeline.worker import awaiting, pipeline, startup
 from sms_pipeline.worker.delivery import Play
 from tests.services.waiting import wait_until
 from tests.unit import make
@@ -51,10 +53,14 @@ class Broker:
 
     def __init__(self) -> None:
         self.opened: list[tuple[str, list[str]]] = []
-        self.is_away = False
+        self.refuses = False
+        self.away_for = 0
 
     def open(self, settings: Settings, profiles: Iterable[str]) -> Broker:
-        if self.is_away:
+        if self.refuses:
+            raise BrokerRefusedError("the broker knows no such user")
+        if self.away_for:
+            self.away_for -= 1
             raise BrokerUnavailableError("the broker is away")
         self.opened.append((settings.broker_url, list(profiles)))
         return self
@@ -146,7 +152,7 @@ def test_problems_are_told_one_after_the_other_and_nothing_is_begun(
 ) -> None:
     # Given a worker with which everything is wrong
     setting.options = {"pool": "prefork", "simulation_file": setting.folder / "none.yaml"}
-    setting.broker.is_away = True
+    setting.broker.refuses = True
     for name, value in [
         ("SMS_QUEUE_TYPE", "fast"),
         ("CELERY_BROKER_URL", ""),
@@ -175,7 +181,7 @@ def test_problems_are_told_one_after_the_other_and_nothing_is_begun(
     untouched = list(setting.app.amqp.queues), setting.controller.hostname
     setting.options |= {"senders": None, "mean_time": None}
     try_again()
-    setting.broker.is_away = False
+    monkeypatch.setenv("SMS_DATABASE_URL", ledger_url)
     try_again()
     # Then what can be told without a connection comes first
     for message, part in zip(
@@ -187,15 +193,15 @@ def test_problems_are_told_one_after_the_other_and_nothing_is_begun(
             "--pool",
             "--profile",
             "use at least",
-            "the broker is away",
             "SMS_DATABASE_URL",
+            "no such user",
         ],
         strict=True,
     ):
         assert part in message
     assert untouched == (["sms.fast"], "celery@host")
     assert pipeline._installed == []
-    monkeypatch.setenv("SMS_DATABASE_URL", ledger_url)
+    setting.broker.refuses = False
     setting.prepare()
     pipeline.stop()
 
@@ -217,17 +223,28 @@ def test_drain_is_kept_for_the_shutdown(setting: Setting) -> None:
 def test_health_is_told_before_the_ledger_is_reached_and_until_the_end(
     setting: Setting, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Given a broker that is away
+    # Given a broker that refuses
     file = setting.folder / "health.json"
     setting.options["health"] = str(file)
-    setting.broker.is_away = True
-    with pytest.raises(BrokerUnavailableError):
+    setting.broker.refuses = True
+    with pytest.raises(BrokerRefusedError):
         setting.prepare()
     assert capsys.readouterr().err == f"Health: {file}\n"
     assert '"the worker is starting"' in file.read_text()
     # When the worker ends, the file is gone
     signals.worker_shutdown.send(sender=None)
     assert not file.exists()
+
+
+def test_broker_that_is_away_is_waited_for(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(awaiting, "_PAUSES", Pauses(0.001, 0.001))
+    setting.broker.away_for = 3
+    setting.prepare()
+    pipeline.stop()
+    assert len(setting.broker.opened) == 1
+    assert capsys.readouterr().err == "Waiting: the broker is away\n"
 
 
 def test_words_of_the_command_line_tell_the_pool(

@@ -1,0 +1,28 @@
+"""Making at the broker what producers and workers need there. What is there already stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kombu import Connection, Queue
+from kombu.transport.native_delayed_delivery import (
+    bind_queue_to_native_delayed_delivery_exchange,
+    declare_native_delayed_delivery_exchanges_and_queues,
+)
+
+from sms_pipeline.broker import topology
+
+
+def declare_queues(connection: Connection, profiles: Iterable[str], queue_type: str) -> None:
+    """The queues of `profiles`, the dead-letter queue, and the exchanges that lead to them."""
+    wanted = [topology.dead_letter_queue(queue_type)]
+    wanted += topology.profile_queues(profiles, queue_type)
+    for queue in wanted:
+        queue(connection.default_channel).declare()
+
+
+def declare_delays(connection: Connection, queues: Iterable[Queue]) -> None:
+    """The waiting rooms of retries, and the ways from them back to `queues`."""
+    declare_native_delayed_delivery_exchanges_and_queues(connection, topology.QUORUM)
+    for queue in queues:
+        bind_queue_to_native_delayed_delivery_exchange(connection, queue)

@@ -1,0 +1,73 @@
+"""The URLs of brokers: one, or several of one cluster for fail-over."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from sms_pipeline.errors import ConfigError
+
+#: Between the URLs of a list, as Celery has it.
+SEPARATOR = ";"
+#: The scheme of the broker inside the process.
+EMBEDDED_SCHEME = "memory"
+#: Schemes of brokers that keep what was confirmed, and their ports.
+_PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671}
+#: The virtual host `/`, as a path.
+_DEFAULT_VHOST = "//"
+
+
+def is_embedded(broker_url: str) -> bool:
+    """Whether the broker of that URL lives in the process that connects to it."""
+    return broker_url.startswith(f"{EMBEDDED_SCHEME}:")
+
+
+def split_urls(value: str) -> list[str]:
+    """The URLs of a list."""
+    return [url.strip() for url in value.split(SEPARATOR) if url.strip()]
+
+
+def checked_urls(value: str) -> str:
+    """The list with each URL in full: kombu takes what one does not say from the one before.
+
+    A single URL stays as it is. No message repeats a URL: there is a password in it.
+
+    Raises:
+        ConfigError: one of them can't be used.
+    """
+    urls = split_urls(value)
+    for number, url in enumerate(urls, 1):
+        _require_usable(url, f" (URL {number} of {len(urls)})" if len(urls) > 1 else "")
+    if len(urls) == 1:
+        return urls[0]
+    if not urls or any(is_embedded(url) for url in urls):
+        raise _refused("is not a list of brokers")
+    return SEPARATOR.join(_in_full(url) for url in urls)
+
+
+def _require_usable(url: str, which: str) -> None:
+    try:
+        parts = urlsplit(url)
+        if "," in parts.netloc.rpartition("@")[2]:
+            raise ConfigError(
+                f"CELERY_BROKER_URL: separate several brokers with {SEPARATOR!r}, not with a "
+                "comma: amqp://USER:PASSWORD@HOST1;amqp://USER:PASSWORD@HOST2"
+            )
+        if parts.scheme in (*_PORTS, EMBEDDED_SCHEME) and parts.port != 0:
+            return
+    except ValueError:
+        pass
+    raise _refused(f"is not the URL of a broker that can be used{which}")
+
+
+def _refused(why: str) -> ConfigError:
+    return ConfigError(
+        f"CELERY_BROKER_URL: {why}; "
+        "must be amqp://USER:PASSWORD@HOST:PORT/VHOST, or memory:// for none"
+    )
+
+
+def _in_full(url: str) -> str:
+    parts = urlsplit(url)
+    place = parts.netloc if parts.port else f"{parts.netloc.rstrip(':')}:{_PORTS[parts.scheme]}"
+    path = parts.path if parts.path.strip("/") else _DEFAULT_VHOST
+    return parts._replace(netloc=place, path=path).geturl()

@@ -1,0 +1,29 @@
+"""Whether it helps to wait for a ledger that could not be opened."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
+
+from sms_pipeline.errors import LedgerUnavailableError
+
+#: Parts of what PostgreSQL says of a mistake. Before a connection exists, it has no codes for them.
+_MISTAKES = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password")
+#: What passes on SQLite: another process writes, or the disk is full.
+_PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+def may_pass(error: LedgerUnavailableError) -> bool:
+    """Whether a ledger may be there later: its database is away, starts, or is busy.
+
+    A wrong password, a file that can't be opened or a ledger of another version stay as they are.
+    """
+    cause = error.__cause__
+    if isinstance(cause, TimeoutError):
+        return True
+    if not isinstance(cause, OperationalError | InterfaceError):
+        return isinstance(cause, DBAPIError) and cause.connection_invalidated
+    if isinstance(cause.orig, sqlite3.Error):
+        return cause.orig.sqlite_errorcode & 0xFF in _PASSING
+    return not any(mistake in str(cause.orig) for mistake in _MISTAKES)
