@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sms_pipeline import __version__
-from sms_pipeline.cli import inspect, start, steer, watch
+from sms_pipeline.cli import inspect, predict, start, steer, watch
 from sms_pipeline.errors import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
@@ -95,6 +95,7 @@ for command in (
     start.run,
     start.produce,
     start.resume,
+    predict.forecast,
     watch.monitor,
     watch.dashboard,
     inspect.runs,

@@ -26,9 +26,9 @@ from sms_pipeline.views.monitor import follow, read_last, require_thresholds
 from sms_pipeline.views.outcome import final_outcome
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.worker.background import Consumption
+from sms_pipeline.worker.in_hand import require_playable, threads_for
 from sms_pipeline.worker.pipeline import Pipeline, install
 from sms_pipeline.worker.process import EchoHook, Worker
-from sms_pipeline.worker.startup import require_short_batches, threads_for
 
 #: Above every level that is used.
 _SILENT = logging.CRITICAL + 1
@@ -44,7 +44,7 @@ def run_here(
             or the run missed a threshold.
         KeyboardInterrupt: the user stopped it; the view has shown the summary.
     """
-    _require_short_batches(simulation)
+    require_playable(simulation)
     _rehearse(start_run(settings, simulation), Producer.dispatch, view, echo)
 
 
@@ -60,15 +60,10 @@ def resume_here(settings: Settings, ledger: Ledger, run: Run, force: bool, view:
         raise NeedsBrokerError(
             f"run {run.id} went through a broker; set CELERY_BROKER_URL to the same one"
         )
-    _require_short_batches(run.simulation)
+    require_playable(run.simulation)
     if not force:
         _require_nobody_online(ledger, run)
     _rehearse(parts_of(settings, ledger, run), dispatch_again(ledger, run, view.note), view)
-
-
-def _require_short_batches(simulation: Simulation) -> None:
-    for profile in simulation.senders:
-        require_short_batches(profile, simulation.batch_size_for(profile))
 
 
 def _require_nobody_online(ledger: Ledger, run: Run) -> None:

@@ -130,7 +130,9 @@ def _entries(column: str) -> int:
 
 
 def _pick(column: str, taken: Offsets) -> str:
-    """The column with the entries at the positions `taken` only."""
+    """The column with the entries at the positions `taken` only; of an empty column, nothing."""
+    if not column:
+        return column
     data = _encode(column)
     breaks = np.flatnonzero(_is_break(data))
     starts = np.concatenate(([0], breaks + 1))[taken].tolist()

@@ -102,7 +102,14 @@ class SenderBank:
     are searched for those that become free before the next one.
     """
 
-    def __init__(self, senders: int) -> None:
+    def __init__(self, senders: int, horizon: float = HORIZON_SECONDS) -> None:
+        """
+        Args:
+            senders: how many.
+            horizon: how far ahead busy senders are looked for, seconds; the schedule does not
+                depend on it.
+        """
+        self._horizon_seconds = horizon
         self._free_at = np.full(senders, -math.inf)
         self._idle = np.arange(senders)
         self._idle_count = senders
@@ -146,8 +153,10 @@ class SenderBank:
         # A step that comes late covers the time in short strides. In one stride of several seconds
         # each sender would end several messages, and all would be sorted again for every batch of
         # them: the step would take longer than it was late, and the next one would be later still.
-        while self._line and self._stepped_to + HORIZON_SECONDS < now:
-            self._advance(max(self._stepped_to + HORIZON_SECONDS, min(self.next_event(), now)))
+        while self._line and self._stepped_to + self._horizon_seconds < now:
+            self._advance(
+                max(self._stepped_to + self._horizon_seconds, min(self.next_event(), now))
+            )
         self._advance(now)
         finished = []
         while self._playing and self._playing[0][0] <= now:
@@ -160,9 +169,13 @@ class SenderBank:
         if self._someone_gives_up:
             self._give_up_late(now)
 
+    def next_end(self) -> float:
+        """When the first submission ends whose messages have all started; infinity without one."""
+        return self._playing[0][0] if self._playing else math.inf
+
     def next_event(self) -> float:
         """When a sender can take a waiting message or a submission ends; infinity when idle."""
-        ends = self._playing[0][0] if self._playing else math.inf
+        ends = self.next_end()
         if not self._line:
             return ends
         start = max(self._next_free(), self._line[0].arrival)
@@ -192,7 +205,7 @@ class SenderBank:
     def _take_due(self, now: float) -> Senders:
         """The busy senders that are free by `now`, in the order in which they got free."""
         if now >= self._horizon:
-            self._horizon = now + HORIZON_SECONDS
+            self._horizon = now + self._horizon_seconds
             self._near = np.flatnonzero((self._free_at < self._horizon) & ~self._is_idle)
         is_due = self._free_at[self._near] <= now
         due, self._near = self._near[is_due], self._near[~is_due]

@@ -14,7 +14,7 @@ from sms_pipeline.core import routing
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.bitmap import unpack_offsets
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.core.messages import make_columns
+from sms_pipeline.core.messages import Columns, make_columns
 from sms_pipeline.core.records import BatchRow, Control, Run, Snapshot, Unsettled
 from sms_pipeline.core.routing import Load
 from sms_pipeline.producer.load import Loads
@@ -207,6 +207,12 @@ def first_attempt(ledger: str, run: Run, row: BatchRow) -> Batch:
     columns = make_columns(
         run.seed, row.first_index, row.size, simulation.max_text_length, simulation.phone_format
     )
+    return with_columns(ledger, run, row, columns)
+
+
+def with_columns(ledger: str, run: Run, row: BatchRow, columns: Columns) -> Batch:
+    """The first attempt of a recorded batch with these messages."""
+    simulation = run.simulation
     # Made here, so it need not be checked; the worker checks what it receives.
     return Batch.model_construct(
         ledger=ledger,

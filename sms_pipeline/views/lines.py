@@ -74,12 +74,19 @@ def summary_of_run(progress: Progress, ended: str) -> list[str]:
     counts, title = progress.counts, run_title(progress.run, progress.simulation.name)
     tags = f", tags {tag_list(given)}" if (given := progress.simulation.tags) else ""
     lost = "".join(f", {name} {seconds}" for name, seconds in lost_time(progress))
-    others = "".join(f", {name} {count(some)}" for name, some in other_ends(counts).items())
     return [
         f"{title} {ended}: {count(counts.finished)} of {count(progress.total)} messages "
         f"in {duration(progress.seconds)}{lost}, average rate {rate(progress.average_rate)}.",
         f"Started {moment(progress.started_at)}, seed {progress.seed}{tags}; "
         f"{headline(progress.simulation)}.",
+        *summary_of_counts(counts),
+    ]
+
+
+def summary_of_counts(counts: Counts) -> list[str]:
+    """What became of a run's messages, and how long they took."""
+    others = "".join(f", {name} {count(some)}" for name, some in other_ends(counts).items())
+    return [
         f"Delivered {count(counts.delivered)}, failed {count(counts.failed)} (out of attempts)"
         f"{others}; failed attempts {count(counts.failed_attempts)} of "
         f"{count(counts.attempts_made)} ({percent(counts.failure_rate)}).",

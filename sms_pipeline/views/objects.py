@@ -22,7 +22,7 @@ def progress_json(progress: Progress) -> dict[str, Any]:
         "total": progress.total,
         "seed": progress.seed,
         "started_at": iso(progress.started_at),
-        **_counts_json(counts),
+        **counts_json(counts),
         "seconds": round(progress.seconds, 3),
         "average_rate": round(progress.average_rate, 3),
         "done": progress.done,
@@ -34,8 +34,8 @@ def progress_json(progress: Progress) -> dict[str, Any]:
         "paused_seconds": round(progress.paused_seconds, 3),
         "interrupted_seconds": round(progress.interrupted_seconds, 3),
         "still_seconds": round(progress.still_seconds, 3),
-        "eta_seconds": _rounded(progress.eta_seconds),
-        "reached": _rounded(progress.reached),
+        "eta_seconds": rounded(progress.eta_seconds),
+        "reached": rounded(progress.reached),
         "profiles": [profile_json(profile) for profile in progress.profiles],
         "warnings": list(progress.warnings),
         "thresholds": [judgement.to_json() for judgement in progress.thresholds],
@@ -47,15 +47,16 @@ def profile_json(profile: ProfileProgress) -> dict[str, Any]:
     return {
         "name": profile.name,
         "senders": profile.senders,
-        "share": _rounded(profile.share),
-        **_counts_json(profile.counts),
-        "failure_rate": _rounded(profile.failure_rate),
-        "capacity": _rounded(profile.capacity),
-        "efficiency": _rounded(profile.efficiency),
+        "share": rounded(profile.share),
+        **counts_json(profile.counts),
+        "failure_rate": rounded(profile.failure_rate),
+        "capacity": rounded(profile.capacity),
+        "efficiency": rounded(profile.efficiency),
     }
 
 
-def _counts_json(counts: Counts) -> dict[str, Any]:
+def counts_json(counts: Counts) -> dict[str, Any]:
+    """What became of messages, and how long they took."""
     return {
         "dispatched": counts.dispatched,
         "in_flight": counts.in_flight,
@@ -67,17 +68,18 @@ def _counts_json(counts: Counts) -> dict[str, Any]:
         "cancelled": counts.cancelled,
         "attempts": counts.attempts_made,
         "failed_attempts": counts.failed_attempts,
-        "failure_rate_seen": _rounded(counts.failure_rate),
-        "mean_send_seconds": _rounded(counts.mean_send),
-        "mean_send_in_all_seconds": _rounded(counts.mean_send_in_all),
-        "mean_transit_seconds": _rounded(counts.mean_transit),
-        "mean_delivery_seconds": _rounded(counts.mean_delivery),
+        "failure_rate_seen": rounded(counts.failure_rate),
+        "mean_send_seconds": rounded(counts.mean_send),
+        "mean_send_in_all_seconds": rounded(counts.mean_send_in_all),
+        "mean_transit_seconds": rounded(counts.mean_transit),
+        "mean_delivery_seconds": rounded(counts.mean_delivery),
         **{
-            f"{name}_delivery_seconds": _rounded(seconds)
+            f"{name}_delivery_seconds": rounded(seconds)
             for name, seconds in percentiles(counts).items()
         },
     }
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
+    """As JSON can hold it."""
     return None if value is None or math.isinf(value) else round(value, 6)

@@ -23,20 +23,11 @@ from sms_pipeline.errors import ConfigError, NeedsBrokerError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker.awaiting import Waiting, interruptible
 from sms_pipeline.worker.echo import Echo
+from sms_pipeline.worker.in_hand import require_short_batches, threads_for
 from sms_pipeline.worker.pipeline import Pipeline, install
 from sms_pipeline.worker.probes import answer_probes
 from sms_pipeline.worker.process import Worker
 from sms_pipeline.worker.shutdown import DRAIN_SECONDS, require_drain
-
-#: Threads that wait for a batch's last message or hold a remainder's publish.
-_SPARE_THREADS = 50
-#: Batches that senders can work on at once: one in play, one ahead, one whose tail is ending.
-_BATCHES_AT_ONCE = 3
-_MAX_THREADS = 1_000
-#: RabbitMQ closes the channel of a delivery held for 30 minutes. One batch must need far less…
-MAX_BATCH_SECONDS = 600.0
-#: … and so must all that a worker takes in hand.
-MAX_IN_HAND_SECONDS = 1_200.0
 
 
 def prepare(app: Celery, controller: Any, options: dict[str, Any]) -> None:
@@ -65,36 +56,6 @@ def prepare(app: Celery, controller: Any, options: dict[str, Any]) -> None:
     controller.hostname = node_name(controller.hostname, profile)
     use_queues(app, [profile.name], settings.queue_type)
     _start_pipeline(settings, [profile], drain, options.get("echo", False))
-
-
-def threads_for(profile: SenderProfile, batch_size: int) -> int:
-    """Batches that a worker takes in hand: clamp(3 * senders / batch + 50, 1, 1000).
-
-    Never more than its senders can work off in `MAX_IN_HAND_SECONDS`.
-    """
-    wanted = -(-_BATCHES_AT_ONCE * profile.count // batch_size) + _SPARE_THREADS
-    in_time = _MAX_THREADS
-    if profile.mean_time:
-        in_time = int(MAX_IN_HAND_SECONDS * profile.capacity / batch_size)
-    return max(1, min(wanted, in_time, _MAX_THREADS))
-
-
-def require_short_batches(profile: SenderProfile, batch_size: int) -> None:
-    """Refuse senders that would hold one batch for more than `MAX_BATCH_SECONDS`.
-
-    Raises:
-        ConfigError: they would; the message says which numbers would do.
-    """
-    seconds = batch_size / profile.capacity
-    if seconds <= MAX_BATCH_SECONDS:
-        return
-    senders = -(-batch_size * profile.mean_time // MAX_BATCH_SECONDS)
-    fitting = max(1, int(MAX_BATCH_SECONDS * profile.capacity))
-    raise ConfigError(
-        f"profile {profile.name!r}: {profile.count} senders at {profile.mean_time:g} s need "
-        f"{seconds:,.0f} s for a batch of {batch_size}, more than the {MAX_BATCH_SECONDS:.0f} s a "
-        f"broker lets a message wait; use at least {senders:.0f} senders or batch_size {fitting}"
-    )
 
 
 def use_queues(app: Celery, profiles: Iterable[str], queue_type: str) -> None:

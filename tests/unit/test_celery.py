@@ -38,16 +38,18 @@ from sms_pipeline.errors import (
 )
 from sms_pipeline.worker import pipeline, startup
 from sms_pipeline.worker.consumer import GuardedConsumer
-from sms_pipeline.worker.shutdown import DRAIN_SECONDS
-from sms_pipeline.worker.startup import (
+from sms_pipeline.worker.in_hand import (
     MAX_BATCH_SECONDS,
     MAX_IN_HAND_SECONDS,
+    require_short_batches,
+    threads_for,
+)
+from sms_pipeline.worker.shutdown import DRAIN_SECONDS
+from sms_pipeline.worker.startup import (
     chosen_profile,
     node_name,
     require_broker,
-    require_short_batches,
     require_threads,
-    threads_for,
     use_queues,
 )
 from tests.unit import make

@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "ledger": {"config", "core", "errors"},
     "producer": {"broker", "config", "core", "errors", "ledger"},
     "worker": {"broker", "config", "core", "errors", "ledger"},
-    "views": {"broker", "config", "core", "errors", "ledger"},
+    "forecast": {"core", "errors", "producer", "worker"},
+    "views": {"broker", "config", "core", "errors", "forecast", "ledger"},
     "testing": {"broker", "celery", "config", "core", "errors", "ledger", "producer", "worker"},
     "celeryconfig": {"config"},
     "celery": {"broker", "config", "errors", "ledger", "producer", "worker"},
@@ -32,6 +33,7 @@ MAY_IMPORT = {
         "config",
         "core",
         "errors",
+        "forecast",
         "ledger",
         "producer",
         "views",
@@ -57,8 +59,9 @@ IMPURE = {
     "time",
     "uuid",
 }
-#: `ls sms_pipeline` fits on a few lines.
-MOST_ENTRIES = 12
+#: `ls sms_pipeline` fits on a few lines: a room for each place that a message passes, and one for
+#: what is known before it does.
+MOST_ENTRIES = 13
 LONGEST_FILE = 400
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -36,7 +36,7 @@ from sms_pipeline.producer.load import Loads
 from sms_pipeline.producer.producer import Producer
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.worker import pipeline
-from sms_pipeline.worker.startup import threads_for
+from sms_pipeline.worker.in_hand import threads_for
 from tests.services.waiting import wait_until
 from tests.unit import make
 from tests.unit.cli.inside import PATIENCE_SECONDS, Broker, Consumption, Screen

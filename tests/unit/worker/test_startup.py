@@ -31,6 +31,7 @@ from sms_pipeline.errors import (
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker import awaiting, pipeline, startup
 from sms_pipeline.worker.delivery import Play
+from sms_pipeline.worker.in_hand import require_short_batches
 from tests.services.waiting import wait_until
 from tests.unit import make
 from tests.unit.worker.fakes import aside
@@ -351,8 +352,8 @@ def test_pool_that_is_not_threads_is_refused_with_the_reason() -> None:
 def test_batch_of_one_message_is_advised_where_two_would_take_too_long() -> None:
     slow = make.profile(count=1, mean_time=400.0)
     with pytest.raises(ConfigError, match=r"at least 2 senders or batch_size 1$"):
-        startup.require_short_batches(slow, 2)
-    startup.require_short_batches(slow, 1)
+        require_short_batches(slow, 2)
+    require_short_batches(slow, 1)
 
 
 def test_options_that_are_not_given_leave_the_profile_as_it_is() -> None:

@@ -1,0 +1,1 @@
+"""What a run will be like: the pipeline's own protocols on a virtual clock."""

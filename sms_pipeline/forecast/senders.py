@@ -1,0 +1,62 @@
+"""The sender banks of one worker, stepped on virtual time."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable
+
+from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.sender_bank import HORIZON_SECONDS, Seconds, SenderBank
+from sms_pipeline.forecast.agenda import Agenda
+
+#: Told when each message of a submission ended, on the monotonic clock.
+Ended = Callable[[Seconds], None]
+
+
+class Senders:
+    """Plays what is submitted, and tells when its last message has ended, at that moment."""
+
+    def __init__(self, agenda: Agenda, profiles: Iterable[SenderProfile], tick: float) -> None:
+        """
+        Args:
+            agenda: the time.
+            profiles: the senders.
+            tick: shortest pause between two steps while messages wait. Finish times do not depend
+                on it, but a submission whose last message is shorter is told that much late.
+        """
+        horizon = max(tick, HORIZON_SECONDS)
+        self._agenda = agenda
+        self._tick = tick
+        self._banks = {one.name: SenderBank(one.count, horizon) for one in profiles}
+        self._wake_at = dict.fromkeys(self._banks, math.inf)
+        self._keys = itertools.count()
+        self._waiting: dict[int, Ended] = {}
+
+    def play(self, profile: str, durations: Seconds, give_up_at: float, ended: Ended) -> None:
+        """See `SenderDriver.play`."""
+        key = next(self._keys)
+        self._waiting[key] = ended
+        bank = self._banks[profile]
+        bank.submit(key, self._agenda.monotonic(), durations, give_up_at)
+        self._step(profile)
+
+    def _wake(self, profile: str, moment: float) -> None:
+        # An earlier call was put down since: that one has done, or will do, what is to be done.
+        if self._wake_at[profile] == moment:
+            self._wake_at[profile] = math.inf
+            self._step(profile)
+
+    def _step(self, profile: str) -> None:
+        bank, now = self._banks[profile], self._agenda.monotonic()
+        finished = bank.step(now)
+        self._come_back(profile, bank, now)
+        for one in finished:
+            self._waiting.pop(one.key)(one.finish_times)  # type: ignore[call-overload]
+
+    def _come_back(self, profile: str, bank: SenderBank, now: float) -> None:
+        ends = bank.next_end()
+        moment = min(ends, max(bank.next_event(), now + self._tick))
+        if moment < self._wake_at[profile]:
+            self._wake_at[profile] = moment
+            self._agenda.at(moment, lambda: self._wake(profile, moment))

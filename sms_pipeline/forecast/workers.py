@@ -1,0 +1,115 @@
+"""A worker process on virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.gateway import SimulatedGateway
+from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.records import Settlement
+from sms_pipeline.core.sender_bank import Seconds
+from sms_pipeline.forecast.agenda import EPOCH
+from sms_pipeline.forecast.costs import Processor
+from sms_pipeline.forecast.senders import Senders
+from sms_pipeline.forecast.shell import Driven
+from sms_pipeline.forecast.world import World
+from sms_pipeline.worker.delivery import (
+    Delivery,
+    Effect,
+    Note,
+    Play,
+    Played,
+    Publish,
+    ReadStanding,
+    Settle,
+    deliver,
+)
+
+_Delivery = Driven[Effect, str | None]
+
+
+class VirtualWorker:
+    """Takes batches from the broker, and performs what a delivery asks for."""
+
+    def __init__(
+        self,
+        name: str,
+        profiles: Sequence[SenderProfile],
+        threads: int,
+        processor: Processor,
+        world: World,
+    ) -> None:
+        """
+        Args:
+            name: tells it from other workers.
+            profiles: what it plays.
+            threads: batches that it takes in hand.
+            processor: does its work.
+            world: all else.
+        """
+        self.id = name
+        self._threads = threads
+        self._processor = processor
+        self._world = world
+        self._in_hand = 0
+        self._gateways = {profile.name: SimulatedGateway(profile) for profile in profiles}
+        self._senders = Senders(world.agenda, profiles, world.tick)
+        for profile in profiles:
+            world.broker.subscribe(profile.name, self)
+
+    @property
+    def has_room(self) -> bool:
+        """See `Consumer.has_room`."""
+        return self._in_hand < self._threads
+
+    def receive(self, batch: Batch) -> None:
+        """See `Consumer.receive`."""
+        self._in_hand += 1
+        agenda, costs = self._world.agenda, self._world.costs[batch.profile]
+        delivery: _Delivery = Driven(self.steps(batch), self._perform, self._acknowledge)
+        ready = self._processor.take(costs.play_batch + costs.play_message * batch.count)
+        agenda.at(ready + costs.deliver, delivery.begin)
+
+    def steps(self, batch: Batch) -> Delivery:
+        """What to do with a batch."""
+        return deliver(batch, self.id, self._world.agenda, self._world.rng)
+
+    def _acknowledge(self, _result: str | None) -> None:
+        self._in_hand -= 1
+        self._world.broker.acknowledged()
+
+    def _perform(self, effect: Effect, delivery: _Delivery) -> None:
+        match effect:
+            case ReadStanding(batch):
+                delivery.answer(self._world.books.standing(batch.key))
+            case Play(batch, give_up_at):
+                self._play(batch, give_up_at, delivery.answer)
+            case Settle(settlement):
+                self._settle(settlement, delivery.answer)
+            case Publish(batch, delay):
+                self._publish(batch, delay, delivery.answer)
+            case Note():
+                delivery.answer()
+
+    def _play(self, batch: Batch, give_up_at: float, answer: Callable[[Played], None]) -> None:
+        outcomes = self._gateways[batch.profile].attempt(batch)
+
+        def ended(finish_times: Seconds) -> None:
+            answer(Played(outcomes, EPOCH + finish_times))
+
+        self._senders.play(batch.profile, outcomes.durations, give_up_at - EPOCH, ended)
+
+    def _settle(self, settlement: Settlement, answer: Callable[[object], None]) -> None:
+        def commit() -> None:
+            (settled,) = self._world.books.settle([settlement])
+            self._world.settled(settlement)
+            answer(settled)
+
+        self._world.agenda.after(self._world.costs[settlement.profile].settle, commit)
+
+    def _publish(self, batch: Batch, delay: int, answer: Callable[[], None]) -> None:
+        costs = self._world.costs[batch.profile]
+        sent = self._processor.take(costs.retry_batch)
+        self._world.broker.publish(batch, sent + delay + costs.retry)
+        self._world.agenda.at(sent + costs.publish, answer)

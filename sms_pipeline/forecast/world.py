@@ -1,0 +1,35 @@
+"""What all parts of a simulated run share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sms_pipeline.core.records import Run, Settlement
+from sms_pipeline.forecast.agenda import Agenda
+from sms_pipeline.forecast.broker import Broker
+from sms_pipeline.forecast.costs import Costs
+from sms_pipeline.forecast.standing import Books
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The time, the broker, the ledger, what things cost, and chance."""
+
+    run: Run
+    agenda: Agenda
+    broker: Broker
+    books: Books
+    #: By profile: a batch of one may stand for more messages than a batch of another.
+    costs: Mapping[str, Costs]
+    #: Shortest pause between two steps of the senders, seconds.
+    tick: float
+    rng: random.Random
+    #: Are told of each settlement once it is committed.
+    on_settled: list[Callable[[Settlement], None]] = field(default_factory=list)
+
+    def settled(self, settlement: Settlement) -> None:
+        """Tell whoever wants to know."""
+        for told in self.on_settled:
+            told(settlement)
