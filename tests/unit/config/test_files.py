@@ -80,6 +80,7 @@ def test_every_key() -> None:
         "routing": "static",
         "max_text_length": 20,
         "phone_format": "e164",
+        "messages_from": "seed",
         "deadline": 9.5,
         "stuck_after": 8,
         "retry": {"max_attempts": None, "backoff": 0, "backoff_max": 5, "jitter": 0},
@@ -391,3 +392,10 @@ def test_keys_within_keys_are_written_with_dots() -> None:
     assert dict(dotted({"a": 1, "b": {"c": {"d": [2]}, "e": None}})) == {
         "a": 1, "b.c.d": [2], "b.e": None,
     }  # fmt: skip
+
+
+def test_messages_of_a_caller_are_not_for_a_file() -> None:
+    file = write("messages_from: caller")
+    with pytest.raises(ConfigError, match=r"messages_from: must be 'seed'") as refused:
+        load_simulation(file)
+    assert str(refused.value).startswith(f"{file}: ")
