@@ -9,6 +9,7 @@ import click
 
 from sms_pipeline import __version__
 from sms_pipeline.cli import inspect, start, steer, watch
+from sms_pipeline.cli.doctor import doctor
 from sms_pipeline.errors import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
@@ -107,6 +108,7 @@ for command in (
     steer.pause,
     steer.go_on,
     steer.cancel,
+    doctor,
 ):
     cli.add_command(command)
 

@@ -26,11 +26,13 @@ MAY_IMPORT = {
     "testing": {"broker", "celery", "config", "core", "errors", "ledger", "producer", "worker"},
     "celeryconfig": {"config"},
     "celery": {"broker", "config", "errors", "ledger", "producer", "worker"},
+    "doctor": {"broker", "celery", "config", "core", "errors", "ledger", "views", "worker"},
     "cli": {
         "broker",
         "celery",
         "config",
         "core",
+        "doctor",
         "errors",
         "ledger",
         "producer",
@@ -57,8 +59,9 @@ IMPURE = {
     "time",
     "uuid",
 }
-#: `ls sms_pipeline` fits on a few lines.
-MOST_ENTRIES = 12
+#: `ls sms_pipeline` fits on a few lines. The doctor tries out broker, ledger, worker and machine
+#: alike, so it fits into none of their rooms.
+MOST_ENTRIES = 13
 LONGEST_FILE = 400
 
 FILES = sorted(PACKAGE.rglob("*.py"))
