@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Any
 
 import amqp
-from amqp.exceptions import AccessRefused, AMQPError, NotAllowed, UnexpectedFrame
+from amqp.exceptions import AccessRefused, NotAllowed, UnexpectedFrame
 from kombu import Connection
 
 #: How long the broker may take to accept a connection, and to answer.
@@ -156,9 +156,10 @@ def trouble_of(error: Exception, words: str) -> Trouble:
             return Trouble.NO_SUCH_VHOST if "not found" in words else Trouble.VHOST_RIGHTS
         case UnexpectedFrame() | ConnectionError():
             return Trouble.NOT_A_BROKER
+        case OSError(errno=None):
+            # py-amqp's own: the other side has closed the connection.
+            return Trouble.NOT_A_BROKER
         case OSError():
             # No route to the host, for example.
             return Trouble.NO_ANSWER
-        case AMQPError():
-            return Trouble.OTHER
     return Trouble.OTHER

@@ -78,9 +78,7 @@ class BrokerProbe:
 
     def may_read_queue(self, name: str) -> bool:
         """Whether the user may consume from this queue; nothing is taken."""
-        return self._is_allowed(
-            lambda channel: channel.basic_consume(name, arguments=_NO_CONSUMER)
-        )
+        return self._is_allowed(lambda channel: channel.basic_consume(name, arguments=_NO_CONSUMER))
 
     def _is_allowed(self, ask: Callable[[Any], object]) -> bool:
         with self._link.channel() as channel:

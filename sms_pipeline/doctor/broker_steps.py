@@ -6,6 +6,8 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from amqp.exceptions import AccessRefused
+
 from sms_pipeline.broker import topology
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.doctor import broker_verdicts as verdicts
@@ -14,7 +16,6 @@ from sms_pipeline.doctor.broker_link import (
     Address,
     BlockedError,
     BrokerLink,
-    Greeting,
     UnreachableError,
     address_of,
 )
@@ -185,12 +186,15 @@ class _AnyBroker:
 
 
 def _one(check: Callable[[], Check]) -> Callable[[], Iterator[Check]]:
-    """A step of one check. A broker that is blocked ends the examination: its alarm is told."""
+    """A step of one check.
+
+    A broker that is blocked, or that refuses something, ends the examination: other checks tell it.
+    """
 
     def run() -> Iterator[Check]:
         try:
             yield check()
-        except BlockedError:
+        except (BlockedError, AccessRefused):
             raise NothingMoreError from None
 
     return run

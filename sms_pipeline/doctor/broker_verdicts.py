@@ -181,12 +181,16 @@ def queues(address: Address, found: Sequence[str], disagreements: Mapping[str, s
     )
 
 
+#: How RabbitMQ shows a value beside one that is not set.
+_TYPED = r"^the value ('.*') of type '.*'$"
+
+
 def _difference(words: str) -> str:
     """The heart of "PRECONDITION_FAILED - inequivalent arg 'x' for …: received a but …"."""
     found = re.search(r"inequivalent arg '(.+?)'.*: received (.+) but current is (.+)$", words)
     if not found:
         return words
-    argument, wanted, there = found.groups()
+    argument, wanted, there = (re.sub(_TYPED, r"\1", part) for part in found.groups())
     return f"{argument} is {there}, a run wants {wanted}"
 
 

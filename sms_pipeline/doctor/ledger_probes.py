@@ -126,9 +126,7 @@ def sqlite_commit_seconds(folder: Path, clock: Clock) -> float:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("CREATE TABLE commits (number INTEGER)")
-        return _median_seconds(
-            lambda: connection.execute("INSERT INTO commits VALUES (1)"), clock
-        )
+        return _median_seconds(lambda: connection.execute("INSERT INTO commits VALUES (1)"), clock)
 
 
 @contextmanager

@@ -31,13 +31,26 @@ def ledger_steps(url: str, remote_broker: str | None, processes: int, clock: Clo
         clock: of this machine.
     """
     try:
-        engine = open_engine(url)
+        engine = _open(url)
     except ConfigError as error:
         words = str(error)
         return [Step(verdicts.LEDGER, lambda: [verdicts.bad_url(words)], vital=True)]
     if engine.dialect.name == "sqlite":
         return _File(engine, remote_broker, clock).steps()
     return _Server(engine, processes, clock).steps()
+
+
+def _open(url: str) -> Engine:
+    """The engine of a ledger.
+
+    To a database without an encoding psycopg answers in bytes, and SQLAlchemy gives up on its
+    first words; asked for UTF-8, it can be told what is wrong.
+    """
+    engine = open_engine(url)
+    if engine.dialect.name == "sqlite":
+        return engine
+    readable = engine.url.update_query_dict({"client_encoding": "utf8"})
+    return open_engine(readable.render_as_string(hide_password=False))
 
 
 class _File:
