@@ -81,6 +81,8 @@ def cli(log_level: str | None) -> None:
       SMS_CONFIG          the YAML file with the profiles
       SMS_LOG_LEVEL       DEBUG, INFO, WARNING, ERROR or CRITICAL
 
+    If something does not work: sms-pipeline doctor
+
     RUN is a number that 'runs' lists; without one it is the latest.
 
     \b

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from kombu import Connection
 
-from tests.conftest import PASSABLE
+from tests.conftest import PASSABLE, require
 from tests.functional.terminal import Terminal
 from tests.services.postgres import PostgresNode
 from tests.services.processes import free_port
@@ -74,12 +74,10 @@ class Checkup:
 @pytest.fixture(scope="module")
 def durable_postgres() -> Iterator[PostgresNode]:
     """A server that keeps what is committed; the session's does not, to be faster."""
-    reason = PostgresNode.available()
-    if reason:
-        pytest.skip(reason)
+    require(PostgresNode.available())
     with tempfile.TemporaryDirectory(prefix="sms-tests-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(PASSABLE)
-        node = PostgresNode(Path(folder), {"fsync": "on", "max_connections": "60"})
+        node = PostgresNode(Path(folder), settings={"fsync": "on", "max_connections": "60"})
         try:
             node.start()
             yield node
