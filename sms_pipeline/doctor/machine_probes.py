@@ -47,8 +47,14 @@ def startable_threads(wanted: int) -> int:
 
 def cores() -> float:
     """Processors that this process may use, less where its container has a quota."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(float(usable or 1), _quota())
+    return min(float(usable_cores()), _quota())
+
+
+def usable_cores() -> int:
+    """Processors that this process may use, quotas apart."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _quota() -> float:
