@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from sms_pipeline import __version__
-from sms_pipeline.cli import inspect, start, steer, watch
-from sms_pipeline.cli.doctor import doctor
+from sms_pipeline.cli import doctor, inspect, start, steer, watch
 from sms_pipeline.errors import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
@@ -110,7 +109,7 @@ for command in (
     steer.pause,
     steer.go_on,
     steer.cancel,
-    doctor,
+    doctor.doctor,
 ):
     cli.add_command(command)
 

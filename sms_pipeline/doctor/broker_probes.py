@@ -27,6 +27,8 @@ _POLL_SECONDS = 0.02
 _LATE_SECONDS = 1.0
 _SOON_MILLISECONDS = 1
 _MILLISECONDS = 1_000
+#: Routing keys at an exchange of its own.
+_END, _WAITING = "end", "waiting"
 #: Arguments that RabbitMQ refuses, after it has looked at the rights and before it does anything.
 _NO_QUEUE = {"x-expires": 0}
 _NO_EXCHANGE = {"alternate-exchange": 0}
@@ -43,15 +45,16 @@ class BrokerProbe:
         self._clock = clock
         self._name = f"sms.doctor.{uuid.uuid4().hex[:12]}"
 
-    def seconds_to_confirm(self) -> float:
-        """Publish a message that no queue gets.
+    def seconds_to_publish(self) -> float:
+        """Publish a message that no queue gets; how long it took until the broker answered.
 
         Raises:
             BlockedError: the broker takes no messages now.
         """
         before = self._clock.monotonic()
-        with self._link.channel() as channel:
-            self._link.publish(channel, "", self._name)
+        # There may be no such exchange yet, or the user may not use it: that, too, is an answer.
+        with self._link.channel() as channel, suppress(NotFound, AccessRefused):
+            self._link.publish(channel, topology.EXCHANGE.name, self._name)
         return self._clock.monotonic() - before
 
     # Rights. Nothing is made: RabbitMQ looks at the rights first, then at what is asked.
@@ -140,7 +143,7 @@ class BrokerProbe:
     def times_returned(self, limit: int) -> int:
         """Give a message back to a queue, up to `limit` times; how often it came again."""
         with self._link.channel() as channel, self._queue(channel) as name:
-            self._link.publish(channel, "", name)
+            self._link.publish(channel, name, _END)
             for times in range(limit):
                 message = self._await(channel, name, ANSWER_SECONDS)
                 if message is None:
@@ -166,10 +169,10 @@ class BrokerProbe:
         """The same through a queue of the same kind, where there are none for retries yet."""
         with (
             self._link.channel() as channel,
-            self._queue(channel) as name,
-            self._waiting(channel, seconds * _MILLISECONDS, name) as waiting,
+            self._queue(channel),
+            self._waiting(channel, seconds * _MILLISECONDS),
         ):
-            return self._seconds_on_the_way(channel, "", waiting, patience)
+            return self._seconds_on_the_way(channel, self._name, _WAITING, patience)
 
     def _seconds_on_the_way(
         self, channel: Any, exchange: str, key: str, patience: float
@@ -184,12 +187,9 @@ class BrokerProbe:
 
         None if that takes longer than `patience` seconds.
         """
-        with (
-            self._link.channel() as channel,
-            self._waiting(channel, _SOON_MILLISECONDS, self._name) as waiting,
-        ):
+        with self._link.channel() as channel, self._waiting(channel, _SOON_MILLISECONDS):
             before = self._clock.monotonic()
-            self._link.publish(channel, "", waiting)
+            self._link.publish(channel, self._name, _WAITING)
             self._clock.sleep(_LATE_SECONDS)
             with self._queue(channel) as name:
                 arrived = self._await(channel, name, patience)
@@ -204,35 +204,42 @@ class BrokerProbe:
                 return message
             self._clock.sleep(_POLL_SECONDS)
 
-    # Queues of its own
+    # Queues of its own, and an exchange of the same name, which goes away with the last of them
 
     @contextmanager
     def _queue(self, channel: Any) -> Iterator[str]:
         """Where messages end."""
+        self._declare_exchange(channel)
         self._declare(channel, self._name)
+        channel.queue_bind(self._name, self._name, _END)
         try:
             yield self._name
         finally:
             _delete(channel, self._name)
 
     @contextmanager
-    def _waiting(self, channel: Any, milliseconds: int, target: str) -> Iterator[str]:
-        """Where messages wait before they go to `target`, as in Celery's queues for retries."""
+    def _waiting(self, channel: Any, milliseconds: int) -> Iterator[None]:
+        """Where messages wait before they end, as in Celery's queues for retries."""
         name = f"{self._name}.waiting"
         arguments = {
             "x-queue-type": "quorum",
             "x-overflow": "reject-publish",
             "x-message-ttl": milliseconds,
-            "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": target,
+            "x-dead-letter-exchange": self._name,
+            "x-dead-letter-routing-key": _END,
             "x-dead-letter-strategy": "at-least-once",
             "x-expires": _EXPIRES_MILLISECONDS,
         }
+        self._declare_exchange(channel)
         channel.queue_declare(name, durable=True, auto_delete=False, arguments=arguments)
+        channel.queue_bind(name, self._name, _WAITING)
         try:
-            yield name
+            yield
         finally:
             _delete(channel, name)
+
+    def _declare_exchange(self, channel: Any) -> None:
+        channel.exchange_declare(self._name, "direct", durable=True, auto_delete=True)
 
     def _declare(self, channel: Any, name: str) -> None:
         arguments: dict[str, Any] = {

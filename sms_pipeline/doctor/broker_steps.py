@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from amqp.exceptions import AccessRefused
@@ -16,12 +17,14 @@ from sms_pipeline.doctor.broker_link import (
     Address,
     BlockedError,
     BrokerLink,
+    Greeting,
     UnreachableError,
     address_of,
 )
 from sms_pipeline.doctor.broker_probes import BrokerProbe
 from sms_pipeline.doctor.check import Check
 from sms_pipeline.doctor.examination import STEP_SECONDS, NothingMoreError, Step
+from sms_pipeline.doctor.management import Management
 
 #: The delay that is tried, the shortest there is, and for how long its message is waited for.
 _DELAY_SECONDS = 1
@@ -74,7 +77,7 @@ class _OneBroker:
 
     def _alarms(self) -> Iterator[Check]:
         try:
-            yield verdicts.confirmed(self._probe.seconds_to_confirm())
+            yield verdicts.takes_messages(self._probe.seconds_to_publish())
         except BlockedError:
             yield verdicts.blocked()
         finally:
@@ -86,6 +89,8 @@ class _AnyBroker:
 
     def __init__(self, brokers: Brokers) -> None:
         self._brokers = brokers
+        #: Of the one that has answered.
+        self._url: str
         self._address: Address
         self._probe: BrokerProbe
 
@@ -97,10 +102,15 @@ class _AnyBroker:
             (verdicts.PREFETCH, self._prefetch),
             (verdicts.DELAY, self._delay),
             (verdicts.LIMIT, self._limit),
+            (verdicts.MEMBERS, self._members),
             (verdicts.TIMEOUT, verdicts.consumer_timeout),
         ]
         steps = [Step(name, _one(check), vital=name == verdicts.RIGHTS) for name, check in asked]
-        return [Step(verdicts.CLUSTER, self._connect, first_seconds), *steps]
+        return [
+            Step(verdicts.CLUSTER, self._cluster, first_seconds),
+            Step(verdicts.CLUSTER, self._connect, first_seconds),
+            *steps,
+        ]
 
     def slow_steps(self) -> list[Step]:
         patience = verdicts.LONGEST_TRANSFER_SECONDS + STEP_SECONDS
@@ -109,15 +119,28 @@ class _AnyBroker:
             Step(verdicts.TRANSFERS, _one(self._transfers), patience),
         ]
 
+    def _cluster(self) -> Iterator[Check]:
+        """Who answers is told by the checks of the URLs; here only whether they belong together."""
+        greetings: dict[str, Greeting] = {}
+        for url in self._brokers.urls:
+            link = BrokerLink(url)
+            with suppress(UnreachableError):
+                greetings[str(address_of(url))] = link.connect()
+                link.close()
+        if not greetings:
+            raise NothingMoreError
+        if len(greetings) > 1:
+            yield verdicts.same_cluster(greetings)
+
     def _connect(self) -> Iterator[Check]:
-        """Nothing to tell: the checks of the URLs tell it."""
+        """To the first that answers; nothing to tell."""
         for url in self._brokers.urls:
             link = BrokerLink(url)
             try:
                 link.connect()
             except UnreachableError:
                 continue
-            self._address = address_of(url)
+            self._url, self._address = url, address_of(url)
             queue_type, clock = self._brokers.queue_type, self._brokers.clock
             self._probe = BrokerProbe(link, url, queue_type, clock)
             return iter(())
@@ -178,6 +201,17 @@ class _AnyBroker:
         if self._brokers.queue_type == "classic":
             return verdicts.limit_on_classic()
         return verdicts.limit(self._probe.times_returned(verdicts.LEAST_RETURNS))
+
+    def _members(self) -> Check:
+        if self._brokers.queue_type == "classic":
+            return verdicts.members_of_classic()
+        batches = [topology.queue_name(profile) for profile in self._brokers.profiles]
+        wanted = {*batches, topology.DEAD_LETTER_QUEUE, *topology.DELAY_QUEUES}
+        management = Management(self._url)
+        nodes, members = management.nodes(), management.members()
+        if nodes is None or members is None:
+            return verdicts.members_not_told(self._address, management.port, batches[0])
+        return verdicts.members([one for one in members if one.queue in wanted], nodes)
 
     def _transfers(self) -> Check:
         return verdicts.transfers(

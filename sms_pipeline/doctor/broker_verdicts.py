@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sms_pipeline.broker import topology
 from sms_pipeline.doctor.broker_link import Address, Greeting, Trouble
 from sms_pipeline.doctor.check import Check, fault, ok, unknown, warning
+from sms_pipeline.doctor.management import Members
 
 ALARMS = "alarms"
 RIGHTS = "user rights"
@@ -34,6 +35,8 @@ _DEFAULT_TRANSFER_SECONDS = 180
 _DEFAULT_CONSUMER_MINUTES = 30
 #: Returns that a message must survive: RabbitMQ 4 drops it after 20 unless told otherwise.
 LEAST_RETURNS = 25
+#: On so many nodes a queue survives the loss of one.
+_WANTED_MEMBERS = 3
 #: So many rights are named, the others counted.
 _NAMED = 4
 
@@ -131,9 +134,9 @@ def same_cluster(greetings: Mapping[str, Greeting]) -> Check:
     return ok(CLUSTER, f"{len(greetings)} nodes of {', '.join(clusters)}")
 
 
-def confirmed(seconds: float) -> Check:
-    """The broker takes messages."""
-    return ok(ALARMS, f"none: a message was confirmed after {seconds * 1_000:.0f} ms")
+def takes_messages(seconds: float) -> Check:
+    """The broker answers to messages."""
+    return ok(ALARMS, f"none: the broker answered to a message after {seconds * 1_000:.0f} ms")
 
 
 def blocked() -> Check:
@@ -265,6 +268,58 @@ def prefetch(is_taken: bool, queue_type: str) -> Check:
             PREFETCH, "classic: the broker denies the prefetch that Celery sets there", _USE_QUORUM
         )
     return ok(PREFETCH, queue_type)
+
+
+def members(found: Sequence[Members], nodes: Sequence[str]) -> Check:
+    """Whether queues are kept on enough nodes of the cluster, and those nodes are there."""
+    without_majority = [one for one in found if len(one.online) <= len(one.members) // 2]
+    if without_majority:
+        queue, at, online = without_majority[0]
+        return fault(
+            MEMBERS,
+            f"queue {queue} has {len(online)} of its {len(at)} members, and needs more than half",
+            f"start {_listed(set(at) - set(online))}",
+        )
+    reduced = [one for one in found if len(one.online) < len(one.members)]
+    if reduced:
+        queue, at, online = reduced[0]
+        return warning(
+            MEMBERS,
+            f"queue {queue} has {len(online)} of its {len(at)} members",
+            f"start {_listed(set(at) - set(online))}",
+        )
+    wanted = min(_WANTED_MEMBERS, len(nodes))
+    few = [one for one in found if len(one.members) < wanted]
+    if few:
+        queue, at, _ = few[0]
+        joining = sorted(set(nodes) - set(at))[0]
+        return warning(
+            MEMBERS,
+            f"{len(few)} of {len(found)} queues are not kept on {wanted} of the {len(nodes)} "
+            f"nodes: {queue} is on {_listed(at)}",
+            f"rabbitmq-queues grow {joining} all",
+        )
+    if not found:
+        return ok(MEMBERS, f"no queue yet, on {len(nodes)} nodes")
+    return ok(MEMBERS, f"each of {len(found)} queues is kept on {wanted} of {len(nodes)} nodes")
+
+
+def members_of_classic() -> Check:
+    """They have none."""
+    return ok(MEMBERS, "classic queues are kept on one node")
+
+
+def _listed(nodes: Iterable[str]) -> str:
+    return ", ".join(sorted(nodes))
+
+
+def members_not_told(address: Address, port: int, queue: str) -> Check:
+    """The management plugin does not answer."""
+    return unknown(
+        MEMBERS,
+        f"only the management plugin tells, and on port {port} it does not",
+        f"rabbitmq-queues quorum_status --vhost {shlex.quote(address.vhost)} {shlex.quote(queue)}",
+    )
 
 
 def consumer_timeout() -> Check:

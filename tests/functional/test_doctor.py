@@ -28,6 +28,12 @@ HEALTHY, UNHEALTHY = 0, 1
 #: Each wait of the doctor is a few seconds long; this is for a busy machine.
 TOLD_WITHIN_SECONDS = 40.0
 
+QUORUM = {
+    "x-queue-type": "quorum",
+    "x-dead-letter-exchange": "sms.dead",
+    "x-delivery-limit": 1_000,
+}
+
 ADD_USER = """
 rabbit_auth_backend_internal:add_user(<<"{user}">>, <<"secret">>, <<"tests">>),
 rabbit_auth_backend_internal:set_permissions(
@@ -85,6 +91,29 @@ def durable_postgres() -> Iterator[PostgresNode]:
             node.stop()
 
 
+class ManagedNode(RabbitMQNode):
+    """With the management plugin, on the port where the doctor looks for it."""
+
+    def _write_configuration(self) -> None:
+        super()._write_configuration()
+        with (self.folder / "rabbitmq.conf").open("a") as configuration:
+            configuration.write(f"management.tcp.port = {self.port + 10_000}\n")
+            configuration.write("management.tcp.ip = 127.0.0.1\n")
+        (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
+
+
+@pytest.fixture(scope="module")
+def other_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQNode]:
+    """A broker as it is installed, with the management plugin, in a cluster of its own."""
+    require(RabbitMQNode.available())
+    node = ManagedNode(tmp_path_factory.mktemp("other"), settings={}, name="sms_other@localhost")
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+
+
 @pytest.fixture
 def durable_url(durable_postgres: PostgresNode) -> Iterator[str]:
     """An empty database that keeps what is committed."""
@@ -126,6 +155,7 @@ def test_a_healthy_set_up_yields_no_warning_and_nothing_is_left(
     assert checkup.code == HEALTHY, checkup.text
     assert checkup.states() <= {"ok", "not known"}, checkup.text
     assert rabbitmq.queue_depths(broker_url) == {}
+    assert "sms" not in rabbitmq.ctl("list_exchanges", "-p", urlsplit(broker_url).path[1:])
     assert tables_of(healthy.environment["SMS_DATABASE_URL"]) == 0
 
 
@@ -245,6 +275,16 @@ def test_a_user_without_a_right(
     assert rabbitmq.queue_depths(broker_url) == {}
 
 
+def test_a_user_with_the_rights_that_are_needed_and_no_others(
+    healthy: Terminal, rabbitmq: RabbitMQNode, broker_url: str
+) -> None:
+    needed = r"^(sms|celery|.*[.]celery[.]pidbox)"
+    url = user_of(rabbitmq, broker_url, configure=needed, write=needed, read=needed)
+    checkup = Checkup(healthy, CELERY_BROKER_URL=url)
+    assert checkup.code == HEALTHY, checkup.text
+    assert checkup.states() <= {"ok", "not known"}, checkup.text
+
+
 def test_a_queue_of_another_type(
     healthy: Terminal, rabbitmq: RabbitMQNode, broker_url: str
 ) -> None:
@@ -265,20 +305,39 @@ def test_a_frozen_broker(healthy: Terminal, rabbitmq: RabbitMQNode) -> None:
     Checkup(healthy).assert_fault("broker", "no answer")
 
 
-def test_a_broker_that_repeats_transfers_late(
-    terminal: Terminal, tmp_path: Path, durable_url: str
+def test_a_broker_as_it_is_installed(
+    healthy: Terminal, other_rabbitmq: RabbitMQNode, durable_url: str
 ) -> None:
-    folder = tmp_path / "node"
-    folder.mkdir()
-    node = RabbitMQNode(folder, {})
-    try:
-        node.start()
-        checkup = Checkup(terminal, CELERY_BROKER_URL=node.url, SMS_DATABASE_URL=durable_url)
-    finally:
-        node.stop()
+    declare(other_rabbitmq.url, "sms.slow", QUORUM)
+    checkup = Checkup(healthy, CELERY_BROKER_URL=other_rabbitmq.url)
     assert checkup.code == HEALTHY, checkup.text
     assert checkup.one("dead-letter timeout")["state"] == "warning"
     assert "180 s" in checkup.one("dead-letter timeout")["finding"]
+    assert checkup.one("queue members")["state"] == "ok"
+    assert "each of 1 queues is kept on 1 of 1" in checkup.one("queue members")["finding"]
+
+
+def test_urls_of_two_clusters(
+    healthy: Terminal, other_rabbitmq: RabbitMQNode, broker_url: str
+) -> None:
+    checkup = Checkup(healthy, CELERY_BROKER_URL=f"{broker_url};{other_rabbitmq.url}")
+    assert checkup.faults() == ["cluster"], checkup.text
+    assert "sms_other" in checkup.one("cluster")["finding"]
+
+
+def test_one_of_two_brokers_is_down(healthy: Terminal, broker_url: str) -> None:
+    down = free_port()
+    url = f"amqp://guest:secret@localhost:{down}//;{broker_url}"
+    checkup = Checkup(healthy, CELERY_BROKER_URL=url)
+    assert checkup.faults() == [f"broker localhost:{down}"], checkup.text
+    assert checkup.one("delayed delivery")["state"] == "ok"
+
+
+def test_classic_queues(healthy: Terminal, rabbitmq: RabbitMQNode, broker_url: str) -> None:
+    checkup = Checkup(healthy, SMS_QUEUE_TYPE="classic")
+    assert checkup.code == HEALTHY, checkup.text
+    assert checkup.states() <= {"ok", "not known"}, checkup.text
+    assert rabbitmq.queue_depths(broker_url) == {}
 
 
 def test_an_operators_limit_on_deliveries(

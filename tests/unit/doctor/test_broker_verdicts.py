@@ -11,6 +11,7 @@ from amqp.exceptions import AccessRefused, NotAllowed, UnexpectedFrame
 from sms_pipeline.doctor import broker_verdicts as verdicts
 from sms_pipeline.doctor.broker_link import Address, Greeting, Trouble, address_of, trouble_of
 from sms_pipeline.doctor.check import Check, State
+from sms_pipeline.doctor.management import Members
 
 ADDRESS = Address("rabbit.test", 5672, "my vhost", "al;ice")
 
@@ -169,10 +170,39 @@ def test_the_prefetch_of_classic_queues(is_taken: bool, queue_type: str, state: 
     assert verdicts.prefetch(is_taken, queue_type).state is state
 
 
+NODES = ("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize(
+    ("found", "nodes", "state", "word"),
+    [
+        ([], NODES[:1], State.OK, "no queue yet"),
+        ([Members("q", "a", "a")], NODES[:1], State.OK, "each of 1"),
+        ([Members("q", "abc", "abc")], NODES, State.OK, "3 of 4"),
+        ([Members("q", "a", "a")], NODES[:3], State.WARNING, "q is on a"),
+        ([Members("q", "abc", "ab")], NODES, State.WARNING, "2 of its 3"),
+        ([Members("q", "abc", "a")], NODES, State.FAULT, "1 of its 3"),
+        ([Members("p", "abc", "ab"), Members("q", "ab", "a")], NODES, State.FAULT, "queue q"),
+    ],
+)
+def test_members(found: list[Members], nodes: list[str], state: State, word: str) -> None:
+    check = verdicts.members(found, nodes)
+    assert check.state is state
+    assert word in check.finding
+
+
+def test_members_that_are_missing_are_named_in_the_remedy() -> None:
+    assert verdicts.members([Members("q", "abc", "a")], NODES).remedy == "start b, c"
+    grow = verdicts.members([Members("q", "ac", "ac")], NODES).remedy
+    assert grow == "rabbitmq-queues grow b all"
+
+
 def test_what_needs_no_judgement() -> None:
-    assert verdicts.confirmed(0.003).finding.endswith("3 ms")
+    assert verdicts.takes_messages(0.003).finding.endswith("3 ms")
     assert verdicts.blocked().state is State.FAULT
     assert verdicts.partial_delay(3, 28).state is State.WARNING
     assert verdicts.delay_on_classic().state is State.OK
     assert verdicts.limit_on_classic().state is State.OK
+    assert verdicts.members_not_told(ADDRESS, 15672, "sms.fast").state is State.UNKNOWN
+    assert verdicts.members_of_classic().state is State.OK
     assert verdicts.consumer_timeout().state is State.UNKNOWN
