@@ -11,6 +11,7 @@ from pathlib import Path
 import celery
 
 from sms_pipeline.celery import app
+from sms_pipeline.config.brokers import split_urls
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.files import load_simulation
 from sms_pipeline.config.settings import Settings
@@ -45,7 +46,7 @@ def subjects_of(
     """
     simulation, configuration = _read(file)
     profiles = [profile.name for profile in simulation.senders]
-    urls = [] if settings.embedded else [url for url in settings.broker_url.split(";") if url]
+    urls = [] if settings.embedded else split_urls(settings.broker_url)
     elsewhere = next(filter(is_elsewhere, (address_of(url).host for url in urls)), None)
     processes = len(profiles) + _OTHER_PROCESSES
     ledger = ledger_steps(settings.database_url, elsewhere, processes, clock)
