@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sms_pipeline import __version__
-from sms_pipeline.cli import inspect, predict, start, steer, watch
+from sms_pipeline.cli import doctor, inspect, predict, start, steer, watch
 from sms_pipeline.errors import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
@@ -80,6 +80,8 @@ def cli(log_level: str | None) -> None:
       SMS_CONFIG          the YAML file with the profiles
       SMS_LOG_LEVEL       DEBUG, INFO, WARNING, ERROR or CRITICAL
 
+    If something does not work: sms-pipeline doctor
+
     RUN is a number that 'runs' lists; without one it is the latest.
 
     \b
@@ -108,6 +110,7 @@ for command in (
     steer.pause,
     steer.go_on,
     steer.cancel,
+    doctor.doctor,
 ):
     cli.add_command(command)
 

@@ -27,7 +27,7 @@ _WAL_RETRY_SECONDS = 0.02
 _POSTGRES_CONNECT_SECONDS = 5
 #: Connections of one process; threads beyond them wait for one. Reads and commits take
 #: milliseconds, so a few serve hundreds of threads.
-_POOL_SIZE = 4
+POOL_SIZE = 4
 _POOL_TIMEOUT_SECONDS = 30
 
 
@@ -149,7 +149,7 @@ def open_engine(url: str) -> Engine:
         ConfigError: the URL is not one of a database that can hold a ledger.
     """
     parsed = _parse(url)
-    options: dict[str, Any] = {"pool_size": _POOL_SIZE, "max_overflow": 0}
+    options: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": 0}
     options["pool_timeout"] = _POOL_TIMEOUT_SECONDS
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(parsed, connect_args={"timeout": _SQLITE_BUSY_SECONDS}, **options)

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,16 +40,20 @@ SERVER_SETTINGS = {
 class PostgresNode:
     """One server on one port, its data in one folder; committed rows survive `kill`."""
 
-    def __init__(self, folder: Path, address: str = LOOPBACK) -> None:
+    def __init__(
+        self, folder: Path, address: str = LOOPBACK, settings: Mapping[str, str] | None = None
+    ) -> None:
         """Choose a port. Nothing is started or written yet.
 
         Args:
             folder: Under root it is given to the user postgres, who must be able to reach it:
                 a folder of `tmp_path` will not do there, because its parents are private.
             address: Where it listens.
+            settings: Of the server, in place of those in `SERVER_SETTINGS`.
         """
         self.folder = folder
         self.address = address
+        self._settings = {**SERVER_SETTINGS, **(settings or {})}
         self.port = free_port()
         self._user = SERVICE_USER if os.geteuid() == 0 else None
         self._server: GuardedProcess | None = None
@@ -180,7 +185,7 @@ class PostgresNode:
     def _spawn(self) -> GuardedProcess:
         program = _find("postgres")
         assert program is not None
-        given = {"listen_addresses": self.address, **SERVER_SETTINGS}
+        given = {"listen_addresses": self.address, **self._settings}
         settings = [f"--{name}={value}" for name, value in given.items()]
         return GuardedProcess(
             [program, "-D", self._data, "-p", str(self.port), *settings],
