@@ -72,6 +72,7 @@ def test_file_of_the_earlier_implementation_works_unchanged() -> None:
 def test_every_key() -> None:
     content = {
         "name": "drill 3",
+        "messages_from": "seed",
         "tags": {"region": "north"},
         "num_messages": 5,
         "report_period": 1,
