@@ -1,5 +1,7 @@
 """Every error a user can cause or meet. A message is one line that says what to do."""
 
+import unicodedata
+
 EXIT_OK = 0
 #: Something outside failed: broker or database not reachable, a worker thread died.
 EXIT_FAILURE = 1
@@ -21,10 +23,35 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: ends a command as Ctrl-C does."""
 
 
+def printable(text: str) -> str:
+    """Text that may come from anywhere, so that no terminal obeys it; it keeps its lines.
+
+    What can't be printed is spelled out, as in `\\u001b`: a name could otherwise colour, move or
+    hide what is around it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c == "\n" or c.isprintable() else _spelled_out(c) for c in text)
+
+
+def _spelled_out(character: str) -> str:
+    # The spaces of other scripts are harmless; so is this spelling inside a JSON string.
+    number = ord(character)
+    if unicodedata.category(character) == "Zs":
+        return character
+    return f"\\u{number:04x}" if number <= _LAST_OF_FOUR_DIGITS else f"\\U{number:08x}"
+
+
+_LAST_OF_FOUR_DIGITS = 0xFFFF
+
+
 class PipelineError(Exception):
     """Base of all errors of this package; `exit_code` is what the process ends with."""
 
     exit_code = EXIT_FAILURE
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(PipelineError):

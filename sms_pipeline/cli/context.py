@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from sms_pipeline.cli.options import SimulationOptions, overrides
+from sms_pipeline.errors import printable
 
 if TYPE_CHECKING:
     from sms_pipeline.config.settings import Settings
@@ -33,11 +34,18 @@ def read_settings() -> Settings:
 
     settings = load_settings()
     log_level = click.get_current_context().find_root().params["log_level"]
-    logging.basicConfig(
-        level=(log_level or settings.log_level).upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=(log_level or settings.log_level).upper(), handlers=[handler])
     return settings
+
+
+class _Printable(logging.Formatter):
+    """Lets no name that is logged reach the terminal as control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
+        return printable(super().format(record))
 
 
 def open_ledger(settings: Settings) -> Ledger:

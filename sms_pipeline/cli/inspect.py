@@ -45,7 +45,13 @@ def runs() -> None:
 
 @click.command()
 @run_argument
-@click.option("--csv", "as_csv", is_flag=True, help="As CSV, for a spreadsheet or a script.")
+@click.option(
+    "--csv",
+    "as_csv",
+    is_flag=True,
+    help="As CSV, for a spreadsheet: an apostrophe stands before what it would take for a formula, "
+    "as in '+15551234567.",
+)
 def failures(run_id: int | None, as_csv: bool) -> None:
     """List the messages of a run that were not reached: failed or expired.
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
+import sys
+from functools import partial
 from typing import Any
 
 import click
 
 from sms_pipeline import __version__
-from sms_pipeline.cli import doctor, inspect, predict, start, steer, watch
+from sms_pipeline.cli import doctor, ending, inspect, predict, start, steer, watch
+from sms_pipeline.cli.ending import described
 from sms_pipeline.errors import (
-    EXIT_FAILURE,
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_TERMINATED,
@@ -22,33 +24,26 @@ from sms_pipeline.errors import (
 class Commands(click.Group):
     """Turns errors into one line on stderr and an exit code."""
 
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """See `click.Group.main`."""
+        work = partial(super().main, *args, standalone_mode=False, **extra)
+        if not standalone_mode:
+            return work()
+        sys.exit(ending.exit_code(work))
+
     def invoke(self, ctx: click.Context) -> Any:
         """See `click.Group.invoke`."""
         try:
             return super().invoke(ctx)
-        except PipelineError as error:
-            _end(ctx, str(error), error.exit_code)
         except Terminated:
             ctx.exit(EXIT_TERMINATED)
         except KeyboardInterrupt:
+            # Before click sees it, which knows one code for all that goes wrong.
             ctx.exit(EXIT_INTERRUPTED)
         except BrokenPipeError:
-            # The reader of our output has gone; click then ends silently.
             raise
         except OSError as error:
-            _end(ctx, f"'{ctx.invoked_subcommand}' failed: {_described(error)}", EXIT_FAILURE)
-
-
-def _end(ctx: click.Context, message: str, exit_code: int) -> None:
-    click.echo(f"Error: {message}", err=True)
-    ctx.exit(exit_code)
-
-
-def _described(error: OSError) -> str:
-    """What failed, on one line."""
-    reason = error.strerror or str(error) or type(error).__name__
-    named = f"{error.filename}: {reason}" if error.filename else reason
-    return " ".join(named.split())
+            raise PipelineError(f"'{ctx.invoked_subcommand}' failed: {described(error)}") from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -125,5 +120,6 @@ def main() -> None:
     """Entry point of the `sms-pipeline` script."""
     # So that the terminal gets its cursor back, and the summary is shown.
     signal.signal(signal.SIGTERM, _terminate)
+    ending.require_output()
     cli(prog_name="sms-pipeline")
     raise SystemExit(EXIT_OK)

@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from sms_pipeline.config.problems import first_problem
+from sms_pipeline.config.reading import read_text, shown
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation, Threshold
 from sms_pipeline.errors import ConfigError
@@ -22,10 +23,11 @@ def load_simulation(path: Path | None, overrides: Mapping[str, Any] | None = Non
         ConfigError: unreadable file, broken YAML, or a value that is not allowed.
     """
     content = _read_mapping(path) if path else {}
-    simulation = _validate(content, str(path) if path else "configuration")
+    name = shown(path) if path else "configuration"
+    simulation = _validate(content, name)
     if simulation.messages_from == "caller":
         raise ConfigError(
-            f"{path}: messages_from: must be 'seed'; 'caller' is for send_sms.delay to set"
+            f"{name}: messages_from: must be 'seed'; 'caller' is for send_sms.delay to set"
         )
     if not overrides:
         return simulation
@@ -54,7 +56,8 @@ def with_thresholds(simulation: Simulation, checks: Sequence[str]) -> Simulation
         added = tuple(Threshold(check=check) for check in checks)
     except ValidationError as error:
         raise ConfigError(first_problem(error, "--threshold")) from error
-    return simulation.model_copy(update={"thresholds": (*simulation.thresholds, *added)})
+    together = (*simulation.thresholds, *added)
+    return _validate({**simulation.model_dump(), "thresholds": together}, "--threshold")
 
 
 def new_profile(name: str) -> SenderProfile:
@@ -92,21 +95,18 @@ def dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
+    text, name = read_text(path), shown(path)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)  # noqa: S506 - safe
+        content = yaml.load(text, _UniqueKeyLoader)  # noqa: S506 - safe
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+        raise ConfigError(f"{name}: {error}") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{path}: is not valid YAML: {_yaml_problem(error)}") from error
+        raise ConfigError(f"{name}: is not valid YAML: {_yaml_problem(error)}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
         kind = type(content).__name__
-        raise ConfigError(f"{path}: must be a mapping of keys to values, got a {kind}")
+        raise ConfigError(f"{name}: must be a mapping of keys to values, got a {kind}")
     return content
 
 

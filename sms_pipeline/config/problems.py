@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+
 from pydantic import BaseModel, ValidationError
 
 from sms_pipeline.core.profiles import SenderProfile
@@ -59,8 +61,11 @@ def _allowed_keys(location: tuple[int | str, ...]) -> str:
 
 #: Longest part of a bad value that an error repeats.
 _SHOWN_LENGTH = 60
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 2 * _SHOWN_LENGTH
 
 
 def _shown(value: object) -> str:
-    text = " ".join(repr(value).split())
+    # Not `repr`: aliases can make a few lines of YAML into billions of values.
+    text = " ".join(_SHORT.repr(value).split())
     return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + "…"

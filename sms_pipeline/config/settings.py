@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from pydantic import Field
 
 from sms_pipeline.config.brokers import checked_urls, is_embedded
+from sms_pipeline.config.reading import read_text
 from sms_pipeline.config.secrets import read_secrets
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.profiles import MAX_SENDERS
@@ -78,14 +80,11 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 def _read_dotenv() -> Mapping[str, str | None]:
     import dotenv
 
-    file = ".env"
     try:
         file = dotenv.find_dotenv(usecwd=True)
-        return dotenv.dotenv_values(file) if file else {}
     except OSError as error:
-        raise ConfigError(f"{file}: can't be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: is not UTF-8 text") from error
+        raise ConfigError(f".env: can't be read: {error.strerror or error}") from error
+    return dotenv.dotenv_values(stream=io.StringIO(read_text(Path(file)))) if file else {}
 
 
 def _require_text(values: Mapping[str, str | None]) -> None:

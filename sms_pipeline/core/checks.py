@@ -98,6 +98,8 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "==": operator.eq,
 }
 PERCENT = 100
+#: More than anything that is measured comes to, in any unit.
+MAX_LIMIT = 1e15
 _MINUTE, _HOUR = 60, 3_600
 #: What a number in a unit is multiplied with; percent and milliseconds are divided, since 2.3 / 100
 #: is the float nearest to 0.023 and 2.3 * 0.01 is not.
@@ -192,6 +194,8 @@ def _parse_limit(text: str, start: int, quantity: Quantity) -> tuple[float, str]
     value = float(number[0].replace("_", "")) * _MULTIPLES[multiple[0] if multiple else ""]
     if unit == "%" and value > PERCENT:
         raise BadCheckError("a share is at most 100 %", text, start)
+    if value > MAX_LIMIT:
+        raise BadCheckError(f"a limit is at most {MAX_LIMIT:,.0f}", text, start)
     return value * _FACTORS.get(unit, 1) / _DIVISORS.get(unit, 1), unit
 
 

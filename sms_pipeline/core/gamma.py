@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 #: Terms after which both expansions have long converged, for shapes up to some thousands.
 _MAX_TERMS = 100_000
@@ -11,6 +12,7 @@ _PRECISION = 1e-12
 _TINY = 1e-300
 
 
+@lru_cache(maxsize=1_024)
 def capped_mean(mean: float, shape: float, cap: float | None) -> float:
     """The mean of min(X, cap) where X ~ Gamma(shape, mean / shape); `cap` None = uncapped.
 
@@ -31,6 +33,8 @@ def lower_incomplete_gamma(shape: float, at: float) -> float:
     """
     if at <= 0:
         return 0.0
+    if math.isinf(at):
+        return 1.0
     weight = math.exp(shape * math.log(at) - at - math.lgamma(shape))
     if at < shape + 1:
         return min(weight * _series(shape, at), 1.0)

@@ -20,6 +20,10 @@ MAX_BATCH_SIZE = 20_000
 AUTO_BATCH_SECONDS = 0.5
 #: One process holds its senders in one array; ten million take 80 MB.
 MAX_SENDERS = 10_000_000
+#: Longest time of one message, seconds: a day.
+MAX_SEND_SECONDS = 86_400
+#: Of the distribution of send times: from "most take no time at all" to "all take the same".
+MIN_SHAPE, MAX_SHAPE = 0.01, 1_000_000
 
 
 def capacity(senders: int, mean_time: float, shape: float, max_time: float | None) -> float:
@@ -35,15 +39,22 @@ class SenderProfile(Frozen):
     """A kind of sender: how long it takes, how often it fails, how many there are."""
 
     name: str = ""
-    mean_time: float = Field(ge=0, description="mean seconds one sender needs for one message")
+    mean_time: float = Field(
+        ge=0, le=MAX_SEND_SECONDS, description="mean seconds one sender needs for one message"
+    )
     failure_rate: float = Field(ge=0, le=1, description="share of attempts that fail, 0 to 1")
     count: int = Field(
         default=1, ge=1, le=MAX_SENDERS, description="number of identical senders per worker"
     )
     shape: float = Field(
-        default=16.0, gt=0, description="shape of the gamma distribution of send times"
+        default=16.0,
+        ge=MIN_SHAPE,
+        le=MAX_SHAPE,
+        description="shape of the gamma distribution of send times",
     )
-    max_time: float | None = Field(default=None, gt=0, description="longest send time, seconds")
+    max_time: float | None = Field(
+        default=None, gt=0, le=MAX_SEND_SECONDS, description="longest send time, seconds"
+    )
 
     @field_validator("name")
     @classmethod

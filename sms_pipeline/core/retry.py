@@ -11,16 +11,27 @@ from sms_pipeline.core.frozen import Frozen
 
 #: 2**64 seconds is beyond any `backoff_max`; larger exponents would only overflow.
 _MAX_DOUBLINGS = 64
+#: Far more than anybody waits for; null says "until delivered".
+MAX_ATTEMPTS = 1_000_000
+#: A day.
+MAX_PAUSE = 86_400
 
 
 class RetryPolicy(Frozen):
     """How often, and after which pause, a failed message is tried again."""
 
     max_attempts: int | None = Field(
-        default=4, ge=1, description="attempts in all; 1 = never retry, null = until delivered"
+        default=4,
+        ge=1,
+        le=MAX_ATTEMPTS,
+        description="attempts in all; 1 = never retry, null = until delivered",
     )
-    backoff: float = Field(default=1.0, ge=0, description="seconds before the first retry")
-    backoff_max: float = Field(default=60.0, ge=0, le=86_400, description="longest pause, seconds")
+    backoff: float = Field(
+        default=1.0, ge=0, le=MAX_PAUSE, description="seconds before the first retry"
+    )
+    backoff_max: float = Field(
+        default=60.0, ge=0, le=MAX_PAUSE, description="longest pause, seconds"
+    )
     jitter: float = Field(
         default=0.5, ge=0, le=1, description="share of the pause that is random, 0 to 1"
     )

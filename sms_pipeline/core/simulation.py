@@ -29,6 +29,14 @@ MAX_TEXT_LENGTH = 1_530
 MAX_NAME_LENGTH = 64
 #: Of a run.
 MAX_TAGS = 20
+MAX_PROFILES = 1_000
+MAX_THRESHOLDS = 100
+#: Of a threshold, characters.
+MAX_CHECK_LENGTH = 200
+#: Between two updates, seconds: no reader is faster than the first, none waits for the second.
+MIN_PERIOD, MAX_PERIOD = 0.001, 3_600
+#: Longest deadline, seconds: a year.
+MAX_RUN_SECONDS = 365 * 86_400
 #: Largest run: a message index fits a 32-bit field of the message generator's counter.
 MAX_MESSAGES = 4_000_000_000
 
@@ -39,7 +47,9 @@ BAD_CHECK = "bad_check"
 class Threshold(Frozen):
     """A condition that the run must meet, and whether missing it cancels the run."""
 
-    check: str = Field(description="metric, comparison, limit: see below")
+    check: str = Field(
+        max_length=MAX_CHECK_LENGTH, description="metric, comparison, limit: see below"
+    )
     abort: bool = Field(
         default=False, description="cancel the run as soon as the threshold can no longer be met"
     )
@@ -88,7 +98,10 @@ class Simulation(Frozen):
     )
     num_messages: int = Field(default=1_000, ge=1, le=MAX_MESSAGES, description="messages to send")
     report_period: float = Field(
-        default=2.0, gt=0, le=3_600, description="seconds between two updates of the monitor"
+        default=2.0,
+        ge=MIN_PERIOD,
+        le=MAX_PERIOD,
+        description="seconds between two updates of the monitor",
     )
     senders: Annotated[tuple[SenderProfile, ...], Field(strict=False)] = Field(
         default=DEFAULT_SENDERS, description="the sender profiles"
@@ -116,11 +129,13 @@ class Simulation(Frozen):
     deadline: float | None = Field(
         default=None,
         gt=0,
+        le=MAX_RUN_SECONDS,
         description="seconds from the start of the run after which messages expire; null = never",
     )
     stuck_after: float = Field(
         default=300.0,
         gt=0,
+        le=MAX_RUN_SECONDS,
         description="seconds after which an unsettled batch is reported as stuck",
     )
     retry: RetryPolicy = Field(default=RetryPolicy(), description="retry policy")
@@ -150,11 +165,20 @@ class Simulation(Frozen):
             _require_printable(word)
         return tags
 
+    @field_validator("thresholds")
+    @classmethod
+    def _can_be_judged(cls, thresholds: tuple[Threshold, ...]) -> tuple[Threshold, ...]:
+        if len(thresholds) > MAX_THRESHOLDS:
+            raise ValueError(f"must be at most {MAX_THRESHOLDS} thresholds")
+        return thresholds
+
     @field_validator("senders")
     @classmethod
     def _named(cls, senders: tuple[SenderProfile, ...]) -> tuple[SenderProfile, ...]:
         if not senders:
             raise ValueError("must have at least 1 sender profile")
+        if len(senders) > MAX_PROFILES:
+            raise ValueError(f"must be at most {MAX_PROFILES} sender profiles")
         named = tuple(
             sender if sender.name else sender.model_copy(update={"name": f"sender-{number}"})
             for number, sender in enumerate(senders, start=1)

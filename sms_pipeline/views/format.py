@@ -6,9 +6,13 @@ as zero, and a share below 1 is not written as 100.0%.
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+
+from sms_pipeline.errors import printable
 
 NOTHING = "-"
 
@@ -18,6 +22,8 @@ _LEAST_SHARE, _LEAST_TIME, _LEAST_DURATION, _LEAST_RATE = 0.001, 0.001, 0.1, 0.1
 _PERCENT, _MILLISECONDS = 100, 1_000
 #: Slower rates are written with one decimal.
 _SLOW = 10
+#: What a formula starts with, also in the wide letters of East Asian scripts.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 #: Suffixes of large round counts.
 _MULTIPLES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -149,6 +155,23 @@ def iso(at: float | None) -> str | None:
 def number(value: float) -> str:
     """For programs: no thousands separators, no trailing zeros."""
     return f"{value:.9g}"
+
+
+def csv_line(cells: Iterable[object]) -> bytes:
+    """A line of CSV for a spreadsheet, which must not take a word for a formula.
+
+    An apostrophe stands before a word that starts like one, `+` of a phone number included.
+    """
+    line = io.StringIO()
+    csv.writer(line).writerow(_csv_cell(cell) for cell in cells)
+    return line.getvalue().encode()
+
+
+def _csv_cell(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
+    shown = printable(cell)
+    return f"'{shown}" if shown.startswith(_FORMULA_STARTS) else shown
 
 
 def run_title(number: int, name: str | None) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 
 from rich.text import Text
@@ -18,6 +16,7 @@ from sms_pipeline.ledger.following import OnlineWorker, online_workers
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.format import (
     count,
+    csv_line,
     duration,
     exact_percent,
     exact_seconds,
@@ -150,12 +149,12 @@ def list_failures(ledger: Ledger, run: Run, as_csv: bool) -> None:
         LedgerUnavailableError: the ledger can't be reached.
     """
     if as_csv:
-        write(_csv_line(_HEADINGS), newline=False)
+        write(csv_line(_HEADINGS), newline=False)
     listed = 0
     for failure in ledger.failures(run.id):
         listed += 1
         if as_csv:
-            write(_csv_line(_cells(run, failure)), newline=False)
+            write(csv_line(_cells(run, failure)), newline=False)
         else:
             write(_line(run, failure))
     if not as_csv:
@@ -206,9 +205,3 @@ def recipient(run: Run, index: int) -> str:
         return NOT_KEPT
     columns = make_columns(run.seed, index, 1, simulation.max_text_length, simulation.phone_format)
     return columns.to
-
-
-def _csv_line(cells: tuple[object, ...]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue()

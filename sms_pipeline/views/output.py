@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 
-from sms_pipeline.errors import OutputError
+from sms_pipeline.errors import OutputError, printable
 
 #: Width of tables where there is no terminal.
 PIPE_COLUMNS = 200
@@ -37,8 +39,9 @@ def write(text: str | bytes, err: bool = False, newline: bool = True) -> None:
     Raises:
         OutputError: it can't be written.
     """
+    shown = printable(text) if isinstance(text, str) else text
     with writing():
-        click.echo(text, err=err, nl=newline)
+        click.echo(shown, err=err, nl=newline)
 
 
 def say(message: str) -> None:
@@ -50,23 +53,44 @@ def say(message: str) -> None:
     write(message, err=True)
 
 
+class SafeConsole(Console):
+    """A console that passes on no control characters but its own."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """See `Console.render`."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment(printable(text), style)
+
+
 def write_all(*parts: RenderableType) -> None:
     """Write tables and lines. They fit the terminal; in a pipe nothing is cut off.
 
     Raises:
         OutputError: it can't be written.
     """
-    console = Console()
+    console = SafeConsole()
     if not console.is_terminal:
-        console = Console(width=PIPE_COLUMNS)
+        console = SafeConsole(width=PIPE_COLUMNS)
     with writing():
         for part in parts:
-            console.print(part)
+            console.print(printable(part) if isinstance(part, str) else part)
+
+
+class _SafeTable(Table):
+    """Has room for what the console spells out."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        """See `Table.add_row`."""
+        safe = (printable(cell) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*safe, **options)
 
 
 def new_table(*headings: str, numbers_from: int | None = None) -> Table:
     """A table that folds long cells; columns from `numbers_from` on are right-aligned."""
-    table = Table(box=None, pad_edge=False)
+    table = _SafeTable(box=None, pad_edge=False)
     for column, heading in enumerate(headings):
         is_number = numbers_from is not None and column >= numbers_from
         table.add_column(heading, justify="right" if is_number else "left", overflow="fold")

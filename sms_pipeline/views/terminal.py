@@ -26,7 +26,7 @@ from sms_pipeline.views.format import (
     run_title,
 )
 from sms_pipeline.views.outcome import Outcome, Tone, outcome_of
-from sms_pipeline.views.output import writing
+from sms_pipeline.views.output import SafeConsole, writing
 from sms_pipeline.views.percentiles import TAIL, tail
 from sms_pipeline.views.states import lost_time, notices
 
@@ -52,7 +52,7 @@ class LiveView:
     """A screen that redraws in place; at the end the summary remains."""
 
     def __init__(self) -> None:
-        self._console = Console()
+        self._console = SafeConsole()
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
 
     def show(self, progress: Progress) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from sms_pipeline.config.reading import read_text, shown
 from sms_pipeline.errors import ConfigError, MissingPackagesError
 
 #: The packages it needs.
@@ -33,11 +34,8 @@ def read_password(file: Path | None) -> str | None:
     """
     if file is None:
         return None
-    try:
-        password = file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is not UTF-8 text"
-        raise ConfigError(f"--password-file {file}: can't be read: {reason}") from error
+    name = f"--password-file {shown(file)}"
+    password = read_text(file, name).partition("\n")[0].rstrip("\r")
     if not password:
-        raise ConfigError(f"--password-file {file}: its first line is empty")
+        raise ConfigError(f"{name}: its first line is empty")
     return password

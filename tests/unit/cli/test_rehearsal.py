@@ -199,7 +199,7 @@ def test_consumer_of_a_broker_gives_back_what_it_holds(
 def test_batches_that_would_take_too_long_are_refused_before_a_run_is_made(
     ledger: Ledger, broker: Broker
 ) -> None:
-    endless = simulation(senders=[make.profile("fast", mean_time=1e6)])
+    endless = simulation(senders=[make.profile("fast", mean_time=86_400)])
     with pytest.raises(ConfigError, match="'fast'"):
         run_here(INSIDE, endless, Screen())
     assert ledger.totals(1) == []
@@ -347,7 +347,7 @@ def test_run_that_went_through_a_broker_is_not_finished_without_it(
 
 
 def test_run_whose_batches_take_too_long_is_not_resumed(ledger: Ledger, broker: Broker) -> None:
-    endless = simulation(senders=[make.profile("fast", mean_time=1e6)])
+    endless = simulation(senders=[make.profile("fast", mean_time=86_400)])
     run = ledger.start_run(endless, seed=7, embedded=True)
     with pytest.raises(ConfigError, match="'fast'"):
         resume_here(INSIDE, ledger, run, True, Screen())

@@ -72,6 +72,7 @@ def test_file_of_the_earlier_implementation_works_unchanged() -> None:
 def test_every_key() -> None:
     content = {
         "name": "drill 3",
+        "messages_from": "seed",
         "tags": {"region": "north"},
         "num_messages": 5,
         "report_period": 1,
@@ -80,7 +81,6 @@ def test_every_key() -> None:
         "routing": "static",
         "max_text_length": 20,
         "phone_format": "e164",
-        "messages_from": "seed",
         "deadline": 9.5,
         "stuck_after": 8,
         "retry": {"max_attempts": None, "backoff": 0, "backoff_max": 5, "jitter": 0},

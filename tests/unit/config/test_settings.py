@@ -86,7 +86,7 @@ def test_variable_that_is_no_text_is_refused(name: str) -> None:
 
 def test_dotenv_that_is_no_text_is_refused() -> None:
     Path(".env").write_bytes(b"SMS_CONFIG=\xff")
-    with pytest.raises(ConfigError, match=r"\.env: is not UTF-8 text$"):
+    with pytest.raises(ConfigError, match=r"\.env: is not UTF-8 text \(byte 11\)$"):
         load_settings({})
 
 

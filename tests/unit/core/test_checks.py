@@ -138,6 +138,8 @@ EVERY_COMPARISON = "<, <=, >, >= or =="
         ("average rate > 10k ^s", "'s'", "use /s"),
         ("lost == 0^%", "'%'", "use no unit"),
         ("failed < ^101%", "share", "at most 100 %"),
+        ("failed < ^2000000000000000", "limit", "at most 1,000,000,000,000,000"),
+        (f"duration < ^{'9' * 400}h", "limit", "at most 1,000,000,000,000,000"),
         ("duration ^== 3s", "duration", "use <, <=, > or >="),
         ("average rate ^== 3/s", "average rate", "use <, <=, > or >="),
         ("reached^ < 2m", "share", "'reached 99% < 2m'"),

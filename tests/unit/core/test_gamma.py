@@ -41,6 +41,10 @@ def test_a_cap_far_below_the_mean_is_the_mean() -> None:
     assert capped_mean(100.0, 16.0, 0.01) == pytest.approx(0.01)
 
 
+def test_a_mean_that_is_almost_nothing_is_not_capped() -> None:
+    assert capped_mean(5e-324, 16.0, 86_400.0) == 5e-324
+
+
 def test_sending_that_takes_no_time_takes_none() -> None:
     assert capped_mean(0.0, 16.0, 5.0) == 0.0
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms_pipeline.core.retry import RetryPolicy, longest_pause, retry_delay
+from sms_pipeline.core.retry import MAX_ATTEMPTS, MAX_PAUSE, RetryPolicy, longest_pause, retry_delay
 
 POLICIES = st.builds(
     RetryPolicy,
-    backoff=st.floats(0, 1e6),
-    backoff_max=st.floats(0, 86_400),
+    backoff=st.floats(0, MAX_PAUSE),
+    backoff_max=st.floats(0, MAX_PAUSE),
     jitter=st.floats(0, 1),
 )
 
@@ -41,8 +41,8 @@ def test_fractions_are_rounded_half_up(backoff: float, delay: int) -> None:
     assert retry_delay(RetryPolicy(backoff=backoff, jitter=0), 0, random.Random()) == delay
 
 
-def test_huge_backoff_and_attempt_do_not_overflow() -> None:
-    policy = RetryPolicy(backoff=1e308, backoff_max=86_400, jitter=0)
+def test_the_longest_backoff_and_a_huge_attempt_do_not_overflow() -> None:
+    policy = RetryPolicy(backoff=MAX_PAUSE, backoff_max=86_400, jitter=0)
     assert retry_delay(policy, 10**18, random.Random()) == 86_400
 
 
@@ -72,7 +72,7 @@ def test_attempts_are_limited(limit: int | None, allowed: list[bool]) -> None:
         ({"max_attempts": 4}, 4),
         ({"max_attempts": 4, "backoff_max": 3}, 3),
         ({"max_attempts": None, "backoff_max": 50}, 50),
-        ({"max_attempts": 10**9}, 60),
+        ({"max_attempts": MAX_ATTEMPTS}, 60),
     ],
     ids=str,
 )

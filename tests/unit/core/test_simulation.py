@@ -92,7 +92,7 @@ BAD_VALUES: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ({"num_messages": True}, ("num_messages",), "integer"),
     ({"num_messages": "5"}, ("num_messages",), "integer"),
     ({"num_messages": 4_000_000_001}, ("num_messages",), "4000000000"),
-    ({"report_period": 0}, ("report_period",), "greater than 0"),
+    ({"report_period": 0}, ("report_period",), "greater than or equal to 0.001"),
     ({"report_period": 3_601}, ("report_period",), "3600"),
     ({"report_period": math.nan}, ("report_period",), "finite"),
     ({"report_period": math.inf}, ("report_period",), "finite"),
@@ -109,8 +109,13 @@ BAD_VALUES: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ({"max_text_length": 1_531}, ("max_text_length",), "1530"),
     ({"phone_format": "us"}, ("phone_format",), "'xxx-xxx-xxxx', 'e164' or 'any'"),
     ({"stuck_after": 0}, ("stuck_after",), "greater than 0"),
+    ({"stuck_after": 1e9}, ("stuck_after",), "31536000"),
+    ({"deadline": 1e9}, ("deadline",), "31536000"),
     ({"deadline": 0}, ("deadline",), "greater than 0"),
     ({"retry": {"max_attempts": 0}}, ("retry", "max_attempts"), "greater than or equal to 1"),
+    ({"retry": {"max_attempts": 1_000_001}}, ("retry", "max_attempts"), "1000000"),
+    ({"retry": {"max_attempts": 2**64}}, ("retry", "max_attempts"), "1000000"),
+    ({"retry": {"backoff": 86_401}}, ("retry", "backoff"), "86400"),
     ({"retry": {"backoff": -1}}, ("retry", "backoff"), "greater than or equal to 0"),
     ({"retry": {"backoff": math.nan}}, ("retry", "backoff"), "finite"),
     ({"retry": {"backoff_max": -1}}, ("retry", "backoff_max"), "greater than or equal to 0"),
@@ -118,6 +123,7 @@ BAD_VALUES: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ({"retry": {"jitter": -0.1}}, ("retry", "jitter"), "greater than or equal to 0"),
     ({"retry": {"jitter": 1.5}}, ("retry", "jitter"), "less than or equal to 1"),
     ({"senders": []}, ("senders",), "at least 1"),
+    ({"senders": [{"mean_time": 0, "failure_rate": 0}] * 1_001}, ("senders",), "at most 1000"),
     (sender(mean_time=-0.1), ("senders", 0, "mean_time"), "greater than or equal to 0"),
     (sender(mean_time=math.inf), ("senders", 0, "mean_time"), "finite"),
     (sender(mean_time="fast"), ("senders", 0, "mean_time"), "number"),
@@ -127,7 +133,10 @@ BAD_VALUES: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     (sender(count=0), ("senders", 0, "count"), "greater than or equal to 1"),
     (sender(count=10**8), ("senders", 0, "count"), "10000000"),
     (sender(count=1.5), ("senders", 0, "count"), "integer"),
-    (sender(shape=0), ("senders", 0, "shape"), "greater than 0"),
+    (sender(shape=0), ("senders", 0, "shape"), "greater than or equal to 0.01"),
+    (sender(shape=1_000_001), ("senders", 0, "shape"), "1000000"),
+    (sender(mean_time=86_401), ("senders", 0, "mean_time"), "86400"),
+    (sender(max_time=86_401), ("senders", 0, "max_time"), "86400"),
     (sender(max_time=0), ("senders", 0, "max_time"), "greater than 0"),
     *(
         (sender(name=name), ("senders", 0, "name"), "1 to 64 letters, digits, '-' or '_'")
@@ -140,6 +149,8 @@ BAD_VALUES: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
     ({"thresholds": [{"abort": True}]}, ("thresholds", 0, "check"), "required"),
     ({"thresholds": [{"check": "lost == 0", "halt": 1}]}, ("thresholds", 0, "halt"), "permitted"),
     ({"thresholds": [{"check": "lost == 0", "abort": 1}]}, ("thresholds", 0, "abort"), "boolean"),
+    ({"thresholds": [{"check": "lost == 0"}] * 101}, ("thresholds",), "at most 100"),
+    ({"thresholds": [{"check": "lost" + " " * 300 + "== 0"}]}, ("thresholds", 0, "check"), "200"),
     ({"thresholds": [5]}, ("thresholds", 0), "dictionary or instance of Threshold"),
 ]
 
@@ -288,7 +299,11 @@ def test_profile_that_takes_no_time_by_a_workers_command_line_could_have_the_who
 
 @pytest.mark.parametrize("messages", [1, 2, 1_000])
 def test_every_profile_gets_batches_of_at_least_one(messages: int) -> None:
-    senders = (make.profile("a", mean_time=0), make.profile("b"), make.profile("c", mean_time=1e6))
+    senders = (
+        make.profile("a", mean_time=0),
+        make.profile("b"),
+        make.profile("c", mean_time=86_400),
+    )
     for some in (senders, senders[1:]):
         simulation = make.simulation(num_messages=messages, senders=some)
         assert all(simulation.batch_size_for(profile) >= 1 for profile in some)

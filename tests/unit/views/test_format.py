@@ -151,3 +151,24 @@ def test_no_module_formats_figures_by_itself(path: Path) -> None:
 )
 def test_no_page_formats_figures_by_itself(path: Path) -> None:
     assert IN_PAGES.findall(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+15551234567", "'+15551234567"),
+        ("-a", "'-a"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\uff1d1", "'\uff1d1"),
+        ("a=b", "a=b"),
+        ("'=1", "'=1"),
+        ("\t=1", r"\u0009=1"),
+        ("a\x1b[2J", r"a\u001b[2J"),
+        ('a,"b"', '"a,""b"""'),
+        (-1, "-1"),
+        (None, ""),
+    ],
+)
+def test_no_cell_of_a_spreadsheet_is_a_formula(cell: object, written: str) -> None:
+    assert format.csv_line(("x", cell)).decode() == f"x,{written}\r\n"

@@ -147,6 +147,15 @@ def test_failures_as_csv(ledger: Ledger, with_failures: Run, capsys: Output) -> 
     assert rows[0]["failed_at"] == "2023-11-14T22:13:21.000+00:00"
 
 
+def test_a_phone_number_in_a_spreadsheet_is_no_sum(ledger: Ledger, capsys: Output) -> None:
+    run = ledger.start_run(make.simulation(phone_format="e164"), seed=7)
+    ledger.record_batches(run.id, [make.row(run.id)])
+    ledger.settle([make.settlement(run.id, delivered=9, failed=1, failed_indexes=[3])])
+    list_failures(ledger, run, as_csv=True)
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert re.fullmatch(r"'\+1\d{10}", row["to"])
+
+
 def test_no_failures(ledger: Ledger, run: Run, capsys: Output) -> None:
     ledger.settle([make.settlement(run.id, messages=100, delivered=100)])
     list_failures(ledger, run, as_csv=False)

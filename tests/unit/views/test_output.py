@@ -19,8 +19,8 @@ from sms_pipeline.views.terminal import LiveView
 from tests.unit.views.runs import progress
 
 PACKAGE = Path(output.__file__).parents[1]
-#: Modules that write to stdout or stderr themselves; `main` says by what error a command ended.
-WRITERS = {"output.py", "terminal.py", "main.py"}
+#: Modules that write to stdout or stderr themselves; `ending` says by what error a command ended.
+WRITERS = {"output.py", "terminal.py", "ending.py"}
 
 
 class Full:
@@ -50,6 +50,24 @@ def test_what_is_written_is_where_it_belongs(capsys: pytest.CaptureFixture[str])
     write(b"bytes", newline=False)
     say("besides")
     assert capsys.readouterr() == ("asked for\nbytes", "besides\n")
+
+
+def test_no_name_can_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "a\x1b]0;b\x07\u202ec\r\x9b2J\udcff"
+    shown = r"a\u001b]0;b\u0007\u202ec\u000d\u009b2J\udcff"
+    table = new_table("name")
+    table.add_row(evil)
+    write(evil)
+    say(evil)
+    write_all(table, evil)
+    out, err = capsys.readouterr()
+    assert [line.rstrip() for line in out.splitlines()] == [shown, "name", shown, shown]
+    assert err == f"{shown}\n"
+
+
+def test_what_is_on_its_way_to_a_file_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    write(b"a\x1bb\r\n", newline=False)
+    assert capsys.readouterr().out == "a\x1bb\r\n"
 
 
 def test_tables_are_not_cut_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:

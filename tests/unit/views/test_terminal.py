@@ -16,6 +16,7 @@ from sms_pipeline.ledger.verdict import Verdict
 from sms_pipeline.views import terminal
 from sms_pipeline.views.lines import summary_lines
 from sms_pipeline.views.outcome import outcome_of
+from sms_pipeline.views.output import SafeConsole
 from sms_pipeline.views.terminal import LiveView, flow, render, render_summary, sparkline
 from tests.unit import make
 from tests.unit.make import NOON
@@ -206,8 +207,8 @@ class Screen:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **options: object) -> None:
         self.output = StringIO()
-        made = Console(file=self.output, force_terminal=True, width=150, height=HIGH, **options)  # type: ignore[arg-type]
-        monkeypatch.setattr(terminal, "Console", lambda: made)
+        made = SafeConsole(file=self.output, force_terminal=True, width=150, height=HIGH, **options)  # type: ignore[arg-type]
+        monkeypatch.setattr(terminal, "SafeConsole", lambda: made)
         self.view = LiveView()
 
 

@@ -177,7 +177,7 @@ def test_problems_are_told_one_after_the_other_and_nothing_is_begun(
     try_again()
     setting.options["pool"] = "threads"
     try_again()
-    setting.options |= {"profile": "fast", "senders": 1, "mean_time": 1e6}
+    setting.options |= {"profile": "fast", "senders": 1, "mean_time": 86_400}
     try_again()
     untouched = list(setting.app.amqp.queues), setting.controller.hostname
     setting.options |= {"senders": None, "mean_time": None}
