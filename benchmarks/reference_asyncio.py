@@ -29,7 +29,6 @@ def measure(senders: int, messages_per_sender: int = MESSAGES_PER_SENDER) -> dic
         "messages": messages,
         "seconds": seconds,
         "rate": messages / seconds,
-        "efficiency": messages / seconds * MEAN_SECONDS / senders,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 

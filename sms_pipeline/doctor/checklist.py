@@ -8,10 +8,10 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable
 
-import click
+from rich.text import Text
 
 from sms_pipeline.doctor.check import Check, State, is_healthy
-from sms_pipeline.views.output import PIPE_COLUMNS, write
+from sms_pipeline.views.output import PIPE_COLUMNS, write, write_all
 
 _COLOURS = {State.OK: "green", State.WARNING: "yellow", State.FAULT: "red", State.UNKNOWN: "cyan"}
 _STATE_WIDTH = max(map(len, State))
@@ -34,7 +34,7 @@ def show(checks: Iterable[Check], names: Iterable[str], is_terminal: bool) -> li
     shown = []
     for check in checks:
         shown.append(check)
-        write("\n".join(lines_of(check, name_width, width)))
+        write_all(*_coloured(check, lines_of(check, name_width, width)))
     write(summary(shown))
     return shown
 
@@ -57,9 +57,14 @@ def lines_of(check: Check, name_width: int, width: int) -> list[str]:
             (_REMEDY if place == 0 else " " * len(_REMEDY)) + line
             for place, line in enumerate(_wrap(check.remedy, room - len(_REMEDY)))
         ]
-    state = click.style(f"{check.state:<{_STATE_WIDTH}}", fg=_COLOURS[check.state])
-    head = f"{state}{_GAP}{check.name:<{name_width}}{_GAP}{told[0]}"
+    head = f"{check.state:<{_STATE_WIDTH}}{_GAP}{check.name:<{name_width}}{_GAP}{told[0]}"
     return [head, *(indent + line for line in told[1:])]
+
+
+def _coloured(check: Check, lines: list[str]) -> list[Text]:
+    texts = [Text(line) for line in lines]
+    texts[0].stylize(_COLOURS[check.state], 0, _STATE_WIDTH)
+    return texts
 
 
 def _wrap(text: str, width: int) -> list[str]:
