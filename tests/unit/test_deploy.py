@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -256,10 +257,18 @@ def trigger() -> dict[str, str]:
 def wanted(ledger: Ledger) -> int:
     """What the autoscaler reads."""
     with ledger.reading() as connection:
-        return int(connection.execute(text(trigger()["query"])).scalar_one())
+        found = connection.execute(text(trigger()["query"])).scalar_one()
+    assert isinstance(found, int)
+    return found
 
 
-def test_workers_follow_the_messages_that_have_not_ended(ledger: Ledger) -> None:
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+def test_workers_follow_the_messages_that_have_not_ended(database_url: str) -> None:
+    with closing(Ledger.open(database_url)) as ledger:
+        follow_messages(ledger)
+
+
+def follow_messages(ledger: Ledger) -> None:
     assert wanted(ledger) == 0
     run = ledger.start_run(make.simulation(num_messages=100), seed=7)
     # What is not dispatched counts, too
