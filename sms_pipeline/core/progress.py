@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from sms_pipeline.core.checks import parse
 from sms_pipeline.core.counts import Counts, ProfileCounts
+from sms_pipeline.core.hosts import HostPart, by_host
 from sms_pipeline.core.liveness import Liveness, present_workers
 from sms_pipeline.core.rates import Pace
 from sms_pipeline.core.records import Control, Snapshot, WorkerRow
@@ -51,6 +52,8 @@ class ProfileProgress:
     #: How busy senders were, 0 to 1: seconds on attempts that are settled, per second that senders
     #: were there while the run was on. None where that is not known, or sending takes no time.
     efficiency: float | None
+    #: Where those senders are, by name of the host.
+    hosts: tuple[HostPart, ...] = ()
 
     @property
     def is_unattended(self) -> bool:
@@ -215,6 +218,7 @@ def _profile(
         failure_rate=_failure_rate(snapshot.simulation, part.profile, mine, senders),
         capacity=sum(worker.capacity for worker in mine),
         efficiency=_efficiency(snapshot, part, ended_at),
+        hosts=by_host(mine),
     )
 
 

@@ -45,7 +45,7 @@ def profile_line(profile: ProfileProgress) -> str:
     """A profile at one moment, as one line."""
     counts = profile.counts
     return (
-        f"{profile.name}: senders {count(profile.senders)}  "
+        f"{profile.name}: senders {count(profile.senders)}{_spread(profile)}  "
         f"backlog {count(counts.backlog)}  retrying {count(counts.retrying)}  "
         f"delivered {count(counts.delivered)}  failed {count(counts.failed)}  "
         f"{average_times(counts)}  share {percent(profile.share)}  "
@@ -101,13 +101,18 @@ def summary_of_profile(profile: ProfileProgress) -> str:
     """A profile's part in the run."""
     counts = profile.counts
     return (
-        f"{profile.name}: {count(profile.senders)} senders, "
+        f"{profile.name}: {count(profile.senders)} senders{_spread(profile)}, "
         f"{count(counts.dispatched)} messages ({percent(profile.share)}), "
         f"delivered {count(counts.delivered)}, failed {count(counts.failed)}; "
         f"failed attempts {failure_rates(profile)}; "
         f"{average_times(counts)}, {TAIL} {message_time(tail(counts))}; "
         f"efficiency {percent(profile.efficiency)}"
     )
+
+
+def _spread(profile: ProfileProgress) -> str:
+    """On how many hosts its senders are, where there are several."""
+    return f" on {len(profile.hosts)} hosts" if len(profile.hosts) > 1 else ""
 
 
 def hint(progress: Progress) -> str:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.hosts import host_of
 from sms_pipeline.core.messages import make_columns
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Failure, Run, RunTotals, WorkerRow
@@ -15,6 +16,7 @@ from sms_pipeline.core.run_state import RunState, state_of
 from sms_pipeline.ledger.following import OnlineWorker, online_workers
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.format import (
+    NOTHING,
     count,
     csv_line,
     duration,
@@ -124,16 +126,23 @@ def list_senders(ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
     if not online:
         write("No sender is online.")
         return
-    table = new_table("worker", "profile", "senders", "mean time", "failure rate", "last seen")
+    table = new_table(*_WORKER_HEADINGS)
     for worker in online:
         table.add_row(*_worker_cells(worker))
     write_all(table)
+
+
+_WORKER_HEADINGS = (
+    *("worker", "host", "profile", "senders"),
+    *("mean time", "failure rate", "last seen"),
+)
 
 
 def _worker_cells(worker: OnlineWorker) -> list[str]:
     row = worker.row
     return [
         row.id,
+        host_of(row.id) or NOTHING,
         row.profile,
         count(row.senders),
         exact_seconds(row.mean_time),

@@ -52,6 +52,7 @@ def profile_json(profile: ProfileProgress) -> dict[str, Any]:
         "failure_rate": rounded(profile.failure_rate),
         "capacity": rounded(profile.capacity),
         "efficiency": rounded(profile.efficiency),
+        "hosts": [{**part._asdict(), "capacity": rounded(part.capacity)} for part in profile.hosts],
     }
 
 

@@ -98,7 +98,7 @@ def render_summary(
 ) -> list[RenderableType]:
     """The summary. It is complete however narrow the screen is."""
     known = outcome or outcome_of(progress)
-    table = _table(progress.profiles, _COLUMNS)
+    table = _table(progress.profiles, _columns(progress.profiles))
     if _fits(table, console):
         profiles: list[RenderableType] = [table]
     else:
@@ -207,12 +207,22 @@ _COLUMNS = (
 )
 
 
+#: On how many hosts a profile's senders are; shown only where there are several.
+_HOSTS = _Column("hosts", lambda one: count(len(one.hosts)), 6)
+
+
+def _columns(profiles: Sequence[ProfileProgress]) -> list[_Column]:
+    several = len({part.host for profile in profiles for part in profile.hosts}) > 1
+    name, senders, *others = _COLUMNS
+    return [name, senders, *((_HOSTS,) if several else ()), *others]
+
+
 def profile_table(
     profiles: Sequence[ProfileProgress], console: Console, rows: int
 ) -> list[RenderableType]:
     """The table, with as many columns and profiles as fit."""
     shown = profiles if len(profiles) <= rows else profiles[: max(rows - 1, _LEAST_ROWS)]
-    columns = list(_COLUMNS)
+    columns = _columns(profiles)
     while len(columns) > 1 and not _fits(_table(shown, columns), console):
         columns.remove(max(columns, key=lambda column: column.rank))
     rest = len(profiles) - len(shown)

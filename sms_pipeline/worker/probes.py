@@ -115,6 +115,8 @@ class HealthServer(socketserver.ThreadingTCPServer):
     # Otherwise a worker could not use the port for a minute after another one has ended.
     allow_reuse_address = True
     daemon_threads = True
+    # Those that come while others are sent away are not kept waiting.
+    request_queue_size = 2 * MOST_CLIENTS
 
     def __init__(self, address: Address, examination: Examination) -> None:
         self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET

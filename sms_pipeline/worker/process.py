@@ -19,6 +19,7 @@ from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.gateway import Gateway, Outcomes, SimulatedGateway
+from sms_pipeline.core.hosts import worker_id
 from sms_pipeline.core.patience import patiently
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import Absorbed, Standing
@@ -63,7 +64,7 @@ class Worker:
         clock: Clock = MACHINE_CLOCK,
     ) -> None:
         #: Unique for each process start.
-        self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        self.id = worker_id(socket.gethostname(), os.getpid(), uuid.uuid4().hex[:6])
         self.turns = Turns()
         #: Set once the worker shuts down; whoever waits for broker or ledger gives up then.
         self.stopping = threading.Event()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.files import load_simulation, new_profile, override_profile
 from sms_pipeline.config.settings import Settings, load_settings
+from sms_pipeline.core.hosts import process_of
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError, NeedsBrokerError
@@ -53,9 +53,9 @@ def prepare(app: Celery, controller: Any, options: dict[str, Any]) -> None:
     if options.get("health") is not None:
         click.echo(f"Health: {answer_probes(options['health'])}", err=True)
     app.conf.worker_concurrency = threads_for(profile, batch_size)
-    controller.hostname = node_name(controller.hostname, profile)
     use_queues(app, [profile.name], settings.queue_type)
-    _start_pipeline(settings, [profile], drain, options.get("echo", False))
+    worker = _start_pipeline(settings, [profile], drain, options.get("echo", False))
+    controller.hostname = node_name(controller.hostname, profile, worker.id)
 
 
 def use_queues(app: Celery, profiles: Iterable[str], queue_type: str) -> None:
@@ -101,7 +101,7 @@ def _use_log_level(settings: Settings) -> None:
 
 def _start_pipeline(
     settings: Settings, profiles: Sequence[SenderProfile], drain: float, echo: bool = False
-) -> None:
+) -> Worker:
     names = [profile.name for profile in profiles]
     waiting = Waiting(partial(click.echo, err=True), MACHINE_CLOCK)
     with interruptible():
@@ -111,6 +111,7 @@ def _start_pipeline(
         worker = Worker(ledger, profiles, echo=_printing() if echo else None)
         waiting.until_there(worker.start)
     install(Pipeline(worker, publisher, drain))
+    return worker
 
 
 def chosen_profile(
@@ -154,10 +155,13 @@ def _named_profile(
     return new_profile(name)
 
 
-def node_name(given: str, profile: SenderProfile) -> str:
-    """Two workers of one name would shut each other out, so the default name is made unique."""
+def node_name(given: str, profile: SenderProfile, worker: str) -> str:
+    """Two workers of one name would shut each other out, so the default name is made unique.
+
+    It ends as the id of the worker in the ledger does, so that one can be found by the other.
+    """
     name, _, host = given.partition("@")
-    return given if name != "celery" else f"{profile.name}-{os.getpid()}@{host}"
+    return given if name != "celery" else f"{profile.name}-{process_of(worker)}@{host}"
 
 
 def _printing() -> Echo:

@@ -90,7 +90,7 @@ def test_flower_shows_batches_retries_and_profiles_and_no_numbers(
     # And whoever is asked what a worker has in hand, the answer has no numbers
     active = pipeline.start("inspect", "active", "--json", program=CELERY).wait()
     name = wait_until(lambda: rows(url)[0]["worker"], PATIENCE_SECONDS, "the worker is named")
-    assert re.fullmatch(r"fast-\d+@.+", name)
+    assert re.fullmatch(r"fast-\d+-[0-9a-f]{6}@.+", name)
     assert name in active.out
     assert re.search(r"batch \d+: \d+ SMS", active.out)
     pages = [page(url, f"/worker/{name}"), page(url, "/tasks"), page(url, "/")]

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -162,9 +163,10 @@ def test_two_profiles_from_producer_to_report(stage: Stage) -> None:
             for command in ("senders", "runs", "failures --csv", "trace")
         )
     )
-    assert [line.split()[1:3] for line in senders.out.splitlines()[1:]] in (
-        [["fast", "20"], ["slow", "10"]],
-        [["slow", "10"], ["fast", "20"]],
+    host = socket.gethostname()
+    assert [line.split()[1:4] for line in senders.out.splitlines()[1:]] in (
+        [[host, "fast", "20"], [host, "slow", "10"]],
+        [[host, "slow", "10"], [host, "fast", "20"]],
     )
     (listed,) = runs.out.splitlines()[1:]
     assert f"{last['delivered']:,}" in listed

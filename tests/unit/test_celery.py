@@ -25,6 +25,7 @@ from sms_pipeline.broker import codec, memory
 from sms_pipeline.celery import app
 from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.core.batch import TASK_NAME
+from sms_pipeline.core.hosts import worker_id
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import (
@@ -192,10 +193,10 @@ def test_bad_options_are_refused(options: dict[str, Any]) -> None:
 
 
 def test_default_node_names_differ_and_given_ones_are_kept() -> None:
-    assert node_name("mine@host", make.profile()) == "mine@host"
-    name = node_name("celery@host", make.profile())
-    assert name.startswith("fast-")
-    assert name.endswith("@host")
+    ids = worker_id("box", 1, "0a1b2c"), worker_id("box", 1, "3d4e5f")
+    assert node_name("mine@host", make.profile(), ids[0]) == "mine@host"
+    names = [node_name("celery@host", make.profile(), one) for one in ids]
+    assert names == ["fast-1-0a1b2c@host", "fast-1-3d4e5f@host"]
 
 
 def test_worker_without_a_broker_is_refused(clean: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from sms_pipeline.core.hosts import host_of
 from sms_pipeline.core.progress import ProfileProgress, Progress
 from sms_pipeline.core.records import Run, RunTotals, WorkerRow
 from sms_pipeline.core.run_state import RunState
@@ -14,6 +15,7 @@ from sms_pipeline.ledger.timeline import Timeline
 from sms_pipeline.views.course import make_course
 from sms_pipeline.views.dashboard.charts import charts_json
 from sms_pipeline.views.format import (
+    NOTHING,
     count,
     duration,
     exact_percent,
@@ -190,6 +192,7 @@ def _workers(reading: Reading) -> dict[str, Any]:
 def _worker_cells(worker: WorkerRow) -> list[str]:
     return [
         worker.id,
+        host_of(worker.id) or NOTHING,
         worker.profile,
         count(worker.senders),
         exact_seconds(worker.mean_time),

@@ -15,6 +15,7 @@ from prometheus_client.core import (
 
 from sms_pipeline.core import histogram
 from sms_pipeline.core.counts import ProfileCounts
+from sms_pipeline.core.hosts import HostPart
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Control
 from sms_pipeline.core.run_state import RunState, patience
@@ -32,6 +33,9 @@ LAST_SHOWN_BUCKET = 22 * histogram.BUCKETS_PER_DOUBLING
 NAMESPACE = "sms_pipeline"
 _RUN = ("run",)
 _RUN_PROFILE = ("run", "profile")
+_PROFILE_HOST = ("profile", "host")
+#: Stands for a profile that has no sender online: alerts need its zero.
+_NOBODY = HostPart(None, 0, 0, 0.0)
 
 
 class Health(NamedTuple):
@@ -187,15 +191,23 @@ def cumulative(counts: Mapping[int, int]) -> list[tuple[str, float]]:
 def _online_senders(progress: Progress, run: str) -> Iterator[Metric]:
     yield _gauge(
         "senders_online",
-        "Senders that are online; of a run that is done, those that took part in it.",
-        ("profile",),
-        {(profile.name,): profile.senders for profile in progress.profiles},
+        "Senders that are online, by host; of a run that is done, those that took part in it.",
+        _PROFILE_HOST,
+        {
+            (profile.name, part.host or ""): part.senders
+            for profile in progress.profiles
+            for part in profile.hosts or (_NOBODY,)
+        },
     )
     yield _gauge(
         "capacity_messages_per_second",
         "Attempts per second that these senders can make.",
-        ("profile",),
-        {(profile.name,): profile.capacity for profile in progress.profiles},
+        _PROFILE_HOST,
+        {
+            (profile.name, part.host or ""): part.capacity
+            for profile in progress.profiles
+            for part in profile.hosts or (_NOBODY,)
+        },
     )
     yield _gauge(
         "efficiency_ratio",

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.hosts import host_of
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Run, WorkerRow
 from sms_pipeline.ledger.scan import CounterRow, Records
@@ -37,6 +38,11 @@ class WorkerPart(NamedTuple):
     counts: CounterRow
     #: None for a settler that is no worker: `cancel`.
     row: WorkerRow | None
+
+    @property
+    def host(self) -> str | None:
+        """Where it ran, if its id says so."""
+        return host_of(self.counts.worker)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,7 @@ def _worker_json(part: WorkerPart) -> dict[str, Any]:
     row = part.row
     return {
         "id": part.counts.worker,
+        "host": part.host,
         "profile": part.counts.profile,
         "senders": row.senders if row else None,
         "mean_time": row.mean_time if row else None,

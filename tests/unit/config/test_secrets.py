@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sms_pipeline.config.secrets import MOST_BYTES, SECRETS, read_secrets
+from sms_pipeline.config.reading import MAX_BYTES
+from sms_pipeline.config.secrets import SECRETS, read_secrets
 from sms_pipeline.config.settings import ENVIRONMENT, Settings, load_settings
 from sms_pipeline.errors import ConfigError
 
@@ -69,25 +70,27 @@ def test_secret_in_both_ways_is_refused() -> None:
 
 def test_file_that_is_not_there_is_one_line() -> None:
     assert (
-        refusal("none") == "CELERY_BROKER_URL_FILE: 'none' can't be read: No such file or directory"
+        refusal("none") == "CELERY_BROKER_URL_FILE: none: can't be read: No such file or directory"
     )
 
 
 @pytest.mark.parametrize("content", ["", "\n", "hush\nhush", "hush\n\n", "hush\r\n", "\0"])
 def test_secret_is_one_line(content: str) -> None:
     told = refusal(write(content))
-    assert told == "CELERY_BROKER_URL_FILE: 'secret' must have one line, and nothing else"
+    assert told == "CELERY_BROKER_URL_FILE: secret: must have one line, and nothing else"
 
 
 def test_secret_is_text() -> None:
-    assert refusal(write(b"hush\xff")) == "CELERY_BROKER_URL_FILE: 'secret' is not UTF-8 text"
+    assert (
+        refusal(write(b"hush\xff")) == "CELERY_BROKER_URL_FILE: secret: is not UTF-8 text (byte 4)"
+    )
 
 
 def test_file_that_never_ends_is_refused() -> None:
     os.mkfifo("pipe")
     for path in ("/dev/zero", "pipe"):
-        assert refusal(path).endswith("can't be read: it is not a file")
-    assert "longer than" in refusal(write("x" * (MOST_BYTES + 1)))
+        assert refusal(path).endswith("can't be read: it is a pipe or a device, not a file")
+    assert "longer than" in refusal(write("x" * (MAX_BYTES + 1)))
     assert refusal(".").endswith("can't be read: Is a directory")
 
 

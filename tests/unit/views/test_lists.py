@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from sms_pipeline.core.hosts import worker_id
 from sms_pipeline.core.messages import SEPARATOR, make_columns
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.core.run_state import RunState, state_of
@@ -169,7 +170,8 @@ def test_no_sender_online(ledger: Ledger, capsys: Output) -> None:
 
 def test_only_workers_whose_heart_beats_are_listed(ledger: Ledger, capsys: Output) -> None:
     # Given one worker that lives and one that was killed
-    ledger.join("alive", [make.profile("fast", count=1_500, mean_time=0.25, failure_rate=0.5)])
+    alive = worker_id("box", 1, "0a1b2c")
+    ledger.join(alive, [make.profile("fast", count=1_500, mean_time=0.25, failure_rate=0.5)])
     ledger.join("dead", [make.profile("slow")])
 
     class Clock(ManualClock):
@@ -177,9 +179,9 @@ def test_only_workers_whose_heart_beats_are_listed(ledger: Ledger, capsys: Outpu
 
         def sleep(self, seconds: float) -> None:
             super().sleep(seconds)
-            ledger.beat("alive", round(self.monotonic() * 100))
+            ledger.beat(alive, round(self.monotonic() * 100))
 
     list_senders(ledger, Clock())
     _, row = capsys.readouterr().out.splitlines()
-    assert row.split()[:5] == ["alive", "fast", "1,500", "0.25", "s"]
+    assert row.split()[:6] == ["box-1-0a1b2c", "box", "fast", "1,500", "0.25", "s"]
     assert "50%" in row

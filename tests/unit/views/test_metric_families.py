@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from sms_pipeline.core import histogram
+from sms_pipeline.core.hosts import worker_id
 from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import Control, Snapshot
 from sms_pipeline.core.retry import RetryPolicy
@@ -31,6 +32,7 @@ PROMTOOL_SECONDS = 30
 #: Senders serve whatever run there is.
 OF_ALL_RUNS = ("sms_pipeline_senders_online", "sms_pipeline_capacity_messages_per_second")
 
+WORKER = worker_id("box", 1, "0a1b2c")
 #: All figures differ, so that none can stand for another.
 FAST = make.counts(
     "fast", dispatched=900, first_attempts=700, attempts=760, delivered=600, failed=21,
@@ -50,9 +52,9 @@ def snapshot(*profiles: Any, **values: Any) -> Snapshot:
 def progress(shot: Snapshot) -> Progress:
     """Ten seconds into the run, five into the watching; one worker is online."""
     tracker = Tracker()
-    before = dataclasses.replace(shot, profiles=(), workers=(make.worker(heartbeat=1),))
+    before = dataclasses.replace(shot, profiles=(), workers=(make.worker(WORKER, heartbeat=1),))
     tracker.update(before, 0, NOON + 5)
-    now = dataclasses.replace(shot, workers=(make.worker(heartbeat=2, seen_at=NOON + 10),))
+    now = dataclasses.replace(shot, workers=(make.worker(WORKER, heartbeat=2, seen_at=NOON + 10),))
     return tracker.update(now, 5, NOON + 10)
 
 
@@ -119,9 +121,10 @@ def test_figures_are_those_of_the_counters() -> None:
         ("run_state", "running"): 1,
         ("run_state", "done"): 0,
         ("run_info", "drill 3", "7", "adaptive"): 1,
-        ("senders_online", "fast"): 5,
-        ("senders_online", "slow"): 0,
-        ("capacity_messages_per_second", "fast"): 50,
+        ("senders_online", "fast", "box"): 5,
+        ("senders_online", "slow", ""): 0,
+        ("capacity_messages_per_second", "fast", "box"): 50,
+        ("capacity_messages_per_second", "slow", ""): 0,
         # Five senders were there for ten seconds, and busy for 40.
         ("efficiency_ratio", "fast"): 0.8,
         ("ledger_up",): 1,

@@ -52,6 +52,7 @@ def test_json_holds_the_figures() -> None:
         {
             "name": "fast", "senders": 2, "share": 1.0, **of_messages,
             "failure_rate": 0.1, "capacity": 20.0, "efficiency": 0.6875,
+                "hosts": [{"host": None, "workers": 1, "senders": 2, "capacity": 20.0}],
         }
     ]  # fmt: skip
     assert found == {

@@ -133,6 +133,7 @@ def test_it_names_who_sent_what(report: RunReport) -> None:
     assert (workers["w1"]["delivered"], workers["w1"]["senders"]) == (10, 1)
     assert (workers["w2"]["delivered"], workers["w2"]["failed"]) == (9, 1)
     assert workers["cancel"]["senders"] is None
+    assert workers["cancel"]["host"] is None
 
 
 def test_it_names_versions_and_where_things_were(report: RunReport) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -134,16 +133,24 @@ def test_clients_that_say_nothing_keep_no_probe_out(
         client.close()
 
 
-def test_there_are_only_so_many_threads(server: HealthServer) -> None:
-    silent = []
-    for _ in range(2 * probes.MOST_CLIENTS):
-        silent.append(socket.create_connection(server.server_address[:2], PATIENCE_SECONDS))  # type: ignore[arg-type]
-    # The last one that is sent away shows that all were looked at
-    silent[-1].settimeout(PATIENCE_SECONDS)
-    assert silent[-1].recv(1) == b""
-    answering = [one for one in threading.enumerate() if "process_request_thread" in one.name]
-    assert len(answering) == probes.MOST_CLIENTS
-    for client in silent:
+def test_only_so_many_clients_are_answered_at_the_same_time(
+    server: HealthServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes._Handler, "timeout", PATIENCE_SECONDS)
+    clients = [
+        socket.create_connection(server.server_address[:2], PATIENCE_SECONDS)  # type: ignore[arg-type]
+        for _ in range(2 * probes.MOST_CLIENTS)
+    ]
+    # They are taken in turn, so once the last one is sent away, all were
+    assert clients[-1].recv(1) == b""
+    kept = clients[: probes.MOST_CLIENTS]
+    for client in clients[probes.MOST_CLIENTS :]:
+        assert client.recv(1) == b""
+    for client in kept:
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            client.recv(1)
+    for client in clients:
         client.close()
 
 

@@ -102,6 +102,7 @@ def test_worker_that_can_start_knows_all_it_needs(setting: Setting, ledger: Ledg
     name, _, host = setting.controller.hostname.partition("@")
     assert name.startswith("fast-")
     assert host == "host"
+    assert pipeline.pipeline().worker.id.endswith(name.removeprefix("fast"))
     assert setting.broker.opened == [(BROKER_URL, ["fast"])]
     # Its queue, and no other
     (queue,) = setting.app.amqp.queues.values()
