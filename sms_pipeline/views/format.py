@@ -24,6 +24,8 @@ _PERCENT, _MILLISECONDS = 100, 1_000
 _SLOW = 10
 #: What a formula starts with, also in the wide letters of East Asian scripts.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+#: Longer lists of numbers are summed up.
+_LONG_LIST = 5
 #: Suffixes of large round counts.
 _MULTIPLES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -187,6 +189,8 @@ def tag_list(tags: Mapping[str, str]) -> str:
 def setting(value: object) -> str:
     """A value of the configuration."""
     if isinstance(value, list):
+        if len(value) > _LONG_LIST and not isinstance(value[0], str):
+            return f"{len(value)} values from {setting(value[0])} to {setting(value[-1])}"
         return ", ".join(map(setting, value)) or NOTHING
     if isinstance(value, int) and not isinstance(value, bool):
         return count(value)

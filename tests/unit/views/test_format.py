@@ -94,6 +94,8 @@ def test_differences_have_a_sign() -> None:
 def test_settings() -> None:
     values = [None, [], ["a", 2], 120_000, 0.5, 300.0, True, "auto"]
     texts = ["-", "-", "a, 2", "120,000", "0.5", "300", "True", "auto"]
+    values += [[0.5, 1.0, 2.0], [0.25] * 199 + [8.5], ["lost == 0"] * 6]
+    texts += ["0.5, 1, 2", "200 values from 0.25 to 8.5", ", ".join(["lost == 0"] * 6)]
     assert [format.setting(value) for value in values] == texts
 
 
