@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sms_pipeline.core.gamma import gamma_quantile
+from sms_pipeline.core.profiles import MIN_SHAPE
 
 Numbers = NDArray[np.float64]
 
 #: Of the normal distribution: 95 of 100 intervals of this many standard errors hold the truth.
 _STANDARD_ERRORS = 1.96
-#: Shapes that a profile may have: from "most take no time at all" to "all take the same".
-MIN_SHAPE, MAX_SHAPE = 0.01, 10_000.0
+#: Beyond it times are equal, as far as any clock can tell.
+_LARGEST_SHAPE = 10_000.0
 #: Where the fitted distribution is compared with the measured times.
 _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 #: A fit that is further off than this share of a quantile is not good enough…
@@ -87,18 +88,18 @@ def shape_of(times: Numbers) -> Estimate:
     gamma distribution: it follows from the influence of each time on the result.
     """
     if not times.any():
-        return Estimate(MAX_SHAPE, MAX_SHAPE, MAX_SHAPE)
+        return Estimate(_LARGEST_SHAPE, _LARGEST_SHAPE, _LARGEST_SHAPE)
     scaled = _above_zero(times)
     scaled /= scaled.mean()
     logs = np.log(scaled)
     spread = (scaled - 1) * logs
-    if spread.mean() <= 1 / MAX_SHAPE:
-        return Estimate(MAX_SHAPE, MAX_SHAPE, MAX_SHAPE)
+    if spread.mean() <= 1 / _LARGEST_SHAPE:
+        return Estimate(_LARGEST_SHAPE, _LARGEST_SHAPE, _LARGEST_SHAPE)
     shape = 1 / float(spread.mean())
     influence = float((scaled * logs).mean()) * scaled - float(logs.mean()) - spread
     error = _STANDARD_ERRORS * shape * float(influence.std()) / math.sqrt(len(times))
     found = (shape, shape * math.exp(-error), shape * math.exp(error))
-    return Estimate(*(min(max(value, MIN_SHAPE), MAX_SHAPE) for value in found))
+    return Estimate(*(min(max(value, MIN_SHAPE), _LARGEST_SHAPE) for value in found))
 
 
 def _above_zero(times: Numbers) -> Numbers:
