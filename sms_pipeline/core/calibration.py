@@ -178,7 +178,8 @@ def _dispersion(totals: Numbers, failures: Numbers, rate: float) -> tuple[float,
     # The fourth moment of a binomial distribution: small minutes vary more.
     spread = math.sqrt(float((2 + (1 - 6 * variance) / (totals * variance)).sum()))
     freedom = len(totals) - 1
-    return float(squares.sum() / freedom), float((squares.sum() - freedom) / spread)
+    above = float(squares.sum()) - freedom
+    return 1 + above / freedom, above / spread if spread else 0.0
 
 
 def _bad_minutes(totals: Numbers, failures: Numbers) -> NDArray[np.bool_]:

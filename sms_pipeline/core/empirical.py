@@ -6,18 +6,29 @@ Between two quantiles it is uniform. Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 #: Quantiles that stand for a sample: each interval holds half a percent of it.
 QUANTILES = 200
+#: Where all quantiles are the same.
+_LARGEST_SHAPE = 10_000.0
 
 
 def mean_of(quantiles: Sequence[float]) -> float:
     """The mean of the distribution."""
     ends = (quantiles[0] + quantiles[-1]) / 2
     return (sum(quantiles) - ends) / (len(quantiles) - 1)
+
+
+def shape_of(quantiles: Sequence[float]) -> float:
+    """The shape of the gamma distribution with the same mean and variance."""
+    squares = [(a * a + a * b + b * b) / 3 for a, b in pairwise(quantiles)]
+    square, mean = sum(squares) / len(squares), mean_of(quantiles)
+    variance = square - mean**2
+    return min(mean**2 / variance, _LARGEST_SHAPE) if variance > 0 else _LARGEST_SHAPE
 
 
 class Empirical:

@@ -17,7 +17,7 @@ from sms_pipeline.forecast.calibration import (
     CalibratedProfile,
     Calibration,
 )
-from sms_pipeline.views.format import count, iso, percent, rate
+from sms_pipeline.views.format import count, estimated_time, iso, parameter, percent, rate
 from sms_pipeline.views.output import new_table, say, write, write_all
 
 #: Fewer attempts tell little.
@@ -86,8 +86,8 @@ def _table(calibration: Calibration) -> Table:
         table.add_row(
             one.profile.name,
             count(one.attempts),
-            interval(one.mean_time, seconds),
-            interval(one.shape, number),
+            interval(one.mean_time, estimated_time),
+            interval(one.shape, parameter),
             interval(one.failure_rate, percent),
             count(one.profile.count),
             rate(one.rates.get(BUSY_SECONDS)),
@@ -98,19 +98,6 @@ def _table(calibration: Calibration) -> Table:
 def interval(estimate: Estimate, show: Callable[[float], str]) -> str:
     """A figure and its interval: 0.951 s (0.948 s to 0.954 s)."""
     return f"{show(estimate.value)} ({show(estimate.low)} to {show(estimate.high)})"
-
-
-def seconds(value: float) -> str:
-    """A time in seconds, with four digits."""
-    return f"{value:.4g} s"
-
-
-def number(value: float) -> str:
-    """A number with three digits."""
-    return f"{value:,.0f}" if value >= _THREE_DIGITS else f"{value:.3g}"
-
-
-_THREE_DIGITS = 1_000
 
 
 def load(one: CalibratedProfile) -> str:
@@ -154,7 +141,7 @@ def _bursts(one: CalibratedProfile) -> str | None:
         return None
     return (
         f"failures come in bursts: outages, not a rate. Their variance a minute is "
-        f"{number(found.dispersion)} times that of one rate. {count(found.bad_minutes)} of "
+        f"{parameter(found.dispersion)} times that of one rate. {count(found.bad_minutes)} of "
         f"{count(found.minutes)} minutes are bad, the worst at {iso(found.worst_at)} with "
         f"{percent(found.worst_rate)}; in the others {percent(found.rate_outside)} fail."
     )
@@ -167,7 +154,7 @@ def _misfit(one: CalibratedProfile) -> str | None:
     hint = "; the measured times are used" if one.profile.times else _HINT
     return (
         f"send times are no gamma distribution: {percent(found.level)} of them are below "
-        f"{seconds(found.measured)}, where it has {seconds(found.fitted)}{hint}."
+        f"{estimated_time(found.measured)}, where it has {estimated_time(found.fitted)}{hint}."
     )
 
 
@@ -188,8 +175,8 @@ def _apart(one: CalibratedProfile) -> str | None:
     if 1 / _DIFFERENT <= failed / delivered <= _DIFFERENT:
         return None
     return (
-        f"failed attempts take {seconds(failed)}, delivered ones {seconds(delivered)}; a profile "
-        "has the same times for both."
+        f"failed attempts take {estimated_time(failed)}, delivered ones "
+        f"{estimated_time(delivered)}; a profile has the same times for both."
     )
 
 

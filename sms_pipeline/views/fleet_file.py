@@ -16,12 +16,10 @@ from sms_pipeline.views.calibration import (
     interval,
     load,
     notes,
-    number,
     remarks,
-    seconds,
     source,
 )
-from sms_pipeline.views.format import count, percent
+from sms_pipeline.views.format import count, estimated_time, parameter, percent
 from sms_pipeline.views.output import say, write
 
 _WIDTH = 100
@@ -76,7 +74,10 @@ def _profile(one: CalibratedProfile) -> Iterator[str]:
 
 def _findings(one: CalibratedProfile) -> Iterator[str]:
     yield f"{one.profile.name}: {count(one.attempts)} attempts, {count(one.timed)} of them timed"
-    yield f"mean time {interval(one.mean_time, seconds)}, shape {interval(one.shape, number)}"
+    yield (
+        f"mean time {interval(one.mean_time, estimated_time)}, "
+        f"shape {interval(one.shape, parameter)}"
+    )
     yield f"failure rate {interval(one.failure_rate, percent)}"
     yield load(one)
     yield f"count: as many as were busy at the same time; they make {_rate(one.profile)}"
@@ -85,7 +86,7 @@ def _findings(one: CalibratedProfile) -> Iterator[str]:
 def _rate(profile: SenderProfile) -> str:
     if not profile.mean_time:
         return "any number a second"
-    return f"{number(profile.capacity)} attempts a second"
+    return f"{parameter(profile.capacity)} attempts a second"
 
 
 def _distribution(profile: SenderProfile) -> Iterator[str]:

@@ -26,6 +26,7 @@ _SLOW = 10
 _FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 #: Longer lists of numbers are summed up.
 _LONG_LIST = 5
+_HUNDRED = 100
 #: Suffixes of large round counts.
 _MULTIPLES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -103,6 +104,19 @@ def duration(seconds: float | None) -> str:
 def exact_seconds(seconds: float | None) -> str:
     """A time that somebody chose, with the digits they gave it: 0.05 s."""
     return NOTHING if seconds is None else f"{seconds:.10g} s"
+
+
+# Estimates, with the digits that they can be trusted for
+
+
+def estimated_time(seconds: float) -> str:
+    """0.951 s; also times far below a millisecond."""
+    return f"{seconds:.4g} s"
+
+
+def parameter(value: float) -> str:
+    """With at least three digits: 3.02, 1,234."""
+    return f"{value:.3g}" if value < _HUNDRED else count(value)
 
 
 # Labels of axes: round values, as short as possible

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sms_pipeline.core.empirical import QUANTILES, Empirical, mean_of, quantiles_of
+from sms_pipeline.core.empirical import QUANTILES, Empirical, mean_of, quantiles_of, shape_of
 
 DRAWS = 200_000
 
@@ -64,3 +64,13 @@ def test_a_sample_of_two_is_enough() -> None:
     quantiles = quantiles_of(np.array([1.0, 2.0])).tolist()
     assert quantiles == sorted(quantiles)
     assert mean_of(quantiles) == pytest.approx(1.5, rel=0.01)
+
+
+def test_the_shape_is_that_of_a_gamma_distribution_with_the_same_mean_and_variance() -> None:
+    sample = np.random.default_rng(3).gamma(4.0, 0.5, 100_000)
+    assert shape_of(quantiles_of(sample).tolist()) == pytest.approx(4, rel=0.02)
+    draws = drawn([0.2, 0.3, 0.5, 4.0])
+    assert shape_of([0.2, 0.3, 0.5, 4.0]) == pytest.approx(
+        (draws.mean() / draws.std()) ** 2, rel=0.02
+    )
+    assert shape_of([2.0, 2.0]) == 10_000

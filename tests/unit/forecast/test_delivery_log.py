@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import re
 import tracemalloc
 from pathlib import Path
 
@@ -202,7 +201,7 @@ def test_a_file_with_nothing_to_read_is_refused(tmp_path: Path, content: bytes, 
 
 @pytest.mark.parametrize("path", [Path("missing.csv"), Path("/"), Path("a\0b")])
 def test_a_file_that_cant_be_read_is_refused(path: Path) -> None:
-    with pytest.raises(ConfigError, match=re.escape(f"{path}: can't be read: ")):
+    with pytest.raises(ConfigError, match=r"^[^:]+: can't be read: ."):
         read_log(path)
 
 

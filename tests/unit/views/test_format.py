@@ -67,6 +67,11 @@ def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             },
         ),
         (format.exact_seconds, {None: "-", 0: "0 s", 0.05: "0.05 s", 60: "60 s", 1.0: "1 s"}),
+        (format.estimated_time, {0: "0 s", 3e-5: "3e-05 s", 0.95123: "0.9512 s", 61.0: "61 s"}),
+        (
+            format.parameter,
+            {0: "0", 0.30123: "0.301", 16.0: "16", 99.96: "100", 999.9: "1,000", 12_345: "12,345"},
+        ),
         (
             format.round_time,
             {
