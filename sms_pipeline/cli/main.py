@@ -10,7 +10,16 @@ from typing import Any
 import click
 
 from sms_pipeline import __version__
-from sms_pipeline.cli import doctor, ending, inspect, predict, start, steer, watch
+from sms_pipeline.cli import (
+    calibrate,
+    doctor,
+    ending,
+    inspect,
+    predict,
+    start,
+    steer,
+    watch,
+)
 from sms_pipeline.cli.ending import described
 from sms_pipeline.errors import (
     EXIT_INTERRUPTED,
@@ -106,6 +115,7 @@ for command in (
     steer.go_on,
     steer.cancel,
     doctor.doctor,
+    calibrate.calibrate,
 ):
     cli.add_command(command)
 

@@ -68,3 +68,17 @@ def _fraction(shape: float, at: float) -> float:
 
 def _nonzero(value: float) -> float:
     return value if abs(value) > _TINY else _TINY
+
+
+def gamma_quantile(share: float, shape: float) -> float:
+    """Where `lower_incomplete_gamma` of this shape is `share`, by bisection."""
+    low, high = 0.0, shape + 1
+    while lower_incomplete_gamma(shape, high) < share:
+        low, high = high, 2 * high
+    while high - low > high * _PRECISION and high > _TINY:
+        middle = (low + high) / 2
+        if lower_incomplete_gamma(shape, middle) < share:
+            low = middle
+        else:
+            high = middle
+    return high

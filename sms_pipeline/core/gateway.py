@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.empirical import Empirical
 from sms_pipeline.core.profiles import SenderProfile
 
 #: Keeps the stream of outcomes apart from the stream of messages, which has the same seed.
@@ -36,11 +37,13 @@ class Gateway(Protocol):
 class SimulatedGateway:
     """Draws duration ~ Gamma(shape, mean_time / shape) and delivered ~ Bernoulli(1 - failure_rate).
 
-    The draws depend on (seed, run, batch, attempt) alone, so a repeated run repeats them.
+    A profile with `times` draws durations from these instead, scaled to `mean_time`. The draws
+    depend on (seed, run, batch, attempt) alone, so a repeated run repeats them.
     """
 
     def __init__(self, profile: SenderProfile) -> None:
         self._profile = profile
+        self._measured = Empirical(profile.times, profile.mean_time) if profile.times else None
 
     def attempt(self, batch: Batch) -> Outcomes:
         """See `Gateway.attempt`."""
@@ -55,6 +58,8 @@ class SimulatedGateway:
         profile = self._profile
         if profile.mean_time == 0:
             return np.zeros(count)
+        if self._measured:
+            return self._measured.draw(generator, count)
         durations = generator.gamma(profile.shape, profile.mean_time / profile.shape, count)
         return durations if profile.max_time is None else np.minimum(durations, profile.max_time)
 

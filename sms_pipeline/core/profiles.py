@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from sms_pipeline.core.empirical import mean_of
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.gamma import capped_mean
 
@@ -24,6 +26,10 @@ MAX_SENDERS = 10_000_000
 MAX_SEND_SECONDS = 86_400
 #: Of the distribution of send times: from "most take no time at all" to "all take the same".
 MIN_SHAPE, MAX_SHAPE = 0.01, 1_000_000
+#: Of `times`: two say where a distribution begins and ends, more than these say nothing new.
+MIN_QUANTILES, MAX_QUANTILES = 2, 1_000
+
+SendSeconds = Annotated[float, Field(ge=0, le=MAX_SEND_SECONDS)]
 
 
 def capacity(senders: int, mean_time: float, shape: float, max_time: float | None) -> float:
@@ -55,6 +61,35 @@ class SenderProfile(Frozen):
     max_time: float | None = Field(
         default=None, gt=0, le=MAX_SEND_SECONDS, description="longest send time, seconds"
     )
+    times: Annotated[tuple[SendSeconds, ...], Field(strict=False)] | None = Field(
+        default=None,
+        description="measured quantiles of send times, evenly spaced from shortest to longest",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mean_of_times(cls, values: Any) -> Any:
+        """Without a mean of its own, a profile has the mean of its times."""
+        if not isinstance(values, dict) or "mean_time" in values or values.get("times") is None:
+            return values
+        return {**values, "mean_time": _mean_or_zero(values["times"])}
+
+    @field_validator("times")
+    @classmethod
+    def _quantiles(cls, times: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if times is None:
+            return None
+        if not MIN_QUANTILES <= len(times) <= MAX_QUANTILES:
+            raise ValueError(f"must be {MIN_QUANTILES} to {MAX_QUANTILES} times")
+        if list(times) != sorted(times) or times[-1] == 0:
+            raise ValueError("must be in order, from the shortest time to one above 0")
+        return times
+
+    @model_validator(mode="after")
+    def _one_longest_time(self) -> Self:
+        if self.times and self.max_time is not None:
+            raise ValueError("times and max_time can't be used together: the last time is longest")
+        return self
 
     @field_validator("name")
     @classmethod
@@ -72,3 +107,12 @@ class SenderProfile(Frozen):
     def batch_size(self) -> int:
         """Messages in about half a second of its work: clamp(capacity * 0.5, 1, 20000)."""
         return round(min(max(self.capacity * AUTO_BATCH_SECONDS, 1), MAX_BATCH_SIZE))
+
+
+def _mean_or_zero(times: Any) -> float:
+    """Zero for what are no times: that they are none is then the one problem."""
+    try:
+        mean = mean_of(times)
+    except (TypeError, LookupError, ArithmeticError):
+        return 0.0
+    return mean if math.isfinite(mean) else 0.0

@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sms_pipeline.core.empirical import shape_of
 from sms_pipeline.core.gamma import capped_mean
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
@@ -123,7 +124,8 @@ def _thin_profile(profile: SenderProfile, factor: float) -> SenderProfile:
     alike = abs(bundle - 1) < _ALIKE
     changes: dict[str, object] = {"count": count, "mean_time": mean * bundle}
     if not alike:
-        changes |= {"shape": profile.shape * bundle, "max_time": None}
+        shape = shape_of(profile.times) if profile.times else profile.shape
+        changes |= {"shape": shape * bundle, "max_time": None, "times": None}
     elif profile.max_time is not None:
         changes |= {
             "mean_time": profile.mean_time * bundle,

@@ -24,6 +24,9 @@ _PERCENT, _MILLISECONDS = 100, 1_000
 _SLOW = 10
 #: What a formula starts with, also in the wide letters of East Asian scripts.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+#: Longer lists of numbers are summed up.
+_LONG_LIST = 5
+_HUNDRED = 100
 #: Suffixes of large round counts.
 _MULTIPLES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -101,6 +104,19 @@ def duration(seconds: float | None) -> str:
 def exact_seconds(seconds: float | None) -> str:
     """A time that somebody chose, with the digits they gave it: 0.05 s."""
     return NOTHING if seconds is None else f"{seconds:.10g} s"
+
+
+# Estimates, with the digits that they can be trusted for
+
+
+def estimated_time(seconds: float) -> str:
+    """0.951 s; also times far below a millisecond."""
+    return f"{seconds:.4g} s"
+
+
+def parameter(value: float) -> str:
+    """With at least three digits: 3.02, 1,234."""
+    return f"{value:.3g}" if value < _HUNDRED else count(value)
 
 
 # Labels of axes: round values, as short as possible
@@ -187,6 +203,8 @@ def tag_list(tags: Mapping[str, str]) -> str:
 def setting(value: object) -> str:
     """A value of the configuration."""
     if isinstance(value, list):
+        if len(value) > _LONG_LIST and not isinstance(value[0], str):
+            return f"{len(value)} values from {setting(value[0])} to {setting(value[-1])}"
         return ", ".join(map(setting, value)) or NOTHING
     if isinstance(value, int) and not isinstance(value, bool):
         return count(value)

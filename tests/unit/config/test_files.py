@@ -93,6 +93,7 @@ def test_every_key() -> None:
                 "failure_rate": 0.5,
                 "shape": 4,
                 "max_time": 3,
+                "times": None,
             }
         ],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from tests.unit import make
 
 #: Batches that make up a sample of 100,000 draws.
 BATCHES = 20
+#: Durations of the first messages of a batch: repeated runs rest on them.
+FIRST_DRAWS = [0.09365128093047649, 0.08903369034982977, 0.11040084402976214]
 
 
-def draw(**values: float) -> Outcomes:
+def draw(**values: Any) -> Outcomes:
     """100,000 draws of a profile, over many batches of one run."""
     gateway = SimulatedGateway(make.profile(**values))
     whole = make.batch(MAX_BATCH_SIZE)
@@ -92,3 +95,19 @@ def test_remainder_gets_one_outcome_for_each_of_its_messages() -> None:
     remainder = make.batch(100).remainder(np.array([3, 50, 99]))
     outcomes = SimulatedGateway(make.profile()).attempt(remainder)
     assert len(outcomes.durations) == len(outcomes.delivered) == 3
+
+
+def test_measured_times_are_drawn_instead_of_the_gamma_distribution() -> None:
+    durations, delivered, _ = draw(mean_time=2.0, failure_rate=0.3, times=(1.0, 2.0, 3.0))
+    assert np.quantile(durations, [0.25, 0.5, 0.75]) == pytest.approx([1.5, 2, 2.5], rel=0.02)
+    assert (durations.min(), durations.max()) == pytest.approx((1, 3), abs=0.01)
+    assert 1 - delivered.mean() == pytest.approx(0.3, abs=0.01)
+
+
+def test_measured_times_that_are_stretched_to_no_time_take_none() -> None:
+    assert not draw(mean_time=0, times=(1.0, 2.0)).durations.any()
+
+
+def test_a_profile_without_measured_times_draws_what_it_always_drew() -> None:
+    first = SimulatedGateway(make.profile(mean_time=0.1)).attempt(make.batch(3)).durations
+    assert first == pytest.approx(FIRST_DRAWS)

@@ -67,6 +67,11 @@ def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             },
         ),
         (format.exact_seconds, {None: "-", 0: "0 s", 0.05: "0.05 s", 60: "60 s", 1.0: "1 s"}),
+        (format.estimated_time, {0: "0 s", 3e-5: "3e-05 s", 0.95123: "0.9512 s", 61.0: "61 s"}),
+        (
+            format.parameter,
+            {0: "0", 0.30123: "0.301", 16.0: "16", 99.96: "100", 999.9: "1,000", 12_345: "12,345"},
+        ),
         (
             format.round_time,
             {
@@ -94,6 +99,8 @@ def test_differences_have_a_sign() -> None:
 def test_settings() -> None:
     values = [None, [], ["a", 2], 120_000, 0.5, 300.0, True, "auto"]
     texts = ["-", "-", "a, 2", "120,000", "0.5", "300", "True", "auto"]
+    values += [[0.5, 1.0, 2.0], [0.25] * 199 + [8.5], ["lost == 0"] * 6]
+    texts += ["0.5, 1, 2", "200 values from 0.25 to 8.5", ", ".join(["lost == 0"] * 6)]
     assert [format.setting(value) for value in values] == texts
 
 

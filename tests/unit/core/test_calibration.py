@@ -1,0 +1,213 @@
+"""Parameters come back from samples, within intervals that hold the truth as often as they say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from sms_pipeline.core import calibration
+from sms_pipeline.core.calibration import Estimate
+from sms_pipeline.core.gamma import gamma_quantile, lower_incomplete_gamma
+
+MINUTE = 60.0
+#: Of 300 intervals 285 hold the truth on average; fewer than 267 do in one of 5,000 tests.
+SAMPLES, FEWEST = 300, 267
+
+
+def generator(seed: int = 1) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def holding(truth: float, estimate: Callable[[np.random.Generator], Estimate]) -> int:
+    """How many of the intervals of many samples hold the truth."""
+    random = generator()
+    found = (estimate(random) for _ in range(SAMPLES))
+    return sum(one.low <= truth <= one.high for one in found)
+
+
+# Send times
+
+
+@pytest.mark.parametrize("shape", [0.3, 1.0, 16.0, 400.0])
+def test_intervals_hold_the_shape_and_the_mean_as_often_as_they_say(shape: float) -> None:
+    def sample(random: np.random.Generator) -> np.ndarray:
+        return random.gamma(shape, 2 / shape, 1_000)
+
+    assert holding(shape, lambda random: calibration.shape_of(sample(random))) >= FEWEST
+    assert holding(2.0, lambda random: calibration.mean_of(sample(random))) >= FEWEST
+
+
+def test_the_shape_is_that_of_the_published_formula() -> None:
+    times = generator().gamma(3.0, 1.0, 50)
+    n, logs = len(times), np.log(times)
+    published = n * times.sum() / (n * (times * logs).sum() - logs.sum() * times.sum())
+    assert calibration.shape_of(times).value == pytest.approx(published)
+
+
+def test_the_interval_of_the_shape_holds_where_nothing_is_a_gamma_distribution() -> None:
+    def sample(random: np.random.Generator, count: int = 1_000) -> np.ndarray:
+        return random.lognormal(0, 1, count)
+
+    truth = calibration.shape_of(sample(generator(2), 4_000_000)).value
+    assert holding(truth, lambda random: calibration.shape_of(sample(random))) >= FEWEST * 0.95
+
+
+@pytest.mark.parametrize("times", [[0.5] * 10, [0.5], [0.0] * 10])
+def test_equal_times_have_the_largest_shape(times: list[float]) -> None:
+    assert calibration.shape_of(np.array(times)).value == 10_000
+
+
+def test_times_of_zero_are_times_that_the_clock_was_too_slow_for() -> None:
+    times = np.floor(generator().gamma(2.0, 1.0, 10_000))
+    assert (times == 0).any()
+    found = calibration.shape_of(times)
+    assert 0.5 < found.value < 4
+    assert calibration.mean_of(np.array([0.0, 0.0])) == (0, 0, 0)
+
+
+def test_the_parameters_are_those_of_the_times_in_any_order() -> None:
+    times = generator().gamma(3.0, 1.0, 100)
+    before = times.copy()
+    assert calibration.shape_of(times) == pytest.approx(calibration.shape_of(times[::-1]))
+    assert np.array_equal(times, before)
+
+
+# Where a gamma distribution is off
+
+
+@pytest.mark.parametrize("shape", [0.02, 0.5, 1.0, 16.0, 9_000.0])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.99])
+def test_a_quantile_is_where_the_share_is_reached(shape: float, share: float) -> None:
+    assert lower_incomplete_gamma(shape, gamma_quantile(share, shape)) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("count", [20, 200, 20_000])
+@pytest.mark.parametrize("shape", [0.5, 3.0, 16.0])
+def test_a_gamma_distribution_fits_itself(shape: float, count: int) -> None:
+    times = generator().gamma(shape, 2 / shape, count)
+    found = calibration.shape_of(times).value
+    assert calibration.misfit_of(times, float(times.mean()), found, 0.0) is None
+
+
+def test_two_ways_to_a_phone_are_no_gamma_distribution() -> None:
+    random = generator()
+    times = np.concatenate((random.normal(1, 0.05, 7_000), random.normal(9, 0.5, 3_000)))
+    misfit = calibration.misfit_of(times, times.mean(), calibration.shape_of(times).value, 0.0)
+    assert misfit
+    assert misfit.share > 0.5
+    assert misfit.measured == pytest.approx(np.quantile(times, misfit.level))
+
+
+def test_what_a_slow_clock_hides_is_no_misfit() -> None:
+    times = np.round(generator().gamma(16.0, 3 / 16, 50_000))
+    found = calibration.shape_of(times).value
+    assert calibration.misfit_of(times, times.mean(), found, 0.0)
+    assert calibration.misfit_of(times, times.mean(), found, 1.0) is None
+
+
+def test_a_clock_of_whole_seconds_is_seen() -> None:
+    whole = np.array([1.0, 2.0])
+    assert calibration.grain_of(whole, whole) == 1
+    assert calibration.grain_of(whole, whole + 0.25) == 0
+
+
+def test_no_time_at_all_fits() -> None:
+    assert calibration.misfit_of(np.zeros(100), 0.0, 1.0, 0.0) is None
+
+
+# Failures
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.3])
+def test_intervals_hold_the_failure_rate_as_often_as_they_say(rate: float) -> None:
+    def estimate(random: np.random.Generator) -> Estimate:
+        return calibration.failure_rate_of(int(random.binomial(1_000, rate)), 1_000)
+
+    assert holding(rate, estimate) >= FEWEST
+
+
+def test_the_interval_is_wilsons() -> None:
+    # From Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, and 0 of 20.
+    some, none = calibration.failure_rate_of(81, 263), calibration.failure_rate_of(0, 20)
+    assert (some.low, some.high) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert (none.low, none.high) == pytest.approx((0, 0.1611), abs=1e-4)
+    assert calibration.failure_rate_of(20, 20).high == 1
+
+
+def test_failures_in_bursts_widen_the_interval() -> None:
+    alone, together = (calibration.failure_rate_of(81, 263, times) for times in (1.0, 9.0))
+    assert together.value == alone.value
+    assert together.high - together.low > 2.5 * (alone.high - alone.low)
+
+
+def failing(rates: np.ndarray, per_minute: int) -> tuple[np.ndarray, np.ndarray]:
+    """Moments of attempts, and which failed, with a rate for each minute."""
+    moments = np.repeat(np.arange(len(rates)) * MINUTE, per_minute)
+    return moments, generator().random(len(moments)) < np.repeat(rates, per_minute)
+
+
+@pytest.mark.parametrize("per_minute", [1, 20, 2_000])
+@pytest.mark.parametrize("rate", [0.01, 0.2, 0.9])
+def test_one_rate_is_no_burst(rate: float, per_minute: int) -> None:
+    found = calibration.bursts_of(*failing(np.full(200, rate), per_minute))
+    assert found
+    assert not found.found
+    assert found.minutes == 200
+
+
+def test_an_outage_is_a_burst() -> None:
+    rates = np.full(100, 0.02)
+    rates[40:45] = 0.9
+    found = calibration.bursts_of(*failing(rates, 50))
+    assert found
+    assert found.found
+    assert found.dispersion > 10
+    assert found.bad_minutes == 5
+    assert 40 * MINUTE <= found.worst_at < 45 * MINUTE
+    assert found.worst_rate == pytest.approx(0.9, abs=0.15)
+    assert found.rate_outside == pytest.approx(0.02, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("moments", "failed"),
+    [([0.0, 100.0], [False, False]), ([0.0, 100.0], [True, True]), ([1.0, 2.0], [True, False])],
+)
+def test_nothing_is_said_of_bursts_where_there_can_be_none(
+    moments: list[float], failed: list[bool]
+) -> None:
+    assert calibration.bursts_of(np.array(moments), np.array(failed)) is None
+
+
+# Load
+
+
+def test_the_busiest_seconds_are_found_wherever_they_are() -> None:
+    slow, fast = np.arange(0, 100, 1.0), np.arange(50.5, 60.5, 0.1)
+    starts = np.sort(np.concatenate((slow, fast)))
+    assert calibration.busiest_rate(starts, 10.0) == pytest.approx(11)
+    assert calibration.busiest_rate(starts, 100.0) == pytest.approx(2)
+    assert calibration.busiest_rate(np.array([7.0]), 1.0) == 1
+
+
+def test_what_is_under_way_is_counted_where_it_is_most() -> None:
+    # Ten senders with messages of 2 s, one after the other, for 100 s; then one of them
+    many = np.repeat(np.arange(0, 100, 2.0), 10)
+    few = np.arange(100, 200, 2.0)
+    starts = np.concatenate((many, few)) + 1e9
+    assert calibration.under_way_at_most(starts, starts + 2, 10.0) == pytest.approx(10, rel=0.01)
+
+
+def test_a_clock_of_whole_seconds_hides_no_sender() -> None:
+    # Each sender makes 20 messages a second
+    began = np.tile(np.arange(0, 200, 0.05), 40) + np.repeat(generator().random(40), 4_000)
+    starts, ends = np.floor(began), np.floor(began + 0.05)
+    found = calibration.under_way_at_most(starts, ends, 10.0)
+    assert found == pytest.approx(40, rel=0.1)
+
+
+def test_one_message_is_under_way_alone() -> None:
+    found = calibration.under_way_at_most(np.array([5.0]), np.array([7.0]), 2.0)
+    assert math.isclose(found, 1)
