@@ -20,6 +20,7 @@ from sms_pipeline.core.hosts import process_of
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError, NeedsBrokerError
+from sms_pipeline.ledger.opening import is_away
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker.awaiting import Waiting, interruptible
 from sms_pipeline.worker.echo import Echo
@@ -28,6 +29,8 @@ from sms_pipeline.worker.pipeline import Pipeline, install
 from sms_pipeline.worker.probes import answer_probes
 from sms_pipeline.worker.process import Worker
 from sms_pipeline.worker.shutdown import DRAIN_SECONDS, require_drain
+from sms_pipeline.worker.signs import Part
+from sms_pipeline.worker.watchdog import Watchdog
 
 
 def prepare(app: Celery, controller: Any, options: dict[str, Any]) -> None:
@@ -111,6 +114,8 @@ def _start_pipeline(
         worker = Worker(ledger, profiles, echo=_printing() if echo else None)
         waiting.until_there(worker.start)
     install(Pipeline(worker, publisher, drain))
+    excuses = {Part.LOOP: lambda: not publisher.answers(), Part.WRITER: lambda: is_away(ledger)}
+    Watchdog(worker.signs, MACHINE_CLOCK, excuses).start()
     return worker
 
 
