@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _LOOPBACK = "127.0.0.1"
 _DASHBOARD_PORT, _MAX_PORT = 8080, 65_535
 
+allow_host_option = click.option(
+    "--allow-host", multiple=True, metavar="NAME", help="Another host name that leads here."
+)
+
 
 @click.command()
 @run_argument
@@ -34,6 +38,7 @@ _DASHBOARD_PORT, _MAX_PORT = 8080, 65_535
     metavar="[HOST:]PORT",
     help="Serve /metrics for Prometheus, and /healthz; on this machine only, unless HOST is given.",
 )
+@allow_host_option
 def monitor(
     run_id: int | None,
     checks: tuple[str, ...],
@@ -43,6 +48,7 @@ def monitor(
     new: bool,
     forever: bool,
     metrics: str | None,
+    allow_host: tuple[str, ...],
 ) -> None:
     """Watch a run (the latest, if none is named) until it is done.
 
@@ -62,7 +68,7 @@ def monitor(
     from sms_pipeline.views.monitor import runs_to_watch, watch
 
     ledger = context.open_ledger(settings)
-    with _serving_metrics(settings, run_id, metrics):
+    with _serving_metrics(settings, run_id, metrics, allow_host):
         for run in runs_to_watch(ledger, run_id, new, forever, once):
             watched = context.with_options(run, checks, every)
             view = make_view(as_json, context.is_terminal())
@@ -91,16 +97,20 @@ def _refuse_contradictions(run_id: int | None, once: bool, new: bool, forever: b
 
 
 @contextmanager
-def _serving_metrics(settings: Settings, run_id: int | None, where: str | None) -> Iterator[None]:
+def _serving_metrics(
+    settings: Settings, run_id: int | None, where: str | None, names: tuple[str, ...]
+) -> Iterator[None]:
     if where is None:
         yield
         return
     from sms_pipeline.config.address import parse_address
-    from sms_pipeline.views.metrics.exporter import METRICS_PATH, Exporter, serving
+    from sms_pipeline.views.metrics.exporter import METRICS_PATH, Exporter
+    from sms_pipeline.views.metrics.server import serving
     from sms_pipeline.views.output import say
 
     address = parse_address(where, "--metrics")
-    with serving(Exporter(context.open_ledger(settings), run_id), address) as served:
+    exporter = Exporter(context.open_ledger(settings), run_id)
+    with serving(exporter, address, names) as served:
         say(f"Metrics: http://{served}{METRICS_PATH}")
         yield
 
@@ -126,9 +136,7 @@ def _serving_metrics(settings: Settings, run_id: int | None, where: str | None) 
     "better set SMS_DASHBOARD_PASSWORD.",
 )
 @click.option("--read-only", is_flag=True, help="Let nobody pause, continue or cancel.")
-@click.option(
-    "--allow-host", multiple=True, metavar="NAME", help="Another host name that leads to the page."
-)
+@allow_host_option
 def dashboard(
     host: str,
     port: int,

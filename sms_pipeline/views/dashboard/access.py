@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sms_pipeline.errors import ConfigError
-
-#: Names that always mean this machine.
-LOCAL_NAMES = frozenset({"localhost"})
+from sms_pipeline.views.hosts import is_loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +24,6 @@ class Door:
     read_only: bool = False
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a server bound to `host` can be reached from this machine only."""
-    address = _address(host)
-    return host in LOCAL_NAMES or (address is not None and address.is_loopback)
-
-
 def require_password(host: str, password: str | None) -> None:
     """Require a password if other machines can reach `host`.
 
@@ -44,18 +35,6 @@ def require_password(host: str, password: str | None) -> None:
     raise ConfigError(
         f"--host {host}: other machines can reach that address, so a password is needed; set "
         "SMS_DASHBOARD_PASSWORD or name a --password-file"
-    )
-
-
-def is_known_host(header: str, names: Collection[str]) -> bool:
-    """Whether the request's `Host` is ours, port aside.
-
-    A page elsewhere can make its own name lead here (DNS rebinding) and then counts as the same
-    site for a browser. It can't do that with an address, nor with a name that is not its own.
-    """
-    host = _host_of(header)
-    return host is not None and (
-        _address(host) is not None or host in LOCAL_NAMES or host in {n.lower() for n in names}
     )
 
 
@@ -80,20 +59,5 @@ def is_password(given: str, wanted: str) -> bool:
 def _site_of(origin: str) -> str | None:
     try:
         return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return None
-
-
-def _host_of(header: str) -> str | None:
-    try:
-        host = urlsplit(f"//{header}").hostname
-    except ValueError:
-        return None
-    return host and host.rstrip(".")
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
     except ValueError:
         return None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import http
 import logging
+import math
 import re
 from collections.abc import Awaitable
 from importlib.metadata import version
@@ -19,14 +19,20 @@ from sms_pipeline.errors import LedgerUnavailableError, PipelineError, UnknownRu
 from sms_pipeline.views.dashboard import access
 from sms_pipeline.views.dashboard.access import Door
 from sms_pipeline.views.dashboard.board import Board
+from sms_pipeline.views.dashboard.doorkeeper import (
+    MAX_WAITING,
+    SESSION_SECONDS,
+    WRONG_PASSWORD_SECONDS,
+    Doorkeeper,
+    TooManyWrongError,
+)
+from sms_pipeline.views.hosts import is_known_host
 from sms_pipeline.views.metrics.exporter import HEALTH_PATH, METRICS_PATH, Answer, Exporter
 
 log = logging.getLogger(__name__)
 
 SESSION_COOKIE = "sms_dashboard"
-SESSION_DAYS = 7
-#: Passwords are checked one at a time, and after a wrong one the next has to wait so long.
-WRONG_PASSWORD_SECONDS = 0.5
+_DAY = 86_400
 #: What the buttons do, by the names of the commands.
 ACTIONS = {"pause": Control.PAUSED, "continue": Control.RUNNING, "cancel": Control.CANCELLED}
 #: The types of the reports, by the names of their formats.
@@ -47,28 +53,6 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-
-
-class Doorkeeper:
-    """Checks passwords, and makes guessing slow."""
-
-    def __init__(self, password: str | None) -> None:
-        self._password = password
-        self._turn = asyncio.Lock()
-
-    @property
-    def asks(self) -> bool:
-        """Whether a password is needed."""
-        return bool(self._password)
-
-    async def admits(self, given: str) -> bool:
-        """Whether `given` is the password."""
-        async with self._turn:
-            admitted = access.is_password(given, self._password or "")
-            if not admitted:
-                log.warning("a wrong password was given")
-                await asyncio.sleep(WRONG_PASSWORD_SECONDS)
-        return admitted
 
 
 class _Guarded(RequestHandler):
@@ -93,7 +77,7 @@ class _Guarded(RequestHandler):
 
     def prepare(self) -> Awaitable[None] | None:
         names = {*self.door.names, self.door.host}
-        if not access.is_known_host(self.request.headers.get("Host", ""), names):
+        if not is_known_host(self.request.headers.get("Host", ""), names):
             raise HTTPError(http.HTTPStatus.MISDIRECTED_REQUEST)
         if self.request.method == "POST" and not access.is_same_site(self.request.headers):
             raise HTTPError(http.HTTPStatus.FORBIDDEN)
@@ -103,13 +87,31 @@ class _Guarded(RequestHandler):
         """Somebody, if they may see the runs; None if not."""
         if not self.doorkeeper.asks:
             return "anyone"
-        session = self.get_signed_cookie(SESSION_COOKIE, max_age_days=SESSION_DAYS)
-        return None if session is None else session.decode()
+        token = self.session()
+        return token if token and self.doorkeeper.knows(token) else None
+
+    def session(self) -> str | None:
+        """The token that this browser brought along, if it is one that we gave it."""
+        token = self.get_signed_cookie(SESSION_COOKIE, max_age_days=SESSION_SECONDS / _DAY)
+        return None if token is None else token.decode()
+
+    async def admits(self, given: str) -> bool:
+        """Whether `given` is the password; a client that is guessing is told to wait."""
+        try:
+            return await self.doorkeeper.admits(given, self.request.remote_ip or "")
+        except TooManyWrongError:
+            raise HTTPError(http.HTTPStatus.TOO_MANY_REQUESTS) from None
 
     def write_error(self, status_code: int, **_: Any) -> None:
         """Answer with one line; details are in the log only."""
         self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.say_when(status_code)
         self.finish(f"{status_code} {http.HTTPStatus(status_code).phrase}\n")
+
+    def say_when(self, status_code: int) -> None:
+        """Tell a client that has to wait for how long."""
+        if status_code == http.HTTPStatus.TOO_MANY_REQUESTS:
+            self.set_header("Retry-After", str(math.ceil(MAX_WAITING * WRONG_PASSWORD_SECONDS)))
 
 
 class _Page(_Guarded):
@@ -153,15 +155,14 @@ class LoginPage(_Guarded):
 
     async def post(self) -> None:
         """Open a session."""
-        if self.doorkeeper.asks and not await self.doorkeeper.admits(
-            self.get_body_argument("password", "", strip=False)
-        ):
+        given = self.get_body_argument("password", "", strip=False)
+        if self.doorkeeper.asks and not await self.admits(given):
             self.set_status(http.HTTPStatus.FORBIDDEN)
             self.render("login.html", version=__version__, wrong=True)
             return
         self.set_signed_cookie(
             SESSION_COOKIE,
-            "admitted",
+            self.doorkeeper.open_session(),
             expires_days=None,
             httponly=True,
             samesite="Strict",
@@ -174,7 +175,8 @@ class LogoutPage(_Guarded):
     """Ends the session of this browser."""
 
     def post(self) -> None:
-        """Forget the cookie."""
+        """Forget the session: its cookie, wherever it has got to, opens nothing any more."""
+        self.doorkeeper.close_session(self.session() or "")
         self.clear_cookie(SESSION_COOKIE)
         self.redirect("/login")
 
@@ -199,6 +201,7 @@ class _Answer(_Guarded):
             self._refuse(http.HTTPStatus.CONFLICT, str(error))
 
     def write_error(self, status_code: int, **_: Any) -> None:
+        self.say_when(status_code)
         self._refuse(status_code, http.HTTPStatus(status_code).phrase)
 
     def _refuse(self, status: int, error: str) -> None:
@@ -214,7 +217,7 @@ class _Answer(_Guarded):
             _, _, given = base64.b64decode(encoded, validate=True).decode().partition(":")
         except ValueError:
             return False
-        return await self.doorkeeper.admits(given)
+        return await self.admits(given)
 
 
 class RunsAnswer(_Answer):
@@ -296,6 +299,12 @@ class Asset(StaticFileHandler):
         for name, value in SECURITY_HEADERS.items():
             self.set_header(name, value)
         self.clear_header("Server")
+
+    def parse_url_path(self, url_path: str) -> str:
+        """See `StaticFileHandler.parse_url_path`."""
+        if not url_path.isprintable():
+            raise HTTPError(http.HTTPStatus.NOT_FOUND)
+        return super().parse_url_path(url_path)
 
 
 class Missing(_Guarded):

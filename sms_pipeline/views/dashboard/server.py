@@ -11,7 +11,6 @@ from collections.abc import Callable
 from importlib.metadata import distribution
 from pathlib import Path
 
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
@@ -21,20 +20,20 @@ from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.dashboard import access, handlers
 from sms_pipeline.views.dashboard.access import Door
 from sms_pipeline.views.dashboard.board import Board
+from sms_pipeline.views.dashboard.bounded import BoundedServer
+from sms_pipeline.views.dashboard.doorkeeper import Doorkeeper
 from sms_pipeline.views.metrics.exporter import HEALTH_PATH, METRICS_PATH, Exporter
 
 log = logging.getLogger(__name__)
 
 PAGES = Path(__file__).parent / "pages"
-#: Largest body of a request: all it can hold is a password and a token.
-MAX_BODY_BYTES = 64 * 1024
 
 
 def make_application(door: Door, board: Board, exporter: Exporter) -> Application:
     """All paths, with who answers them."""
     shared = {
         "door": door,
-        "doorkeeper": handlers.Doorkeeper(door.password),
+        "doorkeeper": Doorkeeper(door.password),
         "board": board,
         "exporter": exporter,
     }
@@ -110,7 +109,7 @@ async def _serve(
 ) -> None:
     board, exporter = Board(ledger, settings=settings), Exporter(ledger)
     application = make_application(door, board, exporter)
-    server = HTTPServer(application, max_body_size=MAX_BODY_BYTES)
+    server = BoundedServer(application)
     exporter.start()
     server.add_sockets(sockets)
     stopped = asyncio.Event()

@@ -1,26 +1,20 @@
-"""Reads the counters of a run every second, and serves them at /metrics and /healthz."""
+"""Reads the counters of a run every second, and answers for /metrics and /healthz."""
 
 from __future__ import annotations
 
-import socket
-import socketserver
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from sms_pipeline.config.address import Address
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.errors import ConfigError, LedgerUnavailableError, UnknownRunError
+from sms_pipeline.errors import PipelineError
 from sms_pipeline.ledger.following import readings
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.format import duration
@@ -33,10 +27,6 @@ from sms_pipeline.views.reader import Reader, Reading
 READ_SECONDS = 1.0
 #: Readings older than this are not shown.
 STALE_SECONDS = 15.0
-#: The connection of a client that sends no request is closed after this.
-REQUEST_SECONDS = 10.0
-#: How often the server checks whether it should stop.
-STOP_POLL_SECONDS = 0.1
 
 METRICS_PATH, HEALTH_PATH = "/metrics", "/healthz"
 PATHS = (METRICS_PATH, HEALTH_PATH)
@@ -93,8 +83,11 @@ class Exporter(Collector):
             reader = self._current_reader()
             self._reading = reader.read() if reader else None
             self._error = None
-        except (LedgerUnavailableError, UnknownRunError) as error:
+        except PipelineError as error:
             self._error = str(error)
+        except Exception as error:
+            # A row that is not one of ours can raise anything; whoever watches must learn of it.
+            self._error = f"the ledger holds what can't be read: {type(error).__name__}"
         self._read_at = self._clock.monotonic()
 
     def _current_reader(self) -> Reader | None:
@@ -144,57 +137,3 @@ class Exporter(Collector):
 
 def _text(status: HTTPStatus, line: str) -> Answer:
     return Answer(status, _TEXT, f"{line}\n".encode())
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    # Otherwise the port could not be used for a minute after a monitor has ended.
-    allow_reuse_address = True
-    daemon_threads = True
-
-    def __init__(self, address: Address, exporter: Exporter) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        self.exporter = exporter
-        super().__init__((address.host, address.port), _Handler)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    timeout = REQUEST_SECONDS
-
-    def do_GET(self) -> None:
-        """See `BaseHTTPRequestHandler`."""
-        answer = self.server.exporter.answer(urlsplit(self.path).path)
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer.body)
-
-    do_HEAD = do_GET  # noqa: N815 - the base class looks for this name
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Do not log requests."""
-
-
-@contextmanager
-def serving(exporter: Exporter, address: Address) -> Iterator[Address]:
-    """Answer on `address` (port 0: a free one) while the block runs; yields where that is.
-
-    Raises:
-        ConfigError: nothing can listen there, because another program does, for example.
-    """
-    try:
-        server = _Server(address, exporter)
-    except OSError as error:
-        raise ConfigError(f"can't listen on {address}: {error.strerror or error}") from error
-    exporter.start()
-    threading.Thread(
-        target=server.serve_forever, args=(STOP_POLL_SECONDS,), name="metrics-server", daemon=True
-    ).start()
-    try:
-        yield Address(address.host, server.server_address[1])
-    finally:
-        server.shutdown()
-        server.server_close()
-        exporter.stop()

@@ -15,14 +15,13 @@ from typing import Any
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
-from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.errors import ConfigError, LedgerUnavailableError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
-from sms_pipeline.views.dashboard import access, board, handlers, read_password, server
+from sms_pipeline.views.dashboard import access, board, doorkeeper, read_password, server
 from sms_pipeline.views.dashboard.access import Door
 from sms_pipeline.views.dashboard.board import (
     FORGET_SECONDS,
@@ -31,6 +30,7 @@ from sms_pipeline.views.dashboard.board import (
     Board,
     Shared,
 )
+from sms_pipeline.views.dashboard.bounded import BoundedServer
 from sms_pipeline.views.dashboard.handlers import ACTIONS
 from sms_pipeline.views.dashboard.server import make_application
 from sms_pipeline.views.metrics.exporter import Exporter
@@ -94,7 +94,7 @@ def serve(ledger: Ledger, dashboard_packages: None) -> Iterator[Callable[..., Br
     """Start the dashboard behind a door; returns someone who knocks."""
     loop = asyncio.new_event_loop()
     boards: list[Board] = []
-    servers: list[HTTPServer] = []
+    servers: list[BoundedServer] = []
 
     def start(**door: Any) -> Browser:
         async def listen() -> int:
@@ -102,7 +102,7 @@ def serve(ledger: Ledger, dashboard_packages: None) -> Iterator[Callable[..., Br
             exporter.read()
             boards.append(Board(ledger))
             made = Door(**{"host": "127.0.0.1", "port": 0, **door})
-            servers.append(HTTPServer(make_application(made, boards[-1], exporter)))
+            servers.append(BoundedServer(make_application(made, boards[-1], exporter)))
             socket, port = bind_unused_port()
             servers[-1].add_sockets([socket])
             return int(port)
@@ -484,7 +484,7 @@ def test_a_wrong_password_is_refused_and_never_logged(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(handlers, "WRONG_PASSWORD_SECONDS", 0.0)
+    monkeypatch.setattr(doorkeeper, "WRONG_PASSWORD_SECONDS", 0.0)
     caplog.set_level("DEBUG")
     browser = serve(password=PASSWORD)
     response = browser.log_in(wrong)
@@ -505,6 +505,17 @@ def test_the_password_opens_a_session_until_it_is_closed(serve: Callable[..., Br
 
     browser.ask("/logout", "POST", f"_xsrf={browser.token()}")
     assert browser.ask("/api/runs").code == HTTPStatus.UNAUTHORIZED
+
+
+def test_a_session_that_is_closed_lets_nobody_in(serve: Callable[..., Browser]) -> None:
+    desk = serve(password=PASSWORD)
+    desk.log_in("correct+horse")
+    stolen = desk.cookies["sms_dashboard"]
+
+    desk.ask("/logout", "POST", f"_xsrf={desk.token()}")
+    desk.cookies["sms_dashboard"] = stolen
+
+    assert desk.ask("/api/runs").code == HTTPStatus.UNAUTHORIZED
 
 
 def test_a_login_sent_by_another_page_is_refused(serve: Callable[..., Browser]) -> None:
@@ -529,7 +540,7 @@ def test_a_scraper_brings_the_password_along(
     credentials: str,
     status: HTTPStatus,
 ) -> None:
-    monkeypatch.setattr(handlers, "WRONG_PASSWORD_SECONDS", 0.0)
+    monkeypatch.setattr(doorkeeper, "WRONG_PASSWORD_SECONDS", 0.0)
     header = f"Basic {base64.b64encode(credentials.encode()).decode()}"
     response = serve(password=PASSWORD).ask("/metrics", Authorization=header)
     assert response.code == status
@@ -575,6 +586,13 @@ def test_the_charts_library_is_served_from_here(browser: Browser) -> None:
     assert response.code == HTTPStatus.OK
     assert b"plotly.js v" in response.body[:200]
     assert browser.ask("/plotly/datasets/tips.csv.gz").code == HTTPStatus.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    "path", ["/%00", "/static/%00", "/static/page.js%00", "/runs/%00", "/api/%00"]
+)
+def test_a_path_that_can_not_be_is_not_found(browser: Browser, path: str) -> None:
+    assert browser.ask(path).code == HTTPStatus.NOT_FOUND
 
 
 # Options

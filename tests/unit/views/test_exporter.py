@@ -16,12 +16,14 @@ from sms_pipeline.core.records import Control, Run
 from sms_pipeline.errors import ConfigError, LedgerUnavailableError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
+from sms_pipeline.views.metrics import server
 from sms_pipeline.views.metrics.exporter import (
     STALE_SECONDS,
     Answer,
     Exporter,
-    serving,
 )
+from sms_pipeline.views.metrics.server import serving
+from tests.services.waiting import wait_until
 from tests.unit import make
 
 HTTP_SECONDS = 10
@@ -223,3 +225,68 @@ def test_port_in_use_is_one_line(ledger: Ledger) -> None:
         serving(Exporter(ledger), address),
     ):
         pass
+
+
+def status_of(url: str, *headers: str) -> str:
+    """The first line of the answer to a request with these headers; empty if there is none."""
+    with connect(url) as connection:
+        lines = "".join(f"{header}\r\n" for header in headers)
+        connection.sendall(f"GET /metrics HTTP/1.1\r\n{lines}\r\n".encode())
+        return connection.makefile("rb").readline().decode().strip()
+
+
+def connect(url: str) -> socket.socket:
+    host, port = url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), HTTP_SECONDS)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:1", "localhost", "[::1]", "metrics:9464", "Box.example"]
+)
+def test_our_own_names_are_answered(run: Run, exporter: Exporter, host: str) -> None:
+    with serving(exporter, ANY_PORT, ["box.example"]) as address:
+        assert " 200 " in status_of(f"http://{address}", f"Host: {host}")
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil", "["]
+)
+def test_another_name_that_leads_here_is_refused(url: str, host: str) -> None:
+    assert " 421 " in status_of(url, f"Host: {host}")
+    assert " 200 " in status_of(url)
+
+
+def test_threads_are_bounded_and_come_back(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
+    silent = [connect(url) for _ in range(2)]
+    wait_until(lambda: status_of(url, "Host: localhost") == "", HTTP_SECONDS, "there is no room")
+    for one in silent:
+        one.close()
+    wait_until(
+        lambda: " 200 " in status_of(url, "Host: localhost"), HTTP_SECONDS, "there is room again"
+    )
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /metrics HTTP/1.1\r\nHost"], ids=["none", "half"])
+def test_who_sends_no_whole_request_is_sent_away(
+    url: str, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 0.05)
+    with connect(url) as connection:
+        connection.sendall(said)
+        assert b" 200 " not in connection.makefile("rb").read()
+
+
+def test_a_row_that_can_not_be_read_is_told_and_the_next_reading_is_made(
+    ledger: Ledger, run: Run, exporter: Exporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bad(*_: object) -> None:
+        raise KeyError("profile")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "snapshot", bad)
+        exporter.read()
+    assert healthz(exporter) == (503, "red: the ledger holds what can't be read: KeyError\n")
+    assert value(exporter, "ledger_up") == 0
+    exporter.read()
+    assert healthz(exporter)[0] == HTTPStatus.OK
