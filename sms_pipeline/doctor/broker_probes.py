@@ -27,12 +27,18 @@ _POLL_SECONDS = 0.02
 _LATE_SECONDS = 1.0
 _SOON_MILLISECONDS = 1
 _MILLISECONDS = 1_000
+#: RabbitMQ says NOT_FOUND of queues, too, that are there but down.
+_NO_SUCH_QUEUE = "no queue"
 #: Routing keys at an exchange of its own.
 _END, _WAITING = "end", "waiting"
 #: Arguments that RabbitMQ refuses, after it has looked at the rights and before it does anything.
 _NO_QUEUE = {"x-expires": 0}
 _NO_EXCHANGE = {"alternate-exchange": 0}
 _NO_CONSUMER = {"x-priority": "none"}
+
+
+class SilentQueueError(Exception):
+    """A queue is there, but does not answer; its name is the message."""
 
 
 class BrokerProbe:
@@ -96,12 +102,22 @@ class BrokerProbe:
     # What is there already
 
     def has_queue(self, name: str) -> bool:
-        """Whether there is a queue of that name."""
-        with self._link.channel() as channel:
-            try:
+        """Whether there is a queue of that name.
+
+        Raises:
+            SilentQueueError: there is, but in name only.
+        """
+        try:
+            with self._link.channel() as channel:
                 channel.queue_declare(name, passive=True)
-            except NotFound:
+        except NotFound as error:
+            if _NO_SUCH_QUEUE in error.reply_text:
                 return False
+            raise SilentQueueError(name) from error
+        except TimeoutError as error:
+            # The answer may still come: the connection is of no use any more.
+            self._link.close()
+            raise SilentQueueError(name) from error
         return True
 
     def disagreement(self, queue: Queue) -> str | None:

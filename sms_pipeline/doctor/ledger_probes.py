@@ -7,7 +7,7 @@ import sqlite3
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,11 +132,18 @@ def sqlite_commit_seconds(folder: Path, clock: Clock) -> float:
 @contextmanager
 def _opened(file: Path) -> Iterator[sqlite3.Connection]:
     """The file as it is; it is not made if it is missing."""
-    address = f"{file.absolute().as_uri()}?mode=rw"
-    with closing(
-        sqlite3.connect(address, uri=True, timeout=_LOCK_SECONDS, isolation_level=None)
-    ) as connection:
-        yield connection
+    with ExitStack() as stack:
+        if file.with_name(f"{file.name}-wal").exists():
+            # The last connection that may write tidies up what a killed process has left. While
+            # another one reads, ours is not the last.
+            reader = stack.enter_context(closing(_connected(file, "ro")))
+            reader.execute("SELECT count(*) FROM sqlite_master")
+        yield stack.enter_context(closing(_connected(file, "rw")))
+
+
+def _connected(file: Path, mode: str) -> sqlite3.Connection:
+    address = f"{file.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(address, uri=True, timeout=_LOCK_SECONDS, isolation_level=None)
 
 
 # PostgreSQL
