@@ -180,7 +180,11 @@ class _AnyBroker:
         wanted.append(topology.dead_letter_queue(queue_type))
         found = [queue for queue in wanted if self._probe.has_queue(queue.name)]
         said = {queue.name: self._probe.disagreement(queue) for queue in found}
-        if self._delay_queues() == len(topology.DELAY_QUEUES):
+        waiting = [name for name in topology.DELAY_QUEUES if self._probe.has_queue(name)]
+        if queue_type == "quorum":
+            for name in (*(queue.name for queue in found), *waiting):
+                self._probe.require_answer(name)
+        if len(waiting) == len(topology.DELAY_QUEUES):
             said["in which retries wait"] = self._probe.delay_disagreement()
         disagreements = {name: words for name, words in said.items() if words}
         return verdicts.queues(self._address, [queue.name for queue in found], disagreements)

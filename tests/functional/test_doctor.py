@@ -17,9 +17,12 @@ from urllib.parse import urlsplit
 import pytest
 from kombu import Connection
 
+from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.config.settings import Settings
 from sms_pipeline.doctor.examination import examine
 from sms_pipeline.doctor.ledger_steps import ledger_steps
+from sms_pipeline.ledger.store import Ledger
 from tests.conftest import PASSABLE, require
 from tests.functional.terminal import Terminal
 from tests.services.postgres import PostgresNode
@@ -37,7 +40,7 @@ QUORUM = {
     "x-delivery-limit": 1_000,
 }
 
-#: What is left of a queue when RabbitMQ was killed just after it was made.
+#: As if the nodes of a queue were down.
 STOP_QUEUE = """
 {{ok, Queue}} = rabbit_amqqueue:lookup({{resource, <<"{vhost}">>, queue, <<"{queue}">>}}),
 ok = ra:stop_server(quorum_queues, amqqueue:get_pid(Queue))
@@ -329,7 +332,22 @@ def test_a_queue_of_another_type(
     assert rabbitmq.queue_depths(broker_url) == {"sms.fast": 0}
 
 
-def test_a_queue_that_is_there_in_name_only(
+def test_a_queue_that_is_there_in_name_only(healthy: Terminal, tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    folder.mkdir()
+    node = RabbitMQNode(folder)
+    try:
+        node.start()
+        Publisher.open(Settings(broker_url=node.url), ["fast"])
+        node.kill(settle=False)
+        node.start()
+        checkup = Checkup(healthy, CELERY_BROKER_URL=node.url)
+    finally:
+        node.stop()
+    checkup.assert_fault("queues", "sms.", "does not answer", "delete_queue")
+
+
+def test_a_queue_whose_nodes_are_down(
     healthy: Terminal, rabbitmq: RabbitMQNode, broker_url: str
 ) -> None:
     declare(broker_url, "sms.fast", QUORUM)
@@ -466,6 +484,28 @@ def test_a_user_of_the_database_without_rights(
     url = durable_url.replace("postgres@", f"{user}@")
     checkup = Checkup(healthy, SMS_DATABASE_URL=url)
     checkup.assert_fault("ledger rights", "CREATE on schema public", "GRANT CREATE")
+
+
+def test_a_user_who_may_read_the_ledger_only(healthy: Terminal, durable_url: str) -> None:
+    Ledger.open(durable_url).close()
+    user = f"user_{uuid.uuid4().hex[:8]}"
+    execute(
+        durable_url, f"CREATE USER {user}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {user}"
+    )
+    checkup = Checkup(healthy, SMS_DATABASE_URL=durable_url.replace("postgres@", f"{user}@"))
+    checkup.assert_fault("ledger rights", "INSERT on absorbed", "GRANT SELECT, INSERT")
+    grants = "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {user}"
+    execute(durable_url, grants.replace("{user}", user))
+    checkup = Checkup(healthy, SMS_DATABASE_URL=durable_url.replace("postgres@", f"{user}@"))
+    checkup.assert_fault("ledger rights", "USAGE on the sequence of runs")
+
+
+def test_a_user_with_a_limit_of_connections(healthy: Terminal, durable_url: str) -> None:
+    user = f"user_{uuid.uuid4().hex[:8]}"
+    execute(durable_url, f"CREATE USER {user} CONNECTION LIMIT 10 SUPERUSER")
+    checkup = Checkup(healthy, SMS_DATABASE_URL=durable_url.replace("postgres@", f"{user}@"))
+    assert checkup.one("connections")["state"] == "warning"
+    assert "of 10 left" in checkup.one("connections")["finding"]
 
 
 def test_a_server_with_hardly_a_connection_left(
