@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from amqp.exceptions import AccessRefused, AMQPError, NotFound, PreconditionFailed
+from amqp.exceptions import AccessRefused, AMQPError, InternalError, NotFound, PreconditionFailed
 from kombu import Connection, Queue
 from kombu.transport.native_delayed_delivery import (
     CELERY_DELAYED_DELIVERY_EXCHANGE,
@@ -27,12 +27,20 @@ _POLL_SECONDS = 0.02
 _LATE_SECONDS = 1.0
 _SOON_MILLISECONDS = 1
 _MILLISECONDS = 1_000
+#: RabbitMQ says NOT_FOUND of queues, too, that are there but down.
+_NO_SUCH_QUEUE = "no queue"
+#: A consumer that gets only what no other one can take.
+_LAST = -10
 #: Routing keys at an exchange of its own.
 _END, _WAITING = "end", "waiting"
 #: Arguments that RabbitMQ refuses, after it has looked at the rights and before it does anything.
 _NO_QUEUE = {"x-expires": 0}
 _NO_EXCHANGE = {"alternate-exchange": 0}
 _NO_CONSUMER = {"x-priority": "none"}
+
+
+class SilentQueueError(Exception):
+    """A queue is there, but does not answer; its name is the message."""
 
 
 class BrokerProbe:
@@ -96,13 +104,45 @@ class BrokerProbe:
     # What is there already
 
     def has_queue(self, name: str) -> bool:
-        """Whether there is a queue of that name."""
-        with self._link.channel() as channel:
-            try:
+        """Whether there is a queue of that name.
+
+        Raises:
+            SilentQueueError: there is, but in name only.
+        """
+        try:
+            with self._link.channel() as channel:
                 channel.queue_declare(name, passive=True)
-            except NotFound:
+        except NotFound as error:
+            if _NO_SUCH_QUEUE in error.reply_text:
                 return False
+            raise SilentQueueError(name) from error
+        except TimeoutError as error:
+            # The answer may still come: the connection is of no use any more.
+            self._link.close()
+            raise SilentQueueError(name) from error
         return True
+
+    def require_answer(self, name: str) -> None:
+        """Make sure that a quorum queue is more than a name.
+
+        RabbitMQ keeps the name of a queue that it has lost: it can be declared and has no messages,
+        but whoever consumes from it waits for ever. Only what is empty and has no consumers is
+        tried, so nothing is taken.
+
+        Raises:
+            SilentQueueError: it is a name only, or its nodes are away.
+        """
+        with self._link.channel() as channel:
+            declared = channel.queue_declare(name, passive=True)
+            if declared.message_count or declared.consumer_count:
+                return
+            try:
+                channel.basic_consume(name, arguments={"x-priority": _LAST})
+            except AccessRefused:
+                return
+            except (TimeoutError, InternalError) as error:
+                self._link.close()
+                raise SilentQueueError(name) from error
 
     def disagreement(self, queue: Queue) -> str | None:
         """How a queue that is there differs from what a run declares; None if it does not."""

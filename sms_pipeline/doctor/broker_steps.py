@@ -21,7 +21,7 @@ from sms_pipeline.doctor.broker_link import (
     UnreachableError,
     address_of,
 )
-from sms_pipeline.doctor.broker_probes import BrokerProbe
+from sms_pipeline.doctor.broker_probes import BrokerProbe, SilentQueueError
 from sms_pipeline.doctor.check import Check
 from sms_pipeline.doctor.examination import STEP_SECONDS, NothingMoreError, Step
 from sms_pipeline.doctor.management import Management
@@ -132,8 +132,8 @@ class _AnyBroker:
         if len(greetings) > 1:
             yield verdicts.same_cluster(greetings)
 
-    def _connect(self) -> Iterator[Check]:
-        """To the first that answers; nothing to tell."""
+    def _connect(self) -> list[Check]:
+        """To the first that answers. There is nothing to tell that its own check does not tell."""
         for url in self._brokers.urls:
             link = BrokerLink(url)
             try:
@@ -143,7 +143,7 @@ class _AnyBroker:
             self._url, self._address = url, address_of(url)
             queue_type, clock = self._brokers.queue_type, self._brokers.clock
             self._probe = BrokerProbe(link, url, queue_type, clock)
-            return iter(())
+            return []
         raise NothingMoreError
 
     def _rights(self) -> Check:
@@ -167,12 +167,24 @@ class _AnyBroker:
             yield from (f"{verb} {kind} {name}" for name in names if not is_allowed(name))
 
     def _queues(self) -> Check:
+        try:
+            return self._declared()
+        except SilentQueueError as error:
+            # For the checks that follow.
+            self._connect()
+            return verdicts.silent_queue(self._address, str(error))
+
+    def _declared(self) -> Check:
         queue_type = self._brokers.queue_type
         wanted = topology.profile_queues(self._brokers.profiles, queue_type)
         wanted.append(topology.dead_letter_queue(queue_type))
         found = [queue for queue in wanted if self._probe.has_queue(queue.name)]
         said = {queue.name: self._probe.disagreement(queue) for queue in found}
-        if self._delay_queues() == len(topology.DELAY_QUEUES):
+        waiting = [name for name in topology.DELAY_QUEUES if self._probe.has_queue(name)]
+        if queue_type == "quorum":
+            for name in (*(queue.name for queue in found), *waiting):
+                self._probe.require_answer(name)
+        if len(waiting) == len(topology.DELAY_QUEUES):
             said["in which retries wait"] = self._probe.delay_disagreement()
         disagreements = {name: words for name, words in said.items() if words}
         return verdicts.queues(self._address, [queue.name for queue in found], disagreements)
@@ -222,13 +234,14 @@ class _AnyBroker:
 def _one(check: Callable[[], Check]) -> Callable[[], Iterator[Check]]:
     """A step of one check.
 
-    A broker that is blocked, or that refuses something, ends the examination: other checks tell it.
+    A broker that is blocked or refuses something, or a queue that is silent, ends the examination:
+    other checks tell it.
     """
 
     def run() -> Iterator[Check]:
         try:
             yield check()
-        except (BlockedError, AccessRefused):
+        except (BlockedError, AccessRefused, SilentQueueError):
             raise NothingMoreError from None
 
     return run

@@ -184,6 +184,18 @@ def queues(address: Address, found: Sequence[str], disagreements: Mapping[str, s
     )
 
 
+def silent_queue(address: Address, name: str) -> Check:
+    """A queue does not answer: it is there in name only, or its nodes are away."""
+    queue, vhost = shlex.quote(name), shlex.quote(address.vhost)
+    return fault(
+        QUEUES,
+        f"queue {name} is there but does not answer: most of its nodes are down, or RabbitMQ was "
+        "killed just after the queue was made and has lost what was in it",
+        f"start the nodes; if they are up: rabbitmqctl delete_queue -p {vhost} {queue}, restart "
+        "the workers, and send again what is missing: sms-pipeline resume",
+    )
+
+
 #: How RabbitMQ shows a value beside one that is not set.
 _TYPED = r"^the value ('.*') of type '.*'$"
 

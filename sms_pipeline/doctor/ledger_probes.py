@@ -7,7 +7,7 @@ import sqlite3
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """Of a PostgreSQL server."""
+    """To a PostgreSQL server."""
 
     allowed: int
     used: int
@@ -132,11 +132,18 @@ def sqlite_commit_seconds(folder: Path, clock: Clock) -> float:
 @contextmanager
 def _opened(file: Path) -> Iterator[sqlite3.Connection]:
     """The file as it is; it is not made if it is missing."""
-    address = f"{file.absolute().as_uri()}?mode=rw"
-    with closing(
-        sqlite3.connect(address, uri=True, timeout=_LOCK_SECONDS, isolation_level=None)
-    ) as connection:
-        yield connection
+    with ExitStack() as stack:
+        if file.with_name(f"{file.name}-wal").exists():
+            # The last connection that may write tidies up what a killed process has left. While
+            # another one reads, ours is not the last.
+            reader = stack.enter_context(closing(_connected(file, "ro")))
+            reader.execute("SELECT count(*) FROM sqlite_master")
+        yield stack.enter_context(closing(_connected(file, "rw")))
+
+
+def _connected(file: Path, mode: str) -> sqlite3.Connection:
+    address = f"{file.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(address, uri=True, timeout=_LOCK_SECONDS, isolation_level=None)
 
 
 # PostgreSQL
@@ -157,25 +164,31 @@ def contents(connection: Connection) -> Contents:
 
 def missing_rights(connection: Connection) -> list[str]:
     """What the user may not do, of what a run does: "INSERT on runs", "CREATE on schema public"."""
-    there = contents(connection).ledger_tables
     missing = []
-    if there < len(_TABLES):
-        query = text(
-            "SELECT current_schema(), "
-            "coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"
-        )
-        name, may_create = connection.execute(query).one()
+    if contents(connection).ledger_tables < len(_TABLES):
+        schema_name, may_create = connection.execute(_CREATE_RIGHT).one()
         if not may_create:
-            missing.append(f"CREATE on schema {name or 'public'}")
-    query = text(
-        "SELECT has_table_privilege(to_regclass(:name), :right) WHERE to_regclass(:name) NOTNULL"
-    )
+            missing.append(f"CREATE on schema {schema_name or 'public'}")
     for table in _TABLES:
         for right in _NEEDED:
-            answer = connection.execute(query, {"name": table, "right": right}).scalar()
-            if answer is False:
+            values = {"name": table, "right": right}
+            if connection.execute(_TABLE_RIGHT, values).scalar() is False:
                 missing.append(f"{right} on {table}")
+        if connection.execute(_SEQUENCE_RIGHT, {"name": table}).scalar() is False:
+            missing.append(f"USAGE on the sequence of {table}")
     return missing
+
+
+#: Each answers nothing about what is not there.
+_CREATE_RIGHT = text(
+    "SELECT current_schema(), coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"
+)
+_TABLE_RIGHT = text("SELECT has_table_privilege(to_regclass(:name), :right)")
+_SEQUENCE_RIGHT = text(
+    "SELECT has_sequence_privilege(pg_get_serial_sequence(:name, column_name), 'USAGE') "
+    "FROM information_schema.columns "
+    "WHERE table_schema = current_schema() AND table_name = :name AND column_default NOTNULL"
+)
 
 
 def server_state(connection: Connection) -> ServerState:
@@ -200,13 +213,19 @@ def commit_seconds(connection: Connection, clock: Clock) -> float:
 
 
 def connections(connection: Connection) -> Connections:
-    """How many the server allows this user, and how many there are."""
+    """How many are allowed and used, by the limit that is the nearest: server, database or user."""
     query = text(
         "SELECT current_setting('max_connections')::int "
         "- current_setting('superuser_reserved_connections')::int, "
-        "(SELECT sum(numbackends)::int FROM pg_stat_database)"
+        "(SELECT sum(numbackends)::int FROM pg_stat_database) "
+        "UNION ALL SELECT datconnlimit, numbackends FROM pg_database JOIN pg_stat_database "
+        "USING (datname) WHERE datname = current_database() AND datconnlimit >= 0 "
+        "UNION ALL SELECT rolconnlimit, (SELECT count(*)::int FROM pg_stat_activity "
+        "WHERE usename = current_user) FROM pg_roles "
+        "WHERE rolname = current_user AND rolconnlimit >= 0"
     )
-    return Connections(*connection.execute(query).one())
+    limits = [Connections(*row) for row in connection.execute(query)]
+    return min(limits, key=lambda limit: limit.allowed - limit.used)
 
 
 def pooling(first: Connection, second: Connection) -> Pooling:

@@ -130,7 +130,8 @@ class _Server:
             with self._engine.connect() as connection:
                 yield verdicts.holds(self._where, probes.contents(connection))
         except DBAPIError as error:
-            yield verdicts.unreachable(str(error.orig).strip().splitlines()[0])
+            lines = str(error.orig).strip().splitlines()
+            yield verdicts.unreachable(lines[0] if lines else type(error.orig).__name__)
 
     def _durability(self) -> Check:
         with self._engine.connect() as connection:

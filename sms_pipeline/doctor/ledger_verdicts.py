@@ -119,7 +119,8 @@ def rights(missing: Sequence[str]) -> Check:
         RIGHTS,
         f"the user lacks {', '.join(missing[:_NAMED])}{more}",
         "as the owner, in psql: GRANT CREATE ON SCHEMA public TO the user; "
-        "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO the user",
+        "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO the user; "
+        "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO the user",
     )
 
 
@@ -179,7 +180,8 @@ def connections(found: Connections, processes: int) -> Check:
         return warning(
             CONNECTIONS,
             f"{told}; a worker for each profile, a producer and a monitor are {processes}",
-            "ALTER SYSTEM SET max_connections = 200, then restart PostgreSQL",
+            "ALTER SYSTEM SET max_connections = 200, then restart PostgreSQL; "
+            "or raise the limit of the database or the user: ALTER ROLE … CONNECTION LIMIT 100",
         )
     return ok(CONNECTIONS, told)
 

@@ -17,6 +17,12 @@ from urllib.parse import urlsplit
 import pytest
 from kombu import Connection
 
+from sms_pipeline.broker.publisher import Publisher
+from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.config.settings import Settings
+from sms_pipeline.doctor.examination import examine
+from sms_pipeline.doctor.ledger_steps import ledger_steps
+from sms_pipeline.ledger.store import Ledger
 from tests.conftest import PASSABLE, require
 from tests.functional.terminal import Terminal
 from tests.services.postgres import PostgresNode
@@ -24,7 +30,7 @@ from tests.services.processes import free_port
 from tests.services.rabbitmq import RabbitMQNode
 from tests.services.worker import WorkerProcess
 
-HEALTHY, UNHEALTHY = 0, 1
+HEALTHY, UNHEALTHY, INTERRUPTED = 0, 1, 130
 #: Each wait of the doctor is a few seconds long; this is for a busy machine.
 TOLD_WITHIN_SECONDS = 40.0
 
@@ -33,6 +39,12 @@ QUORUM = {
     "x-dead-letter-exchange": "sms.dead",
     "x-delivery-limit": 1_000,
 }
+
+#: As if the nodes of a queue were down.
+STOP_QUEUE = """
+{{ok, Queue}} = rabbit_amqqueue:lookup({{resource, <<"{vhost}">>, queue, <<"{queue}">>}}),
+ok = ra:stop_server(quorum_queues, amqqueue:get_pid(Queue))
+"""
 
 ADD_USER = """
 rabbit_auth_backend_internal:add_user(<<"{user}">>, <<"secret">>, <<"tests">>),
@@ -201,6 +213,31 @@ def test_a_ledger_on_sqlite_is_read_and_stays_as_it_is(terminal: Terminal) -> No
     assert ledger.read_bytes() == before
 
 
+def test_what_a_killed_run_has_left_is_not_tidied_up(terminal: Terminal) -> None:
+    started = terminal.start("run", "-n", "10000")
+    started.says("delivered")
+    started.kill()
+    files = [terminal.folder / f"sms_pipeline.db{end}" for end in ("", "-wal")]
+    before = [file.read_bytes() for file in files]
+    assert before[1]
+
+    checkup = Checkup(terminal)
+
+    assert checkup.states() == {"ok"}, checkup.text
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_ctrl_c_ends_it_while_it_waits(healthy: Terminal) -> None:
+    with silent_port() as port:
+        url = f"amqp://guest:secret@127.0.0.1:{port}//"
+        started = healthy.start("doctor", CELERY_BROKER_URL=url)
+        started.says("configuration")
+        started.interrupt()
+        result = started.wait()
+    assert result.code == INTERRUPTED
+    assert "Traceback" not in result.err
+
+
 def test_for_people_there_are_aligned_lines_and_a_sum(healthy: Terminal) -> None:
     result = healthy.run("doctor")
     assert result.code == HEALTHY
@@ -293,6 +330,31 @@ def test_a_queue_of_another_type(
     checkup = Checkup(healthy)
     checkup.assert_fault("queues", "sms.fast", "x-queue-type is 'classic'", "delete_queue")
     assert rabbitmq.queue_depths(broker_url) == {"sms.fast": 0}
+
+
+def test_a_queue_that_is_there_in_name_only(healthy: Terminal, tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    folder.mkdir()
+    node = RabbitMQNode(folder)
+    try:
+        node.start()
+        Publisher.open(Settings(broker_url=node.url), ["fast"])
+        node.kill(settle=False)
+        node.start()
+        checkup = Checkup(healthy, CELERY_BROKER_URL=node.url)
+    finally:
+        node.stop()
+    checkup.assert_fault("queues", "sms.", "does not answer", "delete_queue")
+
+
+def test_a_queue_whose_nodes_are_down(
+    healthy: Terminal, rabbitmq: RabbitMQNode, broker_url: str
+) -> None:
+    declare(broker_url, "sms.fast", QUORUM)
+    rabbitmq.evaluate(STOP_QUEUE.format(vhost=urlsplit(broker_url).path[1:], queue="sms.fast"))
+    checkup = Checkup(healthy)
+    checkup.assert_fault("queues", "sms.fast", "does not answer", "delete_queue")
+    assert checkup.one("delayed delivery")["state"] == "ok"
 
 
 def test_a_broker_out_of_memory(healthy: Terminal, rabbitmq: RabbitMQNode) -> None:
@@ -424,6 +486,28 @@ def test_a_user_of_the_database_without_rights(
     checkup.assert_fault("ledger rights", "CREATE on schema public", "GRANT CREATE")
 
 
+def test_a_user_who_may_read_the_ledger_only(healthy: Terminal, durable_url: str) -> None:
+    Ledger.open(durable_url).close()
+    user = f"user_{uuid.uuid4().hex[:8]}"
+    execute(
+        durable_url, f"CREATE USER {user}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {user}"
+    )
+    checkup = Checkup(healthy, SMS_DATABASE_URL=durable_url.replace("postgres@", f"{user}@"))
+    checkup.assert_fault("ledger rights", "INSERT on absorbed", "GRANT SELECT, INSERT")
+    grants = "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {user}"
+    execute(durable_url, grants.replace("{user}", user))
+    checkup = Checkup(healthy, SMS_DATABASE_URL=durable_url.replace("postgres@", f"{user}@"))
+    checkup.assert_fault("ledger rights", "USAGE on the sequence of runs")
+
+
+def test_a_user_with_a_limit_of_connections(healthy: Terminal, durable_url: str) -> None:
+    user = f"user_{uuid.uuid4().hex[:8]}"
+    execute(durable_url, f"CREATE USER {user} CONNECTION LIMIT 10 SUPERUSER")
+    checkup = Checkup(healthy, SMS_DATABASE_URL=durable_url.replace("postgres@", f"{user}@"))
+    assert checkup.one("connections")["state"] == "warning"
+    assert "of 10 left" in checkup.one("connections")["finding"]
+
+
 def test_a_server_with_hardly_a_connection_left(
     healthy: Terminal, durable_postgres: PostgresNode, durable_url: str
 ) -> None:
@@ -438,6 +522,31 @@ def test_a_server_with_hardly_a_connection_left(
             connection.close()
     assert checkup.one("connections")["state"] == "warning"
     assert "max_connections" in checkup.one("connections")["remedy"]
+
+
+class ClockThatIsOff:
+    """This machine's, some seconds ahead."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.monotonic = MACHINE_CLOCK.monotonic
+        self.sleep = MACHINE_CLOCK.sleep
+
+    def wall(self) -> float:
+        """See `Clock.wall`."""
+        return MACHINE_CLOCK.wall() + self._seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state", "word"),
+    [(0, "ok", "agree"), (3, "warning", "ahead of"), (-3600, "fault", "behind")],
+)
+def test_a_clock_that_is_off(durable_url: str, seconds: float, state: str, word: str) -> None:
+    steps = ledger_steps(durable_url, None, 5, ClockThatIsOff(seconds))
+    checks = {check.name: check for check in examine([steps])}
+    assert checks["clocks"].state == state
+    assert word in checks["clocks"].finding
+    assert checks["commit time"].state == "ok"
 
 
 # Both, and this machine
