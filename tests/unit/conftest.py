@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sms_pipeline.config.secrets import FILE_SUFFIX, SECRETS
 from sms_pipeline.config.settings import ENVIRONMENT
 from sms_pipeline.core.records import Run
 from sms_pipeline.ledger.store import Ledger
@@ -16,7 +17,7 @@ from tests.unit import make
 @pytest.fixture
 def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """No variable of ours is set, and the current folder is empty; returns that folder."""
-    for name in ENVIRONMENT:
+    for name in (*ENVIRONMENT, *(f"{secret}{FILE_SUFFIX}" for secret in SECRETS)):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
