@@ -100,6 +100,12 @@ class LedgerUnavailableError(PipelineError):
     """The database can't be reached, or is not a ledger of this version."""
 
 
+class DamagedLedgerError(PipelineError):
+    """The ledger holds what can't be read: its file is damaged, or a row is not one of ours."""
+
+    exit_code = EXIT_BROKEN
+
+
 class BadBatchError(PipelineError):
     """A task body that is not a batch; the message never repeats the body."""
 

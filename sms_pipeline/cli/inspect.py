@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import click
@@ -13,6 +14,8 @@ from sms_pipeline.cli.options import RUN_NUMBER, run_argument
 #: Formats of a report; the first is the default for files of any other suffix.
 _KINDS = ("html", "json", "csv")
 _STDOUT = "-"
+#: A seal, or enough of it to tell it from others.
+_SEAL = re.compile("[0-9a-fA-F]{8,64}")
 
 
 @click.command()
@@ -102,19 +105,35 @@ def trace(run_id: int | None, follow: bool, index: int | None) -> None:
         trace_message(ledger, run, index)
 
 
+def _seal(_context: click.Context, _option: click.Parameter, noted: str | None) -> str | None:
+    if noted is not None and not _SEAL.fullmatch(noted):
+        raise click.BadParameter("must be 8 to 64 hexadecimal digits")
+    return noted
+
+
 @click.command()
 @run_argument
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def audit(run_id: int | None, as_json: bool) -> None:
+@click.option(
+    "--seal",
+    "noted",
+    metavar="HEX",
+    callback=_seal,
+    help="A seal of the run that was noted earlier, or its first 8 digits or more: it must be the "
+    "same now.",
+)
+def audit(run_id: int | None, as_json: bool, noted: str | None) -> None:
     """Prove from independent records that every message of a run has exactly one fate.
 
     Ends with 0 when that is proven, with 4 when it found problems, and with 5 when the run is not
-    finished. It works at any time.
+    finished. It works at any time. Of a run that has ended it prints the seal: note it elsewhere,
+    and --seal tells whether anything was changed since.
 
     \b
     Examples:
       sms-pipeline audit
       sms-pipeline audit 3 --json
+      sms-pipeline audit 3 --seal 3f9a02c4
     """
     settings = context.read_settings()
     from sms_pipeline.ledger.verdict import EXIT_CODES
@@ -123,6 +142,8 @@ def audit(run_id: int | None, as_json: bool) -> None:
 
     ledger = context.open_ledger(settings)
     result = audit_run(settings, ledger, ledger.run(run_id))
+    if noted is not None:
+        result.compare_seal(noted)
     write(json.dumps(result.to_json()) if as_json else "\n".join(result.lines()))
     click.get_current_context().exit(EXIT_CODES[result.verdict])
 

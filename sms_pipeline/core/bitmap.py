@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from sms_pipeline.errors import BadBatchError
 
+#: Of a byte; the first message has the highest bit.
+_BITS, _FIRST_BIT = 8, 0x80
 #: Positions of messages within their batch, ascending.
 Offsets = NDArray[np.intp]
 
@@ -38,6 +40,12 @@ def bitmap_as_number(bitmap: bytes, size: int) -> int:
     number, unused = int.from_bytes(bitmap), len(bitmap) * 8 - size
     _require_fit(bitmap, size, stray=unused > 0 and number & ((1 << unused) - 1) != 0)
     return number >> unused
+
+
+def has_offset(bitmap: bytes, offset: int) -> bool:
+    """Whether a bitmap has that message, without unpacking the others."""
+    byte, bit = divmod(offset, _BITS)
+    return byte < len(bitmap) and bool(bitmap[byte] & (_FIRST_BIT >> bit))
 
 
 def _require_fit(bitmap: bytes, size: int, stray: bool) -> None:

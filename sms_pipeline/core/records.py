@@ -14,6 +14,9 @@ from sms_pipeline.core.simulation import Simulation
 #: A worker that lives has written its heartbeat anew by then.
 SEEN_AGAIN_SECONDS = 2.0
 
+#: Who settles what was cancelled before any worker saw it.
+CANCELLER = "cancel"
+
 #: (run, batch number, attempt)
 Key = tuple[int, int, int]
 
@@ -68,6 +71,9 @@ class BatchRow:
     size: int
     queued_at: float
     published_at: float | None = None
+    #: Who recorded it, and as which link of its chain: see `core.seal`.
+    writer: str = field(default="", compare=False)
+    link: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,9 @@ class Settlement:
     cancelled: int = 0
     failed_indexes: Sequence[int] = ()
     expired_indexes: Sequence[int] = ()
+    #: Who recorded it, and as which link of its chain: see `core.seal`.
+    writer: str = field(default="", compare=False)
+    link: int = field(default=0, compare=False)
 
     @classmethod
     def cancellation(

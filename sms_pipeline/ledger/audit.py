@@ -2,56 +2,96 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
+
+from sqlalchemy import Connection
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.bitmap import bitmap_as_number
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.records import BatchRow, Failure, Run, Settlement
+from sms_pipeline.core.seal import Contents
 from sms_pipeline.errors import BadBatchError
-from sms_pipeline.ledger.scan import CounterRow, Records
+from sms_pipeline.ledger import rules, schema
+from sms_pipeline.ledger.chains import encoded, encoded_settlement
+from sms_pipeline.ledger.mapping import batch_columns, settlement_columns
+from sms_pipeline.ledger.scan import Records
+from sms_pipeline.ledger.sealing import may_be_sealed, read_seal, record_seal, seal_of
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.sums import Sums
 from sms_pipeline.ledger.verdict import AuditResult
 
 
 def audit_ledger(
     ledger: Ledger, run: Run, lost: bool = False, clock: Clock = MACHINE_CLOCK
 ) -> AuditResult:
-    """Audit the run as the ledger has it now; see `audit`."""
+    """Audit the run as the ledger has it now; see `audit`.
+
+    Raises:
+        DamagedLedgerError: a row can't be read.
+        UnknownRunError: the run is not there any more.
+    """
     with ledger.reading() as connection:
-        return audit(run, Records(connection, run), clock.wall(), lost)
+        result = audit(run, Records(connection, run), clock.wall(), lost)
+        _compare_seal(result, connection, clock.wall())
+    if result.seal and not result.sealed and not result.problems:
+        recorded = record_seal(ledger, run.id, clock)
+        result.seal, result.sealed = recorded or result.seal, recorded is not None
+    return result
+
+
+def _compare_seal(result: AuditResult, connection: Connection, now: float) -> None:
+    """Hold the records against the seal that the first to see the run's end has recorded."""
+    recorded = read_seal(connection, result.run)
+    if recorded is None and not may_be_sealed(connection, result.run, now):
+        return
+    found = seal_of(connection, result.run)
+    result.seal, result.sealed = recorded or found, recorded is not None
+    if recorded not in (None, found):
+        result.problems.append(f"the run was sealed as {recorded}, but its records give {found}")
 
 
 def audit(run: Run, records: Records, now: float, lost: bool = False) -> AuditResult:
     """Hold the run's records against one another.
 
     Args:
-        run: the run.
+        run: the run; its record is read anew, since it may have been steered meanwhile.
         records: its rows, as one consistent reading.
         now: seconds since the epoch, to tell stuck batches.
         lost: whether what is in flight is known to be lost: its broker is gone.
     """
+    run = records.run()
     result = AuditResult(run.id, run.total)
+    result.problems += records.changed()
+    result.problems += rules.of_run(run, records.steps())
+    standing = rules.Standing(run, records.workers())
     ranges = _Ranges(result)
-    sums = _Sums()
+    sums, contents = Sums(), Contents()
     chains = _Grouped(records.settlements(), lambda settlement: settlement.key[1])
     failures = _Grouped(records.failures(), lambda failure: failure.batch)
     for batch in records.batches():
         ranges.add(batch)
         sums.dispatch(batch)
-        chain = chains.take(batch.number)
+        chain, listed = chains.take(batch.number), failures.take(batch.number)
         _check_chain(result, batch, chain)
-        _check_failures(result, batch, chain, failures.take(batch.number))
+        _check_failures(result, batch, chain, listed)
+        result.problems += rules.of_batch(standing, batch, chain)
+        result.problems += rules.of_chain(standing, batch, chain)
+        result.problems += rules.of_failures(batch, chain, listed)
+        _add(contents, batch, chain, listed)
         sums.settle(chain)
         _place(result, run, batch, chain, now, lost)
-    ranges.end(run.total, records.position())
+    ranges.end(run.total, (run.next_index, run.next_batch))
     _check_strays(result, "settlement", chains)
     _check_strays(result, "failure", failures)
-    _check_counters(result, records.counters(), sums)
-    _check_dispatched(result, records.dispatched(), sums)
+    for place, name, row in records.hashed_steps():
+        contents.add(place, name, row)
+    result.problems += contents.against(records.links(), records.first_links())
+    result.problems += sums.against_counters(records.counters(), run.simulation.deadline)
+    result.problems += sums.against_dispatched(records.dispatched())
     result.absorbed = records.absorbed()
     return result
 
@@ -84,6 +124,25 @@ class _Grouped:
     def _advance(self) -> None:
         group = next(self._groups, None)
         self._head = None if group is None else (group[0], list(group[1]))
+
+
+def _add(
+    contents: Contents, batch: BatchRow, chain: list[Settlement], failures: list[Failure]
+) -> None:
+    """What was hashed of a batch, when it was recorded and with each of its settlements."""
+    name = f"batch {batch.number}"
+    contents.add((batch.writer, batch.link), name, encoded(schema.batches, batch_columns(batch)))
+    listed: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for failure in failures:
+        listed[failure.attempts - 1, failure.reason].append(failure.message_index)
+    for settlement in chain:
+        attempt = settlement.key[2]
+        row = encoded_settlement(
+            settlement_columns(settlement),
+            *(listed[attempt, reason] for reason in schema.REASONS),
+        )
+        place = settlement.writer, settlement.link
+        contents.add(place, f"{name}, attempt {attempt + 1}", row)
 
 
 class _Ranges:
@@ -182,10 +241,11 @@ def _bits(bitmap: bytes | None, size: int) -> int | None:
 
 def _difference(expected: int | None, taken: int | None, size: int) -> tuple[int, int]:
     """How many messages the attempt should have taken and did not, and the other way round."""
-    whole = (1 << size) - 1
-    wanted = whole if expected is None else expected
-    found = whole if taken is None else taken
-    return (wanted & ~found).bit_count(), (found & ~wanted).bit_count()
+    if expected is None:
+        return size - (size if taken is None else taken.bit_count()), 0
+    if taken is None:
+        return 0, size - expected.bit_count()
+    return (expected & ~taken).bit_count(), (taken & ~expected).bit_count()
 
 
 def _fates(settlement: Settlement) -> int:
@@ -212,28 +272,6 @@ def _check_failures(
             result.problems.append(
                 f"batch {batch.number}: message {outside[0]} listed as {reason} is not its own"
             )
-
-
-class _Sums:
-    """Sums of rows, to hold against the counters."""
-
-    def __init__(self) -> None:
-        self.counters: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-        self.dispatched: dict[str, tuple[int, int]] = {}
-
-    def dispatch(self, batch: BatchRow) -> None:
-        batches, messages = self.dispatched.get(batch.profile, (0, 0))
-        self.dispatched[batch.profile] = (batches + 1, messages + batch.size)
-
-    def settle(self, chain: Iterable[Settlement]) -> None:
-        for settlement in chain:
-            counter = self.counters[settlement.profile, settlement.worker]
-            counter["settlements"] += 1
-            counter["attempts"] += settlement.messages
-            counter["first_attempts"] += settlement.messages if settlement.key[2] == 0 else 0
-            for name in ("delivered", "failed", "expired", "cancelled", "retried"):
-                counter[name] += getattr(settlement, name)
-            counter["timed"] += settlement.delivered + settlement.failed
 
 
 def _place(
@@ -267,26 +305,3 @@ def _check_strays(result: AuditResult, kind: str, rows: _Grouped) -> None:
     result.problems += [
         f"{kind} of batch {number}, which is not recorded" for number in rows.rest()
     ]
-
-
-def _check_counters(result: AuditResult, counters: list[CounterRow], sums: _Sums) -> None:
-    stored = {(row.profile, row.worker): row for row in counters}
-    for key in sorted({*stored, *sums.counters}):
-        row, summed = stored.get(key), sums.counters.get(key, Counter[str]())
-        for name in CounterRow._fields[2:]:
-            counted = getattr(row, name) if row else 0
-            if counted != summed[name]:
-                result.problems.append(
-                    f"counter {name} of {key[0]} at {key[1]} is {counted}, "
-                    f"but its settlements sum to {summed[name]}"
-                )
-
-
-def _check_dispatched(result: AuditResult, stored: dict[str, tuple[int, int]], sums: _Sums) -> None:
-    for profile in sorted({*stored, *sums.dispatched}):
-        counted, summed = stored.get(profile, (0, 0)), sums.dispatched.get(profile, (0, 0))
-        if counted != summed:
-            result.problems.append(
-                f"dispatched to {profile}: {counted[0]} batches of {counted[1]} messages counted, "
-                f"but {summed[0]} of {summed[1]} recorded"
-            )

@@ -206,6 +206,8 @@ def _parse(url: str) -> URL:
 def _leave_transactions_to_us(connection: sqlite3.Connection, _record: object) -> None:
     # The driver must not open transactions by itself: `_begin_sqlite` does.
     connection.isolation_level = None
+    # SQLite looks at them only where it is asked to.
+    connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:

@@ -15,6 +15,7 @@ from sms_pipeline.core.records import (
     Settled,
     Settlement,
     Unsettled,
+    WorkerRow,
 )
 from sms_pipeline.core.simulation import parse_simulation
 
@@ -72,6 +73,8 @@ _SETTLEMENT_FIELDS = (
     "settled_at",
     "taken",
     "remainder",
+    "writer",
+    "link",
 )
 
 
@@ -156,6 +159,10 @@ def worker_columns(worker: str, profile: SenderProfile, joined_at: float) -> dic
         "max_time": profile.max_time,
         "seen_at": joined_at,
     }
+
+
+def to_worker(row: Any) -> WorkerRow:
+    return WorkerRow(**{name: getattr(row, name) for name in WorkerRow.__slots__})
 
 
 def to_unsettled(row: Any) -> Unsettled:

@@ -8,9 +8,18 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, bindparam, exists, func, or_, select
 
 from sms_pipeline.core.counts import Counts, ProfileCounts
-from sms_pipeline.core.records import BatchRow, Run, RunTotals, Steering, Step, WorkerRow
+from sms_pipeline.core.records import (
+    BatchRow,
+    Control,
+    Run,
+    RunTotals,
+    Snapshot,
+    Steering,
+    Step,
+    WorkerRow,
+)
 from sms_pipeline.ledger import schema
-from sms_pipeline.ledger.mapping import SUMMED, plain_numbers, to_run
+from sms_pipeline.ledger.mapping import SUMMED, plain_numbers, to_run, to_worker
 
 
 def stuck(run_id: int, queued_before: float) -> Select[Any]:
@@ -114,11 +123,23 @@ def standing() -> Select[Any]:
     )
 
 
+def lock_control(run_id: int) -> Select[Any]:
+    """The control of a run, which nobody else changes or seals until this transaction ends."""
+    run = schema.runs.c
+    return select(run.control).where(run.id == run_id).with_for_update()
+
+
+def is_sealed(connection: Connection, run_id: int) -> bool:
+    """Whether the run has ended for good. Who writes to it has locked it before."""
+    sealed = select(schema.seals.c.run).where(schema.seals.c.run == run_id)
+    return connection.execute(sealed).scalar() is not None
+
+
 def read_present_workers(connection: Connection) -> tuple[WorkerRow, ...]:
     """Those that have not signed off, in the order in which they joined."""
     table = schema.workers
     query = select(table).where(table.c.left_at.is_(None)).order_by(table.c.joined_at)
-    return tuple(WorkerRow(**row._mapping) for row in connection.execute(query))
+    return tuple(to_worker(row) for row in connection.execute(query))
 
 
 def read_workers_of(connection: Connection, run: Run, done: bool) -> tuple[WorkerRow, ...]:
@@ -134,7 +155,7 @@ def read_workers_of(connection: Connection, run: Run, done: bool) -> tuple[Worke
         query = query.where(settled)
     else:
         query = query.where(or_(worker.c.left_at.is_(None), worker.c.left_at >= run.started_at))
-    return tuple(WorkerRow(**row._mapping) for row in connection.execute(query))
+    return tuple(to_worker(row) for row in connection.execute(query))
 
 
 def read_steps(connection: Connection, run_id: int) -> tuple[Step, ...]:
@@ -173,6 +194,29 @@ def read_batch(connection: Connection, row: BatchRow) -> BatchRow | None:
     query = select(schema.batches).where(batch.run == row.run, batch.number == row.number)
     stored = connection.execute(query).one_or_none()
     return None if stored is None else BatchRow(**{**stored._mapping, "published_at": None})
+
+
+def read_snapshot(connection: Connection, run: Run) -> Snapshot:
+    """The run's counters."""
+    control = connection.execute(
+        select(schema.runs.c.control).where(schema.runs.c.id == run.id)
+    ).scalar_one()
+    profiles = read_profile_counts(connection, run)
+    done = sum(counts.finished for counts in profiles) >= run.total
+    return Snapshot(
+        run=run.id,
+        total=run.total,
+        seed=run.seed,
+        simulation=run.simulation,
+        control=Control(control),
+        profiles=profiles,
+        workers=read_workers_of(connection, run, done),
+        started_at=run.started_at,
+        settled_at=read_last_settled(connection, run.id),
+        embedded=run.embedded,
+        active_at=read_last_activity(connection, run.id),
+        steps=read_steps(connection, run.id),
+    )
 
 
 _COUNTED = ("first_attempts", "attempts", *SUMMED)

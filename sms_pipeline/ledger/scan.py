@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
-from sms_pipeline.core.records import Absorbed, BatchRow, Failure, Run, Settlement
-from sms_pipeline.ledger import schema
-from sms_pipeline.ledger.mapping import to_settlement
+from sms_pipeline.core.records import Absorbed, BatchRow, Failure, Run, Settlement, Step
+from sms_pipeline.core.seal import Link, Place, first_link
+from sms_pipeline.errors import UnknownRunError
+from sms_pipeline.ledger import chains, schema
+from sms_pipeline.ledger.mapping import to_run, to_settlement
+from sms_pipeline.ledger.queries import read_steps
+from sms_pipeline.ledger.sums import CounterRow, Dispatched, Settler
 
-
-class CounterRow(NamedTuple):
-    """A row of the counter table, and the sum of its histogram."""
-
-    profile: str
-    worker: str
-    settlements: int
-    first_attempts: int
-    attempts: int
-    delivered: int
-    failed: int
-    expired: int
-    cancelled: int
-    retried: int
-    timed: int
-
-
-_STORED = CounterRow._fields[2:-1]
+_STORED = tuple(name for name in CounterRow._fields[2:] if name not in ("timed", "times"))
 
 
 class Records:
@@ -59,29 +46,84 @@ class Records:
 
     def counters(self) -> list[CounterRow]:
         """The counter table."""
-        timed: Counter[tuple[str, str]] = Counter()
+        times: dict[Settler, Counter[int]] = defaultdict(Counter)
         for row in self._rows(schema.delivery_times):
-            timed[row.profile, row.worker] += row.messages
+            times[row.profile, row.worker][row.bucket] += row.messages
         stored = {
             (row.profile, row.worker): {name: getattr(row, name) for name in _STORED}
             for row in self._rows(schema.counters)
         }
         return [
-            CounterRow(*key, timed=timed[key], **stored.get(key, dict.fromkeys(_STORED, 0)))
-            for key in sorted({*stored, *timed})
+            CounterRow(
+                *key,
+                **stored.get(key, dict.fromkeys(_STORED, 0)),
+                timed=times[key].total(),
+                times=times[key],
+            )
+            for key in sorted({*stored, *times})
         ]
 
-    def dispatched(self) -> dict[str, tuple[int, int]]:
-        """(batches, messages) by profile, as the dispatch counters have them."""
+    def dispatched(self) -> dict[str, Dispatched]:
+        """The dispatch counters, by profile."""
         rows = self._rows(schema.dispatched)
-        return {row.profile: (row.batches, row.messages) for row in rows}
+        return {row.profile: Dispatched(row.batches, row.messages, row.last_at) for row in rows}
 
-    def position(self) -> tuple[int, int]:
-        """Where dispatch stands: (next message index, next batch number)."""
-        run = schema.runs.c
-        query = select(run.next_index, run.next_batch).where(run.id == self._run.id)
-        row = self._connection.execute(query).one()
-        return row.next_index, row.next_batch
+    def run(self) -> Run:
+        """The run as it stands now.
+
+        Raises:
+            UnknownRunError: it is not there any more.
+        """
+        return to_run(self._run_row())
+
+    def steps(self) -> tuple[Step, ...]:
+        """How it was steered, in order."""
+        return read_steps(self._connection, self._run.id)
+
+    def workers(self) -> frozenset[Settler]:
+        """(worker, profile) of all that ever joined."""
+        table = schema.workers.c
+        return frozenset(map(tuple, self._connection.execute(select(table.id, table.profile))))
+
+    # What was hashed
+
+    def first_links(self) -> Callable[[str], Link]:
+        """Where the chain of each writer begins."""
+        ledger_id = self._connection.execute(select(schema.identity.c.id)).scalar_one()
+        run_digest = self._run_row().digest
+        return lambda writer: first_link(ledger_id, self._run.id, run_digest, writer)
+
+    def links(self) -> Iterator[Link]:
+        """By writer and place."""
+        table = schema.links
+        for row in self._rows(table, table.c.writer, table.c.place):
+            yield Link(row.writer, row.place, row.digest)
+
+    def hashed_steps(self) -> Iterator[tuple[Place, str, bytes]]:
+        """Where each step is linked, what it is called, and what is hashed of it."""
+        for row in self._rows(schema.steps, schema.steps.c.id):
+            yield (row.writer, row.link), row.what, chains.encoded(schema.steps, row._mapping)
+
+    def changed(self) -> Iterator[str]:
+        """What is in no chain, and does not fit its own digest."""
+        row = self._run_row()
+        if chains.digest(schema.runs, row._mapping) != row.digest:
+            yield "the record of the run was changed after it was written"
+        settlers = {(row.worker, row.profile) for row in self._rows(schema.counters)}
+        for row in self._connection.execute(select(schema.workers)):
+            is_changed = chains.digest(schema.workers, row._mapping) != row.digest
+            if is_changed and (row.id, row.profile) in settlers:
+                yield f"the record of worker {row.id} was changed after it was written"
+        for row in self._rows(schema.absorbed):
+            if chains.digest(schema.absorbed, row._mapping) != row.digest:
+                yield f"what worker {row.worker} noted as {row.kind} was changed"
+
+    def _run_row(self) -> Any:
+        query = select(schema.runs).where(schema.runs.c.id == self._run.id)
+        row = self._connection.execute(query).one_or_none()
+        if row is None:
+            raise UnknownRunError(f"the ledger has no run {self._run.id} any more")
+        return row
 
     def absorbed(self) -> dict[str, tuple[int, int]]:
         """(batches, messages) that came twice, by kind."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
-    Boolean,
+    CheckConstraint,
     Column,
     Connection,
-    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     String,
     Table,
@@ -22,97 +22,189 @@ from sqlalchemy import (
     text,
 )
 
+from sms_pipeline.core.histogram import LAST_BUCKET
+from sms_pipeline.core.records import Absorbed, Control, Steering
 from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.ledger.columns import Bits, Choice, Flag, Moment, Number, Whole, Word
 
 #: Raised with every change of the tables; a ledger of another version is refused.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: Any fixed number: whoever holds it may create the tables.
 _CREATE_LOCK = 7_436_219
+#: Longest words that columns hold.
+_PROFILE, _WORKER, _CHOICE, _ID = 64, 128, 16, 64
+#: Why a message is listed as a failure.
+REASONS = ("failed", "expired")
 
 _metadata = MetaData()
 
 
-def _table(name: str, *columns: Column[Any]) -> Table:
-    return Table(name, _metadata, *columns)
+def _table(name: str, *parts: Column[Any] | CheckConstraint | ForeignKeyConstraint) -> Table:
+    table = Table(name, _metadata, *parts)
+    for column in table.columns:
+        column.type.where = f"{name}.{column.name}"  # type: ignore[attr-defined]
+        for check in _checks(column):
+            table.append_constraint(check)
+    return table
 
 
-def _key(name: str, kind: Any = Integer) -> Column[Any]:
-    return Column(name, kind, primary_key=True, autoincrement=False)
+def _checks(column: Column[Any]) -> Iterator[CheckConstraint]:
+    """What its type says; only SQLite must be told not to store a text as a number."""
+    name, kind = column.name, column.type
+    if isinstance(kind, Whole):
+        yield from _sqlite_check(f"typeof({name}) IN ('integer', 'null')")
+        if kind.least == 0:
+            yield CheckConstraint(f"{name} >= 0")
+        elif kind.least > 0:
+            yield CheckConstraint(f"{name} >= {kind.least}")
+    elif isinstance(kind, Number):
+        yield from _sqlite_check(f"typeof({name}) IN ('real', 'null')")
+        yield CheckConstraint(f"{name} >= 0")
+    elif isinstance(kind, Choice):
+        listed = ", ".join(f"'{word}'" for word in kind.words)
+        yield CheckConstraint(f"{name} IN ({listed})")
 
 
-def _value(name: str, kind: Any = BigInteger, nullable: bool = False) -> Column[Any]:
+def _sqlite_check(rule: str) -> Iterator[CheckConstraint]:
+    check = CheckConstraint(rule)
+    check.ddl_if(dialect="sqlite")
+    yield check
+
+
+def _key(name: str, kind: Any = Integer, *parts: Any) -> Column[Any]:
+    return Column(name, kind, *parts, primary_key=True, autoincrement=False)
+
+
+def _value(name: str, kind: Any, nullable: bool = False) -> Column[Any]:
     return Column(name, kind, nullable=nullable)
+
+
+def _count(least: int = 0) -> Whole:
+    """A number of messages, batches and the like."""
+    return Whole(least=least, strict=False)
+
+
+def _size() -> Whole:
+    """A number of messages that others are reckoned from."""
+    return Whole(least=1)
+
+
+def _index() -> Whole:
+    """A place among the messages of a run."""
+    return Whole(least=0)
+
+
+def _number(least: int = 0) -> Whole:
+    """A small number that names something."""
+    return Whole(Integer(), least)
+
+
+def _words(kinds: Iterable[str]) -> Choice:
+    return Choice(tuple(str(kind) for kind in kinds), _CHOICE)
+
+
+def _text(length: int) -> Word:
+    return Word(String(length))
+
+
+def _link() -> tuple[Column[Any], Column[Any]]:
+    """Who wrote the row, and as which link of its chain."""
+    return _value("writer", _text(_ID)), _value("link", _number(1))
+
+
+def _digest(name: str = "digest") -> Column[Any]:
+    """64 hexadecimal digits."""
+    return _value(name, _text(_ID))
+
+
+def _run() -> Column[Any]:
+    """Of a row that a run must be there for."""
+    return _key("run", _number(1), ForeignKey("runs.id"))
 
 
 #: One row: which ledger this is.
 identity = _table(
-    "ledger_identity", _key("row"), _value("id", String(64)), _value("schema_version", Integer)
+    "ledger_identity",
+    _key("row", _number()),
+    _value("id", _text(_ID)),
+    _value("schema_version", _number()),
 )
 
 #: One run each. All times are seconds since the epoch.
 runs = _table(
     "runs",
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", _number(1), primary_key=True, autoincrement=True),
     #: When the alert was asked for.
-    _value("started_at", Float(53)),
-    _value("seed"),
-    _value("total"),
+    _value("started_at", Moment()),
+    _value("seed", _index()),
+    _value("total", _size()),
     #: The frozen configuration, JSON.
-    _value("simulation", Text),
+    _value("simulation", Word(Text())),
     #: Whether its broker lives, and dies, with the process that started it.
-    _value("embedded", Boolean),
+    _value("embedded", Flag()),
     #: What the user wants: see `records.Control`.
-    _value("control", String(16)),
+    _value("control", _words(Control)),
     #: Where dispatch stands. Only the producer that moves both on from the values it read may
     #: dispatch the batches between, so two producers of one run can't overlap.
-    _value("next_index"),
-    _value("next_batch", Integer),
+    _value("next_index", _index()),
+    _value("next_batch", _number()),
+    #: Of what never changes of it.
+    _digest(),
+    CheckConstraint("next_index <= total"),
+    CheckConstraint("next_batch <= next_index"),
 )
 
 #: What was done to a run from outside, `what` as in `records.Steering`.
 steps = _table(
     "steps",
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    _value("run", Integer),
-    _value("what", String(16)),
-    _value("at", Float(53)),
-    _value("idle_seconds", Float(53)),
+    Column("id", _number(1), primary_key=True, autoincrement=True),
+    Column("run", _number(1), ForeignKey("runs.id"), nullable=False),
+    _value("what", _words(Steering)),
+    _value("at", Moment()),
+    _value("idle_seconds", Number()),
+    *_link(),
 )
 
 #: Written before a batch is published; `published_at` once the broker has confirmed it.
 batches = _table(
     "batches",
-    _key("run"),
-    _key("number"),
-    _value("profile", String(64)),
-    _value("first_index"),
-    _value("size"),
-    _value("queued_at", Float(53)),
-    _value("published_at", Float(53), nullable=True),
+    _run(),
+    _key("number", _number()),
+    _value("profile", _text(_PROFILE)),
+    _value("first_index", _index()),
+    _value("size", _size()),
+    _value("queued_at", Moment()),
+    _value("published_at", Moment(), nullable=True),
+    *_link(),
 )
 
 #: One row for each attempt of each batch: the record that counts.
 settlements = _table(
     "settlements",
-    _key("run"),
-    _key("batch"),
-    _key("attempt"),
-    _value("profile", String(64)),
-    _value("worker", String(128)),
-    _value("messages"),
-    _value("delivered"),
-    _value("failed"),
-    _value("expired"),
-    _value("cancelled"),
-    _value("retried"),
-    _value("send_seconds", Float(53)),
-    _value("delivery_seconds", Float(53)),
-    _value("transit_seconds", Float(53)),
-    _value("settled_at", Float(53)),
+    _key("run", _number(1)),
+    _key("batch", _number()),
+    _key("attempt", _number()),
+    _value("profile", _text(_PROFILE)),
+    _value("worker", _text(_WORKER)),
+    _value("messages", _count()),
+    _value("delivered", _count()),
+    _value("failed", _count()),
+    _value("expired", _count()),
+    _value("cancelled", _count()),
+    _value("retried", _count()),
+    _value("send_seconds", Number()),
+    _value("delivery_seconds", Number()),
+    _value("transit_seconds", Number()),
+    _value("settled_at", Moment()),
     #: Bitmap over the whole batch of the messages this attempt took; NULL = all of them.
-    _value("taken", LargeBinary, nullable=True),
+    _value("taken", Bits(), nullable=True),
     #: Bitmap over the whole batch of the messages left for the next attempt; NULL = none.
-    _value("remainder", LargeBinary, nullable=True),
+    _value("remainder", Bits(), nullable=True),
+    *_link(),
+    ForeignKeyConstraint(["run", "batch"], ["batches.run", "batches.number"]),
+    CheckConstraint("messages = delivered + failed + expired + cancelled + retried"),
+    CheckConstraint("(retried = 0) = (remainder IS NULL)"),
+    CheckConstraint("(attempt = 0) = (taken IS NULL)"),
 )
 #: For those who follow a run: reading the last seconds of 200,000 settlements takes 4 ms with it,
 #: 230 without. It adds 4 us to the 115 that recording a settlement takes.
@@ -121,84 +213,102 @@ _settled_in_order = Index("settlements_in_order", settlements.c.run, settlements
 #: Sums of batch rows, so that nobody has to count them: one row for each profile.
 dispatched = _table(
     "dispatched",
-    _key("run"),
-    _key("profile", String(64)),
-    _value("batches"),
-    _value("messages"),
-    _value("last_at", Float(53)),
+    _run(),
+    _key("profile", _text(_PROFILE)),
+    _value("batches", _count(1)),
+    _value("messages", _count(1)),
+    _value("last_at", Moment()),
 )
 
 #: The counter table: sums of settlements, one row for each profile and worker process.
 counters = _table(
     "counters",
-    _key("run"),
-    _key("profile", String(64)),
-    _key("worker", String(128)),
-    _value("settlements"),
-    _value("first_attempts"),
-    _value("attempts"),
-    _value("delivered"),
-    _value("failed"),
-    _value("expired"),
-    _value("cancelled"),
-    _value("retried"),
-    _value("send_seconds", Float(53)),
-    _value("delivery_seconds", Float(53)),
-    _value("transit_seconds", Float(53)),
-    _value("longest_delivery", Float(53)),
-    _value("last_settled_at", Float(53)),
+    _run(),
+    _key("profile", _text(_PROFILE)),
+    _key("worker", _text(_WORKER)),
+    _value("settlements", _count(1)),
+    _value("first_attempts", _count()),
+    _value("attempts", _count()),
+    _value("delivered", _count()),
+    _value("failed", _count()),
+    _value("expired", _count()),
+    _value("cancelled", _count()),
+    _value("retried", _count()),
+    _value("send_seconds", Number()),
+    _value("delivery_seconds", Number()),
+    _value("transit_seconds", Number()),
+    _value("longest_delivery", Number()),
+    _value("last_settled_at", Moment()),
 )
 
 #: The counter table's histogram of delivery times; buckets as in `histogram`.
 delivery_times = _table(
     "delivery_times",
-    _key("run"),
-    _key("profile", String(64)),
-    _key("worker", String(128)),
-    _key("bucket"),
-    _value("messages"),
+    _run(),
+    _key("profile", _text(_PROFILE)),
+    _key("worker", _text(_WORKER)),
+    _key("bucket", Whole(Integer(), 0, LAST_BUCKET)),
+    _value("messages", _count()),
+    CheckConstraint(f"bucket <= {LAST_BUCKET}"),
 )
 
-#: What came twice and was counted once; `kind` as in `records.Absorbed`.
+#: What came twice and was counted once; `kind` as in `records.Absorbed`. It may be of a run that
+#: is not there: a batch is noted before anybody looks its run up.
 absorbed = _table(
     "absorbed",
-    _key("run"),
-    _key("kind", String(16)),
-    _key("worker", String(128)),
-    _value("batches"),
-    _value("messages"),
+    _key("run", _number(1)),
+    _key("kind", _words(Absorbed)),
+    _key("worker", _text(_WORKER)),
+    _value("batches", _count()),
+    _value("messages", _count()),
+    _digest(),
 )
 
 #: Messages that were not delivered: out of attempts, or too late. Numbers and texts are not kept:
-#: they follow from the seed.
+#: they follow from the seed. Without a foreign key: an attempt can have thousands of them.
 failures = _table(
     "failures",
-    _key("run"),
-    _key("message_index", BigInteger),
-    _value("batch", Integer),
-    _value("profile", String(64)),
-    _value("reason", String(16)),
-    _value("attempts", Integer),
-    _value("failed_at", Float(53)),
+    _key("run", _number(1)),
+    _key("message_index", _index()),
+    _value("batch", _number()),
+    _value("profile", _text(_PROFILE)),
+    _value("reason", _words(REASONS)),
+    _value("attempts", _number(1)),
+    _value("failed_at", Moment()),
 )
 
 #: One row for each worker process and profile that ever joined.
 workers = _table(
     "workers",
-    _key("id", String(128)),
-    _key("profile", String(64)),
-    _value("senders", Integer),
-    _value("mean_time", Float(53)),
-    _value("failure_rate", Float(53)),
+    _key("id", _text(_WORKER)),
+    _key("profile", _text(_PROFILE)),
+    _value("senders", _number(1)),
+    _value("mean_time", Number()),
+    _value("failure_rate", Number()),
     #: Grows while the worker's driver thread is alive.
-    _value("heartbeat"),
-    _value("joined_at", Float(53)),
-    _value("left_at", Float(53), nullable=True),
-    _value("shape", Float(53)),
-    _value("max_time", Float(53), nullable=True),
+    _value("heartbeat", _count()),
+    _value("joined_at", Moment()),
+    _value("left_at", Moment(), nullable=True),
+    _value("shape", Number()),
+    _value("max_time", Number(), nullable=True),
     #: When its heartbeat was written last, on its own clock.
-    _value("seen_at", Float(53)),
+    _value("seen_at", Moment()),
+    #: Of what never changes of it.
+    _digest(),
+    CheckConstraint("failure_rate <= 1"),
 )
+
+#: One row for each transaction of each writer: see `core.seal`. No two writers share one.
+links = _table(
+    "links",
+    _run(),
+    _key("writer", _text(_ID)),
+    _key("place", _number(1)),
+    _digest(),
+)
+
+#: The seal of each run that has ended; the first one stands.
+seals = _table("seals", _run(), _digest("seal"), _value("sealed_at", Moment()))
 
 
 def create_tables(connection: Connection) -> str:

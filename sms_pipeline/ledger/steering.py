@@ -6,14 +6,19 @@ from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.liveness import present_workers
 from sms_pipeline.core.progress import Progress
-from sms_pipeline.core.records import BatchRow, Control, Run, Settlement, Snapshot
+from sms_pipeline.core.records import (
+    CANCELLER,
+    BatchRow,
+    Control,
+    Run,
+    Settlement,
+    Snapshot,
+)
 from sms_pipeline.core.routing import MESSAGES_PER_SENDER
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import PipelineError
 from sms_pipeline.ledger.store import Ledger
 
-#: Who settles what was cancelled before any worker saw it.
-CANCELLER = "cancel"
 #: Batches that a worker takes in hand beside those that its senders play.
 BATCHES_IN_HAND = 50
 #: Batches cancelled in one transaction.

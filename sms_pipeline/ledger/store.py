@@ -32,13 +32,13 @@ from sms_pipeline.core.records import (
     Settlement,
     Snapshot,
     Standing,
-    Steering,
     Unsettled,
     WorkerRow,
 )
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import LedgerUnavailableError, UnknownRunError
-from sms_pipeline.ledger import queries, schema
+from sms_pipeline.ledger import chains, queries, schema
+from sms_pipeline.ledger.control import Controls
 from sms_pipeline.ledger.database import Database, open_engine, reason, without_secrets
 from sms_pipeline.ledger.mapping import (
     absorbed_columns,
@@ -51,15 +51,9 @@ from sms_pipeline.ledger.mapping import (
     settlement_columns,
     to_run,
     to_unsettled,
+    to_worker,
     worker_columns,
 )
-
-#: What asking for it is called afterwards.
-_STEPS = {
-    Control.RUNNING: Steering.CONTINUED,
-    Control.PAUSED: Steering.PAUSED,
-    Control.CANCELLED: Steering.CANCELLED,
-}
 
 
 class Ledger:
@@ -78,6 +72,9 @@ class Ledger:
         with self._database.writing() as connection:
             #: Carried by every batch, so that no worker judges batches of another ledger.
             self.id = schema.create_tables(connection)
+        self._dispatch = chains.Writer("dispatch", self.id)
+        self._settling = chains.Writer("settling", self.id)
+        self._controls = Controls(self._database, self.id, clock)
 
     @classmethod
     def open(cls, url: str, clock: Clock = MACHINE_CLOCK) -> Ledger:
@@ -126,6 +123,7 @@ class Ledger:
             "next_index": 0,
             "next_batch": 0,
         }
+        row["digest"] = chains.digest(schema.runs, row)
         with self._database.writing() as connection:
             run_id = connection.execute(same).scalar()
             if run_id is None:
@@ -166,42 +164,14 @@ class Ledger:
 
     def control(self, run_id: int, wanted: Control) -> Control:
         """Ask for `wanted`; return what holds now. A cancelled run stays cancelled."""
-        run = schema.runs.c
-        statement = (
-            update(schema.runs)
-            .where(run.id == run_id, run.control != Control.CANCELLED)
-            .values(control=wanted)
-        )
-        with self._database.writing() as connection:
-            before = connection.execute(select(run.control).where(run.id == run_id)).scalar()
-            connection.execute(statement)
-            if before not in (wanted, Control.CANCELLED):
-                self._note_step(connection, run_id, _STEPS[wanted])
-            query = select(run.control).where(run.id == run_id)
-            return Control(connection.execute(query).scalar_one())
+        return self._controls.ask(run_id, wanted)
 
     def note_resume(self, run_id: int) -> None:
         """Note that the run is resumed now, and for how long nothing had happened.
 
         What an earlier resume has noted is not noted again.
         """
-        run, step = schema.runs.c, schema.steps.c
-        query = select(run.started_at).where(run.id == run_id)
-        resumed = select(func.max(step.at)).where(step.run == run_id, step.what == Steering.RESUMED)
-        with self._database.writing() as connection:
-            last = max(
-                connection.execute(query).scalar_one(),
-                connection.execute(resumed).scalar() or 0.0,
-                queries.read_last_activity(connection, run_id) or 0.0,
-            )
-            idle = max(self._clock.wall() - last, 0.0)
-            self._note_step(connection, run_id, Steering.RESUMED, idle)
-
-    def _note_step(
-        self, connection: Connection, run_id: int, what: Steering, idle_seconds: float = 0.0
-    ) -> None:
-        row = {"run": run_id, "what": what, "at": self._clock.wall(), "idle_seconds": idle_seconds}
-        connection.execute(schema.steps.insert(), row)
+        self._controls.note_resume(run_id)
 
     # Dispatch
 
@@ -222,23 +192,33 @@ class Ledger:
             )
             .values(next_index=last.first_index + last.size, next_batch=last.number + 1)
         )
-        with self._database.writing() as connection:
+        with self._dispatch.writing(self._database) as connection:
             if not connection.execute(move).rowcount:
                 return queries.read_batch(connection, first) == first
-            connection.execute(schema.batches.insert(), [batch_columns(row) for row in rows])
+            signature = self._dispatch.signature(connection, run_id)
+            stored = [batch_columns(row) | signature for row in rows]
+            connection.execute(schema.batches.insert(), stored)
+            encoded = [chains.encoded(schema.batches, row) for row in stored]
+            self._dispatch.link(connection, run_id, encoded)
             self._database.add(connection, schema.dispatched, dispatch_sums(rows))
         return True
 
     def mark_published(self, run_id: int, published: Sequence[tuple[int, float]]) -> None:
-        """Record when the broker confirmed batches: (number, time) each."""
+        """Record when the broker confirmed batches: (number, time) each.
+
+        Of a run that is sealed nothing is recorded any more.
+        """
         statement = (
             update(schema.batches)
             .where(schema.batches.c.run == run_id, schema.batches.c.number == bindparam("batch"))
             .values(published_at=bindparam("at"))
         )
         rows = [{"batch": number, "at": at} for number, at in published]
-        if rows:
-            with self._database.writing() as connection:
+        if not rows:
+            return
+        with self._database.writing() as connection:
+            connection.execute(queries.lock_control(run_id))
+            if not queries.is_sealed(connection, run_id):
                 connection.execute(statement, rows)
 
     def stuck(self, run_id: int, queued_before: float) -> dict[str, int]:
@@ -282,8 +262,10 @@ class Ledger:
             sums: (batches, messages) since that start, by run and kind; they replace those written
                 before.
         """
+        rows = absorbed_columns(worker, sums)
+        rows = [row | {"digest": chains.digest(schema.absorbed, row)} for row in rows]
         with self._database.writing() as connection:
-            self._database.add(connection, schema.absorbed, absorbed_columns(worker, sums))
+            self._database.add(connection, schema.absorbed, rows)
 
     def settle(self, group: Sequence[Settlement]) -> list[Settled]:
         """Record a group of settlements in one transaction; count those that were new.
@@ -291,12 +273,41 @@ class Ledger:
         Keys must differ within the group. The answers are in the order of `group`.
         """
         ordered = sorted(group, key=lambda settlement: settlement.key)
-        with self._database.writing() as connection:
-            rows = [settlement_columns(settlement) for settlement in ordered]
+        with self._settling.writing(self._database) as connection:
+            rows = self._signed(connection, ordered)
             inserted = self._database.insert_new(connection, schema.settlements, rows)
             new_keys = {tuple(row[:3]) for row in inserted}
-            self._count(connection, [s for s in ordered if s.key in new_keys])
-            return [self._answer(connection, s, s.key in new_keys) for s in group]
+            new = [s for s in ordered if s.key in new_keys]
+            self._link(connection, zip(rows, ordered, strict=True), new_keys)
+            self._count(connection, new)
+            answers = [self._answer(connection, s, s.key in new_keys) for s in group]
+        if len(new) < len(ordered):
+            self._settling.forget()
+        return answers
+
+    def _signed(
+        self, connection: Connection, settlements: Iterable[Settlement]
+    ) -> list[dict[str, Any]]:
+        signatures: dict[int, dict[str, Any]] = {}
+        for run_id in {settlement.key[0] for settlement in settlements}:
+            signatures[run_id] = self._settling.signature(connection, run_id)
+        return [settlement_columns(one) | signatures[one.key[0]] for one in settlements]
+
+    def _link(
+        self,
+        connection: Connection,
+        rows: Iterable[tuple[dict[str, Any], Settlement]],
+        new: set[tuple[Any, ...]],
+    ) -> None:
+        written: dict[int, list[bytes]] = {}
+        for row, settlement in rows:
+            if settlement.key in new:
+                encoded = chains.encoded_settlement(
+                    row, settlement.failed_indexes, settlement.expired_indexes
+                )
+                written.setdefault(settlement.key[0], []).append(encoded)
+        for run_id, encoded_rows in written.items():
+            self._settling.link(connection, run_id, encoded_rows)
 
     def _answer(self, connection: Connection, settlement: Settlement, new: bool) -> Settled:
         if new:
@@ -322,6 +333,7 @@ class Ledger:
         """Register a worker process with the profiles it serves."""
         joined_at = self._clock.wall()
         rows = [worker_columns(worker, profile, joined_at) for profile in profiles]
+        rows = [row | {"digest": chains.digest(schema.workers, row)} for row in rows]
         with self._database.writing() as connection:
             self._database.insert_new(connection, schema.workers, rows)
 
@@ -349,34 +361,18 @@ class Ledger:
     def snapshot(self, run: Run) -> Snapshot:
         """The run's counters, in one consistent reading."""
         with self._database.reading() as connection:
-            control = connection.execute(
-                select(schema.runs.c.control).where(schema.runs.c.id == run.id)
-            ).scalar_one()
-            profiles = queries.read_profile_counts(connection, run)
-            settled = queries.read_last_settled(connection, run.id)
-            done = sum(counts.finished for counts in profiles) >= run.total
-            workers = queries.read_workers_of(connection, run, done)
-            active = queries.read_last_activity(connection, run.id)
-            steps = queries.read_steps(connection, run.id)
-        return Snapshot(
-            run=run.id,
-            total=run.total,
-            seed=run.seed,
-            simulation=run.simulation,
-            control=Control(control),
-            profiles=profiles,
-            workers=workers,
-            started_at=run.started_at,
-            settled_at=settled,
-            embedded=run.embedded,
-            active_at=active,
-            steps=steps,
-        )
+            return queries.read_snapshot(connection, run)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction in which all queries see one state."""
         with self._database.reading() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that may write."""
+        with self._database.writing() as connection:
             yield connection
 
     def failures(self, run_id: int) -> Iterator[Failure]:
@@ -397,4 +393,4 @@ class Ledger:
         """Every worker process that ever joined."""
         with self._database.reading() as connection:
             rows = connection.execute(select(schema.workers).order_by(schema.workers.c.joined_at))
-            return [WorkerRow(**row._mapping) for row in rows]
+            return [to_worker(row) for row in rows]

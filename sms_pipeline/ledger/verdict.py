@@ -57,6 +57,10 @@ class AuditResult:
     #: Numbers of the batches that are not at their end, by what they wait for.
     unsettled: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     absorbed: dict[str, tuple[int, int]] = field(default_factory=dict)
+    #: Of a run that has ended: what its records come to. See `core.seal`.
+    seal: str | None = None
+    #: Whether the ledger holds it; a reader that may not write only works it out.
+    sealed: bool = False
     #: Messages in the dead-letter queue, whatever run they belong to; None = not looked at.
     dead_letters: int | None = None
 
@@ -67,6 +71,13 @@ class AuditResult:
             return Verdict.BROKEN
         finished = self.delivered + self.failed + self.expired + self.cancelled
         return Verdict.PROVEN if finished == self.total else Verdict.UNFINISHED
+
+    def compare_seal(self, noted: str) -> None:
+        """Hold the seal against one that was noted earlier, or the beginning of it."""
+        if self.seal is None:
+            self.problems.append(f"the seal {noted} was noted, but the run has none: it goes on")
+        elif not self.seal.startswith(noted.lower()):
+            self.problems.append(f"the seal {noted} was noted, but the run's is {self.seal}")
 
     def to_json(self) -> dict[str, Any]:
         """The fields of `audit --json`."""
@@ -91,6 +102,7 @@ class AuditResult:
                 for kind, (batches, messages) in self.absorbed.items()
             },
             "dead_letters": self.dead_letters,
+            "seal": self.seal,
         }
 
     def lines(self) -> Iterator[str]:
@@ -113,6 +125,8 @@ class AuditResult:
             yield f"  ! {problem}"
         if len(self.problems) > _MAX_LISTED:
             yield f"  ! and {len(self.problems) - _MAX_LISTED:,} problems more"
+        if self.seal:
+            yield f"Seal: {self.seal}"
         yield f"Verdict: {self.verdict.value}"
 
 

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
 
 from sms_pipeline.config.secrets import FILE_SUFFIX, SECRETS
 from sms_pipeline.config.settings import ENVIRONMENT
 from sms_pipeline.core.records import Run
+from sms_pipeline.ledger import rules
 from sms_pipeline.ledger.store import Ledger
 from tests.unit import make
+
+
+def _check_nothing(connection: object, *_: object) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("PRAGMA foreign_keys = OFF")
+
+
+@pytest.fixture(autouse=True)
+def unchecked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The database takes rows that do not add up: what a test does not name is unimportant to it.
+
+    But where a test is marked `checked`.
+    """
+    if request.node.get_closest_marker("checked"):
+        yield
+        return
+    event.listen(Pool, "checkout", _check_nothing)
+    yield
+    event.remove(Pool, "checkout", _check_nothing)
+
+
+@pytest.fixture
+def rules_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An audit that looks at sets and sums alone; `test_rules.py` has the rules of the protocol."""
+    for name in ("of_run", "of_batch", "of_chain", "of_failures"):
+        monkeypatch.setattr(rules, name, lambda *_: ())
 
 
 @pytest.fixture

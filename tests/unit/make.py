@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.bitmap import pack_offsets
 from sms_pipeline.core.counts import ProfileCounts
+from sms_pipeline.core.histogram import count_buckets
 from sms_pipeline.core.messages import make_columns
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import BatchRow, Control, Settlement, Snapshot, WorkerRow
@@ -80,6 +83,24 @@ def settlement(run: int, number: int = 0, attempt: int = 0, **values: Any) -> Se
             "remainder": None,
             **values,
         }
+    )
+
+
+#: How long each message takes in an honest settlement, seconds.
+EACH = 0.2
+
+
+def honest(run: int, number: int = 0, attempt: int = 0, **values: Any) -> Settlement:
+    """The same, with times that fit what it says was delivered and failed."""
+    timed = values.get("delivered", 10) + values.get("failed", 0)
+    seconds = {"delivery_seconds": EACH * timed, "transit_seconds": EACH * timed}
+    times = count_buckets(np.full(max(timed, 0), EACH))
+    longest = EACH if timed else 0.0
+    return settlement(
+        run,
+        number,
+        attempt,
+        **{**seconds, "delivery_times": times, "longest_delivery": longest, **values},
     )
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from sms_pipeline import errors
-from sms_pipeline.errors import EXIT_FAILURE, EXIT_THRESHOLD, EXIT_USAGE, PipelineError
+from sms_pipeline.errors import (
+    EXIT_BROKEN,
+    EXIT_FAILURE,
+    EXIT_THRESHOLD,
+    EXIT_USAGE,
+    PipelineError,
+)
 
 KINDS = [
     kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
@@ -16,7 +22,7 @@ KINDS = [
 def test_error_is_one_of_the_family_and_says_what_it_means(kind: type[PipelineError]) -> None:
     assert issubclass(kind, PipelineError)
     assert kind.__doc__
-    assert kind.exit_code in (EXIT_FAILURE, EXIT_USAGE, EXIT_THRESHOLD)
+    assert kind.exit_code in (EXIT_FAILURE, EXIT_USAGE, EXIT_THRESHOLD, EXIT_BROKEN)
 
 
 @pytest.mark.parametrize("name", ["ConfigError", "UnknownRunError", "NeedsBrokerError"])

@@ -16,8 +16,9 @@ from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.hosts import host_of
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Run, WorkerRow
-from sms_pipeline.ledger.scan import CounterRow, Records
+from sms_pipeline.ledger.scan import Records
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.sums import CounterRow
 from sms_pipeline.ledger.timeline import Bin, Timeline, timeline
 from sms_pipeline.ledger.verdict import AuditResult
 from sms_pipeline.views.course import BINS

@@ -15,6 +15,8 @@ from sms_pipeline.ledger.verdict import AuditResult, Verdict
 from tests.unit import make
 from tests.unit.make import NOON, bitmap
 
+pytestmark = pytest.mark.usefixtures("rules_apart")
+
 #: Of a batch of ten: what it settles, attempt by attempt.
 Attempt = dict[str, Any]
 
@@ -24,10 +26,9 @@ def settle(ledger: Ledger, run: Run, number: int, attempts: Sequence[Attempt]) -
     first = number * 10
     for position, given in enumerate(attempts):
         values = {"attempt": position, "delivered": 0, **given}
-        timed = values["delivered"] + values.get("failed", 0)
         for name in ("failed_indexes", "expired_indexes"):
             values[name] = [first + offset for offset in values.get(name, ())]
-        ledger.settle([make.settlement(run.id, number, delivery_times={1: timed}, **values)])
+        ledger.settle([make.honest(run.id, number, **values)])
 
 
 def audited(ledger: Ledger, run: Run, now: float = NOON, lost: bool | None = None) -> AuditResult:

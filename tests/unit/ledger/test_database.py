@@ -222,7 +222,7 @@ def test_sums_are_made_by_the_database_so_that_no_addition_is_lost() -> None:
     )
     assert absorbed.endswith(
         "ON CONFLICT (run, kind, worker) DO UPDATE SET "
-        "batches = excluded.batches, messages = excluded.messages"
+        "batches = excluded.batches, messages = excluded.messages, digest = excluded.digest"
     )
     assert workers.endswith("ON CONFLICT DO NOTHING RETURNING workers.id, workers.profile")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from sms_pipeline.core.records import Absorbed, BatchRow, Failure, Run, Settlement
-from sms_pipeline.ledger.scan import CounterRow, Records
+from sms_pipeline.errors import UnknownRunError
+from sms_pipeline.ledger.scan import Records
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.sums import CounterRow
 from tests.unit import make
 from tests.unit.ledger.stored import Executed
 from tests.unit.make import NOON, bitmap
@@ -101,19 +104,37 @@ def test_rows_are_streamed_however_many_there_are(
 
 
 def test_counters_have_the_sum_of_their_histogram(records: Records) -> None:
+    sums = {"send_seconds": 1.0, "delivery_seconds": 2.0, "transit_seconds": 1.5}
     assert records.counters() == [
-        CounterRow("fast", "w1", 1, 10, 10, 10, 0, 0, 0, 0, timed=10),
-        CounterRow("slow", "w1", 1, 10, 10, 4, 3, 1, 0, 2, timed=7),
-        CounterRow("slow", "w2", 1, 0, 2, 1, 0, 0, 1, 0, timed=1),
-    ]
+        CounterRow(
+            "fast", "w1", 1, 10, 10, 10, 0, 0, 0, 0,
+            timed=10, times={2: 10}, last_settled_at=NOON + 10, **sums,
+        ),
+        CounterRow(
+            "slow", "w1", 1, 10, 10, 4, 3, 1, 0, 2,
+            timed=7, times={2: 5, 9: 2}, last_settled_at=NOON + 30, **sums,
+        ),
+        CounterRow(
+            "slow", "w2", 1, 0, 2, 1, 0, 0, 1, 0,
+            timed=1, times={9: 1}, last_settled_at=NOON + 20, **sums,
+        ),
+    ]  # fmt: skip
 
 
 def test_dispatch_is_counted_by_profile(records: Records) -> None:
-    assert records.dispatched() == {"slow": (1, 10), "fast": (2, 20)}
+    assert records.dispatched() == {
+        "slow": (1, 10, NOON + 1),
+        "fast": (2, 20, NOON + 3),
+    }
 
 
-def test_position_is_where_the_next_batch_would_begin(records: Records) -> None:
-    assert records.position() == (30, 3)
+def test_run_is_read_as_it_stands_now(records: Records, run: Run) -> None:
+    assert records.run() == replace(run, next_index=30, next_batch=3)
+
+
+def test_run_that_is_gone_is_unknown(ledger: Ledger, run: Run) -> None:
+    with ledger.reading() as connection, pytest.raises(UnknownRunError, match="no run 7 any more"):
+        Records(connection, replace(run, id=7)).run()
 
 
 def test_what_came_twice_is_summed_over_workers(records: Records) -> None:

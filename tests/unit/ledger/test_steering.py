@@ -188,6 +188,7 @@ def test_rest_is_claimed_although_a_producer_goes_on(
     ]
 
 
+@pytest.mark.usefixtures("rules_apart")
 def test_cancel_settles_only_what_no_queue_has(ledger: Ledger, run: Run, other: Run) -> None:
     # Given a published batch, one that was recorded only, and eighty messages undispatched
     rows = [make.row(run.id, 0), make.row(run.id, 1, first_index=10, profile="slow")]

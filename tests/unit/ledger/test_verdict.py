@@ -36,8 +36,9 @@ COUNTS: dict[str, Any] = {
 
 def test_every_figure_is_in_the_json() -> None:
     result = AuditResult(
-        3, 9_999, **COUNTS, problems=["one"], absorbed={"repeated": (2, 20)}, dead_letters=5
-    )
+        3, 9_999, **COUNTS, problems=["one"], absorbed={"repeated": (2, 20)}, dead_letters=5,
+        seal="3f9a",
+    )  # fmt: skip
     result.unsettled["in flight"] = [4, 5]
     assert result.unsettled["stuck"] == []
     assert result.to_json() == {
@@ -46,6 +47,7 @@ def test_every_figure_is_in_the_json() -> None:
         "unsettled": {"in flight": [4, 5]},
         "absorbed": {"repeated": {"batches": 2, "messages": 20}},
         "dead_letters": 5,
+        "seal": "3f9a",
     }  # fmt: skip
 
 
@@ -57,6 +59,7 @@ def test_every_figure_is_in_the_lines() -> None:
         problems=["batch 7 is not recorded"],
         absorbed={"repeated": (2_000, 20_000), "answered": (0, 0)},
         dead_letters=5_000,
+        seal="3f9a",
     )
     result.unsettled["in flight"] = [4, 5]
     assert result.unsettled["stuck"] == []
@@ -73,6 +76,7 @@ def test_every_figure_is_in_the_lines() -> None:
         "  absorbed, repeated: 2,000 batches of 20,000 messages",
         "  dead-letter queue: 5,000 messages; 'resume' looks into it",
         "  ! batch 7 is not recorded",
+        "Seal: 3f9a",
         "Verdict: broken",
     ]
 
@@ -108,3 +112,24 @@ def test_lines_list_few_and_count_the_rest(count: int) -> None:
         assert lines[-2] == f"  ! and {count - 20:,} problems more"
     assert lines[-1] == "Verdict: broken"
     assert result.to_json()["unsettled"]["in flight"] == list(range(count))
+
+
+SEAL = "3f9a" * 16
+
+
+@pytest.mark.parametrize(
+    ("seal", "noted", "problems"),
+    [
+        (SEAL, SEAL, []),
+        (SEAL, "3F9A3f9a", []),
+        (SEAL, "3f9a3f9b", [f"the seal 3f9a3f9b was noted, but the run's is {SEAL}"]),
+        (None, SEAL, [f"the seal {SEAL} was noted, but the run has none: it goes on"]),
+    ],
+)
+def test_seal_is_compared_with_one_that_was_noted(
+    seal: str | None, noted: str, problems: list[str]
+) -> None:
+    result = AuditResult(3, 1, delivered=1, seal=seal)
+    result.compare_seal(noted)
+    assert result.problems == problems
+    assert result.verdict is (Verdict.BROKEN if problems else Verdict.PROVEN)

@@ -1,0 +1,103 @@
+"""The seal of a run that has ended: one digest over the ends of all chains and the final tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sqlalchemy import Connection, Table, exists, func, select
+from sqlalchemy.exc import DBAPIError
+
+from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.records import Control
+from sms_pipeline.core.seal import Value, seal_over
+from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.ledger import chains, queries, schema
+from sms_pipeline.ledger.store import Ledger
+
+#: A producer that has not noted by then what the broker confirmed is gone.
+LATE_SECONDS = 10.0
+
+
+def read_seal(connection: Connection, run_id: int) -> str | None:
+    """The seal that is recorded; None if none is."""
+    query = select(schema.seals.c.seal).where(schema.seals.c.run == run_id)
+    recorded: str | None = connection.execute(query).scalar()
+    return recorded
+
+
+def record_seal(ledger: Ledger, run_id: int, clock: Clock) -> str | None:
+    """Seal a run, unless it is sealed; return the seal that stands.
+
+    None: it can't be sealed yet, or this ledger may only be read.
+    """
+    try:
+        with ledger.writing() as connection:
+            connection.execute(queries.lock_control(run_id))
+            recorded = read_seal(connection, run_id)
+            if recorded is None and may_be_sealed(connection, run_id, clock.wall()):
+                recorded = seal_of(connection, run_id)
+                row = {"run": run_id, "seal": recorded, "sealed_at": clock.wall()}
+                connection.execute(schema.seals.insert(), row)
+            return recorded
+    except (LedgerUnavailableError, DBAPIError):
+        return None
+
+
+def may_be_sealed(connection: Connection, run_id: int, now: float) -> bool:
+    """Whether the run has ended, and nobody has anything more to note of it."""
+    run, counter, batch = schema.runs.c, schema.counters.c, schema.batches.c
+    ended = counter.delivered + counter.failed + counter.expired + counter.cancelled
+    last = queries.read_last_settled(connection, run_id)
+    finished = connection.execute(select(func.sum(ended)).where(counter.run == run_id)).scalar()
+    found = connection.execute(select(run.total, run.control).where(run.id == run_id)).one()
+    if last is None or int(finished or 0) < found.total:
+        return False
+    unconfirmed = select(exists().where(batch.run == run_id, batch.published_at.is_(None)))
+    if found.control == Control.CANCELLED or now - last > LATE_SECONDS:
+        return True
+    return not connection.execute(unconfirmed).scalar()
+
+
+def seal_of(connection: Connection, run_id: int) -> str:
+    """What the seal of the run is, as its records are now."""
+    return seal_over(_parts(connection, run_id))
+
+
+def _parts(connection: Connection, run_id: int) -> Iterator[Iterable[Value]]:
+    run, batch, link = schema.runs.c, schema.batches.c, schema.links.c
+    row = connection.execute(select(schema.runs).where(run.id == run_id)).one()._mapping
+    ledger_id = connection.execute(select(schema.identity.c.id)).scalar_one()
+    yield ledger_id, run_id, *chains.values(schema.runs, row)
+    yield row["control"], row["next_index"], row["next_batch"]
+    yield from _ends(
+        connection.execute(select(link.writer, link.place, link.digest).where(link.run == run_id))
+    )
+    published = select(batch.number, batch.published_at).where(batch.run == run_id)
+    yield from map(tuple, connection.execute(published.order_by(batch.number)))
+    settlers = set()
+    for table in (schema.dispatched, schema.counters, schema.delivery_times):
+        rows = _rows(connection, table, run_id)
+        settlers |= {(one["worker"], one["profile"]) for one in rows if table is schema.counters}
+        yield from (chains.values(table, one) for one in rows)
+    workers = [one._mapping for one in connection.execute(select(schema.workers))]
+    joined = {(one["id"], one["profile"]): one for one in workers}
+    for settler in sorted(settlers & joined.keys()):
+        yield chains.values(schema.workers, joined[settler])
+
+
+def _ends(links: Iterable[Any]) -> list[tuple[str, int, str]]:
+    """The last link of each writer."""
+    last: dict[str, tuple[str, int, str]] = {}
+    for writer, place, digest in links:
+        last[writer] = max(last.get(writer, ("", 0, "")), (writer, place, digest))
+    return [last[writer] for writer in sorted(last)]
+
+
+def _rows(connection: Connection, table: Table, run_id: int) -> list[Any]:
+    """In an order that does not depend on the language of the database."""
+    keys = [column.name for column in table.primary_key]
+    found = connection.execute(select(table).where(table.c.run == run_id))
+    return sorted(
+        (row._mapping for row in found), key=lambda row: tuple(row[name] for name in keys)
+    )

@@ -1,0 +1,171 @@
+"""Sums of a run's records, held against the sums that the ledger keeps. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sms_pipeline.core.histogram import LAST_BUCKET, upper_bound
+from sms_pipeline.core.records import BatchRow, Settlement
+
+#: What sums of the same numbers in another order may differ by: relatively, and in seconds.
+_RELATIVE, _ABSOLUTE = 1e-9, 1e-5
+
+#: (profile, worker)
+Settler = tuple[str, str]
+
+
+class CounterRow(NamedTuple):
+    """A row of the counter table, and the sum of its histogram."""
+
+    profile: str
+    worker: str
+    settlements: int = 0
+    first_attempts: int = 0
+    attempts: int = 0
+    delivered: int = 0
+    failed: int = 0
+    expired: int = 0
+    cancelled: int = 0
+    retried: int = 0
+    timed: int = 0
+    send_seconds: float = 0.0
+    delivery_seconds: float = 0.0
+    transit_seconds: float = 0.0
+    longest_delivery: float = 0.0
+    last_settled_at: float = 0.0
+    #: By bucket: delivery times as in `histogram`.
+    times: Mapping[int, int] = {}
+
+
+class Dispatched(NamedTuple):
+    """A row of the dispatch counters."""
+
+    batches: int = 0
+    messages: int = 0
+    last_at: float = 0.0
+
+
+#: Whole numbers that must be the same, and sums of seconds that must be about the same.
+_COUNTS = CounterRow._fields[2:11]
+_SECONDS = ("send_seconds", "delivery_seconds", "transit_seconds")
+
+
+@dataclass(slots=True)
+class _Sum:
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTS, 0))
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_SECONDS, 0.0))
+    last_settled_at: float = 0.0
+
+
+class Sums:
+    """Sums of rows, to hold against the counters."""
+
+    def __init__(self) -> None:
+        self._settled: dict[Settler, _Sum] = defaultdict(_Sum)
+        self._dispatched: dict[str, Dispatched] = {}
+
+    def dispatch(self, batch: BatchRow) -> None:
+        """Add a batch."""
+        batches, messages, last_at = self._dispatched.get(batch.profile, Dispatched())
+        self._dispatched[batch.profile] = Dispatched(
+            batches + 1, messages + batch.size, max(last_at, batch.queued_at)
+        )
+
+    def settle(self, chain: Iterable[Settlement]) -> None:
+        """Add the settlements of a batch."""
+        for settlement in chain:
+            found = self._settled[settlement.profile, settlement.worker]
+            counts = found.counts
+            counts["settlements"] += 1
+            counts["attempts"] += settlement.messages
+            counts["first_attempts"] += settlement.messages if settlement.key[2] == 0 else 0
+            for name in ("delivered", "failed", "expired", "cancelled", "retried"):
+                counts[name] += getattr(settlement, name)
+            counts["timed"] += settlement.delivered + settlement.failed
+            for name in _SECONDS:
+                found.seconds[name] += getattr(settlement, name)
+            found.last_settled_at = max(found.last_settled_at, settlement.settled_at)
+
+    def against_counters(
+        self, counters: Sequence[CounterRow], deadline: float | None
+    ) -> Iterator[str]:
+        """Where the counter table says something else."""
+        stored = {(row.profile, row.worker): row for row in counters}
+        for key in sorted({*stored, *self._settled}):
+            row = stored.get(key, CounterRow(*key))
+            summed = self._settled.get(key, _Sum())
+            where = f"of {key[0]} at {key[1]}"
+            yield from _against(row, summed, where)
+            yield from _against_times(row, where, deadline)
+
+    def against_dispatched(self, stored: Mapping[str, Dispatched]) -> Iterator[str]:
+        """Where the dispatch counters say something else."""
+        for profile in sorted({*stored, *self._dispatched}):
+            counted = stored.get(profile, Dispatched())
+            summed = self._dispatched.get(profile, Dispatched())
+            if counted[:2] != summed[:2]:
+                yield (
+                    f"dispatched to {profile}: {counted.batches} batches of {counted.messages} "
+                    f"messages counted, but {summed.batches} of {summed.messages} recorded"
+                )
+            elif counted.last_at != summed.last_at:
+                yield f"dispatched to {profile}: the last batch was not queued when it is said to"
+
+
+def _against(row: CounterRow, summed: _Sum, where: str) -> Iterator[str]:
+    for name in _COUNTS:
+        if getattr(row, name) != summed.counts[name]:
+            yield (
+                f"counter {name} {where} is {getattr(row, name)}, "
+                f"but its settlements sum to {summed.counts[name]}"
+            )
+    for name in _SECONDS:
+        if not _about(getattr(row, name), summed.seconds[name]):
+            yield (
+                f"counter {name} {where} is {getattr(row, name):.6f}, "
+                f"but its settlements sum to {summed.seconds[name]:.6f}"
+            )
+    if row.settlements and row.last_settled_at != summed.last_settled_at:
+        yield f"counter last_settled_at {where} is not that of its last settlement"
+
+
+def _against_times(row: CounterRow, where: str, deadline: float | None) -> Iterator[str]:
+    """What the histogram and the sums of delivery times say of one another."""
+    filled = {bucket: messages for bucket, messages in row.times.items() if messages}
+    if any(messages < 0 for messages in filled.values()):
+        yield f"the histogram {where} counts less than nothing"
+        return
+    longest, last = row.longest_delivery, max(filled, default=0)
+    end = _longest_of(last, longest) if filled else 0.0
+    least = sum(_shortest_of(bucket) * messages for bucket, messages in filled.items())
+    most = sum(_longest_of(bucket, longest) * some for bucket, some in filled.items())
+    if not (_less(least, row.delivery_seconds) and _less(row.delivery_seconds, most)):
+        yield (
+            f"counter delivery_seconds {where} is {row.delivery_seconds:.6f}, "
+            f"but by its histogram from {least:.6f} to {most:.6f}"
+        )
+    if not (_less(_shortest_of(last), longest) and _less(longest, end)):
+        yield f"counter longest_delivery {where} is {longest:g}, where its histogram does not end"
+    if deadline is not None and not _less(longest, deadline):
+        yield f"a message {where} took {longest:g} s, but the deadline is {deadline:g} s"
+
+
+def _shortest_of(bucket: int) -> float:
+    return upper_bound(bucket - 1) if bucket else 0.0
+
+
+def _longest_of(bucket: int, longest: float) -> float:
+    """The last bucket has no end but the longest time of all."""
+    return longest if bucket == LAST_BUCKET else upper_bound(bucket)
+
+
+def _about(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
+
+
+def _less(one: float, other: float) -> bool:
+    return one <= other or _about(one, other)
