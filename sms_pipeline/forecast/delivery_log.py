@@ -149,7 +149,9 @@ def _readable(path: Path, lines: _Lines) -> Iterator[None]:
             f"{path}: row {lines.number}: is not UTF-8 text (byte {error.start}); save it as UTF-8"
         ) from error
     except csv.Error as error:
-        raise ConfigError(f"{path}: row {lines.number}: is not CSV: {error}") from error
+        raise ConfigError(
+            f"{path}: row {lines.number}: is not CSV: {_csv_problem(error)}"
+        ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ConfigError(
             f"{path}: after row {lines.number}: the packed file is damaged or cut off"
@@ -157,6 +159,20 @@ def _readable(path: Path, lines: _Lines) -> Iterator[None]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{path}: can't be read: {reason or error}") from error
+
+
+#: What the csv module says, and what a user can do something about.
+_CSV_PROBLEMS = {
+    "new-line character": "a line ends with a carriage return only",
+    "unexpected end": "a quote is not closed",
+    "field larger": "a quote is not closed",
+    "expected after": "something follows a closing quote",
+}
+
+
+def _csv_problem(error: csv.Error) -> str:
+    found = (what for words, what in _CSV_PROBLEMS.items() if words in str(error))
+    return next(found, str(error))
 
 
 class _Collected:
@@ -182,7 +198,9 @@ class _Collected:
             if len(row) == self._width:
                 self._add(*self._pick(row))
             elif row:
-                raise _BadValueError(f"has {len(row)} fields, but the header has {self._width}")
+                raise _BadValueError(
+                    f"the number of its fields is {len(row)}, that of the header {self._width}"
+                )
 
     def _add(self, sent: str, ended: str, status: str, profile: str) -> None:
         began, end = self._time(self._columns.sent, sent), _NEVER

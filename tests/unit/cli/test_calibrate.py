@@ -90,7 +90,7 @@ def test_columns_and_words_that_are_not_usual_are_named(clean: Path) -> None:
         (["log.csv", "-o", "log.csv"], "log.csv: is the log itself"),
         (["log.csv", "-o", "."], ".: can't be written"),
         (["log.csv", "-o", "no/where.yml"], "no/where.yml: can't be written"),
-        (["bad.csv"], "bad.csv: row 2: has 1 fields, but the header has 4"),
+        (["bad.csv"], "bad.csv: row 2: the number of its fields is 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sms_pipeline.core.profiles import PROFILE_NAME
 from sms_pipeline.errors import ConfigError
@@ -145,8 +147,8 @@ def test_a_row_takes_few_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "why"),
     [
-        ("a,b", "has 2 fields, but the header has 4"),
-        (ROW + ",", "has 5 fields, but the header has 4"),
+        ("a,b", "the number of its fields is 2, that of the header 4"),
+        (ROW + ",", "the number of its fields is 5, that of the header 4"),
         (ROW.replace("delivered", "teleported"), "unknown status 'teleported'"),
         (ROW.replace("2026-11-26T08:15:00Z", "26/11/2026"), "'sent_at' is no time: '##/##/####'"),
         (ROW.replace("2026-11-26T08:15:00Z", ""), "'sent_at' is no time: ''"),
@@ -157,8 +159,9 @@ def test_a_row_takes_few_bytes(tmp_path: Path) -> None:
         (ROW.replace("2026-11-26T08:15:00Z", "0001-01-01T00:00+23:00"), "'sent_at' is no time"),
         (f"{SENT}000,{SENT},ok,att".replace(".0", ""), "not in seconds since 1970"),
         (f"{SENT},{SENT - 3.5},ok,att", "time goes backwards: 'done_at' is 3.5 s before 'sent_at'"),
-        ('"' + ROW, "is not CSV"),
-        (ROW + "\x00\r" + ROW, "is not CSV"),
+        ('"' + ROW, "is not CSV: a quote is not closed"),
+        ('"a"b,' + ROW, "is not CSV: something follows a closing quote"),
+        (ROW + "\x00\r" + ROW, "is not CSV: a line ends with a carriage return only"),
         ("x" * MAX_ROW_BYTES, "is longer than 1,000,000 bytes"),
     ],
     ids=lambda text: text[:40],
@@ -187,7 +190,7 @@ def test_another_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
         (HEADER.encode(), "has no rows after its header"),
         (HEADER.encode() + b"\n\n\n", "has no rows after its header"),
         (gzip.compress(f"{HEADER}\n{ROW}\n".encode(), mtime=0)[:-12], "damaged or cut off"),
-        (gzip.compress(b"")[:4], "damaged or cut off"),
+        (gzip.compress(b"", mtime=0)[:4], "damaged or cut off"),
         (gzip.compress(f"{HEADER}\n{ROW}\n".encode(), mtime=0) + b"more", "damaged or cut off"),
     ],
 )
@@ -217,3 +220,20 @@ def test_a_column_of_phones_is_no_profile(tmp_path: Path) -> None:
 def test_a_phone_number_in_the_wrong_column_is_not_repeated(tmp_path: Path, row: str) -> None:
     assert "2025550123" not in refusal(tmp_path, row, f"202-555-0123,{SENT},ok,a")
     assert "0123" not in refusal(tmp_path, f"202-555-0123,{SENT},ok,a")
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.binary(max_size=20), st.integers(0, 200), st.integers(0, 30), st.booleans())
+def test_whatever_is_in_a_file_it_is_read_or_refused_in_one_line(
+    tmp_path: Path, put: bytes, at: int, instead_of: int, packed: bool
+) -> None:
+    whole = f"{HEADER}\n{ROW}\n{ROW}\n".encode()
+    whole = gzip.compress(whole, mtime=0) if packed else whole
+    path = tmp_path / "log.csv"
+    path.write_bytes(whole[:at] + put + whole[at + instead_of :])
+    try:
+        read_log(path)
+    except ConfigError as error:
+        assert of(path, error)
