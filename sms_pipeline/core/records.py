@@ -287,9 +287,19 @@ class Unsettled(NamedTuple):
     remainder: bytes | None
 
 
+class Recorded(NamedTuple):
+    """Which messages a batch has, as its producer wrote it down."""
+
+    profile: str
+    first_index: int
+    size: int
+
+
 class Standing(NamedTuple):
     """What a worker must know before it plays an attempt."""
 
     control: Control
     #: What is settled for the attempt; None if nothing is.
     settled: Settled | None
+    #: None if no producer has recorded such a batch.
+    recorded: Recorded | None = None

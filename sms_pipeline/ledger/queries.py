@@ -87,16 +87,28 @@ def delivered_at(run_id: int, messages: int) -> Select[Any]:
 
 
 def standing() -> Select[Any]:
-    """The control of a run, and its settled attempts of a batch from one on, in order."""
-    run, settled = schema.runs.c, schema.settlements.c
+    """The control of a run, a batch of it, and its settled attempts from one on, in order."""
+    run, settled, batch = schema.runs.c, schema.settlements.c, schema.batches.c
+    on_batch = and_(batch.run == run.id, batch.number == bindparam("batch_number"))
     on_attempts = and_(
         settled.run == run.id,
         settled.batch == bindparam("batch_number"),
         settled.attempt >= bindparam("from_attempt"),
     )
     return (
-        select(run.control, settled.attempt, settled.remainder)
-        .select_from(schema.runs.outerjoin(schema.settlements, on_attempts))
+        select(
+            run.control,
+            batch.profile,
+            batch.first_index,
+            batch.size,
+            settled.attempt,
+            settled.remainder,
+        )
+        .select_from(
+            schema.runs.outerjoin(schema.batches, on_batch).outerjoin(
+                schema.settlements, on_attempts
+            )
+        )
         .where(run.id == bindparam("run_id"))
         .order_by(settled.attempt)
     )

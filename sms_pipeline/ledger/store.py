@@ -25,6 +25,7 @@ from sms_pipeline.core.records import (
     Control,
     Failure,
     Key,
+    Recorded,
     Run,
     RunTotals,
     Settled,
@@ -269,7 +270,9 @@ class Ledger:
         if not rows:
             raise UnknownRunError(f"the ledger has no run {run_id}")
         found = [(row.attempt, row.remainder) for row in rows if row.attempt is not None]
-        return Standing(Control(rows[0].control), answer_from(attempt, found))
+        first = rows[0]
+        recorded = None if first.size is None else Recorded(*first[1:4])
+        return Standing(Control(first.control), answer_from(attempt, found), recorded)
 
     def absorb(self, worker: str, sums: Mapping[tuple[int, Absorbed], tuple[int, int]]) -> None:
         """Write what came twice to a worker.

@@ -15,8 +15,10 @@ from celery.worker.request import Request
 from kombu import Connection, Message
 from kombu.asynchronous import Hub
 
+from sms_pipeline.broker import codec
 from sms_pipeline.broker.declaring import declare_delays
 from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.worker import control
 from sms_pipeline.worker.delivery import RETRIED
 from sms_pipeline.worker.pipeline import pipeline
 from sms_pipeline.worker.signs import Part
@@ -80,6 +82,7 @@ def _steady_shared_sets() -> None:
 
 
 _steady_shared_sets()
+control.refuse_what_strands()
 
 
 def _is_malformed_task(message: Message) -> bool:
@@ -106,6 +109,13 @@ class BatchRequest(Request):  # type: ignore[misc]
     def __init__(self, message: Message, **kwargs: Any) -> None:
         super().__init__(message, **{**kwargs, "body": message.payload, "decoded": True})
         message.body = None
+
+    def revoked(self) -> bool:
+        """Celery drops a task that is revoked, or past its time: acknowledged, and not settled.
+
+        Here only the ledger ends a batch. A worker can learn of revoked tasks from another one.
+        """
+        return False
 
     def info(self, safe: bool = False) -> dict[str, Any]:
         """Celery answers with all arguments unless asked not to; here it never does."""
@@ -158,7 +168,10 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
 
         def guarded(message: Message) -> None:
             try:
-                if _is_malformed_task(message):
+                if message.content_type != codec.CONTENT_TYPE:
+                    # Before it is decoded: by its headers that could mean to unpack it.
+                    self._dead_letter(message, "not JSON")
+                elif _is_malformed_task(message):
                     self._dead_letter(message, "not a task's body")
                 else:
                     handle(message)

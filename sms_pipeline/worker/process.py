@@ -22,7 +22,7 @@ from sms_pipeline.core.gateway import Gateway, Outcomes, SimulatedGateway
 from sms_pipeline.core.hosts import worker_id
 from sms_pipeline.core.patience import patiently
 from sms_pipeline.core.profiles import SenderProfile
-from sms_pipeline.core.records import Absorbed, Standing
+from sms_pipeline.core.records import Absorbed, Recorded, Standing
 from sms_pipeline.core.sender_bank import SenderBank
 from sms_pipeline.errors import (
     BadBatchError,
@@ -66,6 +66,8 @@ class Worker:
         #: Unique for each process start.
         self.id = worker_id(socket.gethostname(), os.getpid(), uuid.uuid4().hex[:6])
         self.turns = Turns()
+        #: Whether it has received a batch of its own ledger.
+        self.at_home = False
         #: Set once the worker shuts down; whoever waits for broker or ledger gives up then.
         self.stopping = threading.Event()
         #: The main loop, the driver and the ledger writer mark their turns here.
@@ -128,10 +130,8 @@ class Worker:
         """
         batch = Batch.from_wire(body)
         if batch.ledger != self.ledger.id:
-            raise ForeignLedgerError(
-                "a batch of another ledger is in this queue; it is put back. Check "
-                "SMS_DATABASE_URL: producer and workers must name the same database"
-            )
+            raise ForeignLedgerError("a batch of another ledger is in this queue")
+        self.at_home = True
         if batch.profile not in self._gateways:
             raise BadBatchError(f"no senders of profile {batch.profile!r} here")
         return batch
@@ -164,7 +164,7 @@ class Worker:
 
     def _standing(self, batch: Batch) -> Standing:
         try:
-            return patiently(
+            standing = patiently(
                 lambda: self.ledger.standing(batch.key),
                 LedgerUnavailableError,
                 LEDGER_PAUSES,
@@ -173,6 +173,9 @@ class Worker:
             )
         except UnknownRunError as error:
             raise BadBatchError(str(error)) from None
+        if standing.recorded != Recorded(batch.profile, batch.first_index, batch.size):
+            raise BadBatchError(f"no producer has recorded {batch.describe()}")
+        return standing
 
     def _play(self, batch: Batch, give_up_at: float) -> Played:
         outcomes = self._gateways[batch.profile].attempt(batch)

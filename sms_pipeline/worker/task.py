@@ -17,7 +17,9 @@ from sms_pipeline.core.records import Absorbed
 from sms_pipeline.core.steps import drive
 from sms_pipeline.errors import EXIT_USAGE, BadBatchError, ForeignLedgerError, StoppingError
 from sms_pipeline.worker.delivery import Effect, Publish
+from sms_pipeline.worker.foreign import Fate, fate_of, returns_of
 from sms_pipeline.worker.pipeline import Pipeline, pipeline
+from sms_pipeline.worker.process import Worker
 
 log = get_task_logger(__name__)
 
@@ -60,8 +62,7 @@ def send_sms(task: Task, *arguments: Any, **options: Any) -> str | None:
         log.error("batch rejected to the dead-letter queue: %s", error)
         raise Reject("not a batch", requeue=False) from None
     except ForeignLedgerError as error:
-        _stop_for(error)
-        raise Reject("another ledger", requeue=True) from None
+        raise _reject_foreign(task, worker, error) from None
     except StoppingError:
         # The broker delivers it again, to whoever comes next.
         raise Reject("worker stops", requeue=True) from None
@@ -106,8 +107,21 @@ def _publish(task: Task, parts: Pipeline, effect: Publish) -> None:
     )
 
 
-def _stop_for(error: ForeignLedgerError) -> None:
-    """End the worker: it is connected to another database than the producer."""
-    if state.should_stop is None:
-        log.critical("%s", error)
+def _reject_foreign(task: Task, worker: Worker, error: ForeignLedgerError) -> Reject:
+    if state.should_stop is not None:
+        # What comes back while the worker ends is not judged again.
+        return Reject("worker stops", requeue=True)
+    redelivered = bool((task.request.delivery_info or {}).get("redelivered"))
+    fate = fate_of(returns_of(vars(task.request), redelivered), worker.at_home)
+    if fate is Fate.ASIDE:
+        log.error("%s; it came back too often and is put aside, as a dead letter", error)
+    elif fate is Fate.BACK:
+        log.warning("%s; it is put back", error)
+    else:
+        log.critical(
+            "%s; it is put back. Check SMS_DATABASE_URL: producer and workers must name the same "
+            "database",
+            error,
+        )
         state.should_stop = EXIT_USAGE
+    return Reject("another ledger", requeue=fate is not Fate.ASIDE)

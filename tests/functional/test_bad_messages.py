@@ -7,6 +7,7 @@ import os
 import re
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +15,16 @@ from typing import Any, NamedTuple
 
 import pytest
 from amqp import Channel, Message
+from celery import Celery
 from kombu import Connection
 
 from sms_pipeline.broker import topology
 from sms_pipeline.core.batch import TASK_NAME, Batch
 from sms_pipeline.core.messages import make_columns
+from sms_pipeline.core.records import BatchRow, Run
 from sms_pipeline.core.simulation import parse_simulation
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.worker.foreign import MOST_RETURNS
 from tests.functional import checker
 from tests.services.rabbitmq import RabbitMQNode
 from tests.services.waiting import wait_until
@@ -35,6 +39,8 @@ DEAD = "sms.dead"
 
 #: Somewhere in every bad message, and never in a log: it stands for a phone number or a text.
 PRIVATE = "555-0100-private"
+
+LONG_AGO = "2001-01-01T00:00:00+00:00"
 
 BATCH_SIZE = 20
 SIMULATION = parse_simulation(
@@ -124,6 +130,17 @@ def headers(**changes: Any) -> dict[str, Any]:
         "origin": "test",
     }
     return {name: value for name, value in (usual | changes).items() if value is not ...}
+
+
+def start_run(ledger: Ledger) -> Run:
+    """A run with two recorded batches."""
+    run = ledger.start_run(SIMULATION, 1)
+    rows = [
+        BatchRow(run.id, number, "fast", number * BATCH_SIZE, BATCH_SIZE, time.time())
+        for number in range(2)
+    ]
+    ledger.record_batches(run.id, rows)
+    return run
 
 
 def task_body(argument: object) -> bytes:
@@ -216,6 +233,19 @@ BAD_MESSAGES: dict[str, Bad] = {
     "unknown task": headers_with(task=f"no_such_task_{uuid.uuid4().hex}"),
     "task name is a number": headers_with(task=5),
     "unknown compression": headers_with(compression="nope"),
+    "compressed": lambda channel, bench, run: publish(
+        channel,
+        zlib.compress(task_body(batch_of(bench.ledger.id, run, 0))),
+        headers(compression="application/x-gzip"),
+    ),
+    "compressed, and no task": lambda channel, _bench, _run: publish(
+        channel, zlib.compress(b"{}"), {"compression": "zlib"}
+    ),
+    "compressed as an encoding": body_only(
+        zlib.compress(task_body({"to": PRIVATE})),
+        content_type="application/data",
+        content_encoding="zlib",
+    ),
     "broken compression": headers_with(compression="application/x-gzip"),
     "eta garbage": headers_with(eta=PRIVATE),
     "eta a number": headers_with(eta=5),
@@ -235,6 +265,8 @@ BAD_MESSAGES: dict[str, Bad] = {
     "offsets are noise": batch_with(offsets=PRIVATE),
     "offsets of another size": batch_with(offsets="/////////w=="),
     "unknown run": batch_with(run=9_999),
+    "never recorded": batch_with(number=2, first_index=2 * BATCH_SIZE),
+    "other messages than recorded": batch_with(first_index=BATCH_SIZE),
     "unknown profile": batch_with(profile="slow"),
     "profile with a dot": batch_with(profile="sms.fast"),
 }
@@ -250,7 +282,7 @@ def test_a_bad_message_is_dead_lettered_and_logged_once_without_its_body(
     before = bench.rabbitmq.queue_depths(bench.url)
 
     # When a bad message arrives between two good batches
-    run = bench.ledger.start_run(SIMULATION, 1).id
+    run = start_run(bench.ledger).id
     with channel_to(bench.url) as channel:
         publish(channel, task_body(batch_of(bench.ledger.id, run, 0)), headers())
         bad(channel, bench, run)
@@ -294,7 +326,7 @@ def test_the_retries_header_does_not_matter(bench: Bench, retries: object) -> No
     # The attempt is read from the batch, so whatever stands there a good batch is played or, at
     # worst, dead-lettered: it is never lost, and the worker lives.
     dead_before = bench.rabbitmq.queue_depths(bench.url)[DEAD]
-    run = bench.ledger.start_run(SIMULATION, 1).id
+    run = start_run(bench.ledger).id
     with channel_to(bench.url) as channel:
         body = task_body(batch_of(bench.ledger.id, run, 0))
         publish(channel, body, headers(retries=retries))
@@ -312,7 +344,7 @@ def test_the_retries_header_does_not_matter(bench: Bench, retries: object) -> No
 def test_a_batch_delivered_again_is_counted_once(bench: Bench) -> None:
     # Given a settled batch
     queued_before = bench.rabbitmq.queue_depths(bench.url)[QUEUE]
-    run = bench.ledger.start_run(SIMULATION, 1).id
+    run = start_run(bench.ledger).id
     body = task_body(batch_of(bench.ledger.id, run, 0))
     with channel_to(bench.url) as channel:
         publish(channel, body, headers())
@@ -367,7 +399,7 @@ def test_a_batch_played_by_two_workers_at_once_is_counted_once(
     for worker in workers:
         worker.ready()
     ledger = Ledger.open(database_url)
-    run = ledger.start_run(SIMULATION, 1).id
+    run = start_run(ledger).id
 
     # When both get the same batches, as after a lost connection
     bodies = [task_body(batch_of(ledger.id, run, number)) for number in range(2)]
@@ -402,7 +434,7 @@ def test_messages_returned_by_someone_else_are_played(
 ) -> None:
     # Given a good and a bad message that another consumer took and gave back: `redelivered`
     ledger = Ledger.open(database_url)
-    run = ledger.start_run(SIMULATION, 1).id
+    run = start_run(ledger).id
     declare(broker_url)
     with channel_to(broker_url) as channel:
         publish(channel, task_body(batch_of(ledger.id, run, 0)), headers())
@@ -431,31 +463,118 @@ def declare(url: str) -> None:
             queue(connection.default_channel).declare()
 
 
-def test_a_batch_of_another_ledger_is_put_back_and_ends_the_worker(
+def test_a_worker_that_has_only_seen_another_ledgers_batches_ends(
     rabbitmq: RabbitMQNode,
     broker_url: str,
     database_url: str,
     tmp_path: Path,
     start_worker: Callable[..., WorkerProcess],
 ) -> None:
-    # Given a worker
-    worker = start_worker("fast", environment(broker_url, database_url, tmp_path))
-    ledger = Ledger.open(database_url)
-    run = ledger.start_run(SIMULATION, 1).id
-
-    # When a batch of another ledger arrives among its own
+    # Given a queue with a batch of another ledger
+    declare(broker_url)
     with channel_to(broker_url) as channel:
-        publish(channel, task_body(batch_of(ledger.id, run, 0)), headers())
-        publish(channel, task_body(batch_of("other", run, 0)), headers())
+        publish(channel, task_body(batch_of("other", 1, 0)), headers())
 
-    # Then it ends, says why once, and leaves the batch in the queue
+    # When a worker starts, then it ends, says why once, and leaves the batch in the queue
+    variables = environment(broker_url, database_url, tmp_path)
+    worker = start_worker("fast", variables, wait=False)
     assert worker.wait() == EXIT_USAGE
     said = re.findall("CRITICAL.*another ledger.*SMS_DATABASE_URL", worker.logs())
     assert len(said) == 1, worker.logs()
     depths = rabbitmq.queue_depths(broker_url)
-    assert depths[DEAD] == 0
-    own_left = 0 if checker.finished(database_url, run) == BATCH_SIZE else 1
-    assert depths[QUEUE] == 1 + own_left
+    assert (depths[QUEUE], depths[DEAD]) == (1, 0)
+
+    # And after a few others one puts it aside, and goes on. (One that ends may get it twice.)
+    for _ in range(MOST_RETURNS):
+        worker = start_worker("fast", variables, wait=False)
+        wait_until(
+            lambda now=worker: "put aside" in now.logs() or not now.running,
+            PATIENCE_SECONDS,
+            "it has judged the batch",
+        )
+        if worker.running:
+            break
+    wait_until(lambda: rabbitmq.queue_depths(broker_url)[DEAD] == 1, PATIENCE_SECONDS, "aside")
+    assert worker.running
+
+
+@pytest.mark.parametrize("queue_type", ["quorum", "classic"])
+def test_a_leftover_batch_does_not_stop_a_worker_that_is_at_home(
+    rabbitmq: RabbitMQNode,
+    broker_url: str,
+    database_url: str,
+    tmp_path: Path,
+    start_worker: Callable[..., WorkerProcess],
+    queue_type: str,
+) -> None:
+    # Given a worker that has played a batch of its own
+    variables = environment(broker_url, database_url, tmp_path) | {"SMS_QUEUE_TYPE": queue_type}
+    worker = start_worker("fast", variables)
+    ledger = Ledger.open(database_url)
+    run = start_run(ledger).id
+    with channel_to(broker_url) as channel:
+        publish(channel, task_body(batch_of(ledger.id, run, 0)), headers())
+        wait_until(
+            lambda: checker.finished(database_url, run) == BATCH_SIZE, PATIENCE_SECONDS, "played"
+        )
+
+        # When a batch of another ledger arrives, and another one of its own
+        publish(channel, task_body(batch_of("other", run, 0)), headers())
+        publish(channel, task_body(batch_of(ledger.id, run, 1)), headers())
+
+    # Then its own is played, and the other is put aside after a few returns
+    wait_until(
+        lambda: checker.finished(database_url, run) == 2 * BATCH_SIZE, PATIENCE_SECONDS, "played"
+    )
+    wait_until(lambda: rabbitmq.queue_depths(broker_url)[DEAD] == 1, PATIENCE_SECONDS, "aside")
+    assert rabbitmq.queue_depths(broker_url)[QUEUE] == 0
+    assert worker.running
+    assert worker.logs().count("put aside") == 1
+
+
+STRANDING: dict[str, dict[str, Any]] = {
+    "add_consumer": {"queue": "sms.slow"},
+    "autoscale": {"max": 1, "min": 1},
+    "cancel_consumer": {"queue": QUEUE},
+    "pool_restart": {},
+    "pool_shrink": {"n": 10},
+    "rate_limit": {"task_name": TASK_NAME, "rate_limit": "1/h"},
+    "time_limit": {"task_name": TASK_NAME, "hard": 1, "soft": 1},
+}
+
+
+def test_remote_control_neither_loses_nor_strands_a_batch(
+    broker_url: str,
+    database_url: str,
+    tmp_path: Path,
+    start_worker: Callable[..., WorkerProcess],
+) -> None:
+    # Given a worker, and someone who asks it for all that would keep it from its batches
+    worker = start_worker("fast", environment(broker_url, database_url, tmp_path))
+    ledger = Ledger.open(database_url)
+    run = start_run(ledger).id
+    task_id = str(uuid.uuid4())
+    with Celery(broker=broker_url, set_as_current=False) as app:
+        ask = app.control.broadcast
+        answers = {
+            name: ask(name, arguments=arguments, reply=True, timeout=5, limit=1)
+            for name, arguments in STRANDING.items()
+        }
+        answers["revoke"] = app.control.revoke(task_id, reply=True, timeout=5, limit=1)
+        assert app.control.ping(timeout=5, limit=1)
+
+    # When batches arrive, one of them revoked and one whose time is up
+    with channel_to(broker_url) as channel:
+        publish(channel, task_body(batch_of(ledger.id, run, 0)), headers(id=task_id))
+        publish(channel, task_body(batch_of(ledger.id, run, 1)), headers(expires=LONG_AGO))
+
+    # Then all was refused, and both are played
+    for name, (answer,) in answers.items():
+        assert "refused" in next(iter(answer.values()))["error"], name
+    wait_until(
+        lambda: checker.finished(database_url, run) == 2 * BATCH_SIZE, PATIENCE_SECONDS, "played"
+    )
+    assert worker.running
 
 
 def test_a_goodbye_of_the_broker_that_celery_swallows_is_noticed(
@@ -470,7 +589,7 @@ def test_a_goodbye_of_the_broker_that_celery_swallows_is_noticed(
 
     # When a batch arrives
     ledger = Ledger.open(database_url)
-    run = ledger.start_run(SIMULATION, 1).id
+    run = start_run(ledger).id
     with channel_to(broker_url) as channel:
         publish(channel, task_body(batch_of(ledger.id, run, 0)), headers())
 
