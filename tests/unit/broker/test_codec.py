@@ -13,7 +13,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kombu import serialization
+from kombu import compression, serialization
 from kombu.utils import json as kombu_json
 
 from sms_pipeline.broker import codec
@@ -83,6 +83,14 @@ def test_celery_encodes_and_decodes_by_it(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(orjson, "loads", loads)
     serialization.loads(data, content_type, encoding, accept=[content_type])
     assert len(decoded) == 1
+
+
+@pytest.mark.parametrize("name", sorted({*compression.encoders(), "gzip", "zlib"}))
+def test_nothing_is_unpacked(name: str) -> None:
+    codec.install()
+    packed, content_type = compression.compress(b"0" * 1_000, name)
+    with pytest.raises(ValueError, match="not unpacked"):
+        compression.decompress(packed, content_type)
 
 
 def test_app_installs_it() -> None:

@@ -75,6 +75,15 @@ def test_standing_of_an_unknown_run(ledger: Ledger, run: Run) -> None:
         ledger.standing((99, 0, 0))
 
 
+def test_standing_tells_which_messages_a_batch_was_recorded_with(ledger: Ledger, run: Run) -> None:
+    ledger.record_batches(
+        run.id, [make.row(run.id), make.row(run.id, 1, 10, size=5, profile="slow")]
+    )
+    ledger.settle([make.settlement(run.id, 1, attempt) for attempt in range(2)])
+    recorded = [ledger.standing((run.id, number, 0)).recorded for number in range(3)]
+    assert recorded == [("fast", 0, 10), ("slow", 10, 5), None]
+
+
 def test_standing_is_of_the_attempt_and_newer_ones_of_that_batch_of_that_run(
     ledger: Ledger, run: Run
 ) -> None:
@@ -87,14 +96,14 @@ def test_standing_is_of_the_attempt_and_newer_ones_of_that_batch_of_that_run(
     ledger.settle([make.settlement(run.id, 6, 3, remainder=bitmap(6))])
     ledger.settle([make.settlement(other.id, 5, 4, remainder=bitmap(7))])
     # Then only its own newer attempts answer for an older one
-    settled = [ledger.standing((run.id, 5, attempt)) for attempt in range(4)]
+    settled = [ledger.standing((run.id, 5, attempt))[:2] for attempt in range(4)]
     assert settled == [
         (Control.PAUSED, Settled(None, superseded=True, new=False)),
         (Control.PAUSED, Settled(None, superseded=True, new=False)),
         (Control.PAUSED, Settled(None, superseded=False, new=False)),
         (Control.PAUSED, None),
     ]
-    assert ledger.standing((run.id, 4, 0)) == (Control.PAUSED, None)
+    assert ledger.standing((run.id, 4, 0)) == (Control.PAUSED, None, None)
     assert ledger.standing((other.id, 5, 0)).control is Control.RUNNING
     # And the same when the attempts are settled again
     again = [make.settlement(run.id, 5, attempt) for attempt in range(3)]

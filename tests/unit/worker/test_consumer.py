@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -323,6 +324,34 @@ def test_what_is_no_task_goes_to_the_dead_letters_with_its_reason(
     assert channel.ended == ["dead"]
     assert caplog.messages == [f"message rejected to the dead-letter queue: {reason}"]
     assert setting.requests == []
+
+
+def test_body_that_its_headers_mean_to_unpack_is_not_decoded(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Kombu trusts this type, and decodes it by any codec of Python's.
+    channel, bomb = _Channel(), zlib.compress(b"0" * 1_000)
+    message = _message(bomb, channel, content_type="application/data", content_encoding="zlib")
+    setting.handle(message)
+    assert channel.ended == ["dead"]
+    assert message._decoded_cache is None
+    assert caplog.messages == ["message rejected to the dead-letter queue: not JSON"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"expires": "2001-01-01T00:00:00+00:00"}])
+def test_task_that_was_revoked_or_is_too_old_is_not_dropped(
+    setting: Setting, headers: dict[str, str]
+) -> None:
+    channel = _Channel()
+    message = _message(([{"run": 1}], {}, None), channel)
+    message.headers |= headers
+    state.revoked.add(message.headers["id"])
+    try:
+        request = setting.handled(message)
+    finally:
+        state.revoked.discard(message.headers["id"])
+    assert request.args == [{"run": 1}]
+    assert channel.ended == []
 
 
 def test_body_of_another_type_goes_to_the_dead_letters_unread(setting: Setting) -> None:

@@ -81,6 +81,7 @@ def test_without_a_worker_it_is_made_once_with_every_profile(
 
 def test_eager_task_needs_no_worker(configured: Path, ledger: Ledger, app: Celery) -> None:
     run = ledger.start_run(make.simulation(num_messages=10), seed=7)
+    ledger.record_batches(run.id, [make.row(run.id)])
     batch = make.batch(10, ledger=ledger.id, run=run.id, queued_at=time.time())
     app.tasks[TASK_NAME].apply(args=(batch.to_wire(),))
     assert ledger.snapshot(run).counts.delivered == 10

@@ -24,7 +24,7 @@ from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.worker import writer as writer_module
-from sms_pipeline.worker.delivery import Effect, Play, Publish, Settle
+from sms_pipeline.worker.delivery import Effect, Play, Publish, ReadStanding, Settle
 from sms_pipeline.worker.process import Worker
 from sms_pipeline.worker.writer import LEDGER_PAUSES
 from tests.services.waiting import wait_until
@@ -45,6 +45,7 @@ def worker(ledger: Ledger) -> Iterator[Worker]:
 
 
 def dispatched(ledger: Ledger, run: Run, size: int = 10) -> Batch:
+    ledger.record_batches(run.id, [make.row(run.id, size=size)])
     return make.batch(size, ledger=ledger.id, run=run.id, queued_at=time.time())
 
 
@@ -158,11 +159,22 @@ def test_batch_of_another_ledger_is_not_judged(worker: Worker, ledger: Ledger, r
     body = {**dispatched(ledger, run).to_wire(), "ledger": "another"}
     with pytest.raises(ForeignLedgerError) as refusal:
         worker.accept(body)
-    # It is the last line that a user sees of this worker.
-    assert str(refusal.value) == (
-        "a batch of another ledger is in this queue; it is put back. Check SMS_DATABASE_URL: "
-        "producer and workers must name the same database"
-    )
+    assert str(refusal.value) == "a batch of another ledger is in this queue"
+    assert not worker.at_home
+    worker.accept(dispatched(ledger, run).to_wire())
+    assert worker.at_home
+
+
+@pytest.mark.parametrize(
+    "changes", [{"number": 5}, {"size": 9}, {"first_index": 1}, {"profile": "slow"}]
+)
+def test_batch_that_no_producer_has_recorded_is_refused(
+    ledger: Ledger, run: Run, changes: dict[str, object]
+) -> None:
+    worker = Worker(ledger, [make.profile("fast"), make.profile("slow")], Scripted)
+    batch = dispatched(ledger, run).model_copy(update=changes)
+    with pytest.raises(BadBatchError, match="no producer has recorded batch"):
+        worker.perform(ReadStanding(batch))
 
 
 def test_batch_of_another_profile_is_refused(worker: Worker, ledger: Ledger, run: Run) -> None:

@@ -19,6 +19,7 @@ from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.errors import EXIT_USAGE
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker import pipeline
+from sms_pipeline.worker.foreign import MOST_RETURNS
 from sms_pipeline.worker.pipeline import Pipeline
 from sms_pipeline.worker.process import Worker
 from sms_pipeline.worker.task import PUBLISH_PAUSES
@@ -79,6 +80,7 @@ def task(app: Celery, publisher: FakePublisher) -> Task:
 @pytest.fixture
 def batch(ledger: Ledger, run: Run) -> Batch:
     """Ten messages, of which two fail in each attempt."""
+    ledger.record_batches(run.id, [make.row(run.id)])
     return make.batch(10, ledger=ledger.id, run=run.id, queued_at=time.time())
 
 
@@ -207,7 +209,24 @@ def test_batch_of_another_ledger_goes_back_and_ends_the_worker_once(
         with rejected(requeue=True):
             receive(task, {**batch.to_wire(), "ledger": "another"})
     assert state.should_stop == EXIT_USAGE
-    assert caplog.text.count("Check SMS_DATABASE_URL") == 1
+    # It is the last line that a user sees of this worker.
+    assert caplog.messages == [
+        "a batch of another ledger is in this queue; it is put back. Check SMS_DATABASE_URL: "
+        "producer and workers must name the same database"
+    ]
+
+
+@pytest.mark.parametrize(("returns", "requeue"), [(MOST_RETURNS - 1, True), (MOST_RETURNS, False)])
+def test_leftover_batch_of_another_ledger_does_not_end_a_worker_that_is_at_home(
+    task: Task, batch: Batch, caplog: pytest.LogCaptureFixture, returns: int, requeue: bool
+) -> None:
+    receive(task, batch.to_wire())
+    task.push_request(**{"args": [], "x-delivery-count": returns})
+    with rejected(requeue):
+        task.run({**batch.to_wire(), "ledger": "another"})
+    task.pop_request()
+    assert state.should_stop is None
+    assert ("put aside, as a dead letter" in caplog.text) is not requeue
 
 
 def test_worker_that_ends_already_keeps_its_exit_code(task: Task, batch: Batch) -> None:
