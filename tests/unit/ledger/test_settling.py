@@ -96,8 +96,8 @@ def test_standing_is_of_the_attempt_and_newer_ones_of_that_batch_of_that_run(
     ledger.settle([make.settlement(run.id, 6, 3, remainder=bitmap(6))])
     ledger.settle([make.settlement(other.id, 5, 4, remainder=bitmap(7))])
     # Then only its own newer attempts answer for an older one
-    settled = [ledger.standing((run.id, 5, attempt))[:2] for attempt in range(4)]
-    assert settled == [
+    settled = [ledger.standing((run.id, 5, attempt)) for attempt in range(4)]
+    assert [standing[:2] for standing in settled] == [
         (Control.PAUSED, Settled(None, superseded=True, new=False)),
         (Control.PAUSED, Settled(None, superseded=True, new=False)),
         (Control.PAUSED, Settled(None, superseded=False, new=False)),
