@@ -13,12 +13,14 @@ from kombu.transport.native_delayed_delivery import (
 from sms_pipeline.broker import topology
 
 
-def declare_queues(connection: Connection, profiles: Iterable[str], queue_type: str) -> None:
-    """The queues of `profiles`, the dead-letter queue, and the exchanges that lead to them."""
-    wanted = [topology.dead_letter_queue(queue_type)]
-    wanted += topology.profile_queues(profiles, queue_type)
-    for queue in wanted:
+def declare_queues(
+    connection: Connection, profiles: Iterable[str], queue_type: str
+) -> list[Queue]:
+    """The queues of `profiles`, which are returned, the dead-letter queue, and their exchanges."""
+    queues = topology.profile_queues(profiles, queue_type)
+    for queue in (topology.dead_letter_queue(queue_type), *queues):
         queue(connection.default_channel).declare()
+    return queues
 
 
 def declare_delays(connection: Connection, queues: Iterable[Queue]) -> None:

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from amqp.exceptions import AccessRefused, NotAllowed, PreconditionFailed
+from amqp.exceptions import AccessRefused, ChannelError, NotAllowed, NotFound, PreconditionFailed
 from celery import Celery, Task
+from celery.exceptions import Reject
 from celery.result import AsyncResult
 from kombu import Connection, Producer, Queue, pools
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
 from sms_pipeline.broker import topology
-from sms_pipeline.broker.declaring import declare_queues
+from sms_pipeline.broker.declaring import declare_delays, declare_queues
 from sms_pipeline.config.brokers import is_embedded, split_urls
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.batch import TASK_NAME, Batch
@@ -30,6 +31,8 @@ CONNECT_TIMEOUT_SECONDS = 8.0
 _TRIES = 2
 #: Wrong credentials, an unknown virtual host, a queue of that name that is different.
 _REFUSALS = (AccessRefused, NotAllowed, PreconditionFailed)
+#: RabbitMQ's codes for a message that it returns, and for an exchange that does not exist.
+_NOWHERE = (312, NotFound.code)
 
 
 class Publisher:
@@ -54,6 +57,7 @@ class Publisher:
         self._producers = pools.producers[self._connection]
         self._is_embedded = is_embedded(broker_url)
         self._queue_type = queue_type
+        self._ways_are_lost = False
 
     @classmethod
     def open(cls, settings: Settings, profiles: Iterable[str]) -> Publisher:
@@ -84,15 +88,19 @@ class Publisher:
             where = " or ".join(Connection(url).as_uri() for url in self._urls)
             raise _unavailable(f"the broker at {where} can't be reached", error) from error
 
-    def declare(self, profiles: Iterable[str]) -> None:
+    def declare(self, profiles: Iterable[str], delays: bool = False) -> None:
         """Declare the exchanges, the queues of `profiles`, and the dead-letter queue.
+
+        With `delays` also the waiting rooms of retries, which workers declare when they start.
 
         Raises:
             BrokerUnavailableError: the broker refused, or did not answer.
         """
         try:
             with self._connection.clone() as connection:
-                declare_queues(connection, profiles, self._queue_type)
+                queues = declare_queues(connection, profiles, self._queue_type)
+                if delays and not self._is_embedded and self._queue_type == topology.QUORUM:
+                    declare_delays(connection, queues)
         except Exception as error:
             raise _unavailable("the queues can't be declared", error) from error
 
@@ -154,6 +162,7 @@ class Publisher:
         Raises:
             Exception: whatever kombu raised; it is not known whether the broker has the batch.
         """
+        self._mend_ways(batch)
         with self.producer() as producer:
             return app.send_task(
                 TASK_NAME,
@@ -171,6 +180,7 @@ class Publisher:
         Raises:
             Exception: whatever Celery raised; it is not known whether the broker has the batch.
         """
+        self._mend_ways(batch)
         with self.producer() as producer:
             task.retry(
                 args=(batch.to_wire(),),
@@ -191,10 +201,22 @@ class Publisher:
             connection = producer.__connection__
             try:
                 yield producer
-            except BaseException:
+            except BaseException as error:
+                self._ways_are_lost |= _leads_nowhere(error)
                 # `collect` drops the socket; `close` would wait for a blocked broker for ever.
                 connection.collect()
                 raise
+
+    def _mend_ways(self, batch: Batch) -> None:
+        """Declare everything anew if a message could not be routed to where it should go.
+
+        Someone has deleted an exchange or a binding. Those that are left may lead back from the
+        waiting rooms, or not.
+        """
+        if self._ways_are_lost:
+            log.warning("exchanges or bindings are gone at the broker; declaring all anew")
+            self.declare([batch.profile], delays=True)
+            self._ways_are_lost = False
 
     def _queue_of(self, batch: Batch) -> Queue:
         return topology.profile_queue(batch.profile, self._queue_type)
@@ -216,8 +238,12 @@ class Publisher:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Publish options that bound every wait for the broker."""
+        """Publish options that bound every wait for the broker, and let nothing vanish.
+
+        By default the broker confirms a message that no queue receives.
+        """
         return {
+            "mandatory": True,
             "confirm_timeout": CONFIRM_TIMEOUT_SECONDS,
             "timeout": CONFIRM_TIMEOUT_SECONDS,
             "retry": False,
@@ -233,3 +259,10 @@ def _unavailable(what: str, error: Exception) -> BrokerUnavailableError:
     reason = str(error).strip() or type(error).__name__
     kind = BrokerRefusedError if isinstance(error, _REFUSALS) else BrokerUnavailableError
     return kind(f"{what}: {reason}")
+
+
+def _leads_nowhere(error: BaseException) -> bool:
+    """Whether there is no such exchange, or no way from it to a queue."""
+    # `Task.retry` turns whatever went wrong with the publish into a Reject.
+    cause = error.__context__ if isinstance(error, Reject) else error
+    return isinstance(cause, ChannelError) and cause.reply_code in _NOWHERE

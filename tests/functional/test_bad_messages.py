@@ -266,7 +266,6 @@ BAD_MESSAGES: dict[str, Bad] = {
     "offsets of another size": batch_with(offsets="/////////w=="),
     "unknown run": batch_with(run=9_999),
     "never recorded": batch_with(number=2, first_index=2 * BATCH_SIZE),
-    "other messages than recorded": batch_with(first_index=BATCH_SIZE),
     "unknown profile": batch_with(profile="slow"),
     "profile with a dot": batch_with(profile="sms.fast"),
 }
