@@ -13,9 +13,7 @@ from kombu.transport.native_delayed_delivery import (
 from sms_pipeline.broker import topology
 
 
-def declare_queues(
-    connection: Connection, profiles: Iterable[str], queue_type: str
-) -> list[Queue]:
+def declare_queues(connection: Connection, profiles: Iterable[str], queue_type: str) -> list[Queue]:
     """The queues of `profiles`, which are returned, the dead-letter queue, and their exchanges."""
     queues = topology.profile_queues(profiles, queue_type)
     for queue in (topology.dead_letter_queue(queue_type), *queues):

@@ -14,7 +14,7 @@ from celery.result import AsyncResult
 from kombu import Connection, Producer, Queue, pools
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
-from sms_pipeline.broker import topology
+from sms_pipeline.broker import mending, topology
 from sms_pipeline.broker.declaring import declare_delays, declare_queues
 from sms_pipeline.config.brokers import is_embedded, split_urls
 from sms_pipeline.config.settings import Settings
@@ -31,6 +31,8 @@ CONNECT_TIMEOUT_SECONDS = 8.0
 _TRIES = 2
 #: Wrong credentials, an unknown virtual host, a queue of that name that is different.
 _REFUSALS = (AccessRefused, NotAllowed, PreconditionFailed)
+#: So many publishes in a row that are not confirmed give reason to look at their queue.
+_SUSPICIOUS = 2
 #: RabbitMQ's codes for a message that it returns, and for an exchange that does not exist.
 _NOWHERE = (312, NotFound.code)
 
@@ -58,6 +60,8 @@ class Publisher:
         self._is_embedded = is_embedded(broker_url)
         self._queue_type = queue_type
         self._ways_are_lost = False
+        # Publishes in a row that were not confirmed in time.
+        self._unconfirmed = 0
 
     @classmethod
     def open(cls, settings: Settings, profiles: Iterable[str]) -> Publisher:
@@ -103,6 +107,34 @@ class Publisher:
                     declare_delays(connection, queues)
         except Exception as error:
             raise _unavailable("the queues can't be declared", error) from error
+
+    def mend(self, profiles: Iterable[str]) -> list[str]:
+        """Make anew what exists in name only, and declare all that is missing.
+
+        Return the names of queues that were made anew; what they held was lost before. See
+        `broker.mending`.
+
+        Raises:
+            BrokerUnavailableError: the broker refused, or did not answer.
+        """
+        profiles = list(profiles)
+        names = [topology.queue_name(profile) for profile in profiles]
+        dead = self._name_only((*names, topology.DEAD_LETTER_QUEUE, *topology.DELAY_QUEUES))
+        if dead:
+            try:
+                mending.delete(self._connection, dead)
+            except Exception as error:
+                raise _unavailable("the queues can't be mended", error) from error
+        self.declare(profiles, delays=True)
+        return dead
+
+    def _name_only(self, queues: Iterable[str]) -> list[str]:
+        if self._is_embedded or self._queue_type != topology.QUORUM:
+            return []
+        try:
+            return mending.name_only(self._connection, queues)
+        except Exception as error:
+            raise _unavailable("the queues can't be read", error) from error
 
     def depth(self, profiles: Iterable[str]) -> int:
         """Messages ready in the queues of `profiles` and in the waiting rooms of retries.
@@ -162,7 +194,7 @@ class Publisher:
         Raises:
             Exception: whatever kombu raised; it is not known whether the broker has the batch.
         """
-        self._mend_ways(batch)
+        self._require_ways(batch)
         with self.producer() as producer:
             return app.send_task(
                 TASK_NAME,
@@ -180,7 +212,7 @@ class Publisher:
         Raises:
             Exception: whatever Celery raised; it is not known whether the broker has the batch.
         """
-        self._mend_ways(batch)
+        self._require_ways(batch, delay)
         with self.producer() as producer:
             task.retry(
                 args=(batch.to_wire(),),
@@ -201,22 +233,36 @@ class Publisher:
             connection = producer.__connection__
             try:
                 yield producer
+                self._unconfirmed = 0
             except BaseException as error:
-                self._ways_are_lost |= _leads_nowhere(error)
+                cause = _cause(error)
+                self._ways_are_lost |= _leads_nowhere(cause)
+                self._unconfirmed += _is_timeout(cause)
                 # `collect` drops the socket; `close` would wait for a blocked broker for ever.
                 connection.collect()
                 raise
 
-    def _mend_ways(self, batch: Batch) -> None:
-        """Declare everything anew if a message could not be routed to where it should go.
+    def _require_ways(self, batch: Batch, delay: int = 0) -> None:
+        """Look at the broker if what was published before has shown that something is missing.
 
-        Someone has deleted an exchange or a binding. Those that are left may lead back from the
-        waiting rooms, or not.
+        Raises:
+            BrokerUnavailableError: what is missing can't be declared here and now.
         """
         if self._ways_are_lost:
             log.warning("exchanges or bindings are gone at the broker; declaring all anew")
             self.declare([batch.profile], delays=True)
             self._ways_are_lost = False
+        if self._unconfirmed < _SUSPICIOUS:
+            return
+        queues = [topology.queue_name(batch.profile)]
+        queues += [topology.delay_exchange(delay).name] if delay else []
+        for queue in self._name_only(queues):
+            # Not mended here: in a cluster it may be back soon, with all it holds.
+            raise BrokerUnavailableError(
+                f"queue {queue} exists in name only: the broker was killed just after it was made, "
+                "or most nodes of its cluster are away. If it stays so: sms-pipeline resume"
+            )
+        self._unconfirmed = 0
 
     def _queue_of(self, batch: Batch) -> Queue:
         return topology.profile_queue(batch.profile, self._queue_type)
@@ -261,8 +307,18 @@ def _unavailable(what: str, error: Exception) -> BrokerUnavailableError:
     return kind(f"{what}: {reason}")
 
 
-def _leads_nowhere(error: BaseException) -> bool:
+def _cause(error: BaseException) -> BaseException | None:
+    """`Task.retry` turns whatever went wrong with the publish into a Reject."""
+    return error.__context__ if isinstance(error, Reject) else error
+
+
+def _leads_nowhere(error: BaseException | None) -> bool:
     """Whether there is no such exchange, or no way from it to a queue."""
-    # `Task.retry` turns whatever went wrong with the publish into a Reject.
-    cause = error.__context__ if isinstance(error, Reject) else error
-    return isinstance(cause, ChannelError) and cause.reply_code in _NOWHERE
+    return isinstance(error, ChannelError) and error.reply_code in _NOWHERE
+
+
+def _is_timeout(error: BaseException | None) -> bool:
+    """Kombu hides the time-out of a confirm in an error of its own."""
+    return isinstance(error, TimeoutError) or isinstance(
+        getattr(error, "__cause__", None), TimeoutError
+    )

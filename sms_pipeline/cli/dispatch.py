@@ -40,12 +40,19 @@ def resume_elsewhere(settings: Settings, ledger: Ledger, run: Run, force: bool) 
         KeyboardInterrupt: the user stopped it; they were told how far it came.
     """
     parts = parts_of(settings, ledger, run)
+    _mend_queues(parts)
     if not force:
         await_quiet(ledger, parts.publisher, run, say)
     taken = take_dead_letters(ledger, parts.publisher, run)
     if taken:
         say(f"run {run.id}: {count(taken)} batches taken from the dead-letter queue")
     _dispatch(parts, dispatch_again(ledger, run, say))
+
+
+def _mend_queues(parts: Parts) -> None:
+    """Restore all that the run needs at the broker; what was lost with it is dispatched again."""
+    for queue in parts.publisher.mend([sender.name for sender in parts.run.simulation.senders]):
+        say(f"queue {queue} existed in name only, since the broker was killed: it is made anew")
 
 
 def _dispatch(parts: Parts, work: Callable[[Producer], None]) -> None:

@@ -47,14 +47,12 @@ def start_run(settings: Settings, simulation: Simulation) -> Parts:
 
 
 def parts_of(settings: Settings, ledger: Ledger, run: Run) -> Parts:
-    """The parts of a run that was started earlier; all that it needs at the broker is restored.
+    """The parts of a run that was started earlier.
 
     Raises:
         BrokerUnavailableError: the broker can't be reached.
     """
-    publisher = _open_queues(settings, run.simulation)
-    publisher.declare([sender.name for sender in run.simulation.senders], delays=True)
-    return Parts(settings, ledger, publisher, run)
+    return Parts(settings, ledger, _open_queues(settings, run.simulation), run)
 
 
 def _open_queues(settings: Settings, simulation: Simulation) -> Publisher:

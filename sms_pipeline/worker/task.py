@@ -15,7 +15,13 @@ from sms_pipeline.core.batch import TASK_NAME, Batch
 from sms_pipeline.core.patience import Pauses, patiently
 from sms_pipeline.core.records import Absorbed
 from sms_pipeline.core.steps import drive
-from sms_pipeline.errors import EXIT_USAGE, BadBatchError, ForeignLedgerError, StoppingError
+from sms_pipeline.errors import (
+    EXIT_USAGE,
+    BadBatchError,
+    BrokerUnavailableError,
+    ForeignLedgerError,
+    StoppingError,
+)
 from sms_pipeline.worker.delivery import Effect, Publish
 from sms_pipeline.worker.foreign import Fate, fate_of, returns_of
 from sms_pipeline.worker.pipeline import Pipeline, pipeline
@@ -90,7 +96,8 @@ def _publish(task: Task, parts: Pipeline, effect: Publish) -> None:
 
     def tell(error: BaseException, seconds: float) -> None:
         # `Task.retry` turns whatever went wrong with the publish into a Reject.
-        reason = type(error.__context__ if isinstance(error, Reject) else error).__name__
+        cause = error.__context__ if isinstance(error, Reject) else error
+        reason = str(cause) if isinstance(cause, BrokerUnavailableError) else type(cause).__name__
         log.warning(
             "%s is not confirmed by the broker (%s); publishing it again in %.1f s",
             effect.batch.describe(),
