@@ -319,6 +319,4 @@ def _leads_nowhere(error: BaseException | None) -> bool:
 
 def _is_timeout(error: BaseException | None) -> bool:
     """Kombu hides the time-out of a confirm in an error of its own."""
-    return isinstance(error, TimeoutError) or isinstance(
-        getattr(error, "__cause__", None), TimeoutError
-    )
+    return any(isinstance(one, TimeoutError) for one in (error, getattr(error, "__cause__", None)))

@@ -88,6 +88,8 @@ CASES = (
     Case(Fault.BROKER_KILL, POSTGRES_3),
     Case(Fault.BROKER_KILL, CLASSIC_3),
     Case(Fault.BROKER_KILL, replace(QUORUM_1, load=HURRIED), note="deadline"),
+    Case(Fault.BROKER_KILL_EARLY, QUORUM_1),
+    Case(Fault.BROKER_KILL_EARLY, POSTGRES_3),
     Case(Fault.BROKER_FREEZE, QUORUM_1),
     Case(Fault.BROKER_FREEZE, CLASSIC_POSTGRES_3),
     Case(Fault.RETRIES_STUCK, QUORUM_1),

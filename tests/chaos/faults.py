@@ -39,6 +39,8 @@ ALARM_SECONDS = (8.0, 14.0)
 #: Longer than an SQLite connection waits for a lock (10 s).
 LOCK_SECONDS = 12.0
 FULL_SECONDS = 5.0
+#: RabbitMQ writes its register of queues so long after they were declared.
+REGISTER_SECONDS = 0.5
 OUTAGE_SECONDS = 2.0
 #: Between two events of a fault that strikes several times.
 PAUSE_SECONDS = 1.0
@@ -79,6 +81,7 @@ class Fault(StrEnum):
     TWO_RESUMES = "two-resumes"
     MONITOR_KILL = "monitor-kill"
     BROKER_KILL = "broker-kill"
+    BROKER_KILL_EARLY = "broker-kill-early"
     BROKER_FREEZE = "broker-freeze"
     RETRIES_STUCK = "retries-stuck"
     MEMORY_ALARM = "memory-alarm"
@@ -322,6 +325,23 @@ def _broker_kill(scenario: Scenario) -> None:
     scenario.broker.kill()
     time.sleep(scenario.rng.uniform(0, OUTAGE_SECONDS))
     scenario.broker.restart()
+    scenario.mended()
+
+
+@_of(Fault.BROKER_KILL_EARLY)
+def _broker_kill_early(scenario: Scenario) -> None:
+    """SIGKILL of the broker just after its queues were made, nothing flushed; then `resume`."""
+    # The producer makes the queue; workers come when it may exist in name only.
+    scenario.produce()
+    wait_until(scenario.counts, PATIENCE_SECONDS, "the run is there")
+    time.sleep(scenario.rng.uniform(0, REGISTER_SECONDS))
+    scenario.broker.kill(settle=False)
+    scenario.broker.restart()
+    for _ in range(scenario.setting.workers):
+        scenario.add_worker(wait=False)
+    # Batches that were confirmed are lost with the queue, and only the ledger knows of them.
+    scenario.kill_producer()
+    scenario.resume("--force")
     scenario.mended()
 
 

@@ -206,7 +206,17 @@ class Scenario:
             self._start_flower()
         for process in self.workers:
             process.ready()
-        self.producer = self.spawn("produce", "--config", self.simulation, environment=producer)
+        self.produce(producer)
+
+    def produce(self, environment: Mapping[str, str] | None = None) -> None:
+        """Start the producer."""
+        self.producer = self.spawn("produce", "--config", self.simulation, environment=environment)
+
+    def kill_producer(self) -> None:
+        """SIGKILL the producer; nobody expects more of it."""
+        assert self.producer is not None
+        self.producer.kill()
+        self.produced()
 
     def add_worker(
         self,
