@@ -33,6 +33,8 @@ _TRIES = 2
 _REFUSALS = (AccessRefused, NotAllowed, PreconditionFailed)
 #: So many publishes in a row that are not confirmed give reason to look at their queue.
 _SUSPICIOUS = 2
+#: No queue has this name.
+_NOBODY = "sms.nobody"
 #: RabbitMQ's codes for a message that it returns, and for an exchange that does not exist.
 _NOWHERE = (312, NotFound.code)
 
@@ -91,6 +93,18 @@ class Publisher:
         except Exception as error:
             where = " or ".join(Connection(url).as_uri() for url in self._urls)
             raise _unavailable(f"the broker at {where} can't be reached", error) from error
+
+    def answers(self) -> bool:
+        """Whether the broker confirms a message now; no queue receives it."""
+        connection = self._connection.clone()
+        bounds = {"confirm_timeout": CONFIRM_TIMEOUT_SECONDS, "timeout": CONFIRM_TIMEOUT_SECONDS}
+        try:
+            connection.Producer().publish("", routing_key=_NOBODY, retry=False, **bounds)
+        except Exception:
+            return False
+        finally:
+            connection.collect()
+        return True
 
     def declare(self, profiles: Iterable[str], delays: bool = False) -> None:
         """Declare the exchanges, the queues of `profiles`, and the dead-letter queue.

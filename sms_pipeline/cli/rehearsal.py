@@ -26,16 +26,17 @@ from sms_pipeline.views.monitor import follow, read_last, require_thresholds
 from sms_pipeline.views.outcome import final_outcome
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.worker.background import Consumption
+from sms_pipeline.worker.echo import Echo
 from sms_pipeline.worker.in_hand import require_playable, threads_for
 from sms_pipeline.worker.pipeline import Pipeline, install
-from sms_pipeline.worker.process import EchoHook, Worker
+from sms_pipeline.worker.process import Worker
 
 #: Above every level that is used.
 _SILENT = logging.CRITICAL + 1
 
 
 def run_here(
-    settings: Settings, simulation: Simulation, view: View, echo: EchoHook | None = None
+    settings: Settings, simulation: Simulation, view: View, echo: Echo | None = None
 ) -> None:
     """Rehearse a new run in this process, from start to end.
 
@@ -79,7 +80,7 @@ def _rehearse(
     parts: Parts,
     work: Callable[[Producer], None],
     view: View,
-    echo: EchoHook | None = None,
+    echo: Echo | None = None,
 ) -> None:
     run, ledger = parts.run, parts.ledger
     worker = Worker(ledger, run.simulation.senders, echo=echo)
@@ -88,9 +89,12 @@ def _rehearse(
     producer = Producer(ledger, parts.publish, run, loads, view.note)
     reader = Reader(ledger, run, trusted=(worker.id,))
     with _working(worker, parts) as ended:
+        if echo:
+            # As with any other output: a run whose output can't be written ends.
+            echo.on_error = ended.set
         dispatch = Dispatch(producer, work, ended)
         dispatch.start()
-        progress = _follow(dispatch, reader, view, ended, ledger)
+        progress = _follow(dispatch, reader, view, ended, ledger, echo)
     require_thresholds(progress)
 
 
@@ -116,7 +120,12 @@ def _working(worker: Worker, parts: Parts) -> Iterator[threading.Event]:
 
 
 def _follow(
-    dispatch: Dispatch, reader: Reader, view: View, ended: threading.Event, ledger: Ledger
+    dispatch: Dispatch,
+    reader: Reader,
+    view: View,
+    ended: threading.Event,
+    ledger: Ledger,
+    echo: Echo | None = None,
 ) -> Progress:
     run = reader.run
     abort = Abort(ledger, run)
@@ -130,4 +139,6 @@ def _follow(
         view.close(progress, "done", final_outcome(ledger, progress))
         return progress
     view.close(progress, "stopped")
+    if echo and echo.error:
+        raise echo.error
     raise dispatch.error or PipelineError("the worker ended before the run was done")

@@ -22,13 +22,15 @@ _Sent = tuple[Batch, Outcomes, NDArray[np.intp]]
 class Echo:
     """Prints in a thread of its own, so that no sender ever waits for a terminal or a pipe.
 
-    An output that can't be written to any more ends the printing, and nothing else: the error is
-    raised when the block ends.
+    An output that can't be written to any more ends the printing. `on_error` is told at once; the
+    error is raised when the block ends. A reader that has left is no error.
     """
 
     def __init__(self, print_line: Callable[[str], None]) -> None:
         """`print_line` writes a line; it is called in the thread."""
         self._print = print_line
+        #: Called in the thread.
+        self.on_error: Callable[[], None] | None = None
         self._sent: queue.SimpleQueue[_Sent | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="echo", daemon=True)
         self._error: Exception | None = None
@@ -52,6 +54,11 @@ class Echo:
         if self._error and error is None:
             raise self._error
 
+    @property
+    def error(self) -> Exception | None:
+        """Why nothing is printed any more, if that is so."""
+        return self._error
+
     def __call__(self, batch: Batch, outcomes: Outcomes, positions: NDArray[np.intp]) -> None:
         """See `EchoHook`."""
         self._sent.put((batch, outcomes, positions))
@@ -65,6 +72,8 @@ class Echo:
             self._drop_rest()
         except (OSError, OutputError) as error:
             self._error = error
+            if self.on_error:
+                self.on_error()
             self._drop_rest()
 
     def _drop_rest(self) -> None:

@@ -28,6 +28,8 @@ from sms_pipeline.worker.pipeline import Pipeline, install
 from sms_pipeline.worker.probes import answer_probes
 from sms_pipeline.worker.process import Worker
 from sms_pipeline.worker.shutdown import DRAIN_SECONDS, require_drain
+from sms_pipeline.worker.signs import Part
+from sms_pipeline.worker.watchdog import Watchdog
 
 
 def prepare(app: Celery, controller: Any, options: dict[str, Any]) -> None:
@@ -111,6 +113,8 @@ def _start_pipeline(
         worker = Worker(ledger, profiles, echo=_printing() if echo else None)
         waiting.until_there(worker.start)
     install(Pipeline(worker, publisher, drain))
+    excuses = {Part.LOOP: lambda: not publisher.answers(), Part.WRITER: ledger.is_away}
+    Watchdog(worker.signs, MACHINE_CLOCK, excuses).start()
     return worker
 
 

@@ -69,6 +69,24 @@ route because a binding was missing for three seconds. Once the binding was back
 after 177 s, and so did a retry that was published only then. With the setting they came after 2 s;
 after setting a policy they came at once.
 
+## A broker killed just after its queues were made
+
+RabbitMQ 3.10 writes its register of quorum queues to disk about 0.5 s after a queue is declared.
+If its process is killed (SIGKILL, a power cut) before that, it starts again with a queue that
+exists in name only: it can be declared and reports no messages, but no publish to it is ever
+confirmed, and nothing can be consumed from it. The batches in it are gone, although they were confirmed. This
+window opens whenever a profile gets its first worker or producer on a broker, and closes half a
+second later; queues that exist longer are not affected.
+
+The ledger knows what was in the queue, so nothing is lost for good. A producer whose publishes are
+not confirmed twice in a row looks at the queue and says what is the matter. `sms-pipeline resume`
+looks at all queues of the run, the waiting rooms of retries included. It deletes those that do not
+answer within 15 s, makes them anew, and dispatches again what is not settled. Workers that waited
+at such a queue go on by themselves, within a minute or so.
+
+In a cluster a queue does not answer either while most of its members are away. So nobody but
+`resume` makes a queue anew, and you should not start it during such an outage.
+
 ## A frozen worker can hold the ledger's lock
 
 A worker that is stopped in mid-commit (by SIGSTOP, or on a suspended machine) keeps the write lock

@@ -168,7 +168,7 @@ def test_ctrl_c_and_sigterm_end_with_a_summary(
     assert result.err == ""
 
 
-EXIT_THRESHOLD = 3
+EXIT_FAILURE, EXIT_THRESHOLD = 1, 3
 
 
 def test_thresholds_that_are_kept_end_with_0_and_are_shown(terminal: Terminal) -> None:
@@ -225,6 +225,17 @@ def test_a_reader_that_goes_away_causes_no_traceback(terminal: Terminal, option:
     assert "Exception ignored" not in result.err
     # With these two options the reports are on stderr.
     assert len(result.err.splitlines()) <= (200 if option else 0), result.err
+
+
+@pytest.mark.parametrize("option", ["", "--echo"])
+def test_a_full_disk_ends_the_run_at_once(terminal: Terminal, option: str) -> None:
+    # Given a run of an hour
+    terminal.configure(num_messages=360_000, senders=[flaky(0, 0.05)])
+    command = f"exec {PIPELINE[0]} run {option} > /dev/full"
+    result = terminal.start("-c", command, program=("/bin/sh",)).wait()
+    assert result.code == EXIT_FAILURE
+    assert result.err.endswith("Error: the output can't be written: No space left on device\n")
+    assert_no_traceback(result)
 
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

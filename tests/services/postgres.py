@@ -57,6 +57,7 @@ class PostgresNode:
         self.port = free_port()
         self._user = SERVICE_USER if os.geteuid() == 0 else None
         self._server: GuardedProcess | None = None
+        self._frozen: list[psutil.Process] = []
 
     @staticmethod
     def available() -> str | None:
@@ -106,6 +107,22 @@ class PostgresNode:
                 backend.kill()
         server.kill()
         wait_until(lambda: not any(map(_is_alive, backends)), KILL_SECONDS, "all backends end")
+
+    def pause(self) -> None:
+        """Freeze the server and its backends: connections stay open, nobody answers."""
+        self._started.pause()
+        self._frozen = psutil.Process(self._started.pid).children(recursive=True)
+        for backend in self._frozen:
+            with suppress(psutil.NoSuchProcess):
+                backend.suspend()
+
+    def resume(self) -> None:
+        """Undo a pause; harmless without one."""
+        for backend in self._frozen:
+            with suppress(psutil.NoSuchProcess):
+                backend.resume()
+        self._frozen = []
+        self._started.resume()
 
     def restart(self) -> None:
         """Start again after a kill, or shut down and start if it runs; same port and data."""

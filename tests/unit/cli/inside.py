@@ -45,6 +45,10 @@ class Broker:
         self.published.append(batch)
         self.waiting.put(batch)
 
+    def mend(self, profiles: list[str]) -> list[str]:
+        """See `Publisher.mend`."""
+        return []
+
     def depth(self, profiles: list[str]) -> int:
         """See `Publisher.depth`."""
         return self.waiting.qsize()

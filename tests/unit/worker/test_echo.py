@@ -53,13 +53,17 @@ def test_whoever_sends_does_not_wait_for_the_printing() -> None:
         let_go.set()
 
 
-def test_a_full_disk_is_told_at_the_end_and_stops_nothing_before() -> None:
+def test_a_full_disk_is_told_once_and_at_once_and_raised_at_the_end() -> None:
     def full(_line: str) -> None:
         raise OSError(28, "No space left on device")
 
+    told: list[Exception | None] = []
     with pytest.raises(OSError, match="No space left"), Echo(full) as echo:
+        echo.on_error = lambda: told.append(echo.error)
         for _ in range(3):
             echo(make.batch(3), OUTCOMES, np.array([0]))
+        wait_until(lambda: told, PATIENCE_SECONDS, "it is told")
+    assert [type(error) for error in told] == [OSError]
 
 
 def test_a_reader_that_left_is_no_error() -> None:
@@ -67,7 +71,9 @@ def test_a_reader_that_left_is_no_error() -> None:
         raise BrokenPipeError
 
     with Echo(left) as echo:
+        echo.on_error = lambda: pytest.fail("told as an error")
         echo(make.batch(3), OUTCOMES, np.array([0]))
+    assert echo.error is None
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError, OSError])
