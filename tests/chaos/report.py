@@ -74,9 +74,9 @@ after setting a policy they came at once.
 RabbitMQ 3.10 writes its register of quorum queues to disk about 0.5 s after a queue is declared.
 If its process is killed (SIGKILL, a power cut) before that, it starts again with a queue that
 exists in name only: it can be declared and reports no messages, but no publish to it is ever
-confirmed, and nothing can be consumed from it. The batches in it are gone, although they were confirmed. This
-window opens whenever a profile gets its first worker or producer on a broker, and closes half a
-second later; queues that exist longer are not affected.
+confirmed, and nothing can be consumed from it. The batches in it are gone, although they were
+confirmed. This window opens whenever a profile gets its first worker or producer on a broker, and
+closes half a second later; queues that exist longer are not affected.
 
 The ledger knows what was in the queue, so nothing is lost for good. A producer whose publishes are
 not confirmed twice in a row looks at the queue and says what is the matter. `sms-pipeline resume`
