@@ -1,4 +1,4 @@
-"""Whether it helps to wait for a ledger that could not be opened."""
+"""Whether a ledger is away, and whether it helps to wait for it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sqlite3
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
 
 from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.ledger.store import Ledger
 
 #: Parts of what PostgreSQL says of a mistake. Before a connection exists, it has no codes for them.
 _MISTAKES = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password")
@@ -27,3 +28,12 @@ def may_pass(error: LedgerUnavailableError) -> bool:
     if isinstance(cause.orig, sqlite3.Error):
         return cause.orig.sqlite_errorcode & 0xFF in _PASSING
     return not any(mistake in str(cause.orig) for mistake in _MISTAKES)
+
+
+def is_away(ledger: Ledger) -> bool:
+    """Whether the database does not answer just now."""
+    try:
+        ledger.workers()
+    except LedgerUnavailableError:
+        return True
+    return False

@@ -94,14 +94,6 @@ class Ledger:
             where = without_secrets(engine.url)
             raise LedgerUnavailableError(reason(where, error)) from error
 
-    def is_away(self) -> bool:
-        """Whether the database does not answer just now."""
-        try:
-            self.workers()
-        except LedgerUnavailableError:
-            return True
-        return False
-
     def close(self) -> None:
         """Close all connections."""
         self._database.close()

@@ -20,6 +20,7 @@ from sms_pipeline.core.hosts import process_of
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError, NeedsBrokerError
+from sms_pipeline.ledger.opening import is_away
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker.awaiting import Waiting, interruptible
 from sms_pipeline.worker.echo import Echo
@@ -113,7 +114,7 @@ def _start_pipeline(
         worker = Worker(ledger, profiles, echo=_printing() if echo else None)
         waiting.until_there(worker.start)
     install(Pipeline(worker, publisher, drain))
-    excuses = {Part.LOOP: lambda: not publisher.answers(), Part.WRITER: ledger.is_away}
+    excuses = {Part.LOOP: lambda: not publisher.answers(), Part.WRITER: lambda: is_away(ledger)}
     Watchdog(worker.signs, MACHINE_CLOCK, excuses).start()
     return worker
 

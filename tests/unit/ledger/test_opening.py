@@ -10,7 +10,7 @@ from psycopg import OperationalError as PostgresError
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError, TimeoutError
 
 from sms_pipeline.errors import LedgerUnavailableError
-from sms_pipeline.ledger.opening import may_pass
+from sms_pipeline.ledger.opening import is_away, may_pass
 from sms_pipeline.ledger.store import Ledger
 
 #: As psycopg says it.
@@ -69,3 +69,15 @@ def test_an_sqlite_file_that_is_none_stays_as_it_is(tmp_path: Path, file: str) -
     with pytest.raises(LedgerUnavailableError) as refusal:
         Ledger.open(f"sqlite:///{tmp_path / file}")
     assert not may_pass(refusal.value)
+
+
+def test_a_ledger_is_away_while_its_database_does_not_answer(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not is_away(ledger)
+
+    def refuse() -> None:
+        raise unavailable(None)
+
+    monkeypatch.setattr(ledger, "workers", refuse)
+    assert is_away(ledger)
