@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -27,6 +28,8 @@ log = get_logger(__name__)
 
 #: How often a consumer makes sure that it has not been cut off.
 CONNECTION_CHECK_SECONDS = 1.0
+#: Between two tries to reach a broker that is away.
+LONGEST_PAUSE_SECONDS = 8
 
 
 class RequiredDelayedDelivery(DelayedDelivery):  # type: ignore[misc]
@@ -150,8 +153,12 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
         hub.call_repeatedly(CONNECTION_CHECK_SECONDS, self._come_round)
 
     def ensure_connected(self, conn: Connection) -> Connection:
-        """Celery's. A main loop that waits for the broker, however long, is not stuck."""
+        """Celery's, but after a long outage it would wait for 30 s after the broker is back.
+
+        A main loop that waits for the broker, however long, is not stuck.
+        """
         pipeline().worker.signs.end(Part.LOOP)
+        conn.ensure_connection = partial(conn.ensure_connection, interval_max=LONGEST_PAUSE_SECONDS)
         return super().ensure_connected(conn)
 
     def _come_round(self) -> None:

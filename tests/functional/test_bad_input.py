@@ -122,27 +122,23 @@ def test_senders_too_slow_for_a_batch_are_answered_with_numbers_that_do(
     assert_one_line(result, EXIT_USAGE, "'snail'", "at least 84 senders", "batch_size 60")
 
 
-@pytest.mark.parametrize("command", ["worker", "produce", "run"])
+# A worker waits for both: see test_start.py.
+
+
+@pytest.mark.parametrize("command", ["produce", "run"])
 def test_a_broker_that_does_not_answer_is_named(worker_terminal: Terminal, command: str) -> None:
-    if command == "worker":
-        result = worker(worker_terminal, "--profile", "fast", timeout=TOLD_WITHIN_SECONDS)
-    else:
-        result = worker_terminal.run(command, timeout=TOLD_WITHIN_SECONDS)
+    result = worker_terminal.run(command, timeout=TOLD_WITHIN_SECONDS)
     assert_one_line(result, EXIT_FAILURE, "the broker at amqp://", "can't be reached")
 
 
-@pytest.mark.parametrize("command", ["worker", "produce"])
 def test_a_ledger_that_does_not_answer_is_named(
-    rabbitmq: RabbitMQNode, terminal: Terminal, broker_url: str, command: str
+    rabbitmq: RabbitMQNode, terminal: Terminal, broker_url: str
 ) -> None:
     terminal.environment |= {
         "CELERY_BROKER_URL": broker_url,
         "SMS_DATABASE_URL": unreachable_database(),
     }
-    if command == "worker":
-        result = worker(terminal, "--profile", "fast", timeout=TOLD_WITHIN_SECONDS)
-    else:
-        result = terminal.run(command, timeout=TOLD_WITHIN_SECONDS)
+    result = terminal.run("produce", timeout=TOLD_WITHIN_SECONDS)
     assert_one_line(result, EXIT_FAILURE, "ledger", "can't be reached")
 
 

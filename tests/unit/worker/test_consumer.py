@@ -25,7 +25,11 @@ from kombu.exceptions import OperationalError
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import TASK_NAME
 from sms_pipeline.worker import consumer, pipeline
-from sms_pipeline.worker.consumer import CONNECTION_CHECK_SECONDS, GuardedConsumer
+from sms_pipeline.worker.consumer import (
+    CONNECTION_CHECK_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    GuardedConsumer,
+)
 from sms_pipeline.worker.pipeline import Pipeline
 from sms_pipeline.worker.signs import Part, SignsOfLife
 from tests.unit import make
@@ -532,13 +536,26 @@ def test_main_loop_comes_round_with_each_look_and_may_wait_for_its_broker(
     # And while it connects, for however long, nothing is expected of it
     awaited: list[float | None] = []
 
-    def connect(_consumer: Consumer, connection: str) -> str:
+    def connect(_consumer: Consumer, connection: Any) -> Any:
         awaited.append(signs.silence(Part.LOOP, now + 1e6))
-        return f"{connection}, connected"
+        return connection
 
     monkeypatch.setattr(Consumer, "ensure_connected", connect)
-    assert setting.consumer.ensure_connected("a connection") == "a connection, connected"
+    connection = Connection("amqp://host")
+    assert setting.consumer.ensure_connected(connection) is connection
     assert awaited == [None]
+
+
+def test_broker_that_is_back_is_found_soon_however_long_it_was_away(setting: Setting) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Away(Connection):  # type: ignore[misc]
+        def ensure_connection(self, *_: Any, **options: Any) -> Any:
+            asked.append(options)
+            return self
+
+    setting.consumer.ensure_connected(Away("amqp://host"))
+    assert [options["interval_max"] for options in asked] == [LONGEST_PAUSE_SECONDS]
 
 
 # Delayed delivery
