@@ -85,7 +85,7 @@ def pgbouncer(postgres: PostgresNode, request: pytest.FixtureRequest) -> Iterato
 
     More of its configuration by parametrizing it indirectly.
     """
-    _require(PgBouncer.available())
+    require(PgBouncer.available())
     with tempfile.TemporaryDirectory(prefix="sms-tests-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(PASSABLE)
         pooler = PgBouncer(postgres, Path(folder), getattr(request, "param", ""))
