@@ -43,8 +43,8 @@ _CLIENT = {
     "tcp_user_timeout": UNACKNOWLEDGED_SECONDS * 1_000,
     **{f"keepalives_{name}": value for name, value in KEEPALIVE.items()},
 }
-#: How a pooler refuses the limits of a session.
-_REFUSAL = "unsupported startup parameter"
+#: How poolers refuse the limits of a session: PgBouncer, RDS Proxy.
+_REFUSALS = ("unsupported startup parameter", "command-line options")
 #: SQLSTATE of a server that only allows reading: a standby, or a primary that has become one.
 _READ_ONLY = "25006"
 _NO_PREPARING = ("none", "off")
@@ -114,22 +114,24 @@ def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Patie
     try:
         connection = PatientConnection.connect(*arguments, **limited)
     except psycopg.OperationalError as error:
-        if _REFUSAL not in str(error):
+        if not any(refusal in str(error) for refusal in _REFUSALS):
             raise
         connection = PatientConnection.connect(*arguments, **options)
-    if _limit_of(connection) != _SESSION[_IDLE_LIMIT]:
-        # A pooler refused the limits, or ignored them. Each transaction may get another session,
-        # which does not know the statements that were prepared in the last one.
+    if not _is_direct(connection):
+        # Each transaction may get another session, which does not know the statements that were
+        # prepared in the last one, nor the limits.
         connection.pooled = True
         connection.prepare_threshold = None
     return connection
 
 
-def _limit_of(connection: PatientConnection) -> str | None:
+def _is_direct(connection: PatientConnection) -> bool:
+    """Whether no pooler is in between: it refuses the limits, ignores them, or shares a session."""
     connection.autocommit = True
-    row = connection.execute(f"SHOW {_IDLE_LIMIT}").fetchone()
+    query = "SELECT pg_backend_pid(), current_setting(%s)"
+    found = connection.execute(query, [_IDLE_LIMIT]).fetchone()
     connection.autocommit = False
-    return row[0] if row else None
+    return found == (connection.info.backend_pid, _SESSION[_IDLE_LIMIT])
 
 
 def _limit_idling(connection: Connection) -> None:

@@ -132,10 +132,10 @@ class PostgresNode:
         those that connected meanwhile can only read: they still have their old session.
         """
         mode = "on" if read_only else "off"
-        self._execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {mode}')
+        self.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {mode}')
         if read_only:
             sessions = f"FROM pg_stat_activity WHERE datname = '{name}'"
-            self._execute(f"SELECT pg_terminate_backend(pid) {sessions}")
+            self.execute(f"SELECT pg_terminate_backend(pid) {sessions}")
 
     def drop_database(self, name: str) -> None:
         """Drop it, disconnecting whoever uses it. Harmless if there is none."""
