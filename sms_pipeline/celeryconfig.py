@@ -3,6 +3,7 @@
 The app takes this module by its full name, so that no other file can stand in for it.
 """
 
+from sms_pipeline.broker import sockets
 from sms_pipeline.config.settings import load_settings
 
 _settings = load_settings()
@@ -39,5 +40,8 @@ broker_connection_max_retries = None
 broker_channel_error_retry = True
 #: A broker that hangs is noticed after two missed beats.
 broker_heartbeat = 30
-#: The in-process broker polls; its default second would be the slowest part of a small run.
-broker_transport_options = {"polling_interval": 0.01} if _settings.embedded else {}
+#: The in-process broker polls; its default second would be the slowest part of a small run. A link
+#: to any other may be down for some seconds.
+broker_transport_options = (
+    {"polling_interval": 0.01} if _settings.embedded else sockets.TRANSPORT_OPTIONS
+)

@@ -20,6 +20,7 @@ from sms_pipeline.views.dashboard import PACKAGES
 from tests.services import chromium
 from tests.services import wheel as wheels
 from tests.services.nursery import Nursery
+from tests.services.pgbouncer import PgBouncer
 from tests.services.postgres import PostgresNode
 from tests.services.rabbitmq import RabbitMQNode
 from tests.services.worker import WorkerProcess
@@ -76,6 +77,23 @@ def postgres_url(postgres: PostgresNode) -> Iterator[str]:
     yield postgres.new_database(name)
     postgres.start()
     postgres.drop_database(name)
+
+
+@pytest.fixture
+def pgbouncer(postgres: PostgresNode, request: pytest.FixtureRequest) -> Iterator[PgBouncer]:
+    """A pooler in front of the session's PostgreSQL, in transaction pooling.
+
+    More of its configuration by parametrizing it indirectly.
+    """
+    require(PgBouncer.available())
+    with tempfile.TemporaryDirectory(prefix="sms-tests-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(PASSABLE)
+        pooler = PgBouncer(postgres, Path(folder), getattr(request, "param", ""))
+        try:
+            pooler.start()
+            yield pooler
+        finally:
+            pooler.stop()
 
 
 @pytest.fixture(scope="session")

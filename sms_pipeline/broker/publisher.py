@@ -14,7 +14,7 @@ from celery.result import AsyncResult
 from kombu import Connection, Producer, Queue, pools
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
-from sms_pipeline.broker import mending, topology
+from sms_pipeline.broker import mending, sockets, topology
 from sms_pipeline.broker.declaring import declare_delays, declare_queues
 from sms_pipeline.config.brokers import is_embedded, split_urls
 from sms_pipeline.config.settings import Settings
@@ -56,6 +56,7 @@ class Publisher:
                 "confirm_publish": True,
                 # By default kombu gives up when the first broker of a list has used up its time.
                 "connect_retries_timeout": connect_timeout * len(self._urls),
+                **sockets.TRANSPORT_OPTIONS,
             },
         )
         self._producers = pools.producers[self._connection]

@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.celery import app
+from sms_pipeline.config import places
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.producer import Publish
+from sms_pipeline.views.output import say
 from sms_pipeline.worker.startup import use_queues
 
 #: The ledger holds signed 64-bit integers.
@@ -56,6 +58,8 @@ def parts_of(settings: Settings, ledger: Ledger, run: Run) -> Parts:
 
 
 def _open_queues(settings: Settings, simulation: Simulation) -> Publisher:
+    if told := places.doubt(settings):
+        say(f"Warning: {told}")
     profiles = [profile.name for profile in simulation.senders]
     use_queues(app, profiles, settings.queue_type)
     return Publisher.open(settings, profiles)

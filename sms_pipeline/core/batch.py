@@ -42,6 +42,9 @@ class Batch(BaseModel):
     started_at: float = Field(ge=0)
     #: When the batch was dispatched, seconds since the epoch; the same in every attempt.
     queued_at: float = Field(ge=0)
+    #: By which timeline these times go: see `clock.Timeline`.
+    boot: str | None = Field(default=None, max_length=128)
+    offset: float = 0.0
     seed: int = Field(ge=0, lt=2**63)
     retry: RetryPolicy
     #: Seconds after `started_at` in which a message must be sent; None = no limit.

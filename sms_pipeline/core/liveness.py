@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from sms_pipeline.core.records import WorkerRow
 
@@ -10,6 +11,13 @@ from sms_pipeline.core.records import WorkerRow
 ONLINE_SECONDS = 5.0
 #: After this time a reader has seen the heartbeat of every living worker change.
 SURVEY_SECONDS = 2.5
+
+
+class Silent(NamedTuple):
+    """A worker, and how long its heartbeat was not seen to change, seconds."""
+
+    worker: WorkerRow
+    seconds: float
 
 
 class Liveness:
@@ -44,6 +52,20 @@ class Liveness:
         """Seconds since its heartbeat was seen to change; None if it never was."""
         changed = self._changed_at.get(worker)
         return None if changed is None else now - changed
+
+    def lost(self, now: float, workers: Iterable[WorkerRow], until: float) -> tuple[Silent, ...]:
+        """Those of `workers` that were seen alive and are not online any more, by their silence.
+
+        Whoever has been silent for longer than `until` seconds is not among them.
+        """
+        silent = [
+            Silent(worker, seconds)
+            for worker in workers
+            if (seconds := self.last_seen(worker.id, now)) is not None
+            and seconds <= until
+            and not self._is_online(worker.id, now)
+        ]
+        return tuple(sorted(silent, key=lambda one: one.seconds))
 
     def _is_online(self, worker: str, now: float) -> bool:
         changed = self._changed_at.get(worker)

@@ -26,7 +26,8 @@ class Load:
     """What routing needs to know about a profile."""
 
     profile: str
-    #: Messages of this run dispatched to it whose first attempt is not settled.
+    #: Messages of this run dispatched to it whose first attempt is not settled, but for those that
+    #: its online senders can't come by.
     outstanding: int
     senders: int
     #: Messages a second that its senders deliver; may be infinite.
@@ -54,6 +55,38 @@ class Load:
     def empty_after(self) -> float:
         """Seconds until its queue would be empty if it got one more batch."""
         return (self.outstanding + self.batch_size) / self.rate if self.rate else math.inf
+
+
+#: Batches that senders can work on at once: one in play, one ahead, one whose tail is ending.
+_BATCHES_AT_ONCE = 3
+#: Threads that wait for a batch's last message or hold a remainder's publish.
+_SPARE_BATCHES = 50
+_MAX_BATCHES = 1_000
+#: RabbitMQ closes the channel of a delivery held for 30 minutes: all that a worker takes in hand
+#: must be done well before.
+MAX_IN_HAND_SECONDS = 1_200.0
+
+
+def batches_in_hand(senders: int, capacity: float, batch_size: int) -> int:
+    """Batches that a worker takes in hand: clamp(3 * senders / batch + 50, 1, 1000).
+
+    Never more than its senders, at `capacity` messages a second, can work off in
+    `MAX_IN_HAND_SECONDS`.
+    """
+    wanted = -(-_BATCHES_AT_ONCE * senders // batch_size) + _SPARE_BATCHES
+    in_time = _MAX_BATCHES
+    if math.isfinite(capacity):
+        in_time = int(MAX_IN_HAND_SECONDS * capacity / batch_size)
+    return max(1, min(wanted, in_time, _MAX_BATCHES))
+
+
+def outstanding(backlog: int, stuck: int, with_lost: int) -> int:
+    """Messages of the backlog that count against those who can send them.
+
+    backlog - max(stuck, with_lost), at least 0. Those that are stuck and those that lost workers
+    may hold are the same messages, or will be.
+    """
+    return max(backlog - max(stuck, with_lost), 0)
 
 
 def delivery_rate(nominal: float, failure_rate: float, observed: float | None) -> float:

@@ -23,6 +23,10 @@ class Agenda:
         self._numbers = itertools.count()
         self._acts: list[tuple[float, int, Act]] = []
 
+    @property
+    def timeline(self) -> None:
+        """See `Clock.timeline`."""
+
     def monotonic(self) -> float:
         """See `Clock.monotonic`."""
         return self._now

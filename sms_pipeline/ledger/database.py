@@ -24,11 +24,13 @@ from sms_pipeline.ledger import schema
 _SQLITE_BUSY_SECONDS = 10.0
 #: Between two attempts to switch a new file to WAL while another process writes to it.
 _WAL_RETRY_SECONDS = 0.02
-_POSTGRES_CONNECT_SECONDS = 5
 #: Connections of one process; threads beyond them wait for one. Reads and commits take
 #: milliseconds, so a few serve hundreds of threads.
 POOL_SIZE = 4
+#: How long a thread waits for a connection. On SQLite others may wait for a writer meanwhile; on
+#: PostgreSQL all connections are busy for so long only when the server does not answer.
 _POOL_TIMEOUT_SECONDS = 30
+_POSTGRES_POOL_TIMEOUT_SECONDS = 10
 
 
 class Database:
@@ -42,6 +44,7 @@ class Database:
         # The queries of one reading must see one state; SQLite's transactions always do.
         one_state = {} if is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._reader = engine.execution_options(**one_state)
+        self._leisurely = self._reader.execution_options(at_leisure=True)
         insert = sqlite_insert if is_sqlite else postgres_insert
         self._new_rows = {
             table.name: insert(table).on_conflict_do_nothing().returning(*table.primary_key)
@@ -79,6 +82,16 @@ class Database:
             LedgerUnavailableError: the database can't be reached just now.
         """
         with _reachable(self._where), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def streaming(self) -> Iterator[Connection]:
+        """As `reading`, for rows that are handed on one by one, to whoever takes their time.
+
+        Raises:
+            LedgerUnavailableError: the database can't be reached just now.
+        """
+        with _reachable(self._where), self._leisurely.begin() as connection:
             yield connection
 
     def insert_new(
@@ -137,7 +150,12 @@ def _reachable(where: str) -> Iterator[None]:
 
 
 def reason(where: str, error: Exception) -> str:
+    """In one line, why the ledger can't be used just now."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    if isinstance(cause, PoolTimeoutError):
+        return f"the ledger {where} can't be reached: no answer on any connection"
+    if notes := getattr(cause, "__notes__", None):
+        return f"the ledger {where} can't be used now: {notes[0]}"
     lines = str(cause).strip().splitlines()
     return f"the ledger {where} can't be reached: {lines[0] if lines else type(cause).__name__}"
 
@@ -156,8 +174,17 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    connect_args = {"connect_timeout": _POSTGRES_CONNECT_SECONDS, **_KEEPALIVES}
-    return create_engine(parsed, pool_pre_ping=True, connect_args=connect_args, **options)
+    return _postgresql_engine(parsed, {**options, "pool_timeout": _POSTGRES_POOL_TIMEOUT_SECONDS})
+
+
+def _postgresql_engine(url: URL, options: dict[str, Any]) -> Engine:
+    # Loads the driver, which SQLite does not need.
+    from sms_pipeline.ledger import postgresql
+
+    plain, arguments = postgresql.connect_args(url)
+    engine = create_engine(plain, pool_pre_ping=True, connect_args=arguments, **options)
+    postgresql.watch(engine)
+    return engine
 
 
 def memory_engine() -> Engine:
@@ -181,10 +208,6 @@ def memory_engine() -> Engine:
 def without_secrets(url: URL) -> str:
     """The URL as it may be shown: the query can hold a password, too."""
     return url.set(query={}).render_as_string(hide_password=True)
-
-
-#: A PostgreSQL host that has vanished is noticed after about 25 s.
-_KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
 
 def _parse(url: str) -> URL:

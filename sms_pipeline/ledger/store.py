@@ -278,9 +278,9 @@ class Ledger:
             inserted = self._database.insert_new(connection, schema.settlements, rows)
             new_keys = {tuple(row[:3]) for row in inserted}
             new = [s for s in ordered if s.key in new_keys]
+            answers = [self._answer(connection, s, s.key in new_keys) for s in group]
             self._link(connection, zip(rows, ordered, strict=True), new_keys)
             self._count(connection, new)
-            answers = [self._answer(connection, s, s.key in new_keys) for s in group]
         if len(new) < len(ordered):
             self._settling.forget()
         return answers
@@ -321,11 +321,12 @@ class Ledger:
         return stored
 
     def _count(self, connection: Connection, settlements: Sequence[Settlement]) -> None:
-        self._database.add(connection, schema.counters, counter_sums(settlements))
-        self._database.add(connection, schema.delivery_times, delivery_time_sums(settlements))
         rows = [row for settlement in settlements for row in failure_columns(settlement)]
         if rows:
             connection.execute(schema.failures.insert(), rows)
+        # Last, so that whoever else wants these rows waits as briefly as can be.
+        self._database.add(connection, schema.delivery_times, delivery_time_sums(settlements))
+        self._database.add(connection, schema.counters, counter_sums(settlements))
 
     # Workers
 
@@ -366,7 +367,7 @@ class Ledger:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction in which all queries see one state."""
-        with self._database.reading() as connection:
+        with self._database.streaming() as connection:
             yield connection
 
     @contextmanager
@@ -379,7 +380,7 @@ class Ledger:
         """The messages that failed or expired, by index; streamed, however many there are."""
         table = schema.failures
         query = select(table).where(table.c.run == run_id).order_by(table.c.message_index)
-        with self._database.reading() as connection:
+        with self._database.streaming() as connection:
             for row in connection.execution_options(yield_per=1_000).execute(query):
                 yield Failure(**{name: getattr(row, name) for name in Failure.__slots__})
 

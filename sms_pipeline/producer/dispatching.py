@@ -13,11 +13,11 @@ from typing import Any
 from sms_pipeline.core import routing
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.bitmap import unpack_offsets
-from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.clock import Clock, Timeline
 from sms_pipeline.core.messages import Columns, make_columns
 from sms_pipeline.core.records import BatchRow, Control, Run, Snapshot, Unsettled
 from sms_pipeline.core.routing import Load
-from sms_pipeline.producer.load import Loads
+from sms_pipeline.producer.load import Loads, Lost
 
 #: How often the backlog is read while there is no room for another batch.
 POLL_SECONDS = 0.1
@@ -26,6 +26,8 @@ MAX_GROUP = 100
 MAX_GROUP_MESSAGES = 200_000
 #: How often old batches are looked for: that query reads rows, not counters.
 STUCK_PERIOD_SECONDS = 5.0
+#: For how long what is said of lost workers stays as it is: their silence grows all the time.
+SILENCE_STEP_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class Dispatching:
         self._loads = loads
         self._clock = clock
         self._stuck_read_at = clock.monotonic()
+        self._told_of_lost: tuple[object, str | None] = ((), None)
         #: Where it stands: the next message, and the number of the next batch.
         self.next_index = run.next_index
         self.next_batch = run.next_batch
@@ -196,23 +199,49 @@ class Dispatching:
             return (
                 f"run {self._run.id} is paused; continue with: sms-pipeline continue {self._run.id}"
             )
-        if not self._loads.anyone_online:
-            return "no sender online yet; start workers: celery -A sms_pipeline worker --profile …"
+        lost = self._lost()
+        if self._loads.anyone_online:
+            return lost
+        if lost:
+            return f"no sender online; {lost}"
+        return "no sender online yet; start workers: celery -A sms_pipeline worker --profile …"
+
+    def _lost(self) -> str | None:
+        lost = self._loads.lost
+        known = [(one.worker, one.profile, one.silent // SILENCE_STEP_SECONDS) for one in lost]
+        if known != self._told_of_lost[0]:
+            self._told_of_lost = known, describe_lost(lost)
+        return self._told_of_lost[1]
+
+
+def describe_lost(lost: Sequence[Lost]) -> str | None:
+    """What lost workers hold up, in words; the one that was seen last comes first."""
+    if not lost:
         return None
+    messages, last = sum(one.messages for one in lost), lost[0]
+    workers = len({one.worker for one in lost})
+    others = "" if workers == 1 else f" and {workers - 1} more"
+    return (
+        f"up to {messages:,} messages are with worker {last.worker}{others}, "
+        f"last seen {last.silent:.0f} s ago"
+    )
 
 
-def first_attempt(ledger: str, run: Run, row: BatchRow) -> Batch:
+def first_attempt(ledger: str, run: Run, row: BatchRow, timeline: Timeline | None = None) -> Batch:
     """The first attempt of a recorded batch; its messages follow from the run's seed."""
     simulation = run.simulation
     columns = make_columns(
         run.seed, row.first_index, row.size, simulation.max_text_length, simulation.phone_format
     )
-    return with_columns(ledger, run, row, columns)
+    return with_columns(ledger, run, row, columns, timeline)
 
 
-def with_columns(ledger: str, run: Run, row: BatchRow, columns: Columns) -> Batch:
+def with_columns(
+    ledger: str, run: Run, row: BatchRow, columns: Columns, timeline: Timeline | None = None
+) -> Batch:
     """The first attempt of a recorded batch with these messages."""
     simulation = run.simulation
+    boot, offset = timeline or (None, 0.0)
     # Made here, so it need not be checked; the worker checks what it receives.
     return Batch.model_construct(
         ledger=ledger,
@@ -224,6 +253,8 @@ def with_columns(ledger: str, run: Run, row: BatchRow, columns: Columns) -> Batc
         attempt=0,
         started_at=run.started_at,
         queued_at=row.queued_at,
+        boot=boot,
+        offset=offset,
         seed=run.seed,
         retry=simulation.retry,
         deadline=simulation.deadline,
@@ -232,9 +263,11 @@ def with_columns(ledger: str, run: Run, row: BatchRow, columns: Columns) -> Batc
     )
 
 
-def next_attempt(ledger: str, run: Run, entry: Unsettled) -> Batch:
+def next_attempt(
+    ledger: str, run: Run, entry: Unsettled, timeline: Timeline | None = None
+) -> Batch:
     """The attempt that a batch that is not settled comes to next."""
-    batch = first_attempt(ledger, run, entry.row)
+    batch = first_attempt(ledger, run, entry.row, timeline)
     if entry.remainder is None:
         return batch
     return batch.at_attempt(entry.attempt, unpack_offsets(entry.remainder, batch.size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from sms_pipeline.core import routing
 from sms_pipeline.core.counts import Counts
@@ -31,15 +32,26 @@ class Observed:
     def __init__(self) -> None:
         self._busy: dict[str, _Busy] = {}
 
-    def rate(self, now: float, profile: str, counts: Counts, senders: int) -> float | None:
+    def rate(self, now: float, profile: str, attempts: int, is_busy: bool) -> float | None:
         """Attempts a second; None unless the senders were busy for `OBSERVE_SECONDS`."""
-        if counts.backlog < senders:
+        if not is_busy:
             self._busy.pop(profile, None)
             return None
-        busy = self._busy.setdefault(profile, _Busy(now, counts.attempts))
+        busy = self._busy.setdefault(profile, _Busy(now, attempts))
         if now - busy.since < OBSERVE_SECONDS:
             return None
-        return (counts.attempts - busy.attempts) / (now - busy.since)
+        return (attempts - busy.attempts) / (now - busy.since)
+
+
+class Lost(NamedTuple):
+    """A worker that was online and is not any more."""
+
+    worker: str
+    #: Seen alive so many seconds ago.
+    silent: float
+    profile: str
+    #: Messages that it may hold, at most.
+    messages: int
 
 
 class Loads:
@@ -66,6 +78,9 @@ class Loads:
         self.stuck: Mapping[str, int] = {}
         #: False while no sender was online at the last reading.
         self.anyone_online = True
+        #: Workers that were online and are not any more, with what they may hold, at the last
+        #: reading.
+        self.lost: tuple[Lost, ...] = ()
 
     def read(self, snapshot: Snapshot, now: float) -> list[Load]:
         """Loads of the profiles that may get a batch; `now` on a clock that only moves forward."""
@@ -83,7 +98,23 @@ class Loads:
         if not self._liveness.is_decided(now, present):
             return []
         self.anyone_online = bool(online)
+        self.lost = self._lost(snapshot, present, now)
         return self._loads(snapshot, online or self._nominal_workers(), now)
+
+    def _lost(
+        self, snapshot: Snapshot, present: Iterable[WorkerRow], now: float
+    ) -> tuple[Lost, ...]:
+        """What they hold comes back to the others once the broker notices, or is stuck later."""
+        backlog = {counts.profile: counts.backlog for counts in snapshot.profiles}
+        return tuple(
+            Lost(worker.id, silent, worker.profile, messages)
+            for worker, silent in self._liveness.lost(now, present, self._simulation.stuck_after)
+            if (messages := min(self._most_in_hand(worker), backlog.get(worker.profile, 0)))
+        )
+
+    def _most_in_hand(self, worker: WorkerRow) -> int:
+        batch_size = self._simulation.batch_size_for(self._profile(worker.profile, [worker]))
+        return batch_size * routing.batches_in_hand(worker.senders, worker.capacity, batch_size)
 
     def _static(self, snapshot: Snapshot, now: float) -> list[Load]:
         """Of all profiles, as they would be if all that was published still waited."""
@@ -147,10 +178,14 @@ class Loads:
         nominal = sum(worker.capacity for worker in workers)
         failure_rate = sum(w.failure_rate * w.senders for w in workers) / senders
         batch_size = self._simulation.batch_size_for(profile)
-        observed = self._observed.rate(now, profile.name, counts, senders)
+        with_lost = sum(lost.messages for lost in self.lost if lost.profile == profile.name)
+        stuck = self.stuck.get(profile.name, 0)
+        outstanding = routing.outstanding(counts.backlog, stuck, with_lost)
+        busy = outstanding >= senders
+        observed = self._observed.rate(now, profile.name, counts.attempts, busy)
         return Load(
             profile=profile.name,
-            outstanding=counts.backlog - self.stuck.get(profile.name, 0),
+            outstanding=outstanding,
             senders=senders,
             rate=routing.delivery_rate(nominal, failure_rate, observed),
             batch_size=batch_size,

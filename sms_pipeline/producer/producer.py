@@ -104,7 +104,7 @@ class Producer:
             case PublishFirst(rows):
                 return list(self._publishers.map(self._publish_first, rows))
             case PublishAgain(entry):
-                batch = next_attempt(self._ledger.id, self._run, entry)
+                batch = next_attempt(self._ledger.id, self._run, entry, self._clock.timeline)
                 return [(batch.number, self._published(batch))]
             case _:
                 return self._patiently(
@@ -127,7 +127,8 @@ class Producer:
         raise TypeError(f"not an effect that a ledger performs: {type(effect).__name__}")
 
     def _publish_first(self, row: BatchRow) -> tuple[int, float]:
-        return row.number, self._published(first_attempt(self._ledger.id, self._run, row))
+        batch = first_attempt(self._ledger.id, self._run, row, self._clock.timeline)
+        return row.number, self._published(batch)
 
     def _published(self, batch: Batch) -> float:
         """Publish until it is confirmed, and say when. The ledger absorbs what comes twice."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sms_pipeline.core.clock import Timeline
+
 #: A moment in November 2023, seconds since the epoch.
 START = 1_700_000_000.0
 
@@ -14,6 +16,11 @@ class ManualClock:
         self._monotonic = monotonic
         #: Every wait that was asked for, seconds.
         self.slept: list[float] = []
+
+    @property
+    def timeline(self) -> Timeline:
+        """See `Clock.timeline`."""
+        return Timeline("a machine of its own", self._wall - self._monotonic)
 
     def monotonic(self) -> float:
         """See `Clock.monotonic`."""

@@ -137,9 +137,12 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]
     """Rejects what it can't handle, so that it reaches the dead-letter queue; logs no bodies."""
 
     class Blueprint(Consumer.Blueprint):  # type: ignore[misc]
-        default_steps = tuple(
-            f"{__name__}:RequiredDelayedDelivery" if "delayed_delivery" in step else step
-            for step in Consumer.Blueprint.default_steps
+        default_steps = (
+            *(
+                f"{__name__}:RequiredDelayedDelivery" if "delayed_delivery" in step else step
+                for step in Consumer.Blueprint.default_steps
+            ),
+            "sms_pipeline.worker.intake:FollowLedger",
         )
 
     def register_with_event_loop(self, hub: Hub) -> None:

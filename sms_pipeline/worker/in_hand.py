@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.routing import batches_in_hand
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError
 
-#: Threads that wait for a batch's last message or hold a remainder's publish.
-_SPARE_THREADS = 50
-#: Batches that senders can work on at once: one in play, one ahead, one whose tail is ending.
-_BATCHES_AT_ONCE = 3
-_MAX_THREADS = 1_000
-#: RabbitMQ closes the channel of a delivery held for 30 minutes. One batch must need far less…
+#: RabbitMQ closes the channel of a delivery held for 30 minutes: one batch must need far less.
 MAX_BATCH_SECONDS = 600.0
-#: … and so must all that a worker takes in hand.
-MAX_IN_HAND_SECONDS = 1_200.0
 
 
 def threads_for(profile: SenderProfile, batch_size: int) -> int:
-    """Batches that a worker takes in hand: clamp(3 * senders / batch + 50, 1, 1000).
-
-    Never more than its senders can work off in `MAX_IN_HAND_SECONDS`.
-    """
-    wanted = -(-_BATCHES_AT_ONCE * profile.count // batch_size) + _SPARE_THREADS
-    in_time = _MAX_THREADS
-    if profile.mean_time:
-        in_time = int(MAX_IN_HAND_SECONDS * profile.capacity / batch_size)
-    return max(1, min(wanted, in_time, _MAX_THREADS))
+    """Threads of a worker: one for each batch that it takes in hand."""
+    return batches_in_hand(profile.count, profile.capacity, batch_size)
 
 
 def require_short_batches(profile: SenderProfile, batch_size: int) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import Batch
-from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.clock import Ahead, Clock
 from sms_pipeline.core.gateway import Gateway, Outcomes, SimulatedGateway
 from sms_pipeline.core.hosts import worker_id
 from sms_pipeline.core.patience import patiently
@@ -138,7 +138,8 @@ class Worker:
 
     def deliver(self, batch: Batch, queued: bool) -> Delivery:
         """What to do with the batch; drive it with `perform`. See `delivery.deliver`."""
-        return deliver(batch, self.id, self._clock, self._rng, queued)
+        clock = Ahead(self._clock, self._lead_of(batch))
+        return deliver(batch, self.id, clock, self._rng, queued)
 
     def note(self, kind: Absorbed, batch: Batch) -> None:
         """Count what came twice, for the audit."""
@@ -162,6 +163,14 @@ class Worker:
                 return self.note(kind, batch)
         raise TypeError(f"not an effect that a worker performs: {type(effect).__name__}")
 
+    def _lead_of(self, batch: Batch) -> float:
+        """By how much the clock that the batch's times go by is ahead of ours, seconds.
+
+        The machine's clock may have been set between the starts of its producer and this process.
+        """
+        timeline = self._clock.timeline
+        return timeline.lead(batch.boot, batch.offset) if timeline else 0.0
+
     def _standing(self, batch: Batch) -> Standing:
         try:
             standing = patiently(
@@ -179,11 +188,10 @@ class Worker:
 
     def _play(self, batch: Batch, give_up_at: float) -> Played:
         outcomes = self._gateways[batch.profile].attempt(batch)
+        epoch = self._epoch + self._lead_of(batch)
         echo = partial(self._echo, batch, outcomes) if self._echo else None
-        ended_at = self._driver.play(
-            batch.profile, outcomes.durations, give_up_at - self._epoch, echo
-        )
-        return Played(outcomes, self._epoch + ended_at)
+        ended_at = self._driver.play(batch.profile, outcomes.durations, give_up_at - epoch, echo)
+        return Played(outcomes, epoch + ended_at)
 
 
 def _tell(error: BaseException, seconds: float) -> None:

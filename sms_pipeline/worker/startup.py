@@ -13,6 +13,7 @@ from celery import Celery, signals
 
 from sms_pipeline.broker import topology
 from sms_pipeline.broker.publisher import Publisher
+from sms_pipeline.config import places
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.files import load_simulation, new_profile, override_profile
 from sms_pipeline.config.settings import Settings, load_settings
@@ -57,6 +58,8 @@ def prepare(app: Celery, controller: Any, options: dict[str, Any]) -> None:
         click.echo(f"Health: {answer_probes(options['health'])}", err=True)
     app.conf.worker_concurrency = threads_for(profile, batch_size)
     use_queues(app, [profile.name], settings.queue_type)
+    if told := places.doubt(settings):
+        click.echo(f"Warning: {told}", err=True)
     worker = _start_pipeline(settings, [profile], drain, options.get("echo", False))
     controller.hostname = node_name(controller.hostname, profile, worker.id)
 

@@ -142,6 +142,18 @@ class PostgresNode:
         self.execute(f'CREATE DATABASE "{name}"')
         return self.url_of(name)
 
+    def set_read_only(self, name: str, read_only: bool) -> None:
+        """Let a database only be read, as a standby would, or written again.
+
+        Whoever uses it is disconnected when it becomes read-only. When it can be written again,
+        those that connected meanwhile can only read: they still have their old session.
+        """
+        mode = "on" if read_only else "off"
+        self.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {mode}')
+        if read_only:
+            sessions = f"FROM pg_stat_activity WHERE datname = '{name}'"
+            self.execute(f"SELECT pg_terminate_backend(pid) {sessions}")
+
     def drop_database(self, name: str) -> None:
         """Drop it, disconnecting whoever uses it. Harmless if there is none."""
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')

@@ -27,6 +27,7 @@ from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.core.batch import TASK_NAME
 from sms_pipeline.core.hosts import worker_id
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
+from sms_pipeline.core.routing import MAX_IN_HAND_SECONDS
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import (
     EXIT_FAILURE,
@@ -41,7 +42,6 @@ from sms_pipeline.worker import pipeline, startup
 from sms_pipeline.worker.consumer import GuardedConsumer
 from sms_pipeline.worker.in_hand import (
     MAX_BATCH_SECONDS,
-    MAX_IN_HAND_SECONDS,
     require_short_batches,
     threads_for,
 )

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "forecast": {"core", "errors", "producer", "worker"},
     "views": {"broker", "config", "core", "errors", "forecast", "ledger"},
     "testing": {"broker", "celery", "config", "core", "errors", "ledger", "producer", "worker"},
-    "celeryconfig": {"config"},
+    "celeryconfig": {"broker", "config"},
     "celery": {"broker", "config", "errors", "ledger", "producer", "worker"},
     "doctor": {"broker", "celery", "config", "core", "errors", "ledger", "views", "worker"},
     "cli": {

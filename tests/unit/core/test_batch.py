@@ -184,7 +184,10 @@ def test_offsets_with_anything_but_base64_are_refused(change: str) -> None:
         Batch.from_wire({**body, "offsets": changed})
 
 
-@pytest.mark.parametrize("field", sorted({*make.batch(1).to_wire()} - {"offsets", "deadline"}))
+OPTIONAL = {"offsets", "deadline", "boot", "offset"}
+
+
+@pytest.mark.parametrize("field", sorted({*make.batch(1).to_wire()} - OPTIONAL))
 def test_missing_field_is_named(field: str) -> None:
     body = make.batch(10).to_wire()
     del body[field]

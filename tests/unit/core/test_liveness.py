@@ -66,3 +66,42 @@ def test_it_is_decided_at_once_when_every_heart_was_seen_beating() -> None:
     for beat in (1, 2):
         liveness.observe(0, [make.worker(heartbeat=beat)])
     assert liveness.is_decided(0, [make.worker(heartbeat=2)])
+
+
+# Lost workers
+
+
+def seen(*, alive_at: float, now: float, trusted: tuple[str, ...] = ()) -> Liveness:
+    """What a reader knows of w1, whose heartbeat changed last at `alive_at`."""
+    liveness = Liveness(trusted)
+    for moment, beat in ((alive_at - 1, 1), (alive_at, 2), (now, 2)):
+        liveness.observe(moment, [make.worker(heartbeat=beat)])
+    return liveness
+
+
+def test_worker_that_fell_silent_is_lost_until_what_it_held_is_stuck() -> None:
+    for silence, lost in ((ONLINE_SECONDS, 0), (ONLINE_SECONDS + 0.1, 1), (60, 1), (60.1, 0)):
+        liveness = seen(alive_at=10, now=10 + silence)
+        found = liveness.lost(10 + silence, [make.worker()], until=60)
+        assert len(found) == lost, silence
+        assert all(one.seconds == pytest.approx(silence) for one in found)
+
+
+def test_worker_that_was_never_seen_alive_holds_nothing_of_this_run() -> None:
+    liveness = Liveness()
+    for now in (0, 10, 20):
+        liveness.observe(now, [make.worker()])
+    assert liveness.lost(20, [make.worker()], until=60) == ()
+
+
+def test_worker_of_this_process_is_never_lost() -> None:
+    liveness = seen(alive_at=10, now=30, trusted=("w1",))
+    assert liveness.lost(30, [make.worker()], until=60) == ()
+
+
+def test_of_lost_workers_the_one_seen_last_comes_first() -> None:
+    liveness = Liveness()
+    for now, first, second in ((0, 1, 1), (1, 2, 2), (3, 2, 3), (20, 2, 3)):
+        workers = [make.worker("w1", heartbeat=first), make.worker("w2", heartbeat=second)]
+        liveness.observe(now, workers)
+    assert [one.worker.id for one in liveness.lost(20, workers, until=60)] == ["w2", "w1"]

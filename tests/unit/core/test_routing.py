@@ -16,9 +16,11 @@ from sms_pipeline.core.routing import (
     MESSAGES_PER_SENDER,
     MIN_BATCHES,
     Load,
+    batches_in_hand,
     choose,
     choose_with_room,
     delivery_rate,
+    outstanding,
 )
 
 
@@ -133,3 +135,26 @@ def test_delivery_rate(
     nominal: float, failure_rate: float, observed: float | None, rate: float
 ) -> None:
     assert delivery_rate(nominal, failure_rate, observed) == rate
+
+
+@pytest.mark.parametrize(
+    ("backlog", "stuck", "with_lost", "counted"),
+    [
+        (100, 0, 0, 100),
+        (100, 30, 0, 70),
+        (100, 0, 60, 40),
+        # What is stuck is what lost workers hold
+        (100, 30, 60, 40),
+        (100, 60, 30, 40),
+        # A bound may be too high
+        (100, 0, 500, 0),
+    ],
+)
+def test_what_nobody_can_come_by_does_not_count(
+    backlog: int, stuck: int, with_lost: int, counted: int
+) -> None:
+    assert outstanding(backlog, stuck, with_lost) == counted
+
+
+def test_senders_that_take_no_time_take_all_batches_they_can_hold() -> None:
+    assert batches_in_hand(100, math.inf, 5_000) == 51

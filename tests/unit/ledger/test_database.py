@@ -9,11 +9,12 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import make_url, text
 
 from sms_pipeline.errors import ConfigError, LedgerUnavailableError
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.database import Database, memory_engine, open_engine, switch_to_wal
+from sms_pipeline.ledger.postgresql import connect_args
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.testing.ledger import memory_ledger
@@ -93,32 +94,40 @@ def test_the_driver_opens_no_transaction_by_itself(ledger_url: str, kind: str) -
 
 
 def test_server_that_vanished_is_noticed_soon() -> None:
-    # Given an engine that keeps what it would connect with
-    engine = open_engine("postgresql://user:secret@host/db")
-    asked: dict[str, Any] = {}
-
-    @event.listens_for(engine, "do_connect")
-    def refuse(_dialect: object, _record: object, _args: object, values: dict[str, Any]) -> None:
-        asked.update(values)
-        raise ConnectionError("not in this test")
-
-    # When a connection is wanted
-    with pytest.raises(ConnectionError):
-        engine.connect()
-
-    # Then there is a limit to how long connecting takes, and to how long a dead server seems alive
-    limits = {name: asked[name] for name in asked if name.startswith(("connect_", "keepalives"))}
+    # There is a limit to how long connecting takes, and to how long a dead server seems alive
+    _, limits = connect_args(make_url("postgresql+psycopg://user:secret@host/db"))
     assert limits == {
         "connect_timeout": 5,
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
+        "tcp_user_timeout": 10_000,
+        "keepalives_idle": 4,
+        "keepalives_interval": 2,
         "keepalives_count": 3,
     }
+    pool: Any = open_engine("postgresql://user:secret@host/db").pool
     # And a connection that broke while nobody used it is replaced
-    pool: Any = engine.pool
     assert pool._pre_ping
-    # And a process with many threads takes few connections
+    # And a process with many threads takes few connections, and does not wait long for one
     assert pool.size() == 4
+    assert pool.timeout() == 10
+
+
+def test_limits_of_the_url_go_before_ours() -> None:
+    _, limits = connect_args(make_url("postgresql+psycopg://host/db?connect_timeout=60"))
+    assert "connect_timeout" not in limits
+
+
+@pytest.mark.parametrize(("given", "used"), [("none", None), ("off", None), ("0", 0), ("7", 7)])
+def test_statements_are_prepared_as_the_url_says(given: str, used: int | None) -> None:
+    url = make_url(f"postgresql+psycopg://host/db?prepare_threshold={given}&sslmode=require")
+    plain, arguments = connect_args(url)
+    assert arguments["prepare_threshold"] == used
+    assert plain.query == {"sslmode": "require"}
+
+
+@pytest.mark.parametrize("given", ["-1", "1.5", "many", "²"])
+def test_prepare_threshold_that_is_no_number_is_refused(given: str) -> None:
+    with pytest.raises(ConfigError, match="SMS_DATABASE_URL: prepare_threshold must be a whole"):
+        Ledger.open(f"postgresql://user:secret@host/db?prepare_threshold={given}")
 
 
 class Busy:
@@ -250,7 +259,9 @@ def test_transactions_in_memory_come_one_after_the_other(monkeypatch: pytest.Mon
     ledger = memory_ledger()
     with (
         ledger.reading(),
-        pytest.raises(LedgerUnavailableError, match="limit of size 1 overflow 0"),
+        pytest.raises(
+            LedgerUnavailableError, match="can't be reached: no answer on any connection"
+        ),
     ):
         ledger.latest_run_id()
     assert ledger.latest_run_id() is None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.messages import SEPARATOR, make_columns
 from sms_pipeline.core.patience import Pauses
 from sms_pipeline.core.records import Control, Run
@@ -231,7 +232,7 @@ def test_unsettled_is_dispatched_again_with_what_is_left_of_it(
     whole, rest = broker.published
     assert (whole.attempt, broker.indexes()) == (0, [*range(10), 13, 19])
     assert rest.attempt == 1
-    first = first_attempt(ledger.id, run, make.row(run.id, 1, 10))
+    first = first_attempt(ledger.id, run, make.row(run.id, 1, 10), MACHINE_CLOCK.timeline)
     assert rest == first.remainder(np.array([3, 9]))
 
 
@@ -404,18 +405,18 @@ def test_senders_that_take_no_time_have_an_endless_rate() -> None:
 def test_rate_is_observed_while_all_senders_have_work() -> None:
     observed = Observed()
     readings = [
-        observed.rate(now, "fast", make.counts(dispatched=1_000, first_attempts=n, attempts=n), 10)
-        for now, n in ((0.0, 100), (OBSERVE_SECONDS / 2, 150), (OBSERVE_SECONDS, 180), (10.0, 500))
-    ]
+        observed.rate(now, "fast", attempts, is_busy=True)
+        for now, attempts in (
+            (0.0, 100), (OBSERVE_SECONDS / 2, 150), (OBSERVE_SECONDS, 180), (10.0, 500)
+        )
+    ]  # fmt: skip
     assert readings == [None, None, 80 / OBSERVE_SECONDS, 40.0]
 
 
 def test_idle_senders_say_nothing_of_the_rate() -> None:
     observed = Observed()
-    busy = make.counts(dispatched=100, attempts=0)
-    idle = make.counts(dispatched=100, first_attempts=95, attempts=95)
-    assert observed.rate(0.0, "fast", busy, 10) is None
-    assert observed.rate(10.0, "fast", idle, 10) is None
+    assert observed.rate(0.0, "fast", 0, is_busy=True) is None
+    assert observed.rate(10.0, "fast", 95, is_busy=False) is None
     # And the observation starts anew
-    assert observed.rate(20.0, "fast", busy, 10) is None
-    assert observed.rate(21.0, "fast", busy, 10) is None
+    assert observed.rate(20.0, "fast", 95, is_busy=True) is None
+    assert observed.rate(21.0, "fast", 95, is_busy=True) is None

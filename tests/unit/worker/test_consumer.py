@@ -562,9 +562,10 @@ def test_broker_that_is_back_is_found_soon_however_long_it_was_away(setting: Set
 
 
 def test_delayed_delivery_is_ours_and_in_the_place_of_celerys() -> None:
-    steps = GuardedConsumer.Blueprint.default_steps
+    *steps, last = GuardedConsumer.Blueprint.default_steps
     theirs = Consumer.Blueprint.default_steps
     differing = [(ours, own) for ours, own in zip(steps, theirs, strict=True) if ours != own]
+    assert last == "sms_pipeline.worker.intake:FollowLedger"
     assert differing == [
         (
             "sms_pipeline.worker.consumer:RequiredDelayedDelivery",

@@ -12,7 +12,7 @@ import pytest
 
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.gateway import Outcomes
-from sms_pipeline.core.records import Absorbed, Control, Run
+from sms_pipeline.core.records import Absorbed, Control, Run, Settled, Standing
 from sms_pipeline.core.steps import drive
 from sms_pipeline.errors import (
     BadBatchError,
@@ -257,6 +257,34 @@ def test_wall_clock_that_is_set_does_not_move_what_is_played(ledger: Ledger) -> 
     played = worker.perform(Play(make.batch(1), math.inf))
     worker.stop()
     assert played.ended_at.tolist() == [NOON]
+
+
+@pytest.mark.parametrize("step", [-3_600.0, 3_600.0])
+def test_times_go_by_the_clock_of_the_producer_on_the_same_machine(
+    noon: Worker, step: float
+) -> None:
+    # Given a producer that was started after the machine's clock was set
+    timeline = ManualClock(wall=NOON + step, monotonic=5_000.0).timeline
+    batch = make.batch(2, boot=timeline.boot, offset=timeline.offset)
+    # Then its messages are given up, and end, by its clock
+    assert noon.perform(Play(batch, NOON + step + 1)).ended_at.tolist() == [NOON + step] * 2
+    assert np.isnan(noon.perform(Play(batch, NOON + step - 1)).ended_at).all()
+    # And so they are settled
+    steps = noon.deliver(batch, queued=True)
+    settled: list[float] = []
+
+    def perform(effect: Effect) -> Any:
+        if isinstance(effect, Settle):
+            settled.append(effect.settlement.settled_at)
+            return Settled(None)
+        return (
+            Standing(Control.RUNNING, None)
+            if isinstance(effect, ReadStanding)
+            else noon.perform(effect)
+        )
+
+    drive(steps, perform)
+    assert settled == [NOON + step]
 
 
 # What came twice

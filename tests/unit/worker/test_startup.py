@@ -39,7 +39,7 @@ from tests.unit.worker.fakes import aside
 pytestmark = pytest.mark.usefixtures("_no_pipeline", "_own_signals")
 
 PATIENCE_SECONDS = 30
-BROKER_URL = "amqp://user:secret@host//"
+BROKER_URL = "amqp://user:secret@localhost//"
 
 
 @pytest.fixture
@@ -114,6 +114,17 @@ def test_worker_that_can_start_knows_all_it_needs(setting: Setting, ledger: Ledg
         (parts.worker.id, "fast", 20)
     ]
     parts.worker.stop()
+
+
+def test_worker_with_a_file_here_and_a_broker_elsewhere_is_doubted(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", "amqp://user:secret@elsewhere//")
+    setting.prepare()
+    told = capsys.readouterr().err
+    assert told.startswith("Warning: the broker is on another host (elsewhere), but the ledger is")
+    assert "secret" not in told
+    pipeline.pipeline().worker.stop()
 
 
 def test_options_and_variables_are_heeded(
