@@ -10,7 +10,9 @@ from typing import NamedTuple
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.costs import COSTS, NO_COSTS, Costs
-from sms_pipeline.forecast.outlook import Outlook, ends_of
+from sms_pipeline.forecast.outlook import FEW_RUNS, FIRST_SEED, ROUGH, RUNS, play
+from sms_pipeline.forecast.setting import exact_setting
+from sms_pipeline.forecast.thinning import thin
 
 #: A gain below this share of the run's time is no limit.
 LEAST_GAIN = 0.01
@@ -27,23 +29,30 @@ class Limit(NamedTuple):
     end: float
 
 
-def limits_of(outlook: Outlook) -> list[Limit]:
-    """What holds the run up, the worst first; nothing that hardly matters."""
-    simulation, workers = outlook.simulation, outlook.workers
-    now = ends_of(simulation, workers)
+def limits_of(simulation: Simulation, workers: int | None) -> list[Limit]:
+    """What holds a run up, the worst first; nothing that hardly matters."""
+    now = _ends_of(simulation, workers, COSTS)
     found = [
         Limit(change.without, fmean(ends))
         for change in _changes(simulation)
-        if _is_gain(now, ends := ends_of(change.simulation, workers, change.costs))
+        if _is_gain(now, ends := _ends_of(change.simulation, workers, change.costs))
     ]
     return sorted(found, key=lambda limit: limit.end)
 
 
+def _ends_of(simulation: Simulation, workers: int | None, costs: Costs) -> list[float]:
+    """When runs end: as many runs as can be played in no time, and a few of large ones."""
+    whole = exact_setting(simulation, workers, costs)
+    setting = thin(whole, ROUGH)
+    runs = RUNS if setting is whole else FEW_RUNS
+    return play(setting, simulation, FIRST_SEED, runs).ends
+
+
 def _is_gain(now: Sequence[float], then: Sequence[float]) -> bool:
     """Whether runs end sooner, and not just by chance."""
-    gains = [before - after for before, after in zip(now, then, strict=True)]
-    by_chance = _SURE * stdev(gains) / math.sqrt(len(gains))
-    return fmean(gains) > max(LEAST_GAIN * fmean(now), by_chance)
+    gain = fmean(now) - fmean(then)
+    by_chance = _SURE * math.hypot(stdev(now), stdev(then)) / math.sqrt(len(now))
+    return gain > max(LEAST_GAIN * fmean(now), by_chance)
 
 
 class _Change(NamedTuple):

@@ -31,7 +31,7 @@ def tail_seconds(course: Course, simulation: Simulation) -> float:
     return max(
         _tail(
             simulation.num_messages * shares[profile.name],
-            course.last_attempts.get(profile.name, 0),
+            max((mark.attempt for mark in course.marks if mark.profile == profile.name), default=0),
             profile,
             simulation.retry,
         )
