@@ -93,6 +93,7 @@ for command in (
     start.produce,
     start.resume,
     predict.forecast,
+    predict.plan,
     watch.monitor,
     watch.dashboard,
     inspect.runs,

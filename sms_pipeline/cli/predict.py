@@ -18,7 +18,7 @@ from sms_pipeline.cli.options import (
 from sms_pipeline.errors import EXIT_THRESHOLD, ConfigError, ThresholdMissedError
 
 if TYPE_CHECKING:
-    from sms_pipeline.forecast.plan import Goal, Plan
+    from sms_pipeline.forecast.plan import Goal
 
 workers_option = click.option(
     "--workers",
@@ -130,15 +130,16 @@ def plan(
     goal = _goal(share, within)
     simulation = context.read_simulation(config or config_file or settings.config, options, ())
     from sms_pipeline.forecast.plan import make_plan
-    from sms_pipeline.views.output import write
-    from sms_pipeline.views.plan import plan_json, plan_lines
+    from sms_pipeline.views.output import say, write, write_file
+    from sms_pipeline.views.plan import fleet_yaml, plan_json, plan_lines
 
     found = make_plan(simulation, goal, grow, workers)
     write(json.dumps(plan_json(found)) if as_json else "\n".join(plan_lines(found)))
     if found.chosen is None:
         click.get_current_context().exit(EXIT_THRESHOLD)
     if output:
-        _write_fleet(found, output)
+        write_file(output, fleet_yaml(found.chosen, goal).encode())
+        say(f"Wrote {output}.")
 
 
 def _goal(share: str, within: str) -> Goal:
@@ -152,5 +153,4 @@ def _goal(share: str, within: str) -> Goal:
             f"--share {share} --within {within}: {error.what}; use them as in --share 99% "
             "--within 10m"
         ) from None
-    assert check.share is not None
-    return Goal(check.share, check.limit)
+    return Goal(check.share or 1.0, check.limit)

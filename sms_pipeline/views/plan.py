@@ -64,10 +64,7 @@ def _fleet_json(fleet: Fleet) -> dict[str, Any]:
 
 def _table(plan: Plan, chosen: Fleet) -> Iterator[str]:
     fleets = {"half": plan.beside["half"], "chosen": chosen, "double": plan.beside["double"]}
-    rows = [
-        (name, *_cells(fleet))
-        for name, fleet in fleets.items()
-    ]
+    rows = [(name, *_cells(fleet)) for name, fleet in fleets.items()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
