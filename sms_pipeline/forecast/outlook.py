@@ -14,7 +14,7 @@ from sms_pipeline.forecast.rehearsal import Course, rehearse
 from sms_pipeline.forecast.setting import Setting, exact_setting
 from sms_pipeline.forecast.stretch import rate_of, stretched
 from sms_pipeline.forecast.thinning import Budget, thin
-from sms_pipeline.forecast.whole import progress_of, tail_seconds
+from sms_pipeline.forecast.whole import progress_of, with_tail
 
 #: Shares of the messages whose times are told.
 SHARES = (0.5, 0.9, 0.99)
@@ -29,6 +29,9 @@ ROUGH = Budget(messages=60_000, batches=500)
 #: … and in each of a few runs that tell all else.
 FINE = Budget(messages=1_200_000, batches=1_500)
 FEW_RUNS = 3
+#: Where the two differ by more than `CLOSE`, one more run is to tell.
+FINEST = Budget(messages=6_000_000, batches=2_000)
+CLOSE = 0.03
 #: Without thinning so many messages are simulated in all, but never in less than a few runs.
 _EXACT_MESSAGES = 20_000_000
 #: Thinning is not trusted beyond this, whatever the comparison says.
@@ -107,11 +110,7 @@ class Runs:
     @property
     def ends(self) -> list[float]:
         """When each ends, seconds."""
-        return [self._end(course) for course in self.courses]
-
-    def _end(self, course: Course) -> float:
-        is_whole = self.setting.factor == 1
-        return course.seconds + (0.0 if is_whole else tail_seconds(course, self.simulation))
+        return [course.seconds for course in self.courses]
 
     def reached(self, share: float) -> Spread | None:
         """When `share` was reached; None if not every run came to it."""
@@ -129,6 +128,8 @@ def play(setting: Setting, simulation: Simulation, seed: int, runs: int) -> Runs
     if setting.left_out:
         rate = fmean(rate_of(course) for course in courses)
         courses = [stretched(course, setting.left_out, rate) for course in courses]
+    if setting.factor > 1:
+        courses = [with_tail(course, simulation) for course in courses]
     ordered = sorted(courses, key=lambda course: course.seconds)
     return Runs(setting, simulation, tuple(ordered))
 
@@ -156,7 +157,12 @@ def look_ahead(
     rough = play(thin(whole, ROUGH), simulation, seed, RUNS)
     if rough.setting is whole:
         return _outlook(rough, workers)
-    return _refined(rough, play(thin(whole, FINE), simulation, seed, FEW_RUNS), workers)
+    fine = play(thin(whole, FINE), simulation, seed, FEW_RUNS)
+    error = _error(rough, fine)
+    if error > CLOSE:
+        finest = play(thin(whole, FINEST), simulation, seed, 1)
+        error, fine = _error(fine, finest), finest
+    return _refined(rough, fine, error, workers)
 
 
 def _outlook(runs: Runs, workers: int | None) -> Outlook:
@@ -172,14 +178,14 @@ def _outlook(runs: Runs, workers: int | None) -> Outlook:
     )
 
 
-def _refined(rough: Runs, fine: Runs, workers: int | None) -> Outlook:
+def _refined(rough: Runs, fine: Runs, error: float, workers: int | None) -> Outlook:
     """What a few runs tell, with the range of many that were thinned more."""
     outlook = _outlook(fine, workers)
     return replace(
         outlook,
         runs=len(rough.courses),
         end=Spread.of(rough.ends).moved(outlook.end.middle),
-        error=_error(rough, fine),
+        error=error,
     )
 
 

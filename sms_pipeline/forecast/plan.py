@@ -17,7 +17,7 @@ from sms_pipeline.forecast.outlook import (
     Spread,
     play,
 )
-from sms_pipeline.forecast.setting import exact_setting
+from sms_pipeline.forecast.setting import exact_setting, work_seconds
 from sms_pipeline.forecast.thinning import Budget, thin
 from sms_pipeline.worker.in_hand import require_playable
 
@@ -27,6 +27,8 @@ IN_HAND = 0.03
 _WORKERS = (None, 1, 2, 4, 8, 16)
 #: Fleets that differ by less than this are the same.
 _CLOSE = 1.01
+#: Between two fleets that are tried before the search closes in.
+_STRIDE = 1.3
 #: Fleets beside the chosen one that are shown, in senders of it.
 _BESIDE = {"half": 0.5, "double": 2.0}
 
@@ -49,6 +51,8 @@ class Fleet:
     workers: int | None
     #: When the share is reached; None if it never is.
     reached: Spread | None
+    #: When the run ends.
+    end: Spread
 
     @property
     def senders(self) -> dict[str, int]:
@@ -122,33 +126,41 @@ class _Search:
         fewest = min(one.count for one in self._simulation.senders if self._grows(one))
         return max(1.0, self._simulation.num_messages / fewest)
 
-    def fleet(self, scale: float, workers: int | None, budget: Budget = ROUGH) -> Fleet:
+    def fleet(
+        self, scale: float, workers: int | None, budget: Budget = ROUGH, runs: int = FEW_RUNS
+    ) -> Fleet:
         """The fleet of that scale, and what it comes to."""
         simulation = self._scaled(scale, workers or 1)
         setting = thin(exact_setting(simulation, workers), budget)
-        runs = play(setting, simulation, FIRST_SEED, FEW_RUNS)
-        return Fleet(simulation, workers, runs.reached(self._goal.share))
+        played = play(setting, simulation, FIRST_SEED, runs)
+        reached = played.reached(self._goal.share)
+        return Fleet(simulation, workers, reached, Spread.of(played.ends))
 
     def smallest(self, workers: int | None) -> float:
         """About the smallest scale that meets the goal; that of plenty does."""
-        high = 1.0
+        high = self._guess(workers)
         while high < self.plenty and not self._meets(high, workers):
-            high = min(2 * high, self.plenty)
-        low = high / 2
+            high = min(high * _STRIDE, self.plenty)
+        low = high / _STRIDE
         while self._counts(low, workers) != self._counts(high, workers) and self._meets(
             low, workers
         ):
-            low, high = low / 2, low
+            low, high = low / _STRIDE, low
         while high / low > _CLOSE:
             middle = math.sqrt(low * high)
             low, high = (low, middle) if self._meets(middle, workers) else (middle, high)
         return high
 
+    def _guess(self, workers: int | None) -> float:
+        """Where to begin: as many senders as the work takes."""
+        seconds = self._goal.share * work_seconds(self._simulation, workers or 1)
+        return min(max(seconds / self._goal.within, 1 / self.plenty), self.plenty)
+
     def _meets(self, scale: float, workers: int | None) -> bool:
         counts = self._counts(scale, workers)
         if counts not in self._known:
             self._known[counts] = self._is_playable(scale, workers) and self.fleet(
-                scale, workers
+                scale, workers, runs=1
             ).meets(self._goal)
         return self._known[counts]
 

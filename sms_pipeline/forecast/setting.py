@@ -43,7 +43,12 @@ class Setting:
         return None if most is None else lambda profile, _batch_size: most[profile.name]
 
 
-def exact_setting(simulation: Simulation, workers: int | None, costs: Costs = COSTS) -> Setting:
+def exact_setting(
+    simulation: Simulation,
+    workers: int | None,
+    costs: Costs = COSTS,
+    threads_for: Callable[[SenderProfile, int], int] = threads_for,
+) -> Setting:
     """Every message and every sender of a configuration."""
     threads = {
         profile.name: threads_for(profile, simulation.batch_size_for(profile))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,29 +15,43 @@ from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.agenda import EPOCH
 from sms_pipeline.forecast.rehearsal import Course
-from sms_pipeline.forecast.setting import Setting
-from sms_pipeline.forecast.thinning import shares_of
+from sms_pipeline.forecast.setting import Setting, work_seconds
+from sms_pipeline.forecast.thinning import settling_seconds, shares_of
 
 #: A round of retries happens if at least so many messages are expected to need it.
 _LIKELY = 0.5
 
 
-def tail_seconds(course: Course, simulation: Simulation) -> float:
-    """What the rounds of retries take that too few simulated messages came to.
+def with_tail(course: Course, simulation: Simulation) -> Course:
+    """The run with the rounds of retries that too few simulated messages came to.
 
     With a thousand times as many messages, some fail a few times more. Each such round is a pause
     and a send time, after all else has ended.
     """
-    shares = shares_of(simulation)
-    return max(
+    shares, last = shares_of(simulation), simulation.num_messages * _last_share(simulation)
+    seconds = max(
         _tail(
-            simulation.num_messages * shares[profile.name],
-            max((mark.attempt for mark in course.marks if mark.profile == profile.name), default=0),
+            last * shares[profile.name],
+            _last_attempt(course, profile.name),
             profile,
             simulation.retry,
         )
         for profile in simulation.senders
     )
+    due = math.inf if simulation.deadline is None else simulation.deadline
+    ended_at = max(min(course.seconds + seconds, due), course.seconds)
+    return replace(course, snapshot=replace(course.snapshot, settled_at=EPOCH + ended_at))
+
+
+def _last_attempt(course: Course, profile: str) -> int:
+    """The attempt with which a profile ended."""
+    return next((mark.attempt for mark in reversed(course.marks) if mark.profile == profile), 0)
+
+
+def _last_share(simulation: Simulation) -> float:
+    """Which share of the messages, 0 to 1, may still be retried when the last are sent."""
+    seconds = work_seconds(simulation, 1)
+    return min(1.0, settling_seconds(simulation) / seconds) if seconds else 1.0
 
 
 def _tail(messages: float, seen: int, profile: SenderProfile, retry: RetryPolicy) -> float:

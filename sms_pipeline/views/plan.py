@@ -59,19 +59,29 @@ def _fleet_json(fleet: Fleet) -> dict[str, Any]:
         "workers": fleet.workers,
         "senders": fleet.senders,
         "reached_seconds": spread_json(fleet.reached),
+        "seconds": spread_json(fleet.end),
     }
 
 
 def _table(plan: Plan, chosen: Fleet) -> Iterator[str]:
+    """The chosen fleet between half and double of it, times at the latest."""
     fleets = {"half": plan.beside["half"], "chosen": chosen, "double": plan.beside["double"]}
-    rows = [(name, *_cells(fleet)) for name, fleet in fleets.items()]
+    rows = [
+        ("fleet", f"{exact_percent(plan.goal.share)} reached", "end", *chosen.senders),
+        *(
+            (name, *_times(fleet), *map(count, fleet.senders.values()))
+            for name, fleet in fleets.items()
+        ),
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        yield "  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        cells = zip(row, widths, strict=True)
+        yield "  " + "  ".join(cell.rjust(width) for cell, width in cells)
 
 
-def _cells(fleet: Fleet) -> tuple[str, str]:
-    return duration(fleet.reached.high) if fleet.reached else NOTHING, _senders(fleet)
+def _times(fleet: Fleet) -> tuple[str, str]:
+    reached = duration(fleet.reached.high) if fleet.reached else NOTHING
+    return reached, duration(fleet.end.high)
 
 
 def _senders(fleet: Fleet) -> str:

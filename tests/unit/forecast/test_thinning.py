@@ -42,11 +42,11 @@ def test_what_is_within_the_budget_is_not_thinned() -> None:
 def test_a_wide_run_has_fewer_senders_and_messages() -> None:
     whole = exact_setting(WIDE, None)
     thinned = thin(whole, BUDGET)
-    assert thinned.left_out == 0
-    assert thinned.factor == pytest.approx(500_000 * 1.111 / 20_000, rel=0.01)
+    assert thinned.factor > 20
     assert capacity(thinned) * thinned.factor == pytest.approx(capacity(whole), rel=0.01)
     (sender,) = thinned.simulation.senders
-    assert thinned.simulation.num_messages * thinned.factor == pytest.approx(500_000, rel=0.01)
+    simulated = thinned.simulation.num_messages + thinned.left_out
+    assert simulated * thinned.factor == pytest.approx(500_000, rel=0.01)
     assert sender.mean_time == pytest.approx(1.0, rel=0.01)
     # What a thinned batch stands for costs as much as what it stands for.
     costs = thinned.costs["fast"]
