@@ -96,7 +96,10 @@ def _whole(snapshot: Snapshot, setting: Setting, simulation: Simulation) -> Snap
         total=simulation.num_messages,
         simulation=simulation,
         profiles=tuple(map(_ended, _made_up(counts, simulation.num_messages))),
-        workers=tuple(_as_configured(row, profiles[row.profile]) for row in snapshot.workers),
+        workers=tuple(
+            _as_configured(row, profiles[row.profile], snapshot.settled_at or EPOCH)
+            for row in snapshot.workers
+        ),
     )
 
 
@@ -137,11 +140,12 @@ def _ended(counts: ProfileCounts) -> ProfileCounts:
     )
 
 
-def _as_configured(row: WorkerRow, profile: SenderProfile) -> WorkerRow:
+def _as_configured(row: WorkerRow, profile: SenderProfile, seen_at: float) -> WorkerRow:
     return replace(
         row,
         senders=profile.count,
         mean_time=profile.mean_time,
         shape=profile.shape,
         max_time=profile.max_time,
+        seen_at=seen_at,
     )
