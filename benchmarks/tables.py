@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import footprint, peers, population, scaling, stability, throughput, watching
+from benchmarks import (
+    footprint,
+    forecast,
+    peers,
+    population,
+    scaling,
+    stability,
+    throughput,
+    watching,
+)
 from benchmarks.harness import RESULTS
 
 README = Path(__file__).parent / "README.md"
@@ -172,6 +181,22 @@ def watching_table(results: Content) -> Iterable[str]:
     yield from _table(("run", "slower by", "pairs", "cores used for watching"), rows)
 
 
+def forecast_table(results: Content) -> Iterable[str]:
+    """Forecasts beside what came of them."""
+    rows = []
+    for title, row in results["rows"].items():
+        told, runs = row["forecast"], row["runs"]
+        off = [f"{row['off'][share]:+.1%}" if share in row["off"] else "-" for share in _SHARES]
+        reached = [f"{told[share][1]:.1f}" if told[share] else "-" for share in _SHARES]
+        low, _, high = told["end"]
+        ends = f"{row['ends_inside']} of {len(runs)} in {low:.1f} to {high:.1f} s"
+        rows.append((title, ", ".join(reached), *off, ends, f"{row['cpu_seconds']:.1f}"))
+    headings = ("run", "50, 90, 99 % reached, s", *(f"{share} off" for share in _SHARES))
+    yield from _table((*headings, "real ends", "CPU seconds"), rows)
+
+
+_SHARES = ("50%", "90%", "99%")
+
 TABLES: dict[str, Render] = {
     throughput.NAME: throughput_table,
     peers.NAME: peers_table,
@@ -179,6 +204,7 @@ TABLES: dict[str, Render] = {
     stability.NAME: stability_table,
     footprint.NAME: footprint_table,
     watching.NAME: watching_table,
+    forecast.NAME: forecast_table,
     population.NAME: population_table,
 }
 

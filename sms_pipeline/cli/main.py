@@ -102,6 +102,7 @@ for command in (
     start.produce,
     start.resume,
     predict.forecast,
+    predict.plan,
     watch.monitor,
     watch.dashboard,
     inspect.runs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
@@ -15,7 +15,10 @@ from sms_pipeline.cli.options import (
     simulation_options,
     threshold_option,
 )
-from sms_pipeline.errors import ThresholdMissedError
+from sms_pipeline.errors import EXIT_THRESHOLD, ConfigError, ThresholdMissedError
+
+if TYPE_CHECKING:
+    from sms_pipeline.forecast.plan import Goal
 
 workers_option = click.option(
     "--workers",
@@ -66,7 +69,7 @@ def forecast(
     require_playable(simulation)
     seed = FIRST_SEED if simulation.seed is None else simulation.seed
     outlook = look_ahead(simulation, workers, seed, exact)
-    limits = limits_of(outlook)
+    limits = limits_of(simulation, workers)
     if as_json:
         write(json.dumps(outlook_json(outlook, limits)))
     else:
@@ -74,7 +77,80 @@ def forecast(
     if outlook.missed:
         listed = "; ".join(
             f"{one.judgement.check.text} ({one.judgement.seen_text}, held in {one.held} of "
-            f"{outlook.runs} simulated runs)"
+            f"{one.runs} simulated runs)"
             for one in outlook.missed
         )
         raise ThresholdMissedError(f"threshold will be missed: {listed}")
+
+
+@click.command()
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@config_option
+@simulation_options
+@click.option("--within", required=True, metavar="TIME", help="How long it may take: 90s, 10m, 2h.")
+@click.option(
+    "--share",
+    default="99%",
+    show_default=True,
+    metavar="PERCENT",
+    help="How many of the messages must be delivered by then.",
+)
+@click.option("--profile", "grow", help="Change only the number of these senders.")
+@workers_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the configuration with the chosen fleet to this file.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def plan(
+    config: Path | None,
+    config_file: Path | None,
+    within: str,
+    share: str,
+    grow: str | None,
+    workers: int | None,
+    output: Path | None,
+    as_json: bool,
+    **options: Unpack[SimulationOptions],
+) -> None:
+    """Tell how many senders it takes to be done in time.
+
+    Keeps the configured mix of profiles, and looks for the smallest fleet with which every
+    simulated run is in time, with 3 % in hand. If none is, says why, and ends with exit code 3.
+
+    \b
+    Examples:
+      sms-pipeline plan --within 10m -n 1000000
+      sms-pipeline plan alert.yml --within 2m --share 90% -o fleet.yml
+      sms-pipeline plan alert.yml --within 10m --profile rural
+    """
+    settings = context.read_settings()
+    goal = _goal(share, within)
+    simulation = context.read_simulation(config or config_file or settings.config, options, ())
+    from sms_pipeline.forecast.plan import make_plan
+    from sms_pipeline.views.output import say, write, write_file
+    from sms_pipeline.views.plan import fleet_yaml, plan_json, plan_lines
+
+    found = make_plan(simulation, goal, grow, workers)
+    write(json.dumps(plan_json(found)) if as_json else "\n".join(plan_lines(found)))
+    if found.chosen is None:
+        click.get_current_context().exit(EXIT_THRESHOLD)
+    if output:
+        write_file(output, fleet_yaml(found.chosen, goal).encode())
+        say(f"Wrote {output}.")
+
+
+def _goal(share: str, within: str) -> Goal:
+    from sms_pipeline.core.checks import BadCheckError, parse
+    from sms_pipeline.forecast.plan import Goal
+
+    try:
+        check = parse(f"reached {share} < {within}")
+    except BadCheckError as error:
+        raise ConfigError(
+            f"--share {share} --within {within}: {error.what}; use them as in --share 99% "
+            "--within 10m"
+        ) from None
+    return Goal(check.share or 1.0, check.limit)

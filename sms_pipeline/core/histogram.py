@@ -33,6 +33,21 @@ def upper_bound(bucket: int) -> float:
     return float(SHORTEST * 2.0 ** (bucket / BUCKETS_PER_DOUBLING))
 
 
+def bounds(bucket: int) -> tuple[float, float]:
+    """Between which times, in seconds, `bucket` is."""
+    return (upper_bound(bucket - 1) if bucket else 0.0), upper_bound(bucket)
+
+
+def spread(messages: float, start: float, end: float) -> dict[int, float]:
+    """How many messages fall in each bucket if their times are evenly spread from start to end."""
+    buckets = count_buckets(np.array([start, end]))
+    found = {}
+    for bucket in range(min(buckets), max(buckets) + 1):
+        low, high = bounds(bucket)
+        found[bucket] = messages * (min(high, end) - max(low, start)) / (end - start)
+    return found
+
+
 def percentile(counts: Mapping[int, int], share: float, longest: float = math.inf) -> float | None:
     """The time, in seconds, within which `share` (0 to 1) of all counted fell; None without any.
 

@@ -9,11 +9,15 @@ from typing import NamedTuple
 
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.forecast.costs import COSTS, NO_COSTS, Costs
-from sms_pipeline.forecast.outlook import Outlook, ends_of
+from sms_pipeline.forecast.costs import NO_COSTS
+from sms_pipeline.forecast.outlook import FEW_RUNS, FIRST_SEED, ROUGH, RUNS, play
+from sms_pipeline.forecast.setting import Setting, exact_setting
+from sms_pipeline.forecast.thinning import thin
 
 #: A gain below this share of the run's time is no limit.
 LEAST_GAIN = 0.01
+#: More batches than any worker is ever given.
+_ENDLESS = 1_000_000
 #: Nor is a gain below so many standard errors.
 _SURE = 3.0
 
@@ -27,41 +31,49 @@ class Limit(NamedTuple):
     end: float
 
 
-def limits_of(outlook: Outlook) -> list[Limit]:
-    """What holds the run up, the worst first; nothing that hardly matters."""
-    simulation, workers = outlook.simulation, outlook.workers
-    now = ends_of(simulation, workers)
+def limits_of(simulation: Simulation, workers: int | None) -> list[Limit]:
+    """What holds a run up, the worst first; nothing that hardly matters."""
+    now = _ends_of(exact_setting(simulation, workers))
     found = [
-        Limit(change.without, fmean(ends))
-        for change in _changes(simulation)
-        if _is_gain(now, ends := ends_of(change.simulation, workers, change.costs))
+        Limit(without, fmean(ends))
+        for without, setting in _changes(simulation, workers)
+        if _is_gain(now, ends := _ends_of(setting))
     ]
     return sorted(found, key=lambda limit: limit.end)
 
 
+def _ends_of(whole: Setting) -> list[float]:
+    """When runs end: as many runs as can be played in no time, and a few of large ones."""
+    setting = thin(whole, ROUGH)
+    runs = RUNS if setting is whole else FEW_RUNS
+    return play(setting, whole.simulation, FIRST_SEED, runs).ends
+
+
 def _is_gain(now: Sequence[float], then: Sequence[float]) -> bool:
     """Whether runs end sooner, and not just by chance."""
-    gains = [before - after for before, after in zip(now, then, strict=True)]
-    by_chance = _SURE * stdev(gains) / math.sqrt(len(gains))
-    return fmean(gains) > max(LEAST_GAIN * fmean(now), by_chance)
+    gain = fmean(now) - fmean(then)
+    by_chance = _SURE * math.hypot(stdev(now), stdev(then)) / math.sqrt(len(now))
+    return gain > max(LEAST_GAIN * fmean(now), by_chance)
 
 
-class _Change(NamedTuple):
-    without: str
-    simulation: Simulation
-    costs: Costs = COSTS
-
-
-def _changes(simulation: Simulation) -> Iterator[_Change]:
+def _changes(simulation: Simulation, workers: int | None) -> Iterator[tuple[str, Setting]]:
+    """What could be taken away, and the setting without it."""
     instant = tuple(_instant(profile) for profile in simulation.senders)
-    yield _Change("senders took no time", _with(simulation, senders=instant))
     at_once = simulation.retry.model_copy(update={"backoff": 0.0})
-    yield _Change("retries did not wait", _with(simulation, retry=at_once))
-    yield _Change("the machine took no time", simulation, NO_COSTS)
+    yield "senders took no time", exact_setting(_with(simulation, senders=instant), workers)
+    yield "retries did not wait", exact_setting(_with(simulation, retry=at_once), workers)
+    yield "the machine took no time", exact_setting(simulation, workers, NO_COSTS)
+    yield (
+        "workers took more batches in hand",
+        exact_setting(simulation, workers, threads_for=lambda *_: _ENDLESS),
+    )
     if len(simulation.senders) > 1:
         for profile in simulation.senders:
             others = tuple(one for one in simulation.senders if one is not profile)
-            yield _Change(f"there were no {profile.name}", _with(simulation, senders=others))
+            yield (
+                f"there were no {profile.name}",
+                exact_setting(_with(simulation, senders=others), workers),
+            )
 
 
 def _instant(profile: SenderProfile) -> SenderProfile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import fmean, median
 
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.simulation import Simulation
@@ -12,8 +12,9 @@ from sms_pipeline.core.thresholds import Judgement, State
 from sms_pipeline.forecast.costs import COSTS, Costs
 from sms_pipeline.forecast.rehearsal import Course, rehearse
 from sms_pipeline.forecast.setting import Setting, exact_setting
+from sms_pipeline.forecast.stretch import rate_of, stretched
 from sms_pipeline.forecast.thinning import Budget, thin
-from sms_pipeline.forecast.whole import progress_of, tail_seconds
+from sms_pipeline.forecast.whole import progress_of, with_tail
 
 #: Shares of the messages whose times are told.
 SHARES = (0.5, 0.9, 0.99)
@@ -23,15 +24,17 @@ RUNS = 20
 FIRST_SEED = 1
 #: A threshold must hold in this share of the simulated runs.
 SURE = 0.9
-#: What is simulated in one run.
-BUDGET = Budget(messages=100_000, batches=800)
-#: Without thinning, so many messages are simulated in all, but in no less than `LEAST_RUNS` runs.
+#: What is simulated in each of `RUNS` runs, whose ends tell the range …
+ROUGH = Budget(messages=60_000, batches=500)
+#: … and in each of a few runs that tell all else.
+FINE = Budget(messages=1_200_000, batches=1_500)
+FEW_RUNS = 3
+#: Where the two differ by more than `CLOSE`, one more run is to tell.
+FINEST = Budget(messages=6_000_000, batches=2_000)
+CLOSE = 0.03
+#: Without thinning so many messages are simulated in all, but never in less than a few runs.
 _EXACT_MESSAGES = 20_000_000
-LEAST_RUNS = 3
-#: To tell how far thinning may be off, times are compared with those of runs that are so much
-#: thinner still.
-_THINNER = 4
-#: Nor is it more exact than this.
+#: Thinning is not trusted beyond this, whatever the comparison says.
 _LEAST_ERROR = 0.002
 
 
@@ -48,6 +51,11 @@ class Spread:
         """Of at least one value."""
         return cls(min(values), median(values), max(values))
 
+    def moved(self, middle: float) -> Spread:
+        """The same around another middle, and not below zero."""
+        by = middle - self.middle
+        return Spread(max(self.low + by, 0.0), middle, self.high + by)
+
 
 @dataclass(frozen=True, slots=True)
 class CheckOutlook:
@@ -55,8 +63,10 @@ class CheckOutlook:
 
     #: Of the middle run, with the state that the whole forecast gives it.
     judgement: Judgement
-    #: In so many runs it held.
+    #: In so many runs it held …
     held: int
+    #: … of so many.
+    runs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,7 @@ class Outlook:
     simulation: Simulation
     #: Worker processes of each profile; None: all in one process.
     workers: int | None
-    #: How many runs were simulated.
+    #: How many runs tell when it ends.
     runs: int
     #: The run whose end is in the middle, as if it were done.
     progress: Progress
@@ -74,15 +84,54 @@ class Outlook:
     #: By share; None where not all runs reached it.
     reached: dict[float, Spread | None]
     thresholds: tuple[CheckOutlook, ...]
-    #: Messages that one simulated message stands for; 1: nothing was thinned.
-    factor: float
-    #: By how much times may be off for that, 0 to 1.
-    error: float
+    #: By how much times may be off because not every message was simulated, 0 to 1; None if every
+    #: one was.
+    error: float | None
 
     @property
     def missed(self) -> tuple[CheckOutlook, ...]:
         """Thresholds that will not hold, or not for sure."""
         return tuple(one for one in self.thresholds if one.judgement.state is State.MISSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Simulated runs of one setting, in order of their ends."""
+
+    setting: Setting
+    simulation: Simulation
+    courses: tuple[Course, ...]
+
+    @property
+    def middle(self) -> Course:
+        """The one whose end is in the middle."""
+        return self.courses[len(self.courses) // 2]
+
+    @property
+    def ends(self) -> list[float]:
+        """When each ends, seconds."""
+        return [course.seconds for course in self.courses]
+
+    def reached(self, share: float) -> Spread | None:
+        """When `share` was reached; None if not every run came to it."""
+        seconds = [at for one in self.courses if (at := one.reached_after(share)) is not None]
+        return Spread.of(seconds) if len(seconds) == len(self.courses) else None
+
+    def progress(self, course: Course) -> Progress:
+        """One of them as a view would show it."""
+        return progress_of(course, self.setting, self.simulation)
+
+
+def play(setting: Setting, simulation: Simulation, seed: int, runs: int) -> Runs:
+    """Simulate runs with seeds that follow `seed`; what was left out of them is put back in."""
+    courses = [rehearse(setting, seed + number) for number in range(runs)]
+    if setting.left_out:
+        rate = fmean(rate_of(course) for course in courses)
+        courses = [stretched(course, setting.left_out, rate) for course in courses]
+    if setting.factor > 1:
+        courses = [with_tail(course, simulation) for course in courses]
+    ordered = sorted(courses, key=lambda course: course.seconds)
+    return Runs(setting, simulation, tuple(ordered))
 
 
 def look_ahead(
@@ -97,67 +146,62 @@ def look_ahead(
     Args:
         simulation: what to rehearse.
         workers: processes of each profile, on RabbitMQ; None: one process, as `run` has it.
-        seed: the first run has this one, the others those that follow.
+        seed: the first simulated run has this one, the others those that follow.
         exact: simulate every message, however long that takes.
         costs: what the machine takes.
     """
     whole = exact_setting(simulation, workers, costs)
-    setting = whole if exact else thin(whole, BUDGET)
-    runs = _runs(simulation) if exact else RUNS
-    courses = sorted(
-        (rehearse(setting, seed + number) for number in range(runs)),
-        key=lambda course: course.seconds,
-    )
-    is_thinned = setting is not whole
-    progresses = [progress_of(course, setting, simulation) for course in courses]
+    if exact:
+        runs = min(RUNS, max(FEW_RUNS, _EXACT_MESSAGES // simulation.num_messages))
+        return _outlook(play(whole, simulation, seed, runs), workers)
+    rough = play(thin(whole, ROUGH), simulation, seed, RUNS)
+    if rough.setting is whole:
+        return _outlook(rough, workers)
+    fine = play(thin(whole, FINE), simulation, seed, FEW_RUNS)
+    error = _error(rough, fine)
+    if error > CLOSE:
+        finest = play(thin(whole, FINEST), simulation, seed, 1)
+        error, fine = _error(fine, finest), finest
+    return _refined(rough, fine, error, workers)
+
+
+def _outlook(runs: Runs, workers: int | None) -> Outlook:
     return Outlook(
-        simulation=simulation,
+        simulation=runs.simulation,
         workers=workers,
-        runs=runs,
-        progress=progresses[runs // 2],
-        end=Spread.of([_end(course, simulation, is_thinned) for course in courses]),
-        reached={share: _reached(courses, share) for share in SHARES},
-        thresholds=_thresholds(progresses),
-        factor=setting.factor,
-        error=_error(whole, courses, seed) if is_thinned else 0.0,
+        runs=len(runs.courses),
+        progress=runs.progress(runs.middle),
+        end=Spread.of(runs.ends),
+        reached={share: runs.reached(share) for share in SHARES},
+        thresholds=_thresholds(runs),
+        error=None,
     )
 
 
-def ends_of(simulation: Simulation, workers: int | None, costs: Costs = COSTS) -> list[float]:
-    """When a run ends, seconds, with each of the seeds of a forecast."""
-    whole = exact_setting(simulation, workers, costs)
-    setting = thin(whole, BUDGET)
-    courses = [rehearse(setting, FIRST_SEED + number) for number in range(RUNS)]
-    return [_end(course, simulation, setting is not whole) for course in courses]
+def _refined(rough: Runs, fine: Runs, error: float, workers: int | None) -> Outlook:
+    """What a few runs tell, with the range of many that were thinned more."""
+    outlook = _outlook(fine, workers)
+    return replace(
+        outlook,
+        runs=len(rough.courses),
+        end=Spread.of(rough.ends).moved(outlook.end.middle),
+        error=error,
+    )
 
 
-def _runs(simulation: Simulation) -> int:
-    return min(RUNS, max(LEAST_RUNS, _EXACT_MESSAGES // simulation.num_messages))
+def _error(rough: Runs, fine: Runs) -> float:
+    """How much times change where much less is simulated: those told are nearer the truth."""
+    pairs = [(rough.reached(share), fine.reached(share)) for share in SHARES]
+    changes = [abs(a.middle - b.middle) / b.middle for a, b in pairs if a and b and b.middle]
+    return max([*changes, _LEAST_ERROR])
 
 
-def _end(course: Course, simulation: Simulation, is_thinned: bool) -> float:
-    return course.seconds + (tail_seconds(course, simulation) if is_thinned else 0.0)
-
-
-def _reached(courses: Sequence[Course], share: float) -> Spread | None:
-    seconds = [at for course in courses if (at := course.reached_after(share)) is not None]
-    return Spread.of(seconds) if len(seconds) == len(courses) else None
-
-
-def _thresholds(progresses: Sequence[Progress]) -> tuple[CheckOutlook, ...]:
-    middle = progresses[len(progresses) // 2]
+def _thresholds(runs: Runs) -> tuple[CheckOutlook, ...]:
+    progresses = [runs.progress(course) for course in runs.courses]
+    total, middle = len(progresses), runs.progress(runs.middle)
     found = []
     for number, judgement in enumerate(middle.thresholds):
         held = sum(one.thresholds[number].state is State.PASSED for one in progresses)
-        state = State.PASSED if held >= SURE * len(progresses) else State.MISSED
-        found.append(CheckOutlook(replace(judgement, state=state), held))
+        state = State.PASSED if held >= SURE * total else State.MISSED
+        found.append(CheckOutlook(replace(judgement, state=state), held, total))
     return tuple(found)
-
-
-def _error(whole: Setting, courses: Sequence[Course], seed: int) -> float:
-    """How much the times of thinned runs change when they are thinned even more."""
-    thinner = thin(whole, BUDGET.divided(_THINNER))
-    rough = [rehearse(thinner, seed + number) for number in range(LEAST_RUNS)]
-    pairs = [(_reached(courses, share), _reached(rough, share)) for share in SHARES]
-    changes = [abs(b.middle - a.middle) / a.middle for a, b in pairs if a and b and a.middle]
-    return max([*changes, _LEAST_ERROR])

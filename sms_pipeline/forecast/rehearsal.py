@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sms_pipeline.core.checks import messages_for
 from sms_pipeline.core.clock import Clock
@@ -26,16 +27,39 @@ _INSIDE = "inside"
 _RUN = 1
 
 
+class Mark(NamedTuple):
+    """A settlement; counts are messages."""
+
+    #: Seconds from the start of the run.
+    at: float
+    profile: str
+    #: 0 is the first.
+    attempt: int
+    delivered: int
+    failed: int
+    retried: int
+    send_seconds: float
+    transit_seconds: float
+
+    @property
+    def ended(self) -> int:
+        """Messages that came to a terminal state, but for those that expired."""
+        return self.delivered + self.failed
+
+    @property
+    def numbers(self) -> tuple[int, int, int, float, float]:
+        """What can be added up."""
+        return self.delivered, self.failed, self.retried, self.send_seconds, self.transit_seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Course:
     """What became of a simulated run."""
 
     #: At its end.
     snapshot: Snapshot
-    #: (seconds from the start, messages delivered by then), at each settlement.
-    delivered: tuple[tuple[float, int], ...]
-    #: The last attempt that messages of each profile needed; 0 is the first.
-    last_attempts: Mapping[str, int]
+    #: All settlements, in order of time.
+    marks: tuple[Mark, ...]
 
     @property
     def seconds(self) -> float:
@@ -45,32 +69,42 @@ class Course:
     def reached_after(self, share: float) -> float | None:
         """Seconds until `share` (0 to 1) of the messages were delivered; None: never."""
         wanted = messages_for(share, self.snapshot.total)
-        return next((at for at, messages in self.delivered if messages >= wanted), None)
+        messages = 0
+        for mark in self.marks:
+            messages += mark.delivered
+            if messages >= wanted:
+                return mark.at
+        return None
 
 
 class _Record:
-    """Adds up what is delivered when."""
+    """Notes what is settled when."""
 
     def __init__(self, total: int) -> None:
         self._left = total
-        self._settlements: list[tuple[float, int]] = []
-        self.last_attempts: dict[str, int] = {}
+        self._marks: list[Mark] = []
 
     def see(self, one: Settlement) -> None:
         self._left -= one.delivered + one.failed + one.expired + one.cancelled
-        self._settlements.append((one.settled_at - EPOCH, one.delivered))
         *_, attempt = one.key
-        self.last_attempts[one.profile] = max(attempt, self.last_attempts.get(one.profile, 0))
+        self._marks.append(
+            Mark(
+                one.settled_at - EPOCH,
+                one.profile,
+                attempt,
+                one.delivered,
+                one.failed,
+                one.retried,
+                one.send_seconds,
+                one.transit_seconds,
+            )
+        )
 
     def is_full(self) -> bool:
         return self._left <= 0
 
-    def delivered(self) -> tuple[tuple[float, int], ...]:
-        messages, course = 0, []
-        for at, delivered in sorted(self._settlements):
-            messages += delivered
-            course.append((at, messages))
-        return tuple(course)
+    def marks(self) -> tuple[Mark, ...]:
+        return tuple(sorted(self._marks))
 
 
 #: Opens the books of a run, in which these workers have signed on.
@@ -95,7 +129,7 @@ def rehearse(setting: Setting, seed: int, opening: Opening = MemoryBooks) -> Cou
     agenda.run(record.is_full)
     if not record.is_full():
         raise PipelineError("the simulated run does not end; this is a mistake in the simulation")
-    return Course(books.snapshot(run), record.delivered(), record.last_attempts)
+    return Course(books.snapshot(run), record.marks())
 
 
 def _workers(setting: Setting) -> dict[str, tuple[SenderProfile, ...]]:
@@ -119,9 +153,6 @@ def _start(
         threads = sum(setting.threads[profile.name] for profile in profiles)
         processor = producing if inside else Processor(world.agenda)
         VirtualWorker(name, profiles, threads, processor, world)
-    loads = (
-        Loads(setting.simulation, trusted=workers, max_batches=setting.threads_for)
-        if inside
-        else Loads(setting.simulation)
-    )
+    trusted = workers if inside else ()
+    loads = Loads(setting.simulation, trusted, setting.max_batches())
     VirtualProducer(loads, producing, world).begin()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sms_pipeline.core.profiles import SenderProfile
@@ -11,10 +11,10 @@ from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.costs import COSTS, Costs
 from sms_pipeline.worker.in_hand import threads_for
 
-#: Between two steps of the senders, while messages wait: as the driver thread does, …
-_SHORTEST_TICK = 0.02
-#: … or in a long run, so many times in all.
-_TICKS = 2_000
+#: Between two steps of the senders, while messages wait. Shorter makes no difference …
+SHORTEST_TICK = 0.02
+#: … and in a long run it is this part of it.
+TICKS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +28,40 @@ class Setting:
     costs: Mapping[str, Costs]
     #: Batches that a worker of each profile takes in hand.
     threads: Mapping[str, int]
+    #: Shortest pause, seconds, between two steps of the senders while messages wait.
+    tick: float
+    #: Most batches of each profile that may be outstanding; None: as routing has it.
+    most_batches: Mapping[str, int] | None = None
     #: Messages that one simulated message stands for.
     factor: float = 1.0
+    #: Messages that are left out of the middle of the run; simulated ones.
+    left_out: int = 0
 
-    @property
-    def tick(self) -> float:
-        """Shortest pause between two steps of the senders."""
-        seconds = work_seconds(self.simulation, self.workers or 1)
-        return max(_SHORTEST_TICK, seconds / _TICKS)
-
-    def threads_for(self, profile: SenderProfile, _batch_size: int) -> int:
-        """What `worker.in_hand.threads_for` says of the configuration that this one stands for."""
-        return self.threads[profile.name]
+    def max_batches(self) -> Callable[[SenderProfile, int], int] | None:
+        """What a producer is told of how many batches a profile may hold; None: nothing."""
+        most = self.most_batches
+        return None if most is None else lambda profile, _batch_size: most[profile.name]
 
 
-def exact_setting(simulation: Simulation, workers: int | None, costs: Costs = COSTS) -> Setting:
+def exact_setting(
+    simulation: Simulation,
+    workers: int | None,
+    costs: Costs = COSTS,
+    threads_for: Callable[[SenderProfile, int], int] = threads_for,
+) -> Setting:
     """Every message and every sender of a configuration."""
+    threads = {
+        profile.name: threads_for(profile, simulation.batch_size_for(profile))
+        for profile in simulation.senders
+    }
     return Setting(
         simulation=simulation,
         workers=workers,
         costs={profile.name: costs for profile in simulation.senders},
-        threads={
-            profile.name: threads_for(profile, simulation.batch_size_for(profile))
-            for profile in simulation.senders
-        },
+        threads=threads,
+        tick=max(SHORTEST_TICK, work_seconds(simulation, workers or 1) / TICKS),
+        # All profiles share one pool, so no profile may fill the part of the others.
+        most_batches=threads if workers is None else None,
     )
 
 

@@ -1,10 +1,11 @@
 """Fewer messages and senders of the same shape, so that any forecast takes seconds. Pure.
 
-One simulated message stands for `factor` messages. A profile gets as many times fewer senders, and
-where it has too few for that, each of its messages takes as many times longer instead: its capacity
-is that of the whole, divided by the factor, and times do not change. Batches get larger where there
-would be too many of them; what the machine takes for a message or a batch is counted as often as it
-stands for one.
+A long run is mostly its middle, in which nothing changes: most of that is left out. Of what is
+left, one simulated message stands for `factor` messages, if it is still too much. A profile gets as
+many times fewer senders, and where it has too few for that, each of its messages takes as many
+times longer instead: its capacity is that of the whole, divided by the factor, and times do not
+change. Batches get larger where there would be too many of them; what the machine takes for a
+message or a batch is counted as often as it stands for one.
 """
 
 from __future__ import annotations
@@ -16,11 +17,21 @@ from dataclasses import dataclass
 from sms_pipeline.core.empirical import shape_of
 from sms_pipeline.core.gamma import capped_mean
 from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.retry import RetryPolicy
+from sms_pipeline.core.routing import BACKLOG_SECONDS, Load, delivery_rate
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.forecast.setting import Setting
+from sms_pipeline.forecast.setting import SHORTEST_TICK, Setting, work_seconds
 
 #: No profile is thinned below so many senders: one that ends late would hold up too much.
-LEAST_SENDERS = 20
+LEAST_SENDERS = 4
+#: What is kept of a run takes so many times as long as it needs to settle in.
+_STRETCHES = 4
+#: The senders take at least so many steps.
+_LEAST_TICKS = 400
+#: The slowest message of a batch may take this many mean times.
+_SLOWEST_MEANS = 4
+#: So small a share of the messages does not change the rate at which others end.
+_FEW = 0.01
 #: With unlimited attempts: more than anybody will see.
 _MOST_ATTEMPTS = 100
 
@@ -55,21 +66,61 @@ def thin(setting: Setting, budget: Budget) -> Setting:
     whole = setting.simulation
     shares = shares_of(whole)
     attempts = sum(share * _attempts_at_messages(whole, one) for one, share in _zip(whole, shares))
-    total = max(1, min(whole.num_messages, round(budget.messages / attempts)))
-    factor = whole.num_messages / total
-    coarser = max(1.0, _attempts_at_batches(whole, shares) / budget.batches)
-    if factor == 1 and coarser == 1:
+    messages = attempts * whole.num_messages / budget.messages
+    batches = _attempts_at_batches(whole, shares) / budget.batches
+    too_much = max(messages, batches)
+    if too_much <= 1:
         return setting
-    senders = tuple(_thin_profile(one, factor) for one in whole.senders)
+    kept = max(1 / too_much, _least_share(setting))
+    return _thinned(setting, kept, max(1.0, messages * kept), max(1.0, batches * kept))
+
+
+def _least_share(setting: Setting) -> float:
+    """Which share of a run, 0 to 1, shows its start, its end, and a middle like all the rest."""
+    whole = setting.simulation
+    seconds = work_seconds(whole, setting.workers or 1)
+    # With static routing all waits from the start, and retries come after everybody's first
+    # attempt; a deadline comes when it comes. Such runs have no middle.
+    if whole.routing == "static" or whole.deadline is not None or not seconds:
+        return 1.0
+    return min(1.0, _STRETCHES * settling_seconds(whole) / seconds)
+
+
+def settling_seconds(simulation: Simulation) -> float:
+    """How long it takes until retries come as fast as they ever will."""
+    return (
+        BACKLOG_SECONDS
+        + max(_pauses(simulation.retry, one.failure_rate) for one in simulation.senders)
+        + _SLOWEST_MEANS * max(one.mean_time for one in simulation.senders)
+    )
+
+
+def _pauses(retry: RetryPolicy, failure_rate: float) -> float:
+    """All pauses of a message that needs more attempts than most."""
+    seconds, attempt, left = 0.0, 0, failure_rate
+    while retry.allows_after(attempt) and left > _FEW and attempt < _MOST_ATTEMPTS:
+        seconds += min(retry.backoff_max, retry.backoff * 2.0**attempt)
+        attempt, left = attempt + 1, left * failure_rate
+    return seconds
+
+
+def _thinned(setting: Setting, kept: float, factor: float, coarser: float) -> Setting:
+    whole = setting.simulation
+    simulated = max(1, round(whole.num_messages * kept / factor))
     sizes = {
         one.name: max(1, round(whole.batch_size_for(one) * coarser / factor))
         for one in whole.senders
     }
-    #: Batches that one batch stands for.
+    # Batches that one batch stands for.
     batches = {
         one.name: factor * sizes[one.name] / whole.batch_size_for(one) for one in whole.senders
     }
-    changed = {"num_messages": total, "senders": senders, "batch_sizes": sizes}
+    changed = {
+        "num_messages": simulated,
+        "senders": tuple(_thin_profile(one, factor) for one in whole.senders),
+        "batch_sizes": sizes,
+    }
+    seconds = work_seconds(whole, setting.workers or 1)
     return Setting(
         simulation=Thinned.model_construct(**{**dict(whole), **changed}),
         workers=setting.workers,
@@ -81,8 +132,29 @@ def thin(setting: Setting, budget: Budget) -> Setting:
             name: max(1, math.ceil(threads / batches[name]))
             for name, threads in setting.threads.items()
         },
+        tick=max(SHORTEST_TICK, min(setting.tick, kept * seconds / _LEAST_TICKS)),
+        most_batches={
+            one.name: max(1, round(_most_batches(setting, one) / batches[one.name]))
+            for one in whole.senders
+        },
         factor=factor,
+        left_out=max(0, round(whole.num_messages / factor) - simulated),
     )
+
+
+def _most_batches(setting: Setting, profile: SenderProfile) -> float:
+    """How many batches of a profile routing lets wait: limits that are numbers are thinned, too."""
+    workers, size = setting.workers or 1, setting.simulation.batch_size_for(profile)
+    most = setting.max_batches()
+    load = Load(
+        profile.name,
+        outstanding=0,
+        senders=profile.count * workers,
+        rate=delivery_rate(profile.capacity * workers, profile.failure_rate, None),
+        batch_size=size,
+        max_batches=most(profile, size) if most else None,
+    )
+    return load.cap / size
 
 
 def shares_of(simulation: Simulation) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,29 +15,43 @@ from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.agenda import EPOCH
 from sms_pipeline.forecast.rehearsal import Course
-from sms_pipeline.forecast.setting import Setting
-from sms_pipeline.forecast.thinning import shares_of
+from sms_pipeline.forecast.setting import Setting, work_seconds
+from sms_pipeline.forecast.thinning import settling_seconds, shares_of
 
 #: A round of retries happens if at least so many messages are expected to need it.
 _LIKELY = 0.5
 
 
-def tail_seconds(course: Course, simulation: Simulation) -> float:
-    """What the rounds of retries take that too few simulated messages came to.
+def with_tail(course: Course, simulation: Simulation) -> Course:
+    """The run with the rounds of retries that too few simulated messages came to.
 
     With a thousand times as many messages, some fail a few times more. Each such round is a pause
     and a send time, after all else has ended.
     """
-    shares = shares_of(simulation)
-    return max(
+    shares, last = shares_of(simulation), simulation.num_messages * _last_share(simulation)
+    seconds = max(
         _tail(
-            simulation.num_messages * shares[profile.name],
-            course.last_attempts.get(profile.name, 0),
+            last * shares[profile.name],
+            _last_attempt(course, profile.name),
             profile,
             simulation.retry,
         )
         for profile in simulation.senders
     )
+    due = math.inf if simulation.deadline is None else simulation.deadline
+    ended_at = max(min(course.seconds + seconds, due), course.seconds)
+    return replace(course, snapshot=replace(course.snapshot, settled_at=EPOCH + ended_at))
+
+
+def _last_attempt(course: Course, profile: str) -> int:
+    """The attempt with which a profile ended."""
+    return next((mark.attempt for mark in reversed(course.marks) if mark.profile == profile), 0)
+
+
+def _last_share(simulation: Simulation) -> float:
+    """Which share of the messages, 0 to 1, may still be retried when the last are sent."""
+    seconds = work_seconds(simulation, 1)
+    return min(1.0, settling_seconds(simulation) / seconds) if seconds else 1.0
 
 
 def _tail(messages: float, seen: int, profile: SenderProfile, retry: RetryPolicy) -> float:
@@ -81,7 +96,10 @@ def _whole(snapshot: Snapshot, setting: Setting, simulation: Simulation) -> Snap
         total=simulation.num_messages,
         simulation=simulation,
         profiles=tuple(map(_ended, _made_up(counts, simulation.num_messages))),
-        workers=tuple(_as_configured(row, profiles[row.profile]) for row in snapshot.workers),
+        workers=tuple(
+            _as_configured(row, profiles[row.profile], snapshot.settled_at or EPOCH)
+            for row in snapshot.workers
+        ),
     )
 
 
@@ -122,11 +140,12 @@ def _ended(counts: ProfileCounts) -> ProfileCounts:
     )
 
 
-def _as_configured(row: WorkerRow, profile: SenderProfile) -> WorkerRow:
+def _as_configured(row: WorkerRow, profile: SenderProfile, seen_at: float) -> WorkerRow:
     return replace(
         row,
         senders=profile.count,
         mean_time=profile.mean_time,
         shape=profile.shape,
         max_time=profile.max_time,
+        seen_at=seen_at,
     )

@@ -279,6 +279,7 @@ class Ledger:
             new_keys = {tuple(row[:3]) for row in inserted}
             new = [s for s in ordered if s.key in new_keys]
             answers = [self._answer(connection, s, s.key in new_keys) for s in group]
+            # Rows that others wait for come last: whoever vanishes here holds them briefly.
             self._link(connection, zip(rows, ordered, strict=True), new_keys)
             self._count(connection, new)
         if len(new) < len(ordered):

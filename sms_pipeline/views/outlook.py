@@ -23,12 +23,13 @@ def outlook_lines(outlook: Outlook, limits: Sequence[Limit]) -> list[str]:
     return [
         f"Forecast: {count(progress.total)} messages in {_range(outlook.end)}, "
         f"average rate {rate(progress.average_rate)}.",
-        f"{_runs(outlook)}; {headline(outlook.simulation)}.",
+        f"{count(outlook.runs)} simulated runs, {where(outlook.workers)}; "
+        f"{headline(outlook.simulation)}.",
         ", ".join(_reached(outlook)) + ".",
         *summary_of_counts(progress.counts),
         *(f"  {summary_of_profile(profile)}" for profile in progress.profiles),
-        *_limit_lines(outlook, limits),
-        *(_threshold(one, outlook) for one in outlook.thresholds),
+        *limit_lines(limits),
+        *(_threshold(one) for one in outlook.thresholds),
         *_thinned(outlook),
     ]
 
@@ -43,22 +44,25 @@ def outlook_json(outlook: Outlook, limits: Sequence[Limit]) -> dict[str, Any]:
         "total": progress.total,
         "workers": outlook.workers,
         "runs": outlook.runs,
-        "seconds": _spread_json(outlook.end),
+        "seconds": spread_json(outlook.end),
         "reached_seconds": {
-            exact_percent(share): _spread_json(spread) for share, spread in outlook.reached.items()
+            exact_percent(share): spread_json(spread) for share, spread in outlook.reached.items()
         },
         "average_rate": rounded(progress.average_rate),
         **counts_json(progress.counts),
         "reached": rounded(progress.reached),
         "profiles": [profile_json(profile) for profile in progress.profiles],
         "limits": [{"without": one.without, "seconds": rounded(one.end)} for one in limits],
-        "thresholds": [{**one.judgement.to_json(), "held": one.held} for one in outlook.thresholds],
-        "messages_per_simulated": rounded(outlook.factor),
+        "thresholds": [
+            {**one.judgement.to_json(), "held": one.held, "runs": one.runs}
+            for one in outlook.thresholds
+        ],
         "thinning_error": rounded(outlook.error),
     }
 
 
-def _spread_json(spread: Spread | None) -> dict[str, float | None] | None:
+def spread_json(spread: Spread | None) -> dict[str, float | None] | None:
+    """Seconds; None where there are none."""
     if spread is None:
         return None
     return {
@@ -72,14 +76,11 @@ def _range(spread: Spread) -> str:
     return f"{duration(spread.middle)} ({duration(spread.low)} to {duration(spread.high)})"
 
 
-def _runs(outlook: Outlook) -> str:
-    workers = outlook.workers
-    where = (
-        "one process"
-        if workers is None
-        else f"{count(workers)} worker{'s' if workers > 1 else ''} of each profile on RabbitMQ"
-    )
-    return f"{count(outlook.runs)} simulated runs, {where}"
+def where(workers: int | None) -> str:
+    """On how many processes a run is played, in words."""
+    if workers is None:
+        return "one process"
+    return f"{count(workers)} worker{'s' if workers > 1 else ''} of each profile on RabbitMQ"
 
 
 def _reached(outlook: Outlook) -> Iterator[str]:
@@ -88,7 +89,8 @@ def _reached(outlook: Outlook) -> Iterator[str]:
         yield f"{word} in {duration(spread.middle)}" if spread else f"{word}: not in every run"
 
 
-def _limit_lines(outlook: Outlook, limits: Sequence[Limit]) -> Iterator[str]:
+def limit_lines(limits: Sequence[Limit]) -> Iterator[str]:
+    """What holds a run up, the worst first."""
     if not limits:
         return
     worst, *others = limits
@@ -98,13 +100,13 @@ def _limit_lines(outlook: Outlook, limits: Sequence[Limit]) -> Iterator[str]:
         yield f"Next: {rest}."
 
 
-def _threshold(one: CheckOutlook, outlook: Outlook) -> str:
-    return f"{threshold_line(one.judgement)}, held in {count(one.held)} of {count(outlook.runs)}"
+def _threshold(one: CheckOutlook) -> str:
+    return f"{threshold_line(one.judgement)}, held in {count(one.held)} of {count(one.runs)} runs"
 
 
 def _thinned(outlook: Outlook) -> Iterator[str]:
-    if outlook.error:
+    if outlook.error is not None:
         yield (
-            f"Thinned, one simulated message for {count(outlook.factor)}: times may be off by "
-            f"{percent(outlook.error)}. --exact simulates every message."
+            f"Thinned: not every message was simulated, so times may be off by "
+            f"{percent(outlook.error)}. With --exact every message is."
         )

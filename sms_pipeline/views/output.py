@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
 
-from sms_pipeline.errors import OutputError, printable
+from sms_pipeline.errors import ConfigError, OutputError, printable
 
 #: Width of tables where there is no terminal.
 PIPE_COLUMNS = 200
@@ -42,6 +43,19 @@ def write(text: str | bytes, err: bool = False, newline: bool = True) -> None:
     shown = printable(text) if isinstance(text, str) else text
     with writing():
         click.echo(shown, err=err, nl=newline)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that the user has named.
+
+    Raises:
+        ConfigError: it can't be written.
+    """
+    try:
+        path.write_bytes(content)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"{path}: can't be written: {reason}") from error
 
 
 def say(message: str) -> None:

@@ -9,7 +9,6 @@ from tornado.template import Loader
 
 from sms_pipeline.config.files import dotted
 from sms_pipeline.core.progress import Progress
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.views.course import make_course
 from sms_pipeline.views.format import (
     count,
@@ -24,7 +23,7 @@ from sms_pipeline.views.format import (
     setting,
     tag_list,
 )
-from sms_pipeline.views.output import say, write
+from sms_pipeline.views.output import say, write, write_file
 from sms_pipeline.views.percentiles import percentiles
 from sms_pipeline.views.report import charts
 from sms_pipeline.views.report.document import RunReport, as_csv, as_json
@@ -47,11 +46,7 @@ def save(report: RunReport, kind: str, path: Path | None) -> None:
     if path is None:
         write(content, newline=False)
         return
-    try:
-        path.write_bytes(content)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{path}: can't be written: {reason}") from error
+    write_file(path, content)
     say(f"Wrote {path} ({count(len(content) / _KILO)} kB).")
 
 

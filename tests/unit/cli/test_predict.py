@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+import yaml
+
 from tests.unit.cli.commands import invoke, refused
 
 
 def test_forecast_tells_when_a_run_ends_and_leaves_nothing_behind() -> None:
-    result = invoke("forecast", "-n", "500")
+    result = invoke("forecast", "-n", "200")
     assert result.exit_code == 0, result.output
     first, *_ = result.stdout.splitlines()
-    assert first.startswith("Forecast: 500 messages in ")
+    assert first.startswith("Forecast: 200 messages in ")
     assert list(Path().iterdir()) == []
 
 
@@ -23,9 +26,9 @@ def test_forecast_is_the_same_every_time() -> None:
 
 
 def test_forecast_as_json() -> None:
-    told = json.loads(invoke("forecast", "-n", "500", "--workers", "2", "--json").stdout)
+    told = json.loads(invoke("forecast", "-n", "200", "--workers", "2", "--json").stdout)
     end = told["seconds"]
-    assert told["total"] == told["delivered"] + told["failed"] == 500
+    assert told["total"] == told["delivered"] + told["failed"] == 200
     assert 0 < told["reached_seconds"]["50%"]["middle"] < end["middle"]
     assert end["low"] < end["middle"] < end["high"]
     assert [profile["senders"] for profile in told["profiles"]] == [40, 20, 10]
@@ -33,7 +36,7 @@ def test_forecast_as_json() -> None:
 
 def test_forecast_that_misses_a_threshold_ends_with_3() -> None:
     checks = ("--threshold", "reached 90% < 1ms", "--threshold", "lost == 0")
-    result = invoke("forecast", "-n", "500", "--json", *checks)
+    result = invoke("forecast", "-n", "200", "--json", *checks)
     assert result.exit_code == 3
     (line,) = result.stderr.splitlines()
     assert line.startswith("Error: threshold will be missed: reached 90% < 1ms (")
@@ -47,3 +50,44 @@ def test_forecast_refuses_what_run_refuses() -> None:
     assert "num_messages" in refused("forecast", "-n", "0")
     Path("slow.yml").write_text("senders: [{name: a, mean_time: 1000, failure_rate: 0}]")
     assert "a broker lets a message wait" in refused("forecast", "slow.yml")
+
+
+def test_plan_tells_the_fleet_and_writes_its_configuration() -> None:
+    arguments = ("plan", "-n", "1000", "--within", "5s", "--share", "90%")
+    result = invoke(*arguments, "-o", "fleet.yml")
+    assert result.exit_code == 0, result.output
+    first, *_ = result.stdout.splitlines()
+    assert first.startswith("1,000 messages, 90% reached within 5 s: senders fast ")
+    written = yaml.safe_load(Path("fleet.yml").read_text())
+    told = json.loads(invoke(*arguments, "--json").stdout)
+    assert {one["name"]: one["count"] for one in written["senders"]} == told["chosen"]["senders"]
+    assert told["chosen"]["reached_seconds"]["high"] < 5
+    # The fleet that is proposed is forecast to be in time.
+    check = ("--threshold", "reached 90% < 5s")
+    assert invoke("forecast", "fleet.yml", *check).exit_code == 0
+
+
+def test_plan_that_is_impossible_says_why_and_ends_with_3() -> None:
+    result = invoke("plan", "-n", "200", "--within", "1s", "--share", "99%")
+    assert result.exit_code == 3
+    first, *reasons = result.stdout.splitlines()
+    assert first == "200 messages, 99% reached within 1 s: impossible."
+    assert "retries did not wait" in " ".join(reasons)
+    assert (
+        json.loads(invoke("plan", "-n", "200", "--within", "1s", "--json").stdout)["possible"]
+        is False
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--within", "soon"), "needs a number"),
+        (("--within", "10"), "needs a unit"),
+        (("--within", "10m", "--share", "0%"), "above 0 %"),
+        (("--within", "10m", "--share", "most"), "needs a share"),
+        (("--within", "10m", "--profile", "rural"), "unknown profile 'rural'"),
+    ],
+)
+def test_plan_refuses_what_makes_no_sense(arguments: tuple[str, ...], said: str) -> None:
+    assert said in refused("plan", *arguments)

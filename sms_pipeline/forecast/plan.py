@@ -1,0 +1,192 @@
+"""The fleet that meets a time: found by bisection over forecasts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sms_pipeline.core.profiles import MAX_SENDERS, SenderProfile
+from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.errors import ConfigError
+from sms_pipeline.forecast.limits import Limit, limits_of
+from sms_pipeline.forecast.outlook import (
+    FEW_RUNS,
+    FINE,
+    FIRST_SEED,
+    ROUGH,
+    Spread,
+    play,
+)
+from sms_pipeline.forecast.setting import exact_setting, work_seconds
+from sms_pipeline.forecast.thinning import Budget, thin
+from sms_pipeline.worker.in_hand import require_playable
+
+#: This share of the time is kept in hand: a forecast is not exact.
+IN_HAND = 0.03
+#: Worker processes of each profile that are tried, one after the other: all in one process first.
+_WORKERS = (None, 1, 2, 4, 8, 16)
+#: Fleets that differ by less than this are the same.
+_CLOSE = 1.01
+#: Between two fleets that are tried before the search closes in.
+_STRIDE = 1.3
+#: Fleets beside the chosen one that are shown, in senders of it.
+_BESIDE = {"half": 0.5, "double": 2.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """`share` (0 to 1) of the messages delivered `within` seconds."""
+
+    share: float
+    within: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Senders and workers, and how long a run takes with them."""
+
+    #: The configuration, with as many senders as each worker has.
+    simulation: Simulation
+    #: Worker processes of each profile; None: one process plays all.
+    workers: int | None
+    #: When the share is reached; None if it never is.
+    reached: Spread | None
+    #: When the run ends.
+    end: Spread
+
+    @property
+    def senders(self) -> dict[str, int]:
+        """All of each profile."""
+        return {one.name: one.count * (self.workers or 1) for one in self.simulation.senders}
+
+    def meets(self, goal: Goal) -> bool:
+        """Whether every simulated run was in time, with something in hand."""
+        return self.reached is not None and self.reached.high * (1 + IN_HAND) <= goal.within
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is needed to meet a goal."""
+
+    goal: Goal
+    #: The smallest fleet that meets it; None: none does.
+    chosen: Fleet | None
+    #: Half and double of it, by name.
+    beside: dict[str, Fleet]
+    #: With all the senders and workers that could be of any use.
+    largest: Fleet
+    #: What holds up the chosen fleet, or the largest, the worst first.
+    limits: list[Limit]
+
+
+def make_plan(
+    simulation: Simulation, goal: Goal, grow: str | None = None, workers: int | None = None
+) -> Plan:
+    """Find the smallest fleet that meets a goal.
+
+    Args:
+        simulation: what to rehearse; its mix of senders is kept.
+        goal: what is wanted.
+        grow: only this profile gets more senders, or fewer.
+        workers: processes of each profile; None: as few as can do it.
+
+    Raises:
+        ConfigError: there is no such profile.
+    """
+    search = _Search(simulation, goal, grow)
+    for count in _WORKERS if workers is None else (workers,):
+        largest = search.fleet(search.plenty, count)
+        if largest.meets(goal):
+            return _plan(search, goal, largest)
+    return Plan(goal, None, {}, largest, limits_of(largest.simulation, largest.workers))
+
+
+def _plan(search: _Search, goal: Goal, largest: Fleet) -> Plan:
+    workers = largest.workers
+    scale = search.smallest(workers)
+    # Found by rough runs; finer ones may ask for a little more.
+    while not (chosen := search.fleet(scale, workers, FINE)).meets(goal) and scale < search.plenty:
+        scale *= _CLOSE
+    beside = {name: search.fleet(scale * by, workers) for name, by in _BESIDE.items()}
+    return Plan(goal, chosen, beside, largest, limits_of(chosen.simulation, workers))
+
+
+class _Search:
+    """Fleets of one configuration by their scale: 1 is what is configured."""
+
+    def __init__(self, simulation: Simulation, goal: Goal, grow: str | None) -> None:
+        self._simulation = simulation
+        self._goal = goal
+        self._grow = None if grow is None else simulation.profile(grow).name
+        self._known: dict[tuple[int, ...], bool] = {}
+
+    @property
+    def plenty(self) -> float:
+        """With so many times the senders, each message has one of its own."""
+        fewest = min(one.count for one in self._simulation.senders if self._grows(one))
+        return max(1.0, self._simulation.num_messages / fewest)
+
+    def fleet(
+        self, scale: float, workers: int | None, budget: Budget = ROUGH, runs: int = FEW_RUNS
+    ) -> Fleet:
+        """The fleet of that scale, and what it comes to."""
+        simulation = self._scaled(scale, workers or 1)
+        setting = thin(exact_setting(simulation, workers), budget)
+        played = play(setting, simulation, FIRST_SEED, runs)
+        reached = played.reached(self._goal.share)
+        return Fleet(simulation, workers, reached, Spread.of(played.ends))
+
+    def smallest(self, workers: int | None) -> float:
+        """About the smallest scale that meets the goal; that of plenty does."""
+        high = self._guess(workers)
+        while high < self.plenty and not self._meets(high, workers):
+            high = min(high * _STRIDE, self.plenty)
+        low = high / _STRIDE
+        while self._counts(low, workers) != self._counts(high, workers) and self._meets(
+            low, workers
+        ):
+            low, high = low / _STRIDE, low
+        while high / low > _CLOSE:
+            middle = math.sqrt(low * high)
+            low, high = (low, middle) if self._meets(middle, workers) else (middle, high)
+        return high
+
+    def _guess(self, workers: int | None) -> float:
+        """Where to begin: as many senders as the work takes."""
+        seconds = self._goal.share * work_seconds(self._simulation, workers or 1)
+        return min(max(seconds / self._goal.within, 1 / self.plenty), self.plenty)
+
+    def _meets(self, scale: float, workers: int | None) -> bool:
+        counts = self._counts(scale, workers)
+        if counts not in self._known:
+            self._known[counts] = self._is_playable(scale, workers) and self.fleet(
+                scale, workers, runs=1
+            ).meets(self._goal)
+        return self._known[counts]
+
+    def _is_playable(self, scale: float, workers: int | None) -> bool:
+        """Whether a batch is short enough with so few senders."""
+        try:
+            require_playable(self._scaled(scale, workers or 1))
+        except ConfigError:
+            return False
+        return True
+
+    def _counts(self, scale: float, workers: int | None) -> tuple[int, ...]:
+        simulation = self._scaled(scale, workers or 1)
+        return (workers or 0, *(one.count for one in simulation.senders))
+
+    def _scaled(self, scale: float, workers: int) -> Simulation:
+        senders = tuple(
+            one.model_copy(update={"count": _count(one, scale if self._grows(one) else 1, workers)})
+            for one in self._simulation.senders
+        )
+        return self._simulation.model_copy(update={"senders": senders})
+
+    def _grows(self, profile: SenderProfile) -> bool:
+        return self._grow is None or profile.name == self._grow
+
+
+def _count(profile: SenderProfile, scale: float, workers: int) -> int:
+    """Senders for each worker."""
+    return min(max(1, round(profile.count * scale / workers)), MAX_SENDERS)

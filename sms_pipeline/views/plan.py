@@ -1,0 +1,105 @@
+"""A plan, as lines of text, as JSON and as a configuration file. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from sms_pipeline.forecast.plan import Fleet, Goal, Plan
+from sms_pipeline.views.format import NOTHING, count, duration, exact_percent, exact_seconds
+from sms_pipeline.views.objects import rounded
+from sms_pipeline.views.outlook import limit_lines, spread_json, where
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """A plan for people."""
+    goal = f"{exact_percent(plan.goal.share)} reached within {exact_seconds(plan.goal.within)}"
+    total = count(plan.largest.simulation.num_messages)
+    if plan.chosen is None:
+        return [f"{total} messages, {goal}: impossible.", *_why_not(plan)]
+    return [
+        f"{total} messages, {goal}: {_senders(plan.chosen)}, {where(plan.chosen.workers)}.",
+        *_table(plan, plan.chosen),
+        *limit_lines(plan.limits),
+    ]
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """The fields of `--json`."""
+    return {
+        "share": plan.goal.share,
+        "within_seconds": plan.goal.within,
+        "total": plan.largest.simulation.num_messages,
+        "possible": plan.chosen is not None,
+        "chosen": _fleet_json(plan.chosen) if plan.chosen else None,
+        **{name: _fleet_json(fleet) for name, fleet in plan.beside.items()},
+        "largest": _fleet_json(plan.largest),
+        "limits": [{"without": one.without, "seconds": rounded(one.end)} for one in plan.limits],
+    }
+
+
+def fleet_yaml(fleet: Fleet, goal: Goal) -> str:
+    """A configuration with this fleet."""
+    kept = fleet.simulation.model_dump(mode="json", exclude_defaults=True)
+    kept["senders"] = [
+        one.model_dump(mode="json", exclude_defaults=True) | {"count": one.count}
+        for one in fleet.simulation.senders
+    ]
+    head = (
+        f"# {exact_percent(goal.share)} reached within {exact_seconds(goal.within)}, "
+        f"{where(fleet.workers)}.\n"
+    )
+    return head + yaml.safe_dump(kept, sort_keys=False)
+
+
+def _fleet_json(fleet: Fleet) -> dict[str, Any]:
+    return {
+        "workers": fleet.workers,
+        "senders": fleet.senders,
+        "reached_seconds": spread_json(fleet.reached),
+        "seconds": spread_json(fleet.end),
+    }
+
+
+def _table(plan: Plan, chosen: Fleet) -> Iterator[str]:
+    """The chosen fleet between half and double of it, times at the latest."""
+    fleets = {"half": plan.beside["half"], "chosen": chosen, "double": plan.beside["double"]}
+    rows = [
+        ("fleet", f"{exact_percent(plan.goal.share)} reached", "end", *chosen.senders),
+        *(
+            (name, *_times(fleet), *map(count, fleet.senders.values()))
+            for name, fleet in fleets.items()
+        ),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        yield "  " + "  ".join(cell.rjust(width) for cell, width in cells)
+
+
+def _times(fleet: Fleet) -> tuple[str, str]:
+    reached = duration(fleet.reached.high) if fleet.reached else NOTHING
+    return reached, duration(fleet.end.high)
+
+
+def _senders(fleet: Fleet) -> str:
+    listed = ", ".join(f"{name} {count(senders)}" for name, senders in fleet.senders.items())
+    return f"senders {listed}"
+
+
+def _why_not(plan: Plan) -> Iterator[str]:
+    reached = plan.largest.reached
+    if reached is None:
+        yield (
+            "However many senders there are, so many messages are never delivered: they are out "
+            "of attempts, or expire. It takes more attempts, a lower failure rate, or a later "
+            "deadline."
+        )
+        return
+    yield (
+        f"With a sender for each message, and {where(plan.largest.workers)}, it takes "
+        f"{duration(reached.high)}."
+    )
+    yield from limit_lines(plan.limits)

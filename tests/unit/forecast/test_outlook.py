@@ -1,0 +1,104 @@
+"""What many simulated runs agree on, and what holds a run up."""
+
+from __future__ import annotations
+
+import pytest
+
+from sms_pipeline.core.retry import RetryPolicy
+from sms_pipeline.core.simulation import Simulation, Threshold
+from sms_pipeline.core.thresholds import State
+from sms_pipeline.forecast.limits import limits_of
+from sms_pipeline.forecast.outlook import FEW_RUNS, RUNS, Outlook, Spread, look_ahead
+from tests.unit import make
+
+#: Twenty seconds of work for its senders.
+BUSY = make.simulation(
+    num_messages=2_000, senders=(make.profile(count=10, failure_rate=0),), batch_size=50
+)
+
+
+def outlook(*checks: str, **values: object) -> Outlook:
+    thresholds = tuple(Threshold(check=check) for check in checks)
+    return look_ahead(make.simulation(num_messages=500, thresholds=thresholds, **values))
+
+
+def test_a_spread_can_be_moved_but_not_below_zero() -> None:
+    assert Spread.of([3.0, 1.0, 2.0]) == Spread(1.0, 2.0, 3.0)
+    assert Spread(1.0, 2.0, 3.0).moved(1.5) == Spread(0.5, 1.5, 2.5)
+    assert Spread(1.0, 2.0, 3.0).moved(0.5) == Spread(0.0, 0.5, 1.5)
+
+
+def test_a_forecast_has_a_range_and_is_the_same_every_time() -> None:
+    seen = outlook()
+    assert seen.runs == RUNS
+    assert seen.error is None
+    assert seen.end.low < seen.end.middle < seen.end.high
+    half, most, all_but_few = (seen.reached[share] for share in (0.5, 0.9, 0.99))
+    assert half and most and all_but_few
+    assert half.middle < most.middle < all_but_few.middle <= seen.end.high
+    assert outlook() == seen
+
+
+def test_a_share_that_is_not_reached_has_no_time() -> None:
+    seen = outlook(senders=(make.profile(failure_rate=0.5),), retry=RetryPolicy(max_attempts=1))
+    assert seen.reached[0.99] is None
+
+
+def test_thresholds_are_judged_by_all_runs() -> None:
+    seen = outlook("failed < 100%", "duration < 1ms", "lost == 0")
+    states = [one.judgement.state for one in seen.thresholds]
+    assert states == [State.PASSED, State.MISSED, State.PASSED]
+    assert [one.held for one in seen.thresholds] == [RUNS, 0, RUNS]
+    assert [one.judgement.check.metric for one in seen.missed] == ["duration"]
+
+
+def test_what_large_runs_tell_comes_with_how_far_it_may_be_off() -> None:
+    large = make.simulation(
+        num_messages=10_000_000,
+        senders=(make.profile(count=100_000, mean_time=1.0, failure_rate=0.01),),
+    )
+    seen = look_ahead(large)
+    assert seen.error is not None
+    assert 0 < seen.error < 0.1
+    assert seen.reached[0.5]
+    assert seen.reached[0.5].middle == pytest.approx(52, rel=0.05)
+    assert seen.progress.counts.finished == 10_000_000
+
+
+def test_every_message_is_simulated_if_asked_for() -> None:
+    simulation = make.simulation(num_messages=100_000, senders=(make.profile(count=5_000),))
+    assert look_ahead(simulation).error is not None
+    assert look_ahead(simulation, exact=True).error is None
+    assert FEW_RUNS < RUNS
+
+
+def limits(simulation: Simulation) -> list[str]:
+    return [limit.without for limit in limits_of(simulation, None)]
+
+
+def test_senders_are_the_limit_where_they_have_work_all_the_time() -> None:
+    assert limits(BUSY)[0] == "senders took no time"
+
+
+def test_pauses_are_the_limit_where_they_are_long() -> None:
+    patient = RetryPolicy(max_attempts=2, backoff=60, jitter=0)
+    waiting = make.simulation(
+        num_messages=500, senders=(make.profile(count=100, failure_rate=0.2),), retry=patient
+    )
+    assert limits(waiting)[0] == "retries did not wait"
+
+
+def test_the_machine_is_the_limit_where_senders_take_no_time() -> None:
+    instant = make.simulation(
+        num_messages=500_000, senders=(make.profile(mean_time=0, failure_rate=0),)
+    )
+    assert limits(instant) == ["the machine took no time"]
+
+
+def test_a_profile_is_the_limit_where_the_others_wait_for_it() -> None:
+    slow = make.profile("slow", count=20, mean_time=20.0, failure_rate=0)
+    mixed = make.simulation(
+        num_messages=2_000, senders=(make.profile("fast", count=50, failure_rate=0), slow)
+    )
+    assert "there were no slow" in limits(mixed)
+    assert "there were no fast" not in limits(mixed)
