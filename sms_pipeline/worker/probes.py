@@ -20,6 +20,7 @@ from celery import signals
 
 from sms_pipeline.config.address import Address, parse_address
 from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.config.reading import shown
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.worker.health import Health, Vitals, examine
@@ -203,18 +204,21 @@ class HealthFile(threading.Thread):
     def __init__(self, file: Path, examination: Examination) -> None:
         super().__init__(name="health", daemon=True)
         #: Where to look.
-        self.place = str(file)
+        self.place = shown(file)
         self._file = file
         # Whoever reads must never find half a file.
         self._next = file.with_name(f".{file.name}.{os.getpid()}")
         self._examination = examination
         self._stopping = threading.Event()
         self._failed = False
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            # It would be replaced: /dev/null, too.
+            raise ConfigError(f"option {OPTION}: {shown(file)} is there, and is not a file")
         try:
             self._write()
         except OSError as error:
             raise ConfigError(
-                f"option {OPTION}: can't write {file}: {error.strerror or error}"
+                f"option {OPTION}: can't write {shown(file)}: {error.strerror or error}"
             ) from error
 
     def run(self) -> None:
@@ -247,5 +251,5 @@ class HealthFile(threading.Thread):
 
     def _tell_once(self, error: OSError) -> None:
         if not self._failed:
-            log.error("health: can't write %s: %s", self._file, error.strerror or error)
+            log.error("health: can't write %s: %s", self.place, error.strerror or error)
         self._failed = True

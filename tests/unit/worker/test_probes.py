@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from sms_pipeline.config.address import Address
+from sms_pipeline.config.reading import shown
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
@@ -217,18 +218,44 @@ def test_file_grows_old_while_the_worker_is_not_alive(tmp_path: Path, patient: P
     writing.stop()
 
 
-def test_file_that_can_not_be_written_is_one_line(tmp_path: Path, patient: Patient) -> None:
-    file = tmp_path / "none" / "health.json"
+@pytest.mark.parametrize("folder", ["none", "a\nb"])
+def test_file_that_can_not_be_written_is_one_line(
+    tmp_path: Path, patient: Patient, folder: str
+) -> None:
+    file = tmp_path / folder / "health.json"
     with pytest.raises(ConfigError) as refusal:
         HealthFile(file, patient)
-    assert str(refusal.value) == (f"option --health: can't write {file}: No such file or directory")
+    assert str(refusal.value) == (
+        f"option --health: can't write {shown(file)}: No such file or directory"
+    )
 
 
-def test_folder_is_no_file(tmp_path: Path, patient: Patient) -> None:
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(ConfigError, match=r"can't write .*folder: Is a directory"):
-        HealthFile(tmp_path / "folder", patient)
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link", "dangling link"])
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, patient: Patient, kind: str) -> None:
+    # Else `--health /dev/null`, as root, would make a file of it.
+    place = tmp_path / "place"
+    match kind:
+        case "folder":
+            place.mkdir()
+        case "pipe":
+            os.mkfifo(place)
+        case "link":
+            (tmp_path / "file").touch()
+            place.symlink_to("file")
+        case _:
+            place.symlink_to("nowhere")
+    before = place.lstat()
+    with pytest.raises(ConfigError) as refusal:
+        HealthFile(place, patient)
+    assert str(refusal.value) == f"option --health: {place} is there, and is not a file"
+    assert place.lstat() == before
+
+
+def test_file_of_an_earlier_worker_is_replaced(tmp_path: Path, patient: Patient) -> None:
+    file = tmp_path / "health.json"
+    file.write_text("old")
+    HealthFile(file, patient)
+    assert json.loads(file.read_text())["live"]
 
 
 @pytest.mark.usefixtures("quick")
