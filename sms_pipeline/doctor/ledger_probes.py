@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.ledger import schema
@@ -158,7 +158,8 @@ def contents(connection: Connection) -> Contents:
     }
     version = None
     if schema.identity.name in found:
-        version = connection.execute(schema.identity.select()).one().schema_version
+        # Of another version, the other columns may be others.
+        version = connection.execute(select(schema.identity.c.schema_version)).scalar()
     return Contents(len(found), version)
 
 

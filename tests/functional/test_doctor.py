@@ -454,6 +454,12 @@ def test_a_ledger_of_another_version(terminal: Terminal) -> None:
     Checkup(terminal).assert_fault("ledger", "another version", "tables 1", "SMS_DATABASE_URL")
 
 
+def test_a_ledger_of_another_version_on_postgresql(healthy: Terminal, durable_url: str) -> None:
+    execute(durable_url, "CREATE TABLE ledger_identity (row int, schema_version int)")
+    execute(durable_url, "INSERT INTO ledger_identity VALUES (1, 1)")
+    Checkup(healthy).assert_fault("ledger", "another version", "tables 1", "SMS_DATABASE_URL")
+
+
 def test_a_file_that_is_no_database(terminal: Terminal) -> None:
     (terminal.folder / "sms_pipeline.db").write_bytes(os.urandom(5_000))
     Checkup(terminal).assert_fault("ledger", "not a database", "SMS_DATABASE_URL")
