@@ -8,6 +8,7 @@ from pathlib import Path
 from tornado.template import Loader
 
 from sms_pipeline.config.files import dotted
+from sms_pipeline.config.reading import shown
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.views.course import make_course
@@ -51,8 +52,8 @@ def save(report: RunReport, kind: str, path: Path | None) -> None:
         path.write_bytes(content)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{path}: can't be written: {reason}") from error
-    say(f"Wrote {path} ({count(len(content) / _KILO)} kB).")
+        raise ConfigError(f"{shown(path)}: can't be written: {reason}") from error
+    say(f"Wrote {shown(path)} ({count(len(content) / _KILO)} kB).")
 
 
 #: Bytes.
