@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import re
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from sms_pipeline.errors import ConfigError
 
@@ -12,6 +13,16 @@ SEPARATOR = ";"
 EMBEDDED_SCHEME = "memory"
 #: Schemes of brokers that keep what was confirmed, and their ports.
 _PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671}
+#: Options of a URL, and what they may be.
+_OPTIONS = {
+    "heartbeat": r"\d{1,5}(\.\d{1,3})?",
+    "login_method": "PLAIN|AMQPLAIN|EXTERNAL",
+    "ssl_ca_certs": r"[^\0]+",
+    "ssl_certfile": r"[^\0]+",
+    "ssl_keyfile": r"[^\0]+",
+    "ssl_cert_reqs": "CERT_(NONE|OPTIONAL|REQUIRED)|none|optional|required",
+    "ssl_check_hostname": "(?i:true|false)",
+}
 #: The virtual host `/`, as a path.
 _DEFAULT_VHOST = "//"
 
@@ -47,16 +58,39 @@ def checked_urls(value: str) -> str:
 def _require_usable(url: str, which: str) -> None:
     try:
         parts = urlsplit(url)
+        _require_options(parts)
         if "," in parts.netloc.rpartition("@")[2]:
             raise ConfigError(
                 f"CELERY_BROKER_URL: separate several brokers with {SEPARATOR!r}, not with a "
                 "comma: amqp://USER:PASSWORD@HOST1;amqp://USER:PASSWORD@HOST2"
             )
-        if parts.scheme in (*_PORTS, EMBEDDED_SCHEME) and parts.port != 0:
+        known = parts.scheme in (*_PORTS, EMBEDDED_SCHEME) and parts.port != 0
+        if known and _is_name(parts.hostname or "") and unquote(parts.path).isprintable():
             return
     except ValueError:
         pass
     raise _refused(f"is not the URL of a broker that can be used{which}")
+
+
+def _is_name(host: str) -> bool:
+    """Whether a name server can be asked for it.
+
+    Raises:
+        ValueError: it can't.
+    """
+    host.encode("idna")
+    return host.isprintable() and " " not in unquote(host)
+
+
+def _require_options(parts: SplitResult) -> None:
+    """Kombu takes any option, and fails when it comes to use it."""
+    allowed = _OPTIONS if parts.scheme in _PORTS else {}
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in allowed:
+            known = f"known are {', '.join(allowed)}" if allowed else "there are none"
+            raise ConfigError(f"CELERY_BROKER_URL: unknown option {name!r}; {known}")
+        if not re.fullmatch(allowed[name], value):
+            raise ConfigError(f"CELERY_BROKER_URL: option {name}: {value!r} is not allowed")
 
 
 def _refused(why: str) -> ConfigError:

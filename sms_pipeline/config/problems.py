@@ -67,5 +67,8 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 2 * _SHOWN_LENGTH
 
 def _shown(value: object) -> str:
     # Not `repr`: aliases can make a few lines of YAML into billions of values.
-    text = " ".join(_SHORT.repr(value).split())
+    try:
+        text = " ".join(_SHORT.repr(value).split())
+    except ValueError:
+        text = "a number that is too long to show"
     return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + "…"

@@ -10,14 +10,16 @@ from typing import Any
 from sqlalchemy import Column, Connection, Engine, Table, case, create_engine, event
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.config.databases import database_url
+from sms_pipeline.config.databases import without_secrets as without_secrets
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.errors import ConfigError, LedgerUnavailableError
+from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.ledger import schema
 
 #: Seconds to wait for another process's transaction on SQLite before the attempt counts as failed.
@@ -166,7 +168,7 @@ def open_engine(url: str) -> Engine:
     Raises:
         ConfigError: the URL is not one of a database that can hold a ledger.
     """
-    parsed = _parse(url)
+    parsed = database_url(url)
     options: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": 0}
     options["pool_timeout"] = _POOL_TIMEOUT_SECONDS
     if parsed.get_backend_name() == "sqlite":
@@ -203,27 +205,6 @@ def memory_engine() -> Engine:
     event.listen(engine, "connect", _leave_transactions_to_us)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
-
-
-def without_secrets(url: URL) -> str:
-    """The URL as it may be shown: the query can hold a password, too."""
-    return url.set(query={}).render_as_string(hide_password=True)
-
-
-def _parse(url: str) -> URL:
-    allowed = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise ConfigError(f"SMS_DATABASE_URL: not a database URL; use {allowed}") from None
-    if parsed.drivername in ("postgresql", "postgres"):
-        parsed = parsed.set(drivername="postgresql+psycopg")
-    shown = without_secrets(parsed)
-    if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
-        raise ConfigError(f"SMS_DATABASE_URL: got {shown!r}; use {allowed}")
-    if parsed.drivername == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise ConfigError("SMS_DATABASE_URL: the ledger needs a file; use sqlite:///FILE")
-    return parsed
 
 
 def _leave_transactions_to_us(connection: sqlite3.Connection, _record: object) -> None:

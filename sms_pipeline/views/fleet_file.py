@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sms_pipeline.config.reading import shown
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.forecast.calibration import CalibratedProfile, Calibration
@@ -38,11 +39,11 @@ def save_fleet(calibration: Calibration, path: Path | None) -> None:
         return
     try:
         if path.exists() and path.samefile(calibration.log.path):
-            raise ConfigError(f"{path}: is the log itself; name another file")
+            raise ConfigError(f"{shown(path)}: is the log itself; name another file")
         path.write_text(content, encoding="utf-8")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{path}: can't be written: {reason}") from error
+        raise ConfigError(f"{shown(path)}: can't be written: {reason}") from error
     say(f"Wrote {path}: sms-pipeline run {path}")
 
 

@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
 
+from sms_pipeline.config.reading import shown
 from sms_pipeline.errors import ConfigError, OutputError, printable
 
 #: Width of tables where there is no terminal.
@@ -40,9 +41,9 @@ def write(text: str | bytes, err: bool = False, newline: bool = True) -> None:
     Raises:
         OutputError: it can't be written.
     """
-    shown = printable(text) if isinstance(text, str) else text
+    safe = printable(text) if isinstance(text, str) else text
     with writing():
-        click.echo(shown, err=err, nl=newline)
+        click.echo(safe, err=err, nl=newline)
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -55,7 +56,7 @@ def write_file(path: Path, content: bytes) -> None:
         path.write_bytes(content)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{path}: can't be written: {reason}") from error
+        raise ConfigError(f"{shown(path)}: can't be written: {reason}") from error
 
 
 def say(message: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tornado.template import Loader
 
 from sms_pipeline.config.files import dotted
+from sms_pipeline.config.reading import shown
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.views.course import make_course
 from sms_pipeline.views.format import (
@@ -47,7 +48,7 @@ def save(report: RunReport, kind: str, path: Path | None) -> None:
         write(content, newline=False)
         return
     write_file(path, content)
-    say(f"Wrote {path} ({count(len(content) / _KILO)} kB).")
+    say(f"Wrote {shown(path)} ({count(len(content) / _KILO)} kB).")
 
 
 #: Bytes.

@@ -50,3 +50,36 @@ def test_a_list_with_a_url_that_cannot_be_used_is_refused(urls: str, told: str) 
         checked_urls(urls)
     assert HIDDEN not in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://h?heartbeat=10",
+        "amqp://h?heartbeat=2.5&login_method=PLAIN",
+        "amqps://h?ssl_cert_reqs=CERT_REQUIRED&ssl_ca_certs=/a/b.pem&ssl_check_hostname=false",
+    ],
+)
+def test_options_that_the_broker_knows_are_kept(url: str) -> None:
+    assert checked_urls(url) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("amqp://u:secret@h?heartbeat=abc", "heartbeat"),
+        ("amqp://u:secret@h?heartbeat=-1", "heartbeat"),
+        ("amqp://a?heartbeat=5;amqp://b?heartbeat=x", "heartbeat"),
+        ("amqp://u:secret@h?foo=1", "'foo'"),
+        ("amqps://h?ssl_cert_reqs=foo", "ssl_cert_reqs"),
+        ("memory://x?heartbeat=5", "there are none"),
+        ("amqp://a b", "can't be used"),
+        ("amqp://ü..x", "must be amqp://"),
+        ("amqp://h/%00", "must be amqp://"),
+    ],
+)
+def test_options_and_names_that_would_fail_later_are_refused(url: str, word: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        checked_urls(url)
+    assert word in str(caught.value) or "that can be used" in str(caught.value)
+    assert "secret" not in str(caught.value)
