@@ -161,7 +161,7 @@ WRONG = {
 #: Options that name a text file.
 FILES = {"--config", "--password-file"}
 #: Options that may have any value.
-FREE = {"--password", "--allow-host", "--help", "--version"}
+FREE = {"--password", "--allow-host", "--seal", "--help", "--version"}
 #: What makes the rest of a command right, and lets it end soon if what is wrong is not noticed.
 RIGHT = {
     "monitor": ("--once",),
@@ -219,7 +219,7 @@ def _wrong_values(
                 prepare=prepare,
                 variables=variables,
             )
-    elif option not in FREE:
+    elif option in WRONG:
         wrong = WRONG[option]
         says += (wrong.key,) if wrong.key else ()
         for value in wrong.values[:: SAMPLED.get(command, 1)]:
@@ -573,6 +573,17 @@ def workers() -> Iterator[BadInput]:
                 variables={"CELERY_BROKER_URL": AWAY},
                 program="celery",
             )
+
+
+def without_wrong_values() -> set[str]:
+    """Options that no table here knows."""
+    found = {
+        _option(param)
+        for command in (cli, *cli.commands.values())
+        for param in command.params
+        if isinstance(param, click.Option) and not param.is_flag
+    }
+    return found - FREE - FILES - WRONG.keys()
 
 
 def bad_inputs() -> list[BadInput]:

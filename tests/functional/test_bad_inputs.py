@@ -16,6 +16,7 @@ from tests.functional.bad_inputs import (
     BadInput,
     bad_inputs,
     is_number,
+    without_wrong_values,
 )
 from tests.functional.terminal import CELERY, PIPELINE, Terminal
 from tests.functional.warm import HUNG, Warm
@@ -92,6 +93,10 @@ def test_a_process_of_its_own_says_the_same(
             started = Terminal(folder).start(*case.arguments, program=program, **case.variables)
             results.append(started.wait())
     assert results[0] == results[1]
+
+
+def test_every_option_has_wrong_values() -> None:
+    assert without_wrong_values() == set()
 
 
 def test_there_are_many() -> None:
