@@ -41,9 +41,9 @@ def write(text: str | bytes, err: bool = False, newline: bool = True) -> None:
     Raises:
         OutputError: it can't be written.
     """
-    shown = printable(text) if isinstance(text, str) else text
+    safe = printable(text) if isinstance(text, str) else text
     with writing():
-        click.echo(shown, err=err, nl=newline)
+        click.echo(safe, err=err, nl=newline)
 
 
 def write_file(path: Path, content: bytes) -> None:
