@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from sms_pipeline.worker.intake import AWAY_SECONDS
 from sms_pipeline.worker.signs import Part, SignsOfLife
-
-#: A ledger that has not answered for longer, seconds, is away. It is asked every second.
-LEDGER_SECONDS = 5.0
 
 
 class Vitals(NamedTuple):
@@ -74,7 +72,7 @@ def _hindrances(vitals: Vitals | None) -> Iterator[str]:
         return
     if vitals.is_stopping:
         yield "the worker is stopping"
-    if vitals.ledger_silence > LEDGER_SECONDS:
+    if vitals.ledger_silence > AWAY_SECONDS:
         yield f"the ledger has not answered for {vitals.ledger_silence:.0f} s"
     if not vitals.is_consuming:
         yield "the broker is not connected, or delivers nothing to this worker"

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from sms_pipeline.worker.health import LEDGER_SECONDS, Vitals, examine
+from sms_pipeline.worker.health import Vitals, examine
+from sms_pipeline.worker.intake import AWAY_SECONDS
 from sms_pipeline.worker.signs import LONGEST_TURN, Part, SignsOfLife
 
 NOW = 1_000.0
@@ -58,7 +59,7 @@ def test_worker_of_which_a_part_is_silent_is_neither(part: Part) -> None:
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"ledger_silence": LEDGER_SECONDS + 1}, "the ledger has not answered for 6 s"),
+        ({"ledger_silence": AWAY_SECONDS + 1}, "the ledger has not answered for 6 s"),
         (
             {"is_consuming": False},
             "the broker is not connected, or delivers nothing to this worker",
@@ -75,7 +76,7 @@ def test_worker_that_takes_no_batches_is_alive_but_not_ready(
 
 
 def test_ledger_may_take_its_time_for_a_while() -> None:
-    assert examine("box", signs_of(), NOW, WELL._replace(ledger_silence=LEDGER_SECONDS)).ready
+    assert examine("box", signs_of(), NOW, WELL._replace(ledger_silence=AWAY_SECONDS)).ready
 
 
 def test_worker_that_has_not_committed_anything_is_ready() -> None:
