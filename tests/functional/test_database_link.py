@@ -171,6 +171,7 @@ def test_client_that_vanished_with_rows_in_hand_holds_up_nobody_for_long(
     monkeypatch.setitem(postgresql._SESSION, "idle_in_transaction_session_timeout", "1s")
     ledger = Ledger.open(postgres_url)
     run = ledger.start_run(make.simulation(num_messages=100), seed=7)
+    ledger.record_batches(run.id, [make.row(run.id, n, 10 * n) for n in range(2)])
     ledger.settle([make.settlement(run.id, 0)])
 
     # Given a client that stops within a transaction, with its connection open
