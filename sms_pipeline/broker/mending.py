@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 from kombu import Connection
 
@@ -47,21 +48,25 @@ def _is_name_only(connection: Connection, queue: str) -> bool:
     probe = _bounded(connection)
     try:
         channel = probe.channel()
-        try:
-            declared = channel.queue_declare(queue, passive=True)
-        except probe.channel_errors:
-            return False
+        declared = channel.queue_declare(queue, passive=True)
         if declared.message_count or declared.consumer_count:
             return False
-        # There is nothing to receive, so this only asks whether somebody is there.
-        try:
-            channel.basic_consume(queue)
-        except TimeoutError:
-            return True
+        return _is_silent(channel, queue)
+    except probe.channel_errors:
+        # There is no such queue, or it is not ours to look at.
         return False
     finally:
         # `collect` drops the socket; `close` would wait for the queue.
         probe.collect()
+
+
+def _is_silent(channel: Any, queue: str) -> bool:
+    """There is nothing to receive, so this only asks whether somebody is there."""
+    try:
+        channel.basic_consume(queue)
+    except TimeoutError:
+        return True
+    return False
 
 
 def _delete(connection: Connection, queue: str) -> None:
