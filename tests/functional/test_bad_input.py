@@ -149,7 +149,7 @@ def test_an_empty_ledger_has_no_run_to_show(terminal: Terminal, command: tuple[s
 
 
 def test_an_unknown_run_is_refused(terminal: Terminal) -> None:
-    assert_one_line(terminal.run("monitor", "7"), EXIT_USAGE, "no run 7")
+    assert_one_line(terminal.run("monitor", "7"), EXIT_USAGE, "no run")
 
 
 def test_a_bad_threshold_is_pointed_at(terminal: Terminal) -> None:
