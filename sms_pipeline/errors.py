@@ -72,6 +72,10 @@ class UnknownRunError(PipelineError):
     exit_code = EXIT_USAGE
 
 
+class NoLedgerError(UnknownRunError):
+    """There is nothing to read: the database holds no ledger, or is not there at all."""
+
+
 class MissingPackagesError(PipelineError):
     """The command is an optional part, and its packages are not installed."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from sms_pipeline.cli.options import SimulationOptions, overrides
-from sms_pipeline.errors import printable
+from sms_pipeline.errors import NoLedgerError, printable
 
 if TYPE_CHECKING:
     from sms_pipeline.config.settings import Settings
@@ -58,6 +58,27 @@ def open_ledger(settings: Settings) -> Ledger:
     from sms_pipeline.ledger.store import Ledger
 
     return Ledger.open(settings.database_url)
+
+
+def read_ledger(settings: Settings, or_make: bool = False) -> Ledger:
+    """Open the ledger to read it: no right to write is needed, and nothing is made.
+
+    Args:
+        settings: where it is.
+        or_make: make one if there is none, for commands that wait for the first run.
+
+    Raises:
+        NoLedgerError: there is none.
+        ConfigError, LedgerUnavailableError, DamagedLedgerError: it can't be read.
+    """
+    from sms_pipeline.ledger.store import Ledger
+
+    try:
+        return Ledger.open_to_read(settings.database_url)
+    except NoLedgerError:
+        if not or_make:
+            raise
+    return open_ledger(settings)
 
 
 def read_simulation(

@@ -29,7 +29,7 @@ def senders() -> None:
     settings = context.read_settings()
     from sms_pipeline.views.lists import list_senders
 
-    list_senders(context.open_ledger(settings))
+    list_senders(context.read_ledger(settings))
 
 
 @click.command()
@@ -43,7 +43,7 @@ def runs() -> None:
     settings = context.read_settings()
     from sms_pipeline.views.lists import list_runs
 
-    list_runs(context.open_ledger(settings))
+    list_runs(context.read_ledger(settings))
 
 
 @click.command()
@@ -68,7 +68,7 @@ def failures(run_id: int | None, as_csv: bool) -> None:
     settings = context.read_settings()
     from sms_pipeline.views.lists import list_failures
 
-    ledger = context.open_ledger(settings)
+    ledger = context.read_ledger(settings)
     list_failures(ledger, ledger.run(run_id), as_csv)
 
 
@@ -97,7 +97,7 @@ def trace(run_id: int | None, follow: bool, index: int | None) -> None:
     from sms_pipeline.views.trace import trace as print_trace
     from sms_pipeline.views.trace import trace_message
 
-    ledger = context.open_ledger(settings)
+    ledger = context.read_ledger(settings)
     run = ledger.run(run_id)
     if index is None:
         print_trace(ledger, run, follow)
@@ -140,7 +140,7 @@ def audit(run_id: int | None, as_json: bool, noted: str | None) -> None:
     from sms_pipeline.views.output import write
     from sms_pipeline.views.verdict import audit_run
 
-    ledger = context.open_ledger(settings)
+    ledger = context.read_ledger(settings)
     result = audit_run(settings, ledger, ledger.run(run_id))
     if noted is not None:
         result.compare_seal(noted)
@@ -178,7 +178,7 @@ def report(run_id: int | None, output: str | None, kind: str | None) -> None:
     from sms_pipeline.views.report.document import make_report
     from sms_pipeline.views.report.page import save
 
-    ledger = context.open_ledger(settings)
+    ledger = context.read_ledger(settings)
     save(make_report(settings, ledger, ledger.run(run_id)), kind, path)
 
 
@@ -203,5 +203,5 @@ def compare(first: int, second: int, as_json: bool) -> None:
     from sms_pipeline.views.compare import compare as compare_runs
     from sms_pipeline.views.compare import show
 
-    ledger = context.open_ledger(settings)
+    ledger = context.read_ledger(settings)
     show(compare_runs(ledger.run(first), ledger.run(second), ledger), as_json)

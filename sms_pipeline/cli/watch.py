@@ -67,7 +67,7 @@ def monitor(
     from sms_pipeline.views.display import make_view
     from sms_pipeline.views.monitor import runs_to_watch, watch
 
-    ledger = context.open_ledger(settings)
+    ledger = context.read_ledger(settings, or_make=not once and run_id is None)
     with _serving_metrics(settings, run_id, metrics, allow_host):
         for run in runs_to_watch(ledger, run_id, new, forever, once):
             watched = context.with_options(run, checks, every)
@@ -109,7 +109,7 @@ def _serving_metrics(
     from sms_pipeline.views.output import say
 
     address = parse_address(where, "--metrics")
-    exporter = Exporter(context.open_ledger(settings), run_id)
+    exporter = Exporter(context.read_ledger(settings, or_make=True), run_id)
     with serving(exporter, address, names) as served:
         say(f"Metrics: http://{served}{METRICS_PATH}")
         yield
@@ -166,7 +166,7 @@ def dashboard(
     password = password or read_password(password_file) or settings.dashboard_password
     door = Door(host, port, frozenset(allow_host), password, read_only)
     serve(
-        partial(context.open_ledger, settings),
+        partial(context.read_ledger, settings, or_make=True),
         door,
         lambda url: write(f"The dashboard is at {url} (Ctrl-C ends it)"),
         settings,

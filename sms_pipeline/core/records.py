@@ -274,6 +274,22 @@ class RunTotals(NamedTuple):
         return self.counts.finished >= self.run.total
 
 
+class Unreadable(NamedTuple):
+    """A run in a list of runs whose rows can't be read."""
+
+    run: int
+    reason: str
+
+
+class RunPage(NamedTuple):
+    """A part of the list of runs, newest first."""
+
+    runs: list[RunTotals]
+    unreadable: list[Unreadable]
+    #: The number of its last run; None if there is none.
+    oldest: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A message that was not delivered."""

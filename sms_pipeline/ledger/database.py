@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, Table, case, create_engine, event
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
@@ -19,8 +20,8 @@ from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.databases import database_url
 from sms_pipeline.config.databases import without_secrets as without_secrets
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.errors import LedgerUnavailableError
-from sms_pipeline.ledger import schema
+from sms_pipeline.errors import DamagedLedgerError, LedgerUnavailableError
+from sms_pipeline.ledger import reading, schema
 
 #: Seconds to wait for another process's transaction on SQLite before the attempt counts as failed.
 _SQLITE_BUSY_SECONDS = 10.0
@@ -143,12 +144,40 @@ def _reachable(where: str) -> Iterator[None]:
     """Turn what may pass by itself (no server, locked, full, timed out) into one error."""
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+    except DatabaseError as error:
+        if damage := damage_of(error):
+            raise DamagedLedgerError(f"the ledger {where} is damaged: {damage}") from error
+        if isinstance(error, OperationalError) or error.connection_invalidated:
+            raise LedgerUnavailableError(reason(where, error)) from error
+        raise
+    except (InterfaceError, PoolTimeoutError) as error:
         raise LedgerUnavailableError(reason(where, error)) from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise LedgerUnavailableError(reason(where, error)) from error
         raise
+
+
+#: What SQLite ends with when a file is not one of its own, or not any more.
+_SQLITE_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+#: The lowest byte of an error's code says what kind it is.
+_SQLITE_KIND = 0xFF
+#: Of PostgreSQL: damaged data or index; a table or a column that is not there.
+_POSTGRES_DAMAGE = {"XX001", "XX002", "42P01", "42703"}
+
+
+def damage_of(error: DatabaseError) -> str | None:
+    """What is wrong with the ledger itself, if that is it; waiting does not mend it."""
+    cause = error.orig
+    said = str(cause).strip().partition("\n")[0]
+    if isinstance(cause, sqlite3.Error):
+        if "decode to UTF-8" in said:
+            # The rest of the message is the text.
+            return "a text in it is not UTF-8"
+        kind = getattr(cause, "sqlite_errorcode", 0) & _SQLITE_KIND
+        is_damaged = kind in _SQLITE_DAMAGE or said.startswith(("no such table", "no such column"))
+        return said if is_damaged else None
+    return said if getattr(cause, "sqlstate", None) in _POSTGRES_DAMAGE else None
 
 
 def reason(where: str, error: Exception) -> str:
@@ -162,15 +191,24 @@ def reason(where: str, error: Exception) -> str:
     return f"the ledger {where} can't be reached: {lines[0] if lines else type(cause).__name__}"
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, only_read: bool = False) -> Engine:
     """An engine for `url`: SQLite or PostgreSQL, set up for short concurrent transactions.
 
     Raises:
         ConfigError: the URL is not one of a database that can hold a ledger.
+        NoLedgerError: it is only to be read, and there is no such file.
     """
     parsed = database_url(url)
     options: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": 0}
     options["pool_timeout"] = _POOL_TIMEOUT_SECONDS
+    if parsed.get_backend_name() == "sqlite" and only_read:
+        file = str(parsed.database)
+        reading.require_file(file)
+        opened = partial(reading.connect, file, _SQLITE_BUSY_SECONDS)
+        engine = create_engine(parsed, creator=opened, **options)
+        event.listen(engine, "connect", _leave_transactions_to_us)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(parsed, connect_args={"timeout": _SQLITE_BUSY_SECONDS}, **options)
         event.listen(engine, "connect", _prepare_sqlite)

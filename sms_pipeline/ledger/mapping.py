@@ -11,6 +11,7 @@ from sms_pipeline.core.records import (
     Absorbed,
     BatchRow,
     Control,
+    Failure,
     Run,
     Settled,
     Settlement,
@@ -18,20 +19,47 @@ from sms_pipeline.core.records import (
     WorkerRow,
 )
 from sms_pipeline.core.simulation import parse_simulation
+from sms_pipeline.errors import DamagedLedgerError
+
+#: Columns that may hold nothing.
+_OPTIONAL = {"published_at", "taken", "remainder", "left_at", "max_time"}
+
+
+def fields(row: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Columns of a row by name.
+
+    Raises:
+        DamagedLedgerError: one that must be there is not.
+    """
+    found = {name: getattr(row, name) for name in names}
+    for name, value in found.items():
+        if value is None and name not in _OPTIONAL:
+            raise DamagedLedgerError(f"the ledger has a row that can't be read: no {name}")
+    return found
 
 
 def to_run(row: Any) -> Run:
-    return Run(
-        id=row.id,
-        started_at=row.started_at,
-        seed=row.seed,
-        total=row.total,
-        simulation=parse_simulation(row.simulation),
-        embedded=row.embedded,
-        control=Control(row.control),
-        next_index=row.next_index,
-        next_batch=row.next_batch,
-    )
+    """A run.
+
+    Raises:
+        DamagedLedgerError: its row can't be read.
+    """
+    found = fields(row, Run.__slots__)
+    try:
+        simulation = parse_simulation(found["simulation"])
+    except ValueError:
+        raise DamagedLedgerError(
+            f"run {found['id']} can't be read: its configuration is none of sms-pipeline"
+        ) from None
+    return Run(**{**found, "simulation": simulation, "control": Control(found["control"])})
+
+
+def to_batch(row: Any) -> BatchRow:
+    return BatchRow(**fields(row, BatchRow.__slots__))
+
+
+def to_failure(row: Any) -> Failure:
+    return Failure(**fields(row, Failure.__slots__))
 
 
 def batch_columns(row: BatchRow) -> dict[str, Any]:
@@ -85,8 +113,10 @@ def settlement_columns(settlement: Settlement) -> dict[str, Any]:
 
 
 def to_settlement(row: Any) -> Settlement:
-    values = {name: getattr(row, name) for name in _SETTLEMENT_FIELDS}
-    return Settlement(key=(row.run, row.batch, row.attempt), **values)
+    key = fields(row, ("run", "batch", "attempt"))
+    return Settlement(
+        key=(key["run"], key["batch"], key["attempt"]), **fields(row, _SETTLEMENT_FIELDS)
+    )
 
 
 def counter_sums(settlements: Iterable[Settlement]) -> list[dict[str, Any]]:
@@ -162,12 +192,11 @@ def worker_columns(worker: str, profile: SenderProfile, joined_at: float) -> dic
 
 
 def to_worker(row: Any) -> WorkerRow:
-    return WorkerRow(**{name: getattr(row, name) for name in WorkerRow.__slots__})
+    return WorkerRow(**fields(row, WorkerRow.__slots__))
 
 
 def to_unsettled(row: Any) -> Unsettled:
-    batch = BatchRow(**{name: getattr(row, name) for name in BatchRow.__slots__})
-    return Unsettled(batch, 0 if row.attempt is None else row.attempt + 1, row.remainder)
+    return Unsettled(to_batch(row), 0 if row.attempt is None else row.attempt + 1, row.remainder)
 
 
 def answer_from(attempt: int, found: Sequence[tuple[int, bytes | None]]) -> Settled | None:
@@ -195,7 +224,7 @@ def plain_numbers(mapping: Any) -> dict[str, Any]:
     if mapping is None:
         return {}
     return {
-        name: int(value) if name in _WHOLE else float(value)
+        name: int(value or 0) if name in _WHOLE else float(value or 0)
         for name, value in mapping.items()
         if name != "profile"
     }

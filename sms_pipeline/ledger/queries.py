@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, exists, func, or_, select
+from sqlalchemy.exc import DatabaseError
 
 from sms_pipeline.core.counts import Counts, ProfileCounts
 from sms_pipeline.core.records import (
     BatchRow,
     Control,
     Run,
+    RunPage,
     RunTotals,
     Snapshot,
     Steering,
     Step,
+    Unreadable,
     WorkerRow,
 )
+from sms_pipeline.errors import DamagedLedgerError
 from sms_pipeline.ledger import schema
-from sms_pipeline.ledger.mapping import SUMMED, plain_numbers, to_run, to_worker
+from sms_pipeline.ledger.database import damage_of
+from sms_pipeline.ledger.mapping import SUMMED, plain_numbers, to_batch, to_run, to_worker
 
 
 def stuck(run_id: int, queued_before: float) -> Select[Any]:
@@ -193,7 +199,7 @@ def read_batch(connection: Connection, row: BatchRow) -> BatchRow | None:
     batch = schema.batches.c
     query = select(schema.batches).where(batch.run == row.run, batch.number == row.number)
     stored = connection.execute(query).one_or_none()
-    return None if stored is None else BatchRow(**{**stored._mapping, "published_at": None})
+    return None if stored is None else replace(to_batch(stored), published_at=None)
 
 
 def read_snapshot(connection: Connection, run: Run) -> Snapshot:
@@ -261,14 +267,44 @@ def read_profile_counts(connection: Connection, run: Run) -> tuple[ProfileCounts
 _TERMINAL = ("delivered", "failed", "expired", "cancelled")
 
 
-def read_totals(connection: Connection, count: int, before: int | None) -> list[RunTotals]:
-    """The latest `count` runs, or the latest of those older than `before`, newest first."""
+def read_page(connection: Connection, count: int, before: int | None) -> RunPage:
+    """The latest `count` runs, or the latest of those older than `before`, newest first.
+
+    One that can't be read hides no other.
+    """
     run = schema.runs.c
-    query = select(schema.runs).order_by(run.id.desc()).limit(count)
+    query = select(run.id).order_by(run.id.desc()).limit(count)
     if before is not None:
         query = query.where(run.id < before)
+    run_ids = list(connection.execute(query).scalars())
+    found, unreadable = list[RunTotals](), list[Unreadable]()
+    oldest = min(run_ids, default=None)
+    try:
+        return RunPage(_read_totals(connection, run_ids), unreadable, oldest)
+    except (DamagedLedgerError, DatabaseError) as error:
+        _require_damage(error)
+    for run_id in run_ids:
+        try:
+            found += _read_totals(connection, [run_id])
+        except (DamagedLedgerError, DatabaseError) as error:
+            unreadable.append(Unreadable(run_id, _require_damage(error)))
+    return RunPage(found, unreadable, oldest)
+
+
+def _require_damage(error: DamagedLedgerError | DatabaseError) -> str:
+    """What is damaged; any other error of the database is raised again."""
+    if isinstance(error, DamagedLedgerError):
+        return str(error)
+    damage = damage_of(error)
+    if damage is None:
+        raise error
+    return f"the ledger has a row that can't be read: {damage}"
+
+
+def _read_totals(connection: Connection, run_ids: list[int]) -> list[RunTotals]:
+    run = schema.runs.c
+    query = select(schema.runs).where(run.id.in_(run_ids)).order_by(run.id.desc())
     rows = connection.execute(query).all()
-    run_ids = [row.id for row in rows]
     settled = _read_settled(connection, run_ids)
     dispatch, step = schema.dispatched.c, schema.steps.c
     acts = _read_latest(connection, run_ids, dispatch.run, dispatch.last_at)
@@ -281,13 +317,13 @@ def _totals(run: Run, settled: Any, acted_at: float | None) -> RunTotals:
     if settled is None:
         return RunTotals(run, Counts(), acted_at)
     counts = Counts(
-        delivered=int(settled.delivered),
-        failed=int(settled.failed),
-        expired=int(settled.expired),
-        cancelled=int(settled.cancelled),
+        delivered=settled.delivered or 0,
+        failed=settled.failed or 0,
+        expired=settled.expired or 0,
+        cancelled=settled.cancelled or 0,
     )
-    active_at = max(settled.last_at, acted_at or 0.0)
-    return RunTotals(run, counts, active_at, int(settled.settlements))
+    active_at = max(settled.last_at or 0.0, acted_at or 0.0)
+    return RunTotals(run, counts, active_at, settled.settlements or 0)
 
 
 def _read_settled(connection: Connection, run_ids: list[int]) -> dict[int, Any]:

@@ -12,7 +12,7 @@ from sms_pipeline.core.records import Absorbed, BatchRow, Failure, Run, Settleme
 from sms_pipeline.core.seal import Link, Place, first_link
 from sms_pipeline.errors import UnknownRunError
 from sms_pipeline.ledger import chains, schema
-from sms_pipeline.ledger.mapping import to_run, to_settlement
+from sms_pipeline.ledger.mapping import to_batch, to_failure, to_run, to_settlement
 from sms_pipeline.ledger.queries import read_steps
 from sms_pipeline.ledger.sums import CounterRow, Dispatched, Settler
 
@@ -30,7 +30,7 @@ class Records:
         """By number."""
         table = schema.batches
         for row in self._rows(table, table.c.number):
-            yield BatchRow(**row._mapping)
+            yield to_batch(row)
 
     def settlements(self) -> Iterator[Settlement]:
         """By batch number, then attempt."""
@@ -42,7 +42,7 @@ class Records:
         """By batch number."""
         table = schema.failures
         for row in self._rows(table, table.c.batch, table.c.message_index):
-            yield Failure(**{name: getattr(row, name) for name in Failure.__slots__})
+            yield to_failure(row)
 
     def counters(self) -> list[CounterRow]:
         """The counter table."""

@@ -18,13 +18,14 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    inspect,
     select,
     text,
 )
 
 from sms_pipeline.core.histogram import LAST_BUCKET
 from sms_pipeline.core.records import Absorbed, Control, Steering
-from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.errors import DamagedLedgerError, LedgerUnavailableError, NoLedgerError
 from sms_pipeline.ledger.columns import Bits, Choice, Flag, Moment, Number, Whole, Word
 
 #: Raised with every change of the tables; a ledger of another version is refused.
@@ -329,7 +330,29 @@ def create_tables(connection: Connection) -> str:
     insert = sqlite_insert if is_sqlite else postgres_insert
     fresh = {"row": 1, "id": uuid.uuid4().hex, "schema_version": SCHEMA_VERSION}
     connection.execute(insert(identity).on_conflict_do_nothing(), fresh)
-    row = connection.execute(select(identity)).one()
+    return read_identity(connection)
+
+
+def find_tables(connection: Connection) -> str:
+    """The ledger's id, where nothing may be made.
+
+    Raises:
+        NoLedgerError: there are no tables.
+        LedgerUnavailableError: they are of another version.
+        DamagedLedgerError: there is none of the rows that every ledger has.
+    """
+    if not inspect(connection).has_table(identity.name):
+        raise NoLedgerError(
+            "the ledger has no run yet, and no tables; start one with 'sms-pipeline run' or "
+            "'produce'"
+        )
+    return read_identity(connection)
+
+
+def read_identity(connection: Connection) -> str:
+    row = connection.execute(select(identity)).one_or_none()
+    if row is None:
+        raise DamagedLedgerError("the ledger is damaged: it does not say which it is")
     if row.schema_version != SCHEMA_VERSION:
         raise LedgerUnavailableError(
             f"the ledger was made by another version of sms-pipeline (tables {row.schema_version},"

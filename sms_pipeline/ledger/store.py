@@ -27,6 +27,7 @@ from sms_pipeline.core.records import (
     Key,
     Recorded,
     Run,
+    RunPage,
     RunTotals,
     Settled,
     Settlement,
@@ -44,16 +45,14 @@ from sms_pipeline.ledger.mapping import (
     absorbed_columns,
     answer_from,
     batch_columns,
-    counter_sums,
-    delivery_time_sums,
     dispatch_sums,
-    failure_columns,
-    settlement_columns,
+    to_failure,
     to_run,
     to_unsettled,
     to_worker,
     worker_columns,
 )
+from sms_pipeline.ledger.settling import Settling
 
 
 class Ledger:
@@ -64,16 +63,20 @@ class Ledger:
     whether it took effect: each either finds what it wrote or writes the same once more.
     """
 
-    def __init__(self, engine: Engine, clock: Clock = MACHINE_CLOCK) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock = MACHINE_CLOCK, only_read: bool = False
+    ) -> None:
         self._clock = clock
         self._database = Database(engine)
         # Asked once for every batch, so it is built once.
         self._standing = queries.standing()
-        with self._database.writing() as connection:
+        looking = self._database.reading if only_read else self._database.writing
+        prepare = schema.find_tables if only_read else schema.create_tables
+        with looking() as connection:
             #: Carried by every batch, so that no worker judges batches of another ledger.
-            self.id = schema.create_tables(connection)
+            self.id = prepare(connection)
         self._dispatch = chains.Writer("dispatch", self.id)
-        self._settling = chains.Writer("settling", self.id)
+        self._settling = Settling(self._database, self.id, self._standing)
         self._controls = Controls(self._database, self.id, clock)
 
     @classmethod
@@ -83,10 +86,26 @@ class Ledger:
         Raises:
             ConfigError: not a URL of a database that can hold a ledger.
             LedgerUnavailableError: it can't be reached, or is of another version.
+            DamagedLedgerError: it can't be read.
         """
-        engine = open_engine(url)
+        return cls._opened(open_engine(url), clock)
+
+    @classmethod
+    def open_to_read(cls, url: str, clock: Clock = MACHINE_CLOCK) -> Ledger:
+        """Open the ledger at `url` as it is: nothing is made, and no right to write is needed.
+
+        What writes still may, where the rights allow it.
+
+        Raises:
+            NoLedgerError: there is none.
+            ConfigError, LedgerUnavailableError, DamagedLedgerError: see `open`.
+        """
+        return cls._opened(open_engine(url, only_read=True), clock, only_read=True)
+
+    @classmethod
+    def _opened(cls, engine: Engine, clock: Clock, only_read: bool = False) -> Ledger:
         try:
-            return cls(engine, clock)
+            return cls(engine, clock, only_read)
         except DatabaseError as error:
             where = without_secrets(engine.url)
             raise LedgerUnavailableError(reason(where, error)) from error
@@ -157,10 +176,14 @@ class Ledger:
             latest: int | None = connection.execute(select(func.max(schema.runs.c.id))).scalar()
             return latest
 
-    def totals(self, count: int, before: int | None = None) -> list[RunTotals]:
+    def page(self, count: int, before: int | None = None) -> RunPage:
         """The latest `count` runs, or the latest of those older than `before`, newest first."""
         with self._database.reading() as connection:
-            return queries.read_totals(connection, count, before)
+            return queries.read_page(connection, count, before)
+
+    def totals(self, count: int, before: int | None = None) -> list[RunTotals]:
+        """Those of `page` that can be read."""
+        return self.page(count, before).runs
 
     def control(self, run_id: int, wanted: Control) -> Control:
         """Ask for `wanted`; return what holds now. A cancelled run stays cancelled."""
@@ -272,62 +295,7 @@ class Ledger:
 
         Keys must differ within the group. The answers are in the order of `group`.
         """
-        ordered = sorted(group, key=lambda settlement: settlement.key)
-        with self._settling.writing(self._database) as connection:
-            rows = self._signed(connection, ordered)
-            inserted = self._database.insert_new(connection, schema.settlements, rows)
-            new_keys = {tuple(row[:3]) for row in inserted}
-            new = [s for s in ordered if s.key in new_keys]
-            answers = [self._answer(connection, s, s.key in new_keys) for s in group]
-            # Rows that others wait for come last: whoever vanishes here holds them briefly.
-            self._link(connection, zip(rows, ordered, strict=True), new_keys)
-            self._count(connection, new)
-        if len(new) < len(ordered):
-            self._settling.forget()
-        return answers
-
-    def _signed(
-        self, connection: Connection, settlements: Iterable[Settlement]
-    ) -> list[dict[str, Any]]:
-        signatures: dict[int, dict[str, Any]] = {}
-        for run_id in {settlement.key[0] for settlement in settlements}:
-            signatures[run_id] = self._settling.signature(connection, run_id)
-        return [settlement_columns(one) | signatures[one.key[0]] for one in settlements]
-
-    def _link(
-        self,
-        connection: Connection,
-        rows: Iterable[tuple[dict[str, Any], Settlement]],
-        new: set[tuple[Any, ...]],
-    ) -> None:
-        written: dict[int, list[bytes]] = {}
-        for row, settlement in rows:
-            if settlement.key in new:
-                encoded = chains.encoded_settlement(
-                    row, settlement.failed_indexes, settlement.expired_indexes
-                )
-                written.setdefault(settlement.key[0], []).append(encoded)
-        for run_id, encoded_rows in written.items():
-            self._settling.link(connection, run_id, encoded_rows)
-
-    def _answer(self, connection: Connection, settlement: Settlement, new: bool) -> Settled:
-        if new:
-            return Settled(settlement.remainder)
-        run_id, batch, attempt = settlement.key
-        values = {"run_id": run_id, "batch_number": batch, "from_attempt": attempt}
-        rows = connection.execute(self._standing, values).all()
-        stored = answer_from(attempt, [(row.attempt, row.remainder) for row in rows])
-        if stored is None:
-            raise LedgerUnavailableError("a settlement disappeared while it was read")
-        return stored
-
-    def _count(self, connection: Connection, settlements: Sequence[Settlement]) -> None:
-        rows = [row for settlement in settlements for row in failure_columns(settlement)]
-        if rows:
-            connection.execute(schema.failures.insert(), rows)
-        # Last, so that whoever else wants these rows waits as briefly as can be.
-        self._database.add(connection, schema.delivery_times, delivery_time_sums(settlements))
-        self._database.add(connection, schema.counters, counter_sums(settlements))
+        return self._settling.settle(group)
 
     # Workers
 
@@ -383,7 +351,7 @@ class Ledger:
         query = select(table).where(table.c.run == run_id).order_by(table.c.message_index)
         with self._database.streaming() as connection:
             for row in connection.execution_options(yield_per=1_000).execute(query):
-                yield Failure(**{name: getattr(row, name) for name in Failure.__slots__})
+                yield to_failure(row)
 
     def delivered_at(self, run_id: int, messages: int) -> float | None:
         """When that many messages of the run were delivered; None while fewer are."""

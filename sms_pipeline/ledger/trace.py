@@ -8,7 +8,7 @@ from sms_pipeline.core.records import BatchRow, Settlement
 from sms_pipeline.core.story import Attempt
 from sms_pipeline.core.story import attempts_at as attempts_of_batch
 from sms_pipeline.ledger import queries, schema
-from sms_pipeline.ledger.mapping import to_settlement
+from sms_pipeline.ledger.mapping import to_batch, to_settlement
 from sms_pipeline.ledger.store import Ledger
 
 
@@ -25,7 +25,7 @@ def dispatches_since(ledger: Ledger, run_id: int, after: float) -> list[BatchRow
         .order_by(batch.published_at, batch.number)
     )
     with ledger.reading() as connection:
-        return [BatchRow(**row._mapping) for row in connection.execute(query)]
+        return [to_batch(row) for row in connection.execute(query)]
 
 
 def settlements_since(ledger: Ledger, run_id: int, after: float) -> list[Settlement]:
@@ -56,7 +56,7 @@ def attempts_at(ledger: Ledger, run_id: int, index: int) -> tuple[BatchRow | Non
         row = connection.execute(queries.batch_of(run_id, index)).one_or_none()
         if row is None:
             return None, []
-        batch = BatchRow(**row._mapping)
+        batch = to_batch(row)
         chain = connection.execute(queries.chain(run_id, batch.number)).all()
         reason = connection.execute(queries.reason(run_id, index)).scalar()
     settlements = [to_settlement(settled) for settled in chain]

@@ -43,8 +43,9 @@ class JsonView:
     def close(self, progress: Progress | None, ended: str, outcome: Outcome | None = None) -> None:
         """See `View.close`."""
         if progress:
-            shown = (outcome or outcome_of(progress)).line
-            write(json.dumps({**progress_json(progress), "verdict": shown}))
+            known = outcome or outcome_of(progress)
+            last = {"verdict": known.line, "seal": known.seal}
+            write(json.dumps({**progress_json(progress), **last}))
 
 
 class SummaryJsonView(JsonView):

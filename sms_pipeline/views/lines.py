@@ -60,13 +60,20 @@ def threshold_line(judgement: Judgement) -> str:
 
 def summary_lines(progress: Progress, ended: str, outcome: Outcome | None = None) -> list[str]:
     """What is still worth reading a week later; `ended` says how the run ended."""
+    known = outcome or outcome_of(progress)
     return [
-        (outcome or outcome_of(progress)).line,
+        known.line,
         *summary_of_run(progress, ended),
         *(f"  {summary_of_profile(profile)}" for profile in progress.profiles),
         *(threshold_line(judgement) for judgement in progress.thresholds),
+        *seal_lines(known),
         hint(progress),
     ]
+
+
+def seal_lines(outcome: Outcome) -> list[str]:
+    """To be noted where nobody can change it."""
+    return [f"Seal {outcome.seal}"] if outcome.seal else []
 
 
 def summary_of_run(progress: Progress, ended: str) -> list[str]:

@@ -11,8 +11,9 @@ from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.hosts import host_of
 from sms_pipeline.core.messages import make_columns
 from sms_pipeline.core.progress import Progress
-from sms_pipeline.core.records import Failure, Run, RunTotals, WorkerRow
+from sms_pipeline.core.records import Failure, Run, RunTotals, Unreadable, WorkerRow
 from sms_pipeline.core.run_state import RunState, state_of
+from sms_pipeline.errors import DamagedLedgerError
 from sms_pipeline.ledger.following import OnlineWorker, online_workers
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.format import (
@@ -41,8 +42,9 @@ def list_runs(ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
 
     Raises:
         LedgerUnavailableError: the ledger can't be reached.
+        DamagedLedgerError: some can't be read; the others are printed before.
     """
-    found = list(_all_totals(ledger))
+    found, unreadable = _all_runs(ledger)
     online = _survey(ledger, found, clock)
     states = [state_of(totals, clock.wall(), online is not None and not online) for totals in found]
     outcomes = Outcomes(ledger, clock)
@@ -53,6 +55,9 @@ def list_runs(ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
         outcome = outcomes.listed(totals, state, audited=place < AUDITED_RUNS)
         table.add_row(*_run_cells(totals, outcome), *((_name(totals),) if named else ()))
     write_all(table, *_cures(ledger, zip(found, states, strict=True), online or ()))
+    if unreadable:
+        more = f" (and {count(len(unreadable) - 1)} runs more)" if len(unreadable) > 1 else ""
+        raise DamagedLedgerError(f"run {unreadable[0].run}: {unreadable[0].reason}{more}")
 
 
 def _survey(
@@ -63,7 +68,10 @@ def _survey(
     for totals in found:
         state = state_of(totals, clock.wall(), nobody_online=False)
         if state is RunState.STALLED or (totals.embedded and state in unclear):
-            return tuple(worker.row for worker in online_workers(ledger, clock))
+            try:
+                return tuple(worker.row for worker in online_workers(ledger, clock))
+            except DamagedLedgerError:
+                return None
     return None
 
 
@@ -79,12 +87,14 @@ def _cures(
             yield f"Run {run.id} is {cure}"
 
 
-def _all_totals(ledger: Ledger) -> Iterator[RunTotals]:
-    """All runs, newest first, read page by page."""
-    before: int | None = None
-    while page := ledger.totals(PAGE_RUNS, before):
-        yield from page
-        before = page[-1].run.id
+def _all_runs(ledger: Ledger) -> tuple[list[RunTotals], list[Unreadable]]:
+    """All runs, newest first, read page by page, and those that can't be read."""
+    found, unreadable, before = list[RunTotals](), list[Unreadable](), None
+    while (page := ledger.page(PAGE_RUNS, before)).oldest is not None:
+        found += page.runs
+        unreadable += page.unreadable
+        before = page.oldest
+    return found, unreadable
 
 
 _RUN_HEADINGS = ("run", "started", "messages", "delivered", "failed", "state", "verdict", "seed")

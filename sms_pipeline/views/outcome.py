@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
@@ -13,8 +14,9 @@ from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import RunTotals
 from sms_pipeline.core.run_state import RunState
 from sms_pipeline.core.thresholds import State
-from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.errors import DamagedLedgerError, LedgerUnavailableError
 from sms_pipeline.ledger.audit import audit_ledger
+from sms_pipeline.ledger.sealing import record_seal
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.verdict import Verdict
 from sms_pipeline.views.format import count
@@ -45,6 +47,8 @@ class Outcome:
     counts: Counts
     #: None: not audited.
     audit: Verdict | None = None
+    #: None: it has not ended, or cannot be sealed yet.
+    seal: str | None = None
     #: Thresholds that were judged, and of these so many passed …
     thresholds: int = 0
     passed: int = 0
@@ -81,16 +85,24 @@ class Outcome:
         return self.audit or "not audited"
 
 
-def outcome_of(progress: Progress, audit: Verdict | None = None) -> Outcome:
+def outcome_of(
+    progress: Progress, audit: Verdict | None = None, seal: str | None = None
+) -> Outcome:
     """What came of a run, with what its audit came to if there was one."""
     return Outcome(
         state=progress.state,
         counts=progress.counts,
         audit=audit,
+        seal=seal,
         thresholds=len(progress.thresholds),
         passed=sum(one.state is State.PASSED for one in progress.thresholds),
         missed=len(progress.missed),
     )
+
+
+class _Audited(NamedTuple):
+    verdict: Verdict | None = None
+    seal: str | None = None
 
 
 class Outcomes:
@@ -99,7 +111,7 @@ class Outcomes:
     def __init__(self, ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._audits: dict[int, Verdict | None] = {}
+        self._audits: dict[int, _Audited] = {}
         self._listed: dict[int, Outcome] = {}
 
     def of(self, progress: Progress) -> Outcome:
@@ -108,7 +120,8 @@ class Outcomes:
         Raises:
             LedgerUnavailableError: the ledger can't be reached.
         """
-        return outcome_of(progress, self._audit(progress.run) if progress.done else None)
+        audited = self._audit(progress.run) if progress.done else _Audited()
+        return outcome_of(progress, *audited)
 
     def listed(self, totals: RunTotals, state: RunState, audited: bool) -> Outcome:
         """The same, of a run in a list.
@@ -125,17 +138,28 @@ class Outcomes:
             return Outcome(state, totals.counts)
         known = self._listed.get(totals.run.id)
         if known is None and audited and totals.settlements <= MAX_SETTLEMENTS:
-            known = self.of(Reader(self._ledger, totals.run, clock=self._clock).read().progress)
+            try:
+                known = self.of(Reader(self._ledger, totals.run, clock=self._clock).read().progress)
+            except DamagedLedgerError:
+                known = Outcome(state, totals.counts, Verdict.BROKEN)
             self._listed[totals.run.id] = known
         return known or Outcome(state, totals.counts)
 
-    def _audit(self, run_id: int) -> Verdict | None:
+    def _audit(self, run_id: int) -> _Audited:
         if run_id not in self._audits:
-            (totals,) = self._ledger.totals(1, run_id + 1)
-            small = totals.settlements <= MAX_SETTLEMENTS
-            verdict = audit_ledger(self._ledger, totals.run).verdict if small else None
-            self._audits[run_id] = verdict
+            self._audits[run_id] = self._audited(run_id)
         return self._audits[run_id]
+
+    def _audited(self, run_id: int) -> _Audited:
+        """A run with too many settlements is only sealed: that reads no settlements."""
+        (totals,) = self._ledger.totals(1, run_id + 1)
+        if totals.settlements > MAX_SETTLEMENTS:
+            return _Audited(None, record_seal(self._ledger, run_id, self._clock))
+        try:
+            result = audit_ledger(self._ledger, totals.run)
+        except DamagedLedgerError:
+            return _Audited(Verdict.BROKEN)
+        return _Audited(result.verdict, result.seal)
 
 
 def final_outcome(ledger: Ledger, progress: Progress | None) -> Outcome | None:

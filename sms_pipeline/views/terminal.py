@@ -108,6 +108,7 @@ def render_summary(
         *(Text(line) for line in lines.summary_of_run(progress, ended)),
         *profiles,
         *(_threshold(one, console) for one in progress.thresholds),
+        *(Text(line) for line in lines.seal_lines(known)),
         Text(lines.hint(progress)),
     ]
 

@@ -12,6 +12,7 @@ from tests.services.rabbitmq import RabbitMQNode
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
+EXIT_BROKEN = 4
 
 #: What "can't be reached" may take until it is said.
 TOLD_WITHIN_SECONDS = 20.0
@@ -148,7 +149,7 @@ def test_an_empty_ledger_has_no_run_to_show(terminal: Terminal, command: tuple[s
 
 
 def test_an_unknown_run_is_refused(terminal: Terminal) -> None:
-    assert_one_line(terminal.run("monitor", "7"), EXIT_USAGE, "no run 7")
+    assert_one_line(terminal.run("monitor", "7"), EXIT_USAGE, "no run")
 
 
 def test_a_bad_threshold_is_pointed_at(terminal: Terminal) -> None:
@@ -160,3 +161,31 @@ def test_a_bad_threshold_is_pointed_at(terminal: Terminal) -> None:
         "    p95 delivery < 30",
         "                     ^",
     ]
+
+
+#: Commands that read a ledger.
+READING = (
+    ("runs",),
+    ("senders",),
+    ("audit",),
+    ("report", "--format", "json"),
+    ("failures",),
+    ("trace",),
+    ("compare", "1", "1"),
+    ("monitor", "--once"),
+)
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_a_ledger_that_is_not_there_is_not_made(
+    terminal: Terminal, command: tuple[str, ...]
+) -> None:
+    assert_one_line(terminal.run(*command), EXIT_USAGE, "no run yet", "sms_pipeline.db")
+    assert not list(terminal.folder.glob("sms_pipeline.db*"))
+
+
+@pytest.mark.parametrize("command", [*READING, ("pause",), ("resume",), ("run",)], ids=" ".join)
+def test_a_ledger_that_is_damaged_is_one_line(terminal: Terminal, command: tuple[str, ...]) -> None:
+    (terminal.folder / "sms_pipeline.db").write_bytes(bytes(range(256)) * 64)
+    result = terminal.run(*command)
+    assert_one_line(result, EXIT_BROKEN, "is damaged: file is not a database")

@@ -15,11 +15,12 @@ from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.liveness import Liveness
 from sms_pipeline.core.records import Control, Run, RunTotals, WorkerRow
 from sms_pipeline.core.run_state import RunState, state_of
+from sms_pipeline.errors import DamagedLedgerError
 from sms_pipeline.ledger.steering import steer
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import History
 from sms_pipeline.views.course import BINS
-from sms_pipeline.views.dashboard.figures import run_json, totals_json
+from sms_pipeline.views.dashboard.figures import run_json, totals_json, unreadable_json
 from sms_pipeline.views.outcome import Outcomes
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.views.report.document import make_report
@@ -199,12 +200,14 @@ class Board:
         return KINDS[kind](make_report(self._settings, self._ledger, run))
 
     def _read_page(self, before: int | None) -> dict[str, Any]:
-        found = self._ledger.totals(PAGE_RUNS + 1, before)
-        shown = found[:PAGE_RUNS]
+        page = self._ledger.page(PAGE_RUNS, before)
         online = self._online()
+        rows = [self._row(totals, online, before is None) for totals in page.runs]
+        rows += [unreadable_json(one) for one in page.unreadable]
+        is_last = page.oldest is None or not self._ledger.page(1, page.oldest).oldest
         return {
-            "runs": [self._row(totals, online, before is None) for totals in shown],
-            "older": shown[-1].run.id if len(found) > PAGE_RUNS else None,
+            "runs": sorted(rows, key=lambda row: row["run"], reverse=True),
+            "older": None if is_last else page.oldest,
         }
 
     def _row(
@@ -219,7 +222,10 @@ class Board:
 
     def _online(self) -> tuple[WorkerRow, ...] | None:
         """The workers that are; None while that is not known."""
-        present = self._ledger.workers()
+        try:
+            present = self._ledger.workers()
+        except DamagedLedgerError:
+            return None
         with self._one_at_a_time:
             now = self._clock.monotonic()
             online = self._liveness.observe(now, present)

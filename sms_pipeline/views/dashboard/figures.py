@@ -7,7 +7,7 @@ from typing import Any
 
 from sms_pipeline.core.hosts import host_of
 from sms_pipeline.core.progress import ProfileProgress, Progress
-from sms_pipeline.core.records import Run, RunTotals, WorkerRow
+from sms_pipeline.core.records import Run, RunTotals, Unreadable, WorkerRow
 from sms_pipeline.core.run_state import RunState
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import Judgement
@@ -27,7 +27,7 @@ from sms_pipeline.views.format import (
 )
 from sms_pipeline.views.lines import SYMBOLS, failure_rates, other_ends
 from sms_pipeline.views.objects import progress_json
-from sms_pipeline.views.outcome import Outcome, outcome_of
+from sms_pipeline.views.outcome import Outcome, Tone, outcome_of
 from sms_pipeline.views.percentiles import PERCENTILES, tail
 from sms_pipeline.views.reader import Reading
 from sms_pipeline.views.states import cure_of, lost_time, notices
@@ -92,6 +92,27 @@ def totals_json(
         "cure": cure_of(run.id, outcome.state, unattended),
         **_outcome_json(outcome),
         "shown": [count(run.total), count(counts.delivered), count(counts.failed)],
+    }
+
+
+def unreadable_json(run: Unreadable) -> dict[str, Any]:
+    """A run in the list of runs whose rows can't be read."""
+    return {
+        "run": run.run,
+        "name": "",
+        "started_at": None,
+        "total": 1,
+        "control": "",
+        "delivered": 0,
+        "failed": 0,
+        "expired": 0,
+        "cancelled": 0,
+        "done": False,
+        "state": "damaged",
+        "cure": None,
+        "verdict": run.reason,
+        "tone": Tone.BAD.value,
+        "shown": ["?", "?", "?"],
     }
 
 

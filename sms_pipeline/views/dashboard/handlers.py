@@ -15,7 +15,12 @@ from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
 from sms_pipeline import __version__
 from sms_pipeline.core.records import Control
-from sms_pipeline.errors import LedgerUnavailableError, PipelineError, UnknownRunError
+from sms_pipeline.errors import (
+    DamagedLedgerError,
+    LedgerUnavailableError,
+    PipelineError,
+    UnknownRunError,
+)
 from sms_pipeline.views.dashboard import access
 from sms_pipeline.views.dashboard.access import Door
 from sms_pipeline.views.dashboard.board import Board
@@ -195,7 +200,7 @@ class _Answer(_Guarded):
             self.write(await coming)
         except UnknownRunError as error:
             self._refuse(http.HTTPStatus.NOT_FOUND, str(error))
-        except LedgerUnavailableError as error:
+        except (LedgerUnavailableError, DamagedLedgerError) as error:
             self._refuse(http.HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         except PipelineError as error:
             self._refuse(http.HTTPStatus.CONFLICT, str(error))

@@ -67,7 +67,7 @@ class RunReport:
     @property
     def outcome(self) -> Outcome:
         """What came of the run."""
-        return outcome_of(self.progress, self.audit.verdict)
+        return outcome_of(self.progress, self.audit.verdict, self.audit.seal)
 
     def to_json(self) -> dict[str, Any]:
         """The document of `report --format json`; moments in ISO 8601."""
@@ -78,6 +78,7 @@ class RunReport:
             "started_at": iso(self.timeline.started_at),
             "seed": self.run.seed,
             "verdict": self.outcome.line,
+            "seal": self.audit.seal,
             "progress": progress_json(self.progress),
             "not_reached": self.not_reached,
             "course": _course_json(self.timeline),

@@ -11,7 +11,7 @@ from sms_pipeline.ledger.store import Ledger
 from tests.unit.cli.commands import invoke, refused
 
 
-def test_lists_of_an_empty_ledger() -> None:
+def test_lists_of_an_empty_ledger(ledger: Ledger) -> None:
     assert invoke("runs").exit_code == 0
     assert invoke("senders").stdout == "No sender is online.\n"
 

@@ -123,7 +123,7 @@ def test_bad_database_url_is_one_line(url: str) -> None:
 
 
 def test_unreachable_ledger_ends_with_1() -> None:
-    result = invoke("runs", SMS_DATABASE_URL="sqlite:////no/such/folder/ledger.db")
+    result = invoke("pause", SMS_DATABASE_URL="sqlite:////no/such/folder/ledger.db")
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
     assert "ledger sqlite:///" in result.stderr
@@ -154,6 +154,7 @@ def test_unknown_run_ends_with_2_and_a_hint(command: str, ledger: Ledger) -> Non
         (TimeoutError(), "TimeoutError"),
     ],
 )
+@pytest.mark.usefixtures("ledger")
 def test_any_error_of_the_system_is_one_line_that_names_what_failed(
     error: OSError, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +168,7 @@ def test_any_error_of_the_system_is_one_line_that_names_what_failed(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.usefixtures("ledger")
 def test_output_that_can_not_be_written_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -181,6 +183,7 @@ def test_output_that_can_not_be_written_is_one_line() -> None:
     assert done.stderr == "Error: the output can't be written: No space left on device\n"
 
 
+@pytest.mark.usefixtures("ledger")
 def test_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

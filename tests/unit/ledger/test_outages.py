@@ -19,7 +19,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from sms_pipeline.errors import LedgerUnavailableError, PipelineError
+from sms_pipeline.errors import DamagedLedgerError, LedgerUnavailableError
 from sms_pipeline.ledger.database import Database, open_engine
 from sms_pipeline.ledger.store import Ledger
 from tests.unit.ledger.fakes import Server, file_of
@@ -119,11 +119,12 @@ def test_unreachable_database(url: str, where: str) -> None:
 def test_file_that_is_no_database(tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("long enough to be taken for a database" * 100)
-    with pytest.raises(PipelineError) as caught:
-        Ledger.open(f"sqlite:///{notes}")
-    assert str(caught.value) == (
-        f"the ledger sqlite:///{notes} can't be reached: file is not a database"
-    )
+    for opening in (Ledger.open, Ledger.open_to_read):
+        with pytest.raises(DamagedLedgerError) as caught:
+            opening(f"sqlite:///{notes}")
+        assert str(caught.value) == (
+            f"the ledger sqlite:///{notes} is damaged: file is not a database"
+        )
 
 
 def test_file_that_another_process_has_locked(

@@ -133,7 +133,7 @@ class Identity(NamedTuple):
 class Answers:
     """What a server answers to whatever it is asked."""
 
-    def one(self) -> Identity:
+    def one_or_none(self) -> Identity:
         return Identity(1, "there before", schema.SCHEMA_VERSION)
 
 

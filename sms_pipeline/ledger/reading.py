@@ -1,0 +1,60 @@
+"""A ledger that is only read: nothing is made, and nothing need be writable."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from sms_pipeline.errors import NoLedgerError
+
+#: Ways to open a file that is there, by what they need: a folder in which SQLite can make its files
+#: for readers; such files that are there already; nothing, as long as nobody writes.
+_WAYS = ("mode=rw", "mode=ro", "mode=ro&immutable=1")
+_ONLY_WITHOUT_WRITERS = _WAYS[-1]
+
+
+def require_file(file: str) -> None:
+    """Refuse an SQLite file that is not there.
+
+    Raises:
+        NoLedgerError: it is not.
+    """
+    if not Path(file).exists():
+        raise NoLedgerError(
+            f"the ledger has no run yet: there is no file {file}; start one with "
+            "'sms-pipeline run' or 'produce', or name another ledger with SMS_DATABASE_URL"
+        )
+
+
+def connect(file: str, timeout: float) -> sqlite3.Connection:
+    """Open an SQLite file as well as the rights to it allow; it is never made.
+
+    Raises:
+        sqlite3.Error: it can't be read at all.
+    """
+    error: sqlite3.Error | None = None
+    for way in _WAYS:
+        if way == _ONLY_WITHOUT_WRITERS and _has_changes(file):
+            break
+        try:
+            return _opened(f"file:{quote(file)}?{way}", timeout)
+        except sqlite3.OperationalError as refused:
+            error = refused
+    raise error or sqlite3.OperationalError("unable to open database file")
+
+
+def _opened(uri: str, timeout: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, timeout=timeout, uri=True, check_same_thread=False)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _has_changes(file: str) -> bool:
+    """Whether a writer left something beside the file that must be read with it."""
+    log = Path(f"{file}-wal")
+    return log.exists() and log.stat().st_size > 0
