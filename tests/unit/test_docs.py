@@ -12,10 +12,12 @@ import pytest
 from prometheus_client.core import Metric
 from pydantic import BaseModel
 
+from sms_pipeline import send_sms
 from sms_pipeline.config.settings import DEFAULT_DATABASE_URL, ENVIRONMENT, Settings
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation, Threshold
+from sms_pipeline.testing import eager_run
 from tests.unit.test_rooms import MAY_IMPORT
 from tests.unit.views.test_metric_families import every_metric, reading
 
@@ -133,3 +135,19 @@ def _metric_row(family: Metric) -> str:
     labels = dict.fromkeys(label for sample in family.samples for label in sample.labels)
     shown = ", ".join(f"`{label}`" for label in labels if label != "le")
     return f"| `{name}` | {family.type} | {shown} | {family.documentation} |"
+
+
+def test_the_audit_in_the_readme_has_the_lines_of_an_audit() -> None:
+    page = (ROOT / "README.md").read_text()
+    sample = re.search(r"sms-pipeline audit\n(.*?)```", page, re.S)
+    assert sample
+    with eager_run(Simulation(num_messages=1)) as rehearsal:
+        (batch,) = rehearsal.batches()
+        send_sms.delay(batch.to_wire())
+        lines = rehearsal.audit().lines()
+    assert [_words(line) for line in sample[1].splitlines()] == [_words(line) for line in lines]
+
+
+def _words(line: str) -> str:
+    """Its label or its first word: what does not differ from run to run."""
+    return re.split(r"\W", line.strip())[0]

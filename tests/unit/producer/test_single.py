@@ -99,3 +99,11 @@ def test_it_goes_to_a_profile_that_a_worker_is_there_for() -> None:
     one, two = make.worker(profile="one", left_at=make.NOON), make.worker(profile="two")
     assert profile_for(simulation("one", "two"), [one, two]) == "two"
     assert profile_for(simulation("one", "two"), []) == "one"
+
+
+def test_it_does_not_go_to_the_profile_of_a_worker_that_was_killed() -> None:
+    killed = make.worker(profile="one", seen_at=make.NOON)
+    alive = make.worker(profile="two", seen_at=make.NOON + 60.0)
+    assert profile_for(simulation("one", "two"), [killed, alive]) == "two"
+    late = make.worker(profile="one", seen_at=alive.seen_at - 2.0)
+    assert profile_for(simulation("one", "two"), [late, alive]) == "one"
