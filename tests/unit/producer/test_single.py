@@ -15,6 +15,7 @@ from sms_pipeline.producer.recovery import require_messages
 from sms_pipeline.producer.single import profile_for, send_one
 from sms_pipeline.testing import eager_run, memory_ledger
 from sms_pipeline.views.lists import NOT_KEPT, recipient
+from sms_pipeline.views.trace import trace_message
 from tests.unit import make
 
 TO, TEXT = "202-555-0100", "Evacuate now."
@@ -43,6 +44,14 @@ def test_it_is_a_run_of_one_message_with_that_number_and_text() -> None:
     assert recipient(run, 0) == NOT_KEPT
     with pytest.raises(ConfigError, match=r"send_sms\.delay"):
         require_messages(run)
+
+
+def test_its_trace_says_that_the_number_is_not_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = memory_ledger()
+    sent(ledger)
+    trace_message(ledger, ledger.run(), 0)
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == "Message 0 of run 1, whose number is not kept, in batch 0:"
 
 
 def test_in_eager_mode_it_is_played_at_once_and_proven() -> None:
