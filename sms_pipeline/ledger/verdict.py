@@ -61,6 +61,8 @@ class AuditResult:
     seal: str | None = None
     #: Whether the ledger holds it; a reader that may not write only works it out.
     sealed: bool = False
+    #: Whether it was held against one that was noted earlier, and is the same.
+    as_noted: bool = False
     #: Messages in the dead-letter queue, whatever run they belong to; None = not looked at.
     dead_letters: int | None = None
 
@@ -78,6 +80,8 @@ class AuditResult:
             self.problems.append(f"the seal {noted} was noted, but the run has none: it goes on")
         elif not self.seal.startswith(noted.lower()):
             self.problems.append(f"the seal {noted} was noted, but the run's is {self.seal}")
+        else:
+            self.as_noted = True
 
     def to_json(self) -> dict[str, Any]:
         """The fields of `audit --json`."""
@@ -126,7 +130,7 @@ class AuditResult:
         if len(self.problems) > _MAX_LISTED:
             yield f"  ! and {len(self.problems) - _MAX_LISTED:,} problems more"
         if self.seal:
-            yield f"Seal: {self.seal}"
+            yield f"Seal: {self.seal}{', as noted' if self.as_noted else ''}"
         yield f"Verdict: {self.verdict.value}"
 
 

@@ -90,11 +90,12 @@ def await_quiet(
         if snapshot.counts.attempts != attempts:
             attempts, changed_at = snapshot.counts.attempts, now
         depth = publisher.depth([counts.profile for counts in snapshot.profiles])
-        if not depth and liveness.is_decided(now, present):
+        decided = liveness.is_decided(now, present)
+        if not depth and decided:
             quiet = now - changed_at
             if not online or quiet >= quiet_seconds(run.simulation):
                 return
-        reason = _why_wait(depth, bool(online))
+        reason = _why_wait(depth, bool(online) or not decided)
         if reason != told:
             told = reason
             say(reason)
@@ -109,8 +110,8 @@ def quiet_seconds(simulation: Simulation) -> float:
     return max(QUIET_SECONDS, 2 * longest)
 
 
-def _why_wait(depth: int, anyone_online: bool) -> str:
-    if depth and not anyone_online:
+def _why_wait(depth: int, maybe_online: bool) -> str:
+    if depth and not maybe_online:
         return f"waiting: the queues hold {depth:,} batches, and no worker is online (--force?)"
     if depth:
         return "waiting: the queues still hold batches, which workers will take"

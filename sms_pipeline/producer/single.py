@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.liveness import present_workers
 from sms_pipeline.core.messages import SEPARATOR
 from sms_pipeline.core.records import BatchRow, Control, Run, WorkerRow
 from sms_pipeline.core.simulation import MAX_TEXT_LENGTH, Simulation
@@ -21,6 +22,9 @@ from sms_pipeline.producer.dispatching import first_attempt
 _NUMBER = re.compile(r"\+?[0-9][0-9 ().-]{1,30}")
 _SEED_BITS = 63
 _FIRST_BATCH = 0
+#: A worker whose last sign of life is so much older than another's is gone. Heartbeats come about
+#: every second, and the clocks of hosts may differ a little.
+_SILENT_SECONDS = 10.0
 
 #: Gives a batch to the broker; returns when that is confirmed, raises when it is not.
 Publish = Callable[[Batch], object]
@@ -78,8 +82,14 @@ def require_sms(to: object, text: object) -> None:
 
 
 def profile_for(simulation: Simulation, workers: Iterable[WorkerRow]) -> str:
-    """The first profile of the configuration that a worker is there for, or simply the first."""
-    served = {worker.profile for worker in workers if worker.left_at is None}
+    """The first profile of the configuration that a worker is there for, or simply the first.
+
+    A killed worker never signs off. It would take seconds to see whose heartbeat still changes, so
+    it goes by when each last wrote one.
+    """
+    present = present_workers(workers)
+    newest = max((worker.seen_at for worker in present), default=0.0)
+    served = {worker.profile for worker in present if newest - worker.seen_at <= _SILENT_SECONDS}
     names = [sender.name for sender in simulation.senders]
     return next((name for name in names if name in served), names[0])
 

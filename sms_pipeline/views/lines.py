@@ -129,7 +129,7 @@ def hint(progress: Progress) -> str:
         return f"{found[0].upper()}{found[1:]}"
     if not progress.done:
         return f"To see where every message is: sms-pipeline audit {progress.run}"
-    return f"To prove that no message is lost or doubled: sms-pipeline audit {progress.run}"
+    return f"To see how every message is accounted for: sms-pipeline audit {progress.run}"
 
 
 def headline(simulation: Simulation) -> str:

@@ -15,7 +15,7 @@ from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.trace import attempts_at, dispatches_since, settlements_since
 from sms_pipeline.views import format
 from sms_pipeline.views.display import tell_outages
-from sms_pipeline.views.lists import recipient
+from sms_pipeline.views.lists import NOT_KEPT, recipient
 from sms_pipeline.views.output import say, write
 
 #: How often the ledger is read again.
@@ -62,7 +62,8 @@ def trace_message(ledger: Ledger, run: Run, index: int) -> None:
         write(f"Message {index} of run {run.id} is not dispatched yet.")
         return
     to = recipient(run, index)
-    write(f"Message {index} of run {run.id}, to {to}, in batch {batch.number}:")
+    whom = "whose number is not kept" if to == NOT_KEPT else f"to {to}"
+    write(f"Message {index} of run {run.id}, {whom}, in batch {batch.number}:")
     if batch.published_at is not None:
         write(f"{format.clock(batch.published_at)}  dispatched to {batch.profile}")
     for one in attempts:

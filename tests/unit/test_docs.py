@@ -12,16 +12,23 @@ import pytest
 from prometheus_client.core import Metric
 from pydantic import BaseModel
 
+from sms_pipeline import send_sms
 from sms_pipeline.config.settings import DEFAULT_DATABASE_URL, ENVIRONMENT, Settings
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation, Threshold
+from sms_pipeline.testing import eager_run
+from tests.unit.test_rooms import MAY_IMPORT
 from tests.unit.views.test_metric_families import every_metric, reading
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
 #: Defaults that the page describes in words.
 IN_WORDS = {"senders", "retry", "name"}
+#: In the drawing of the rooms, words begin here.
+DRAWING_WIDTH = 36
+#: Settings, not a room.
+UNDRAWN = {"celeryconfig"}
 
 
 def rows_of(model: str) -> dict[str, tuple[str, str]]:
@@ -60,6 +67,27 @@ def test_every_module_is_in_the_architecture() -> None:
     files = (path for path in package.rglob("*.py") if path.name != "__init__.py")
     modules = {str(path.relative_to(package)) for path in files}
     assert {name for name in modules if f"`{name}`" not in page} == set()
+
+
+def test_the_architecture_has_a_module_in_one_row_only() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    cells = re.findall(r"^\| (`[^|]+)\|", page, re.M)
+    named = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+    assert sorted(named) == sorted(set(named))
+
+
+def test_the_drawing_of_the_rooms_has_each_above_those_that_it_imports() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    drawing = re.search(r"```text\n(.*?)```", page, re.S)
+    assert drawing
+    lines = [line[:DRAWING_WIDTH] for line in drawing[1].splitlines()]
+    names = [(name, row) for row, line in enumerate(lines) for name in re.findall(r"\w+", line)]
+    row_of = dict(names)
+    assert len(row_of) == len(names)
+    assert set(row_of) == set(MAY_IMPORT) - UNDRAWN
+    for room in row_of:
+        above = {other for other in MAY_IMPORT[room] - UNDRAWN if row_of[other] <= row_of[room]}
+        assert above == set(), room
 
 
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"]
@@ -107,3 +135,19 @@ def _metric_row(family: Metric) -> str:
     labels = dict.fromkeys(label for sample in family.samples for label in sample.labels)
     shown = ", ".join(f"`{label}`" for label in labels if label != "le")
     return f"| `{name}` | {family.type} | {shown} | {family.documentation} |"
+
+
+def test_the_audit_in_the_readme_has_the_lines_of_an_audit() -> None:
+    page = (ROOT / "README.md").read_text()
+    sample = re.search(r"sms-pipeline audit\n(.*?)```", page, re.S)
+    assert sample
+    with eager_run(Simulation(num_messages=1)) as rehearsal:
+        (batch,) = rehearsal.batches()
+        send_sms.delay(batch.to_wire())
+        lines = rehearsal.audit().lines()
+    assert [_words(line) for line in sample[1].splitlines()] == [_words(line) for line in lines]
+
+
+def _words(line: str) -> str:
+    """Its label or its first word: what does not differ from run to run."""
+    return re.split(r"\W", line.strip())[0]

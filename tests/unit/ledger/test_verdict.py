@@ -133,3 +133,10 @@ def test_seal_is_compared_with_one_that_was_noted(
     result.compare_seal(noted)
     assert result.problems == problems
     assert result.verdict is (Verdict.BROKEN if problems else Verdict.PROVEN)
+
+
+def test_a_seal_that_is_as_noted_is_said_to_be() -> None:
+    result = AuditResult(3, 1, delivered=1, seal=SEAL)
+    assert f"Seal: {SEAL}" in result.lines()
+    result.compare_seal("3F9A3f9a")
+    assert f"Seal: {SEAL}, as noted" in result.lines()

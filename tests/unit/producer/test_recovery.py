@@ -102,8 +102,8 @@ def test_worker_that_is_online_may_be_playing(scene: Scene) -> None:
     scene.meanwhile = play
     # Then nothing is lost until nothing was settled for a while
     assert scene.await_quiet() == 4 + QUIET_SECONDS
+    # And nobody is told that no worker is online while that is not known
     assert scene.said == [
-        "waiting: the queues hold 3 batches, and no worker is online (--force?)",
         "waiting: the queues still hold batches, which workers will take",
         "waiting: workers are online and may be playing what is not settled",
     ]

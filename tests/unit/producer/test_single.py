@@ -15,6 +15,7 @@ from sms_pipeline.producer.recovery import require_messages
 from sms_pipeline.producer.single import profile_for, send_one
 from sms_pipeline.testing import eager_run, memory_ledger
 from sms_pipeline.views.lists import NOT_KEPT, recipient
+from sms_pipeline.views.trace import trace_message
 from tests.unit import make
 
 TO, TEXT = "202-555-0100", "Evacuate now."
@@ -43,6 +44,14 @@ def test_it_is_a_run_of_one_message_with_that_number_and_text() -> None:
     assert recipient(run, 0) == NOT_KEPT
     with pytest.raises(ConfigError, match=r"send_sms\.delay"):
         require_messages(run)
+
+
+def test_its_trace_says_that_the_number_is_not_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = memory_ledger()
+    sent(ledger)
+    trace_message(ledger, ledger.run(), 0)
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == "Message 0 of run 1, whose number is not kept, in batch 0:"
 
 
 def test_in_eager_mode_it_is_played_at_once_and_proven() -> None:
@@ -99,3 +108,11 @@ def test_it_goes_to_a_profile_that_a_worker_is_there_for() -> None:
     one, two = make.worker(profile="one", left_at=make.NOON), make.worker(profile="two")
     assert profile_for(simulation("one", "two"), [one, two]) == "two"
     assert profile_for(simulation("one", "two"), []) == "one"
+
+
+def test_it_does_not_go_to_the_profile_of_a_worker_that_was_killed() -> None:
+    killed = make.worker(profile="one", seen_at=make.NOON)
+    alive = make.worker(profile="two", seen_at=make.NOON + 60.0)
+    assert profile_for(simulation("one", "two"), [killed, alive]) == "two"
+    late = make.worker(profile="one", seen_at=alive.seen_at - 2.0)
+    assert profile_for(simulation("one", "two"), [late, alive]) == "one"

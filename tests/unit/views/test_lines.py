@@ -81,3 +81,8 @@ def test_headline_of_many_profiles_counts_the_rest() -> None:
     text = headline(make.simulation(senders=senders, deadline=60))
     assert "p4 1 at 0.1 s failing 10%, 3 more profiles" in text
     assert text.endswith("adaptive routing; at most 4 attempts; deadline 60 s")
+
+
+def test_a_summary_does_not_offer_to_prove_what_its_first_line_calls_proven() -> None:
+    last = summary_lines(progress(), "done")[-1]
+    assert last == "To see how every message is accounted for: sms-pipeline audit 1"
