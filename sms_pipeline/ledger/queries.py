@@ -130,9 +130,12 @@ def standing() -> Select[Any]:
 
 
 def lock_control(run_id: int) -> Select[Any]:
-    """The control of a run, which nobody else changes or seals until this transaction ends."""
+    """The control of a run, which nobody else changes or seals until this transaction ends.
+
+    Rows that refer to the run can be added meanwhile: settling does not wait for it.
+    """
     run = schema.runs.c
-    return select(run.control).where(run.id == run_id).with_for_update()
+    return select(run.control).where(run.id == run_id).with_for_update(key_share=True)
 
 
 def is_sealed(connection: Connection, run_id: int) -> bool:
