@@ -20,11 +20,21 @@ def require_file(file: str) -> None:
     Raises:
         NoLedgerError: it is not.
     """
-    if not Path(file).exists():
+    if not _is_there(file):
         raise NoLedgerError(
             f"the ledger has no run yet: there is no file {file}; start one with "
             "'sms-pipeline run' or 'produce', or name another ledger with SMS_DATABASE_URL"
         )
+
+
+def _is_there(file: str) -> bool:
+    """Where one may not look, SQLite says so."""
+    try:
+        return Path(file).exists()
+    except PermissionError:
+        return True
+    except OSError:  # No file can have such a name.
+        return False
 
 
 def connect(file: str, timeout: float) -> sqlite3.Connection:
