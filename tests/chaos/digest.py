@@ -34,6 +34,7 @@ GROUPS: dict[str, tuple[Fault, ...]] = {
     ),
     "broker killed, frozen, out of memory, closing its connections": (
         Fault.BROKER_KILL,
+        Fault.BROKER_KILL_EARLY,
         Fault.BROKER_FREEZE,
         Fault.RETRIES_STUCK,
         Fault.MEMORY_ALARM,

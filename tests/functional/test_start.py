@@ -102,7 +102,7 @@ def test_a_worker_that_is_not_set_up_ends_and_takes_no_batch(
     # Given batches in a queue, and a database that can't be used for a reason nobody foresaw
     terminal.environment["CELERY_BROKER_URL"] = broker_url
     assert terminal.run("produce", "-n", "10").code == 0
-    url = f"{postgres_url}?prepare_threshold=0"
+    url = f"{postgres_url}?options=-csearch_path%3Dnowhere"
     if mistake == "encoding":
         name = postgres_url.rpartition("/")[2] + "_ascii"
         postgres.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0")
