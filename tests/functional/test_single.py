@@ -40,5 +40,5 @@ def test_one_sms_of_a_script_is_delivered_and_proven(
     assert "delivered 1" in terminal.run("monitor", "1", "--once").out
     # And no output has its number, which is kept nowhere
     shown = terminal.run("trace", "1", "--message", "0").out
-    assert "to not kept" in shown
+    assert "whose number is not kept" in shown
     assert terminal.run("resume", "1").code == 2
