@@ -61,8 +61,8 @@ def percentile(counts: Mapping[int, int], share: float, longest: float = math.in
     passed = 0
     for bucket in sorted(counts):
         if passed + counts[bucket] >= wanted and counts[bucket]:
-            lower = upper_bound(bucket - 1) if bucket else 0.0
+            lower, upper = bounds(bucket)
             within = (wanted - passed) / counts[bucket]
-            return min(lower + (upper_bound(bucket) - lower) * within, longest)
+            return min(lower + (upper - lower) * within, longest)
         passed += counts[bucket]
     return None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from sms_pipeline.core.counts import Counts, ProfileCounts, total
-from sms_pipeline.core.profiles import capacity
+from sms_pipeline.core.profiles import SenderProfile, capacity
 from sms_pipeline.core.simulation import Simulation
 
 #: A worker that lives has written its heartbeat anew by then.
@@ -74,6 +74,19 @@ class BatchRow:
     #: Who recorded it, and as which link of its chain: see `core.seal`.
     writer: str = field(default="", compare=False)
     link: int = field(default=0, compare=False)
+
+
+#: What a settlement adds to the counters as it stands.
+SUMMED = (
+    "delivered",
+    "failed",
+    "expired",
+    "cancelled",
+    "retried",
+    "send_seconds",
+    "delivery_seconds",
+    "transit_seconds",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +178,30 @@ class WorkerRow:
     max_time: float | None
     #: When it last wrote its heartbeat, seconds since the epoch on its own clock.
     seen_at: float
+
+    @classmethod
+    def playing(
+        cls,
+        profile: SenderProfile,
+        id: str,
+        heartbeat: int = 0,
+        joined_at: float = 0.0,
+        seen_at: float = 0.0,
+    ) -> Self:
+        """One that is there and plays `profile`."""
+        return cls(
+            id=id,
+            profile=profile.name,
+            senders=profile.count,
+            mean_time=profile.mean_time,
+            failure_rate=profile.failure_rate,
+            heartbeat=heartbeat,
+            joined_at=joined_at,
+            left_at=None,
+            shape=profile.shape,
+            max_time=profile.max_time,
+            seen_at=seen_at,
+        )
 
     @property
     def capacity(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sms_pipeline.core.retry import RetryPolicy
+from sms_pipeline.core.retry import RetryPolicy, full_pause
 
 #: Fewer messages than this count as none: the last one that fails again is one in two.
 _LAST_MESSAGE = 0.5
@@ -86,6 +86,4 @@ def _first_round(ahead: Ahead) -> int:
 
 def _longest_of(messages: float, retry: RetryPolicy, attempt: int) -> float:
     """The longest of so many pauses, on average: 1 - jitter / (n + 1) of the full one."""
-    doublings = min(attempt, _MAX_ROUNDS)
-    pause = min(retry.backoff_max, retry.backoff * 2.0**doublings)
-    return pause * (1 - retry.jitter / (messages + 1))
+    return full_pause(retry, attempt) * (1 - retry.jitter / (messages + 1))

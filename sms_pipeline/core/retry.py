@@ -41,20 +41,22 @@ class RetryPolicy(Frozen):
         return self.max_attempts is None or attempt + 1 < self.max_attempts
 
 
+def full_pause(policy: RetryPolicy, attempt: int) -> float:
+    """Seconds after the failure of `attempt` (0 is the first), before chance shortens them."""
+    return min(policy.backoff_max, policy.backoff * 2.0 ** min(attempt, _MAX_DOUBLINGS))
+
+
 def retry_delay(policy: RetryPolicy, attempt: int, rng: random.Random) -> int:
     """Whole seconds between the failure of `attempt` (0 is the first) and the next attempt.
 
     pause = min(backoff_max, backoff * 2**attempt), then * (1 - jitter * u) with u uniform in
     [0, 1), rounded half up. Whole seconds, because the broker's delayed delivery knows no others.
     """
-    doublings = min(attempt, _MAX_DOUBLINGS)
-    pause: float = min(policy.backoff_max, policy.backoff * 2.0**doublings)
-    return math.floor(pause * (1 - policy.jitter * rng.random()) + 0.5)
+    return math.floor(full_pause(policy, attempt) * (1 - policy.jitter * rng.random()) + 0.5)
 
 
 def longest_pause(policy: RetryPolicy) -> float:
     """The longest pause, in seconds, between two attempts at a message that the policy knows."""
     if policy.max_attempts is None:
         return policy.backoff_max
-    pauses = max(policy.max_attempts - 2, 0)
-    return min(policy.backoff_max, policy.backoff * 2.0 ** min(pauses, _MAX_DOUBLINGS))
+    return full_pause(policy, max(policy.max_attempts - 2, 0))

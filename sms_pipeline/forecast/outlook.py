@@ -166,14 +166,15 @@ def look_ahead(
 
 
 def _outlook(runs: Runs, workers: int | None) -> Outlook:
+    middle = runs.progress(runs.middle)
     return Outlook(
         simulation=runs.simulation,
         workers=workers,
         runs=len(runs.courses),
-        progress=runs.progress(runs.middle),
+        progress=middle,
         end=Spread.of(runs.ends),
         reached={share: runs.reached(share) for share in SHARES},
-        thresholds=_thresholds(runs),
+        thresholds=_thresholds(runs, middle) if middle.thresholds else (),
         error=None,
     )
 
@@ -196,9 +197,9 @@ def _error(rough: Runs, fine: Runs) -> float:
     return max([*changes, _LEAST_ERROR])
 
 
-def _thresholds(runs: Runs) -> tuple[CheckOutlook, ...]:
+def _thresholds(runs: Runs, middle: Progress) -> tuple[CheckOutlook, ...]:
     progresses = [runs.progress(course) for course in runs.courses]
-    total, middle = len(progresses), runs.progress(runs.middle)
+    total = len(progresses)
     found = []
     for number, judgement in enumerate(middle.thresholds):
         held = sum(one.thresholds[number].state is State.PASSED for one in progresses)

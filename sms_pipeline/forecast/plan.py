@@ -118,7 +118,8 @@ class _Search:
         self._simulation = simulation
         self._goal = goal
         self._grow = None if grow is None else simulation.profile(grow).name
-        self._known: dict[tuple[int, ...], bool] = {}
+        #: What was played before: scales that come to the same senders are one fleet.
+        self._played: dict[tuple[tuple[int, ...], Budget, int], Fleet] = {}
 
     @property
     def plenty(self) -> float:
@@ -130,6 +131,12 @@ class _Search:
         self, scale: float, workers: int | None, budget: Budget = ROUGH, runs: int = FEW_RUNS
     ) -> Fleet:
         """The fleet of that scale, and what it comes to."""
+        key = (self._counts(scale, workers), budget, runs)
+        if key not in self._played:
+            self._played[key] = self._play(scale, workers, budget, runs)
+        return self._played[key]
+
+    def _play(self, scale: float, workers: int | None, budget: Budget, runs: int) -> Fleet:
         simulation = self._scaled(scale, workers or 1)
         setting = thin(exact_setting(simulation, workers), budget)
         played = play(setting, simulation, FIRST_SEED, runs)
@@ -157,12 +164,8 @@ class _Search:
         return min(max(seconds / self._goal.within, 1 / self.plenty), self.plenty)
 
     def _meets(self, scale: float, workers: int | None) -> bool:
-        counts = self._counts(scale, workers)
-        if counts not in self._known:
-            self._known[counts] = self._is_playable(scale, workers) and self.fleet(
-                scale, workers, runs=1
-            ).meets(self._goal)
-        return self._known[counts]
+        playable = self._is_playable(scale, workers)
+        return playable and self.fleet(scale, workers, runs=1).meets(self._goal)
 
     def _is_playable(self, scale: float, workers: int | None) -> bool:
         """Whether a batch is short enough with so few senders."""

@@ -16,14 +16,12 @@ from sms_pipeline.forecast.world import World
 from sms_pipeline.producer.dispatching import (
     Dispatching,
     Effect,
-    MarkPublished,
     PublishFirst,
-    ReadRun,
     ReadSnapshot,
-    ReadStuck,
     RecordBatches,
     Say,
     Wait,
+    answered_by,
     with_columns,
 )
 from sms_pipeline.producer.load import Loads
@@ -86,22 +84,11 @@ class VirtualProducer:
         self._world.agenda.at(moment, lambda: self._dispatch.answer(self._ask_books(effect)))
 
     def _ask_books(self, effect: Effect) -> Any:
-        books, run = self._world.books, self._world.run
-        match effect:
-            case ReadSnapshot():
-                self._unseen = 0
-                return books.snapshot(run)
-            case ReadStuck(queued_before):
-                return books.stuck(run.id, queued_before)
-            case ReadRun():
-                return books.run(run.id)
-            case RecordBatches(rows):
-                return books.record_batches(run.id, rows)
-            case MarkPublished(published):
-                return books.mark_published(run.id, published)
-            case Say():
-                return None
-        raise TypeError(f"not an effect of a simulated producer: {type(effect).__name__}")
+        if isinstance(effect, Say):
+            return None
+        if isinstance(effect, ReadSnapshot):
+            self._unseen = 0
+        return answered_by(self._world.books, self._world.run, effect)
 
     def _wait(self, seconds: float) -> None:
         """Waiting for room is most of what a producer does, so looks that see nothing are left out.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.routing import delivery_rate
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.costs import COSTS, Costs
 from sms_pipeline.worker.in_hand import threads_for
@@ -71,5 +72,6 @@ def work_seconds(simulation: Simulation, workers: int) -> float:
     messages / sum over profiles of capacity * (1 - failure rate). It knows nothing of the start,
     the end, and pauses.
     """
-    rate = sum(one.capacity * (1 - one.failure_rate) for one in simulation.senders) * workers
+    rates = [delivery_rate(one.capacity, one.failure_rate, None) for one in simulation.senders]
+    rate = sum(rates) * workers
     return simulation.num_messages / rate if rate and math.isfinite(rate) else 0.0

@@ -17,6 +17,7 @@ from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.counts import ProfileCounts
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import (
+    SUMMED,
     BatchRow,
     Control,
     Key,
@@ -27,25 +28,11 @@ from sms_pipeline.core.records import (
     Standing,
     WorkerRow,
 )
+from sms_pipeline.producer.dispatching import DispatchBooks
 
 
-class Books(Protocol):
+class Books(DispatchBooks, Protocol):
     """What protocols ask of a ledger. `ledger.store.Ledger` is one, too."""
-
-    def snapshot(self, run: Run) -> Snapshot:
-        """See `Ledger.snapshot`."""
-
-    def stuck(self, run_id: int, queued_before: float) -> Mapping[str, int]:
-        """See `Ledger.stuck`."""
-
-    def run(self, run_id: int) -> Run:
-        """See `Ledger.run`."""
-
-    def record_batches(self, run_id: int, rows: Sequence[BatchRow]) -> bool:
-        """See `Ledger.record_batches`."""
-
-    def mark_published(self, run_id: int, published: Sequence[tuple[int, float]]) -> None:
-        """See `Ledger.mark_published`."""
 
     def standing(self, key: Key) -> Standing:
         """See `Ledger.standing`."""
@@ -63,19 +50,6 @@ class _Sums:
     longest_delivery: float = 0.0
     #: First attempts that are not settled: batch number to (queued_at, messages).
     waiting: dict[int, tuple[float, int]] = field(default_factory=dict)
-
-
-#: Fields of a settlement that are summed up as they stand.
-_SUMMED = (
-    "delivered",
-    "failed",
-    "expired",
-    "cancelled",
-    "retried",
-    "send_seconds",
-    "delivery_seconds",
-    "transit_seconds",
-)
 
 
 class MemoryBooks:
@@ -156,7 +130,7 @@ class MemoryBooks:
     def _add(self, one: Settlement) -> None:
         sums = self._sums[one.profile]
         _, number, attempt = one.key
-        for name in _SUMMED:
+        for name in SUMMED:
             sums.numbers[name] += getattr(one, name)
         sums.numbers["attempts"] += one.messages
         if not attempt:
@@ -177,18 +151,12 @@ class MemoryBooks:
     def _rows(self) -> tuple[WorkerRow, ...]:
         now = self._clock.wall()
         return tuple(
-            WorkerRow(
-                id=worker,
-                profile=profile.name,
-                senders=profile.count,
-                mean_time=profile.mean_time,
-                failure_rate=profile.failure_rate,
+            WorkerRow.playing(
+                profile,
+                worker,
                 # As if it was written just now: nobody dies here.
                 heartbeat=math.floor(self._clock.monotonic() + self._phases[worker]),
                 joined_at=self._run.started_at,
-                left_at=None,
-                shape=profile.shape,
-                max_time=profile.max_time,
                 seen_at=now,
             )
             for worker, profiles in self._workers.items()

@@ -34,8 +34,9 @@ def rate_of(course: Course) -> float:
 
 def stretched(course: Course, left_out: int, rate: float) -> Course:
     """The run with `left_out` more messages in its middle, ended at `rate` a second."""
-    gap = _Gap(_middle_of(course), left_out / rate)
     marks = _middle(course.marks)
+    # It is put in where the middle is half over.
+    gap = _Gap(marks[len(marks) // 2].at, left_out / rate)
     share = left_out / sum(mark.ended for mark in marks)
     added = [mark for name in _names(course) for mark in gap.filled(name, marks, share)]
     snapshot = course.snapshot
@@ -58,12 +59,6 @@ def _middle(marks: Sequence[Mark]) -> list[Mark]:
     ended = list(accumulate(mark.ended for mark in marks))
     low, high = _FROM * ended[-1], _TO * ended[-1]
     return [mark for mark, sofar in zip(marks, ended, strict=True) if low <= sofar <= high]
-
-
-def _middle_of(course: Course) -> float:
-    """When the middle is half over, seconds."""
-    middle = _middle(course.marks)
-    return middle[len(middle) // 2].at
 
 
 @dataclass(frozen=True, slots=True)

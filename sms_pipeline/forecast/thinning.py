@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from sms_pipeline.core.empirical import shape_of
 from sms_pipeline.core.gamma import capped_mean
 from sms_pipeline.core.profiles import SenderProfile
-from sms_pipeline.core.retry import RetryPolicy
+from sms_pipeline.core.retry import RetryPolicy, full_pause
 from sms_pipeline.core.routing import BACKLOG_SECONDS, Load, delivery_rate
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.setting import SHORTEST_TICK, Setting, work_seconds
@@ -44,10 +44,6 @@ class Budget:
     messages: int
     #: … and at batches.
     batches: int
-
-    def divided(self, by: int) -> Budget:
-        """A smaller one."""
-        return Budget(self.messages // by, self.batches // by)
 
 
 class Thinned(Simulation):
@@ -99,7 +95,7 @@ def _pauses(retry: RetryPolicy, failure_rate: float) -> float:
     """All pauses of a message that needs more attempts than most."""
     seconds, attempt, left = 0.0, 0, failure_rate
     while retry.allows_after(attempt) and left > _FEW and attempt < _MOST_ATTEMPTS:
-        seconds += min(retry.backoff_max, retry.backoff * 2.0**attempt)
+        seconds += full_pause(retry, attempt)
         attempt, left = attempt + 1, left * failure_rate
     return seconds
 
@@ -159,7 +155,9 @@ def _most_batches(setting: Setting, profile: SenderProfile) -> float:
 
 def shares_of(simulation: Simulation) -> dict[str, float]:
     """About which share of the messages each profile gets."""
-    rates = {one.name: one.capacity * (1 - one.failure_rate) for one in simulation.senders}
+    rates = {
+        one.name: delivery_rate(one.capacity, one.failure_rate, None) for one in simulation.senders
+    }
     endless = [name for name, rate in rates.items() if math.isinf(rate)]
     if endless:
         return {name: (name in endless) / len(endless) for name in rates}

@@ -11,7 +11,7 @@ from sms_pipeline.core.counts import ProfileCounts
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.progress import Findings, Progress, Tracker
 from sms_pipeline.core.records import Snapshot, WorkerRow
-from sms_pipeline.core.retry import RetryPolicy
+from sms_pipeline.core.retry import RetryPolicy, full_pause
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.agenda import EPOCH
 from sms_pipeline.forecast.rehearsal import Course
@@ -61,7 +61,7 @@ def _tail(messages: float, seen: int, profile: SenderProfile, retry: RetryPolicy
         and messages * profile.failure_rate ** (attempt + 1) >= _LIKELY
         and profile.failure_rate < 1
     ):
-        seconds += min(retry.backoff_max, retry.backoff * 2.0**attempt) + profile.mean_time
+        seconds += full_pause(retry, attempt) + profile.mean_time
         attempt += 1
     return seconds
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import (
+    SUMMED,
     Absorbed,
     BatchRow,
     Control,
@@ -82,17 +83,6 @@ def dispatch_sums(rows: Iterable[BatchRow]) -> list[dict[str, Any]]:
     ]
 
 
-#: What a settlement adds to the counters as it stands.
-SUMMED = (
-    "delivered",
-    "failed",
-    "expired",
-    "cancelled",
-    "retried",
-    "send_seconds",
-    "delivery_seconds",
-    "transit_seconds",
-)
 _SETTLEMENT_FIELDS = (
     "profile",
     "worker",

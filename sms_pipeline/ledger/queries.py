@@ -11,6 +11,7 @@ from sqlalchemy.exc import DatabaseError
 
 from sms_pipeline.core.counts import Counts, ProfileCounts
 from sms_pipeline.core.records import (
+    SUMMED,
     BatchRow,
     Control,
     Run,
@@ -25,7 +26,7 @@ from sms_pipeline.core.records import (
 from sms_pipeline.errors import DamagedLedgerError
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.database import damage_of
-from sms_pipeline.ledger.mapping import SUMMED, plain_numbers, to_batch, to_run, to_worker
+from sms_pipeline.ledger.mapping import plain_numbers, to_batch, to_run, to_worker
 
 
 def stuck(run_id: int, queued_before: float) -> Select[Any]:

@@ -6,9 +6,9 @@ while is answered when it has succeeded: a producer is patient.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from sms_pipeline.core import routing
 from sms_pipeline.core.batch import Batch
@@ -104,6 +104,41 @@ Effect = (
 #: Return how many batches were published again, where that is asked for.
 Steps = Generator[Effect, Any, None]
 CountingSteps = Generator[Effect, Any, int]
+
+
+class DispatchBooks(Protocol):
+    """What a producer asks of a ledger. `ledger.store.Ledger` is one."""
+
+    def snapshot(self, run: Run) -> Snapshot:
+        """See `Ledger.snapshot`."""
+
+    def stuck(self, run_id: int, queued_before: float) -> Mapping[str, int]:
+        """See `Ledger.stuck`."""
+
+    def run(self, run_id: int) -> Run:
+        """See `Ledger.run`."""
+
+    def record_batches(self, run_id: int, rows: Sequence[BatchRow]) -> bool:
+        """See `Ledger.record_batches`."""
+
+    def mark_published(self, run_id: int, published: Sequence[tuple[int, float]]) -> None:
+        """See `Ledger.mark_published`."""
+
+
+def answered_by(books: DispatchBooks, run: Run, effect: Effect) -> Any:
+    """The answer to an effect that is the ledger's to perform."""
+    match effect:
+        case ReadSnapshot():
+            return books.snapshot(run)
+        case ReadStuck(queued_before):
+            return books.stuck(run.id, queued_before)
+        case ReadRun():
+            return books.run(run.id)
+        case RecordBatches(rows):
+            return books.record_batches(run.id, rows)
+        case MarkPublished(published):
+            return books.mark_published(run.id, published)
+    raise TypeError(f"not an effect that a ledger performs: {type(effect).__name__}")
 
 
 class Dispatching:

@@ -70,6 +70,11 @@ class Loads:
             max_batches: of a profile and its batch size, how many batches it may hold.
         """
         self._simulation = simulation
+        self._configured = {sender.name: sender for sender in simulation.senders}
+        self._places = {name: place for place, name in enumerate(self._configured)}
+        self._batch_sizes = {
+            name: simulation.batch_size_for(sender) for name, sender in self._configured.items()
+        }
         self._liveness = Liveness(trusted)
         self._max_batches = max_batches
         self._observed = Observed()
@@ -113,7 +118,7 @@ class Loads:
         )
 
     def _most_in_hand(self, worker: WorkerRow) -> int:
-        batch_size = self._simulation.batch_size_for(self._profile(worker.profile, [worker]))
+        batch_size = self._batch_size(self._profile(worker.profile, [worker]))
         return batch_size * routing.batches_in_hand(worker.senders, worker.capacity, batch_size)
 
     def _static(self, snapshot: Snapshot, now: float) -> list[Load]:
@@ -124,20 +129,7 @@ class Loads:
     def _nominal_workers(self) -> tuple[WorkerRow, ...]:
         """One worker for each configured profile."""
         return tuple(
-            WorkerRow(
-                id=p.name,
-                profile=p.name,
-                senders=p.count,
-                mean_time=p.mean_time,
-                failure_rate=p.failure_rate,
-                heartbeat=0,
-                joined_at=0.0,
-                left_at=None,
-                shape=p.shape,
-                max_time=p.max_time,
-                seen_at=0.0,
-            )
-            for p in self._simulation.senders
+            WorkerRow.playing(profile, profile.name) for profile in self._simulation.senders
         )
 
     def _loads(self, snapshot: Snapshot, workers: Iterable[WorkerRow], now: float) -> list[Load]:
@@ -152,15 +144,13 @@ class Loads:
 
     def _place(self, named: tuple[str, object]) -> tuple[int, str]:
         """Configured profiles come first, in their order."""
-        names = [profile.name for profile in self._simulation.senders]
         name, _ = named
-        return (names.index(name) if name in names else len(names), name)
+        return (self._places.get(name, len(self._places)), name)
 
     def _profile(self, name: str, workers: list[WorkerRow]) -> SenderProfile:
         """The configured one; of workers that brought a profile of their own, what they play."""
-        for profile in self._simulation.senders:
-            if profile.name == name:
-                return profile
+        if name in self._configured:
+            return self._configured[name]
         first = workers[0]
         return SenderProfile(
             name=name,
@@ -171,13 +161,17 @@ class Loads:
             max_time=first.max_time,
         )
 
+    def _batch_size(self, profile: SenderProfile) -> int:
+        configured = self._batch_sizes.get(profile.name)
+        return self._simulation.batch_size_for(profile) if configured is None else configured
+
     def _load(
         self, profile: SenderProfile, counts: Counts, workers: list[WorkerRow], now: float
     ) -> Load:
         senders = sum(worker.senders for worker in workers)
         nominal = sum(worker.capacity for worker in workers)
         failure_rate = sum(w.failure_rate * w.senders for w in workers) / senders
-        batch_size = self._simulation.batch_size_for(profile)
+        batch_size = self._batch_size(profile)
         with_lost = sum(lost.messages for lost in self.lost if lost.profile == profile.name)
         stuck = self.stuck.get(profile.name, 0)
         outstanding = routing.outstanding(counts.backlog, stuck, with_lost)

@@ -19,15 +19,11 @@ from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.dispatching import (
     Dispatching,
     Effect,
-    MarkPublished,
     PublishAgain,
     PublishFirst,
-    ReadRun,
-    ReadSnapshot,
-    ReadStuck,
-    RecordBatches,
     Say,
     Wait,
+    answered_by,
     first_attempt,
     next_attempt,
 )
@@ -108,23 +104,10 @@ class Producer:
                 return [(batch.number, self._published(batch))]
             case _:
                 return self._patiently(
-                    lambda: self._ask_ledger(effect), LedgerUnavailableError, _why_no_ledger
+                    lambda: answered_by(self._ledger, self._run, effect),
+                    LedgerUnavailableError,
+                    _why_no_ledger,
                 )
-
-    def _ask_ledger(self, effect: Effect) -> Any:
-        ledger, run = self._ledger, self._run
-        match effect:
-            case ReadSnapshot():
-                return ledger.snapshot(run)
-            case ReadStuck(queued_before):
-                return ledger.stuck(run.id, queued_before)
-            case ReadRun():
-                return ledger.run(run.id)
-            case RecordBatches(rows):
-                return ledger.record_batches(run.id, rows)
-            case MarkPublished(published):
-                return ledger.mark_published(run.id, published)
-        raise TypeError(f"not an effect that a ledger performs: {type(effect).__name__}")
 
     def _publish_first(self, row: BatchRow) -> tuple[int, float]:
         batch = first_attempt(self._ledger.id, self._run, row, self._clock.timeline)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from sms_pipeline.views.calibration import (
     source,
 )
 from sms_pipeline.views.format import count, estimated_time, parameter, percent
-from sms_pipeline.views.output import say, write
+from sms_pipeline.views.output import say, write, write_file
 
 _WIDTH = 100
 
@@ -37,14 +38,12 @@ def save_fleet(calibration: Calibration, path: Path | None) -> None:
     if path is None:
         write(content, newline=False)
         return
-    try:
-        if path.exists() and path.samefile(calibration.log.path):
+    # A file that is not there yet, or has an impossible name, is not the log.
+    with suppress(OSError, ValueError):
+        if path.samefile(calibration.log.path):
             raise ConfigError(f"{shown(path)}: is the log itself; name another file")
-        path.write_text(content, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{shown(path)}: can't be written: {reason}") from error
-    say(f"Wrote {path}: sms-pipeline run {path}")
+    write_file(path, content.encode())
+    say(f"Wrote {shown(path)}: sms-pipeline run {shown(path)}")
 
 
 def as_yaml(calibration: Calibration) -> str:

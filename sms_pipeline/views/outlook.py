@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sms_pipeline.forecast.limits import Limit
@@ -52,13 +52,18 @@ def outlook_json(outlook: Outlook, limits: Sequence[Limit]) -> dict[str, Any]:
         **counts_json(progress.counts),
         "reached": rounded(progress.reached),
         "profiles": [profile_json(profile) for profile in progress.profiles],
-        "limits": [{"without": one.without, "seconds": rounded(one.end)} for one in limits],
+        "limits": limits_json(limits),
         "thresholds": [
             {**one.judgement.to_json(), "held": one.held, "runs": one.runs}
             for one in outlook.thresholds
         ],
         "thinning_error": rounded(outlook.error),
     }
+
+
+def limits_json(limits: Iterable[Limit]) -> list[dict[str, Any]]:
+    """What holds a run up, and when it would end without each."""
+    return [{"without": one.without, "seconds": rounded(one.end)} for one in limits]
 
 
 def spread_json(spread: Spread | None) -> dict[str, float | None] | None:

@@ -9,8 +9,7 @@ import yaml
 
 from sms_pipeline.forecast.plan import Fleet, Goal, Plan
 from sms_pipeline.views.format import NOTHING, count, duration, exact_percent, exact_seconds
-from sms_pipeline.views.objects import rounded
-from sms_pipeline.views.outlook import limit_lines, spread_json, where
+from sms_pipeline.views.outlook import limit_lines, limits_json, spread_json, where
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -36,7 +35,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "chosen": _fleet_json(plan.chosen) if plan.chosen else None,
         **{name: _fleet_json(fleet) for name, fleet in plan.beside.items()},
         "largest": _fleet_json(plan.largest),
-        "limits": [{"without": one.without, "seconds": rounded(one.end)} for one in plan.limits],
+        "limits": limits_json(plan.limits),
     }
 
 
