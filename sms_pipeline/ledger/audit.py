@@ -35,7 +35,7 @@ def audit_ledger(
         UnknownRunError: the run is not there any more.
     """
     with ledger.reading() as connection:
-        result = audit(run, Records(connection, run), clock.wall(), lost)
+        result = audit(Records(connection, run), clock.wall(), lost)
         _compare_seal(result, connection, clock.wall())
     if result.seal and not result.sealed and not result.problems:
         recorded = record_seal(ledger, run.id, clock)
@@ -54,11 +54,10 @@ def _compare_seal(result: AuditResult, connection: Connection, now: float) -> No
         result.problems.append(f"the run was sealed as {recorded}, but its records give {found}")
 
 
-def audit(run: Run, records: Records, now: float, lost: bool = False) -> AuditResult:
-    """Hold the run's records against one another.
+def audit(records: Records, now: float, lost: bool = False) -> AuditResult:
+    """Hold a run's records against one another.
 
     Args:
-        run: the run; its record is read anew, since it may have been steered meanwhile.
         records: its rows, as one consistent reading.
         now: seconds since the epoch, to tell stuck batches.
         lost: whether what is in flight is known to be lost: its broker is gone.

@@ -102,8 +102,8 @@ class Writer:
                 with database.writing() as connection:
                     yield connection
             except BaseException:
-                # Whether it was committed is not known: where the chains end is read again.
-                self._last.clear()
+                # Whether it was committed is not known.
+                self.forget()
                 raise
 
     def signature(self, connection: Connection, run_id: int) -> dict[str, Any]:

@@ -17,8 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
-from sms_pipeline.config.databases import database_url
-from sms_pipeline.config.databases import without_secrets as without_secrets
+from sms_pipeline.config.databases import database_url, without_secrets
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.errors import DamagedLedgerError, LedgerUnavailableError
 from sms_pipeline.ledger import reading, schema

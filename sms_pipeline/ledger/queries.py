@@ -154,18 +154,25 @@ def read_present_workers(connection: Connection) -> tuple[WorkerRow, ...]:
 
 def read_workers_of(connection: Connection, run: Run, done: bool) -> tuple[WorkerRow, ...]:
     """Those that were there while the run was on; if it is done, those that settled some of it."""
-    worker, counter = schema.workers, schema.counters.c
-    query = select(worker).order_by(worker.c.joined_at, worker.c.id)
+    worker = schema.workers
     if done:
-        settled = exists().where(
-            counter.run == run.id,
-            counter.worker == worker.c.id,
-            counter.profile == worker.c.profile,
-        )
-        query = query.where(settled)
+        query = settled_workers(run.id)
     else:
-        query = query.where(or_(worker.c.left_at.is_(None), worker.c.left_at >= run.started_at))
-    return tuple(to_worker(row) for row in connection.execute(query))
+        present = or_(worker.c.left_at.is_(None), worker.c.left_at >= run.started_at)
+        query = select(worker).where(present)
+    ordered = query.order_by(worker.c.joined_at, worker.c.id)
+    return tuple(to_worker(row) for row in connection.execute(ordered))
+
+
+def settled_workers(run_id: int) -> Select[Any]:
+    """The rows of workers that settled some of a run."""
+    worker, counter = schema.workers, schema.counters.c
+    settled = exists().where(
+        counter.run == run_id,
+        counter.worker == worker.c.id,
+        counter.profile == worker.c.profile,
+    )
+    return select(worker).where(settled)
 
 
 def read_steps(connection: Connection, run_id: int) -> tuple[Step, ...]:
@@ -309,7 +316,7 @@ def _read_totals(connection: Connection, run_ids: list[int]) -> list[RunTotals]:
     run = schema.runs.c
     query = select(schema.runs).where(run.id.in_(run_ids)).order_by(run.id.desc())
     rows = connection.execute(query).all()
-    settled = _read_settled(connection, run_ids)
+    settled = read_settled(connection, run_ids)
     dispatch, step = schema.dispatched.c, schema.steps.c
     acts = _read_latest(connection, run_ids, dispatch.run, dispatch.last_at)
     for run_id, at in _read_latest(connection, run_ids, step.run, step.at).items():
@@ -330,7 +337,12 @@ def _totals(run: Run, settled: Any, acted_at: float | None) -> RunTotals:
     return RunTotals(run, counts, active_at, settled.settlements or 0)
 
 
-def _read_settled(connection: Connection, run_ids: list[int]) -> dict[int, Any]:
+def finished(settled: Any) -> int:
+    """Messages in a terminal state, of what `read_settled` returned."""
+    return sum(getattr(settled, name) or 0 for name in _TERMINAL)
+
+
+def read_settled(connection: Connection, run_ids: list[int]) -> dict[int, Any]:
     """What is settled of each run: sums, and when the last was."""
     counter = schema.counters.c
     sums = [func.sum(counter[name]).label(name) for name in (*_TERMINAL, "settlements")]

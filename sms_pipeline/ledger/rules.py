@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from sms_pipeline.core.bitmap import has_offset
@@ -31,19 +30,17 @@ _WANTED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Standing:
     """What the records of a run's batches are held against."""
 
-    run: Run
-    #: (worker, profile) of all that ever joined.
-    workers: frozenset[tuple[str, str]]
-
-    @property
-    def profiles(self) -> set[str]:
-        """Those configured, and those that workers brought."""
-        configured = {profile.name for profile in self.run.simulation.senders}
-        return configured | {profile for _, profile in self.workers}
+    def __init__(self, run: Run, workers: frozenset[tuple[str, str]]) -> None:
+        """`workers` is (worker, profile) of all that ever joined."""
+        simulation = run.simulation
+        self.run = run
+        self.workers = workers
+        self._sizes = {one.name: simulation.batch_size_for(one) for one in simulation.senders}
+        #: Profiles configured, and those that workers brought.
+        self.profiles = self._sizes.keys() | {profile for _, profile in workers}
 
     @property
     def is_cancelled(self) -> bool:
@@ -51,9 +48,7 @@ class Standing:
 
     def batch_limit(self, name: str) -> int:
         """Messages that a batch of that profile may hold."""
-        simulation = self.run.simulation
-        sizes = {one.name: simulation.batch_size_for(one) for one in simulation.senders}
-        return sizes.get(name, MAX_BATCH_SIZE)
+        return self._sizes.get(name, MAX_BATCH_SIZE)
 
 
 def of_run(run: Run, steps: Sequence[Step]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from sms_pipeline.core.seal import Link, Place, first_link
 from sms_pipeline.errors import UnknownRunError
 from sms_pipeline.ledger import chains, schema
 from sms_pipeline.ledger.mapping import to_batch, to_failure, to_run, to_settlement
-from sms_pipeline.ledger.queries import read_steps
+from sms_pipeline.ledger.queries import read_steps, settled_workers
 from sms_pipeline.ledger.sums import CounterRow, Dispatched, Settler
 
 _STORED = tuple(name for name in CounterRow._fields[2:] if name not in ("timed", "times"))
@@ -109,10 +109,10 @@ class Records:
         row = self._run_row()
         if chains.digest(schema.runs, row._mapping) != row.digest:
             yield "the record of the run was changed after it was written"
-        settlers = {(row.worker, row.profile) for row in self._rows(schema.counters)}
-        for row in self._connection.execute(select(schema.workers)):
-            is_changed = chains.digest(schema.workers, row._mapping) != row.digest
-            if is_changed and (row.id, row.profile) in settlers:
+        worker = schema.workers.c
+        settled = settled_workers(self._run.id).order_by(worker.id, worker.profile)
+        for row in self._connection.execute(settled):
+            if chains.digest(schema.workers, row._mapping) != row.digest:
                 yield f"the record of worker {row.id} was changed after it was written"
         for row in self._rows(schema.absorbed):
             if chains.digest(schema.absorbed, row._mapping) != row.digest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Table, exists, func, select
+from sqlalchemy import Connection, Table, and_, exists, func, select
 from sqlalchemy.exc import DBAPIError
 
 from sms_pipeline.core.clock import Clock
@@ -32,6 +32,11 @@ def record_seal(ledger: Ledger, run_id: int, clock: Clock) -> str | None:
     None: it can't be sealed yet, or this ledger may only be read.
     """
     try:
+        # Looking takes no lock and no right to write.
+        with ledger.reading() as connection:
+            recorded = read_seal(connection, run_id)
+            if recorded is not None or not may_be_sealed(connection, run_id, clock.wall()):
+                return recorded
         with ledger.writing() as connection:
             connection.execute(queries.lock_control(run_id))
             recorded = read_seal(connection, run_id)
@@ -46,15 +51,13 @@ def record_seal(ledger: Ledger, run_id: int, clock: Clock) -> str | None:
 
 def may_be_sealed(connection: Connection, run_id: int, now: float) -> bool:
     """Whether the run has ended, and nobody has anything more to note of it."""
-    run, counter, batch = schema.runs.c, schema.counters.c, schema.batches.c
-    ended = counter.delivered + counter.failed + counter.expired + counter.cancelled
-    last = queries.read_last_settled(connection, run_id)
-    finished = connection.execute(select(func.sum(ended)).where(counter.run == run_id)).scalar()
+    run, batch = schema.runs.c, schema.batches.c
     found = connection.execute(select(run.total, run.control).where(run.id == run_id)).one()
-    if last is None or int(finished or 0) < found.total:
+    settled = queries.read_settled(connection, [run_id]).get(run_id)
+    if settled is None or queries.finished(settled) < found.total:
         return False
     unconfirmed = select(exists().where(batch.run == run_id, batch.published_at.is_(None)))
-    if found.control == Control.CANCELLED or now - last > LATE_SECONDS:
+    if found.control == Control.CANCELLED or now - settled.last_at > LATE_SECONDS:
         return True
     return not connection.execute(unconfirmed).scalar()
 
@@ -65,33 +68,33 @@ def seal_of(connection: Connection, run_id: int) -> str:
 
 
 def _parts(connection: Connection, run_id: int) -> Iterator[Iterable[Value]]:
-    run, batch, link = schema.runs.c, schema.batches.c, schema.links.c
+    run, batch = schema.runs.c, schema.batches.c
     row = connection.execute(select(schema.runs).where(run.id == run_id)).one()._mapping
     ledger_id = connection.execute(select(schema.identity.c.id)).scalar_one()
     yield ledger_id, run_id, *chains.values(schema.runs, row)
     yield row["control"], row["next_index"], row["next_batch"]
-    yield from _ends(
-        connection.execute(select(link.writer, link.place, link.digest).where(link.run == run_id))
-    )
+    yield from _ends(connection, run_id)
     published = select(batch.number, batch.published_at).where(batch.run == run_id)
     yield from map(tuple, connection.execute(published.order_by(batch.number)))
-    settlers = set()
     for table in (schema.dispatched, schema.counters, schema.delivery_times):
-        rows = _rows(connection, table, run_id)
-        settlers |= {(one["worker"], one["profile"]) for one in rows if table is schema.counters}
-        yield from (chains.values(table, one) for one in rows)
-    workers = [one._mapping for one in connection.execute(select(schema.workers))]
-    joined = {(one["id"], one["profile"]): one for one in workers}
-    for settler in sorted(settlers & joined.keys()):
-        yield chains.values(schema.workers, joined[settler])
+        yield from (chains.values(table, one) for one in _rows(connection, table, run_id))
+    workers = [one._mapping for one in connection.execute(queries.settled_workers(run_id))]
+    for worker in sorted(workers, key=lambda one: (one["id"], one["profile"])):
+        yield chains.values(schema.workers, worker)
 
 
-def _ends(links: Iterable[Any]) -> list[tuple[str, int, str]]:
-    """The last link of each writer."""
-    last: dict[str, tuple[str, int, str]] = {}
-    for writer, place, digest in links:
-        last[writer] = max(last.get(writer, ("", 0, "")), (writer, place, digest))
-    return [last[writer] for writer in sorted(last)]
+def _ends(connection: Connection, run_id: int) -> list[tuple[str, int, str]]:
+    """The last link of each writer: (writer, place, digest)."""
+    link = schema.links.c
+    last = (
+        select(link.writer, func.max(link.place).label("place"))
+        .where(link.run == run_id)
+        .group_by(link.writer)
+        .subquery()
+    )
+    is_last = and_(link.writer == last.c.writer, link.place == last.c.place)
+    query = select(link.writer, link.place, link.digest).join(last, is_last)
+    return sorted(map(tuple, connection.execute(query.where(link.run == run_id))))
 
 
 def _rows(connection: Connection, table: Table, run_id: int) -> list[Any]:

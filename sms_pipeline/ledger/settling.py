@@ -40,8 +40,8 @@ class Settling:
             pairs = zip(rows, ordered, strict=True)
             self._link(connection, [pair for pair in pairs if pair[1].key in new_keys])
             self._count(connection, [s for s in ordered if s.key in new_keys])
-        if len(new_keys) < len(ordered):
-            self._writer.forget()
+            if len(new_keys) < len(ordered):
+                self._writer.forget()
         return answers
 
     def _signed(

@@ -17,6 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.config.databases import without_secrets
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import (
@@ -40,7 +41,7 @@ from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import LedgerUnavailableError, UnknownRunError
 from sms_pipeline.ledger import chains, queries, schema
 from sms_pipeline.ledger.control import Controls
-from sms_pipeline.ledger.database import Database, open_engine, reason, without_secrets
+from sms_pipeline.ledger.database import Database, open_engine, reason
 from sms_pipeline.ledger.mapping import (
     absorbed_columns,
     answer_from,

@@ -114,7 +114,7 @@ class History:
                 return Timeline(self._run.id, self._run.total, time_to_reach=self._unreached())
             if span.seconds >= self._width * self._limit:
                 self._restart(nice_width(span.seconds, self._limit))
-            rows = _Rows(connection, self._run.id, span.started_at, self._width)
+            rows = _Rows(connection, self._run.id, span, self._width)
             self._read_dispatches(rows)
             self._read_settlements(rows, span)
             return self._timeline(rows, span)
@@ -243,14 +243,18 @@ def _read_span(connection: Connection, run: Run) -> _Span | None:
 class _Rows:
     """One run's rows, summed in bins by the database."""
 
-    def __init__(self, connection: Connection, run_id: int, started_at: float, width: float):
+    def __init__(self, connection: Connection, run_id: int, span: _Span, width: float):
         self._connection = connection
         self._run_id = run_id
-        self.started_at = started_at
+        self.started_at = span.started_at
         self._width = width
+        self._last = bin_number(span.seconds, width)
 
     def dispatches(self, from_batch: int) -> list[tuple[int, int, int]]:
-        """(bin, messages, last batch) of the batches from that number on."""
+        """(bin, messages, last batch) of the batches from that number on.
+
+        A moment that a damaged record has far in the future is in the last bin.
+        """
         batch = schema.batches.c
         number = self._bin(batch.queued_at)
         query = (
@@ -258,7 +262,10 @@ class _Rows:
             .where(batch.run == self._run_id, batch.number >= from_batch)
             .group_by(number)
         )
-        return [(max(row[0], 0), int(row[1]), row[2]) for row in self._connection.execute(query)]
+        return [
+            (min(max(row[0], 0), self._last), int(row[1]), row[2])
+            for row in self._connection.execute(query)
+        ]
 
     def settlements(self, from_bin: int) -> dict[int, Bin]:
         """Sums by bin, from that one on; what a wrong clock put before the run is in bin 0."""

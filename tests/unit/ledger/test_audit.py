@@ -246,7 +246,7 @@ def test_a_run_in_flight_is_unfinished_not_broken(ledger: Ledger) -> None:
 
 def _report(ledger: Ledger, run: Run, now: float, **values: bool) -> AuditResult:
     with ledger.reading() as connection:
-        return audit(run, Records(connection, run), now, **values)
+        return audit(Records(connection, run), now, **values)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def settle(ledger: Ledger, run: Run, number: int, attempts: Sequence[Attempt]) -
 def audited(ledger: Ledger, run: Run, now: float = NOON, lost: bool | None = None) -> AuditResult:
     with ledger.reading() as connection:
         records = Records(connection, run)
-        return audit(run, records, now) if lost is None else audit(run, records, now, lost)
+        return audit(records, now) if lost is None else audit(records, now, lost)
 
 
 # Attempts

@@ -346,3 +346,16 @@ def test_fraction_of_a_bin_is_cut_off_by_each_database_in_its_way(
     settle(ledger, run, 1)
     timeline(ledger, run)
     assert not [one.sql for one in executed if "floor" in one.sql]
+
+
+def test_a_batch_that_a_damaged_record_has_far_in_the_future_is_in_the_last_bin(
+    ledger: Ledger, run: Run, ledger_url: str
+) -> None:
+    dispatch(ledger, run, 0, 0.5)
+    settle(ledger, run, 1.0)
+    with create_engine(ledger_url).begin() as connection:
+        connection.execute(text("UPDATE batches SET queued_at = 253e9 WHERE number = 1"))
+    course = timeline(ledger, run)
+    assert len(course.bins) < 100
+    assert course.bins[-1].dispatched == 10
+    assert sum(one.dispatched for one in course.bins) == 20
