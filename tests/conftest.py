@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,12 +20,11 @@ from tests.services import chromium
 from tests.services import wheel as wheels
 from tests.services.nursery import Nursery
 from tests.services.pgbouncer import PgBouncer
+from tests.services.pgbouncer import running as running_pgbouncer
 from tests.services.postgres import PostgresNode
+from tests.services.postgres import running as running_postgres
 from tests.services.rabbitmq import RabbitMQNode
 from tests.services.worker import WorkerProcess
-
-#: Owner everything, others may pass through to folders they own: the database's user is not root.
-PASSABLE = 0o711
 
 
 @pytest.fixture(scope="session")
@@ -58,15 +56,8 @@ def broker_url(rabbitmq: RabbitMQNode) -> Iterator[str]:
 def postgres() -> Iterator[PostgresNode]:
     """One PostgreSQL server for the session; tests use databases of their own."""
     require(PostgresNode.available())
-    # Not in pytest's temporary folder: that is private, and the server does not run as root.
-    with tempfile.TemporaryDirectory(prefix="sms-tests-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(PASSABLE)
-        node = PostgresNode(Path(folder))
-        try:
-            node.start()
-            yield node
-        finally:
-            node.stop()
+    with running_postgres() as node:
+        yield node
 
 
 @pytest.fixture
@@ -86,14 +77,8 @@ def pgbouncer(postgres: PostgresNode, request: pytest.FixtureRequest) -> Iterato
     More of its configuration by parametrizing it indirectly.
     """
     require(PgBouncer.available())
-    with tempfile.TemporaryDirectory(prefix="sms-tests-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(PASSABLE)
-        pooler = PgBouncer(postgres, Path(folder), getattr(request, "param", ""))
-        try:
-            pooler.start()
-            yield pooler
-        finally:
-            pooler.stop()
+    with running_pgbouncer(postgres, further=getattr(request, "param", "")) as pooler:
+        yield pooler
 
 
 @pytest.fixture(scope="session")

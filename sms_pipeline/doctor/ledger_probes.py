@@ -11,7 +11,6 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 from sqlalchemy import Connection, select, text
 
 from sms_pipeline.core.clock import Clock
@@ -242,26 +241,6 @@ def pooling(first: Connection, second: Connection) -> Pooling:
     other = second.execute(query).scalar_one()
     second.commit()
     return Pooling(is_pooled=served != told, by_transaction=served == other)
-
-
-def keeps_statements(first: Connection, second: Connection) -> bool:
-    """Whether a statement prepared on one connection works when another process serves it.
-
-    Only of use where connections are shared by transaction.
-    """
-    driver: psycopg.Connection[object] = first.connection.driver_connection  # type: ignore[assignment]
-    driver.execute("SELECT 1", prepare=True)
-    driver.commit()
-    # It gets the process that has just served the first, and keeps it.
-    second.execute(text("SELECT 1"))
-    try:
-        driver.execute("SELECT 1", prepare=True)
-    except psycopg.Error:
-        return False
-    finally:
-        driver.rollback()
-        second.rollback()
-    return True
 
 
 def clock_ahead(connection: Connection, clock: Clock) -> ClockReading:

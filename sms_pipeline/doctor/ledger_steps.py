@@ -152,9 +152,7 @@ class _Server:
 
     def _pooling(self) -> Check:
         with self._engine.connect() as first, self._engine.connect() as second:
-            found = probes.pooling(first, second)
-            keeps = not found.by_transaction or probes.keeps_statements(first, second)
-            return verdicts.pooling(found, keeps)
+            return verdicts.pooling(probes.pooling(first, second))
 
     def _clocks(self) -> Check:
         with self._engine.connect() as connection:

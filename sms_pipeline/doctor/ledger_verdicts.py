@@ -186,21 +186,10 @@ def connections(found: Connections, processes: int) -> Check:
     return ok(CONNECTIONS, told)
 
 
-def pooling(found: Pooling, keeps_statements: bool) -> Check:
-    """Whether something shares connections out, and whether that does harm.
-
-    Args:
-        found: what stands between us and the server.
-        keeps_statements: whether statements prepared in one transaction are there in the next.
-    """
+def pooling(found: Pooling) -> Check:
+    """Whether something shares connections out. The ledger prepares nothing behind a pooler."""
     if not found.is_pooled:
         return ok(POOLING, "none: connections go to PostgreSQL itself")
-    if found.by_transaction and not keeps_statements:
-        return fault(
-            POOLING,
-            "a pooler shares connections by transaction and forgets prepared statements",
-            "pgbouncer 1.21 or newer with max_prepared_statements = 200, or pool_mode = session",
-        )
     kind = "by transaction" if found.by_transaction else "by session"
     return ok(POOLING, f"a pooler such as pgbouncer shares connections {kind}")
 

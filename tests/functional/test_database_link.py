@@ -21,7 +21,7 @@ from sms_pipeline.ledger.store import Ledger
 from tests.functional import checker
 from tests.functional.terminal import Terminal
 from tests.services.pgbouncer import PgBouncer
-from tests.services.postgres import PostgresNode
+from tests.services.postgres import PostgresNode, at_port
 from tests.services.proxy import Link
 from tests.services.waiting import wait_until
 from tests.services.worker import WorkerProcess
@@ -51,7 +51,7 @@ def link(postgres: PostgresNode) -> Iterator[Link]:
 
 def by_way_of(link: Link, database_url: str) -> str:
     """The same database, through the link."""
-    return make_url(database_url).set(port=link.port).render_as_string(hide_password=False)
+    return at_port(database_url, link.port)
 
 
 def test_server_that_hangs_does_not_keep_a_client_waiting_for_ever(
@@ -255,7 +255,7 @@ def refused_or_ignored() -> pytest.MarkDecorator:
 
 def pooled(pgbouncer: PgBouncer, database_url: str) -> str:
     """The same database, through the pooler."""
-    return make_url(database_url).set(port=pgbouncer.port).render_as_string(hide_password=False)
+    return at_port(database_url, pgbouncer.port)
 
 
 @refused_or_ignored()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sqlite3
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,21 +15,20 @@ from urllib.parse import urlsplit
 
 import pytest
 from kombu import Connection
-from sqlalchemy import create_engine
 
 from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.doctor.examination import examine
-from sms_pipeline.doctor.ledger_probes import Pooling, keeps_statements, pooling
 from sms_pipeline.doctor.ledger_steps import ledger_steps
 from sms_pipeline.ledger.store import Ledger
-from tests.conftest import PASSABLE, require
+from tests.conftest import require
 from tests.functional.terminal import Terminal
+from tests.services import pgbouncer, postgres
+from tests.services.pgbouncer import PgBouncer
 from tests.services.postgres import PostgresNode
-from tests.services.processes import GuardedProcess, free_port
+from tests.services.processes import free_port
 from tests.services.rabbitmq import RabbitMQNode
-from tests.services.waiting import wait_until
 from tests.services.worker import WorkerProcess
 
 HEALTHY, UNHEALTHY, INTERRUPTED = 0, 1, 130
@@ -43,18 +40,6 @@ QUORUM = {
     "x-dead-letter-exchange": "sms.dead",
     "x-delivery-limit": 1_000,
 }
-
-POOLER = """
-[databases]
-* = host=127.0.0.1 port={server} user=postgres
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = any
-pool_mode = {mode}
-default_pool_size = 10
-"""
 
 #: As if the nodes of a queue were down.
 STOP_QUEUE = """
@@ -109,14 +94,8 @@ class Checkup:
 def durable_postgres() -> Iterator[PostgresNode]:
     """A server that keeps what is committed; the session's does not, to be faster."""
     require(PostgresNode.available())
-    with tempfile.TemporaryDirectory(prefix="sms-tests-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(PASSABLE)
-        node = PostgresNode(Path(folder), settings={"fsync": "on", "max_connections": "60"})
-        try:
-            node.start()
-            yield node
-        finally:
-            node.stop()
+    with postgres.running(settings={"fsync": "on", "max_connections": "60"}) as node:
+        yield node
 
 
 class ManagedNode(RabbitMQNode):
@@ -546,56 +525,15 @@ def test_a_server_with_hardly_a_connection_left(
     assert "max_connections" in checkup.one("connections")["remedy"]
 
 
-@contextmanager
-def pgbouncer(server: PostgresNode, pool_mode: str) -> Iterator[int]:
-    """The port of a pooler in front of the server."""
-    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    require(None if program else "PgBouncer is not installed")
-    port = free_port()
-    folder = server.folder / f"pgbouncer-{port}"
-    folder.mkdir()
-    configuration = folder / "pgbouncer.ini"
-    configuration.write_text(POOLER.format(server=server.port, port=port, mode=pool_mode))
-    process = GuardedProcess(
-        [str(program), configuration],
-        cwd=Path("/"),
-        environment={},
-        log=folder / "log",
-        user="postgres" if os.geteuid() == 0 else None,
-    )
-    try:
-        log = folder / "log"
-        wait_until(lambda: "listening on" in log.read_text(), 30, "PgBouncer listens")
-        yield port
-    finally:
-        process.kill()
-
-
 @pytest.mark.parametrize("pool_mode", ["session", "transaction"])
 def test_a_pooler_is_noticed(
     healthy: Terminal, durable_postgres: PostgresNode, durable_url: str, pool_mode: str
 ) -> None:
-    with pgbouncer(durable_postgres, pool_mode) as port:
-        url = durable_url.replace(f":{durable_postgres.port}/", f":{port}/")
+    require(PgBouncer.available())
+    with pgbouncer.running(durable_postgres, pool_mode=pool_mode, sessions=10) as pooler:
+        url = postgres.at_port(durable_url, pooler.port)
         pooling = Checkup(healthy, SMS_DATABASE_URL=url).one("pooling")
     assert f"by {pool_mode}" in pooling["finding"], pooling
-
-
-@pytest.mark.parametrize(
-    ("options", "keeps"), [({}, False), ({"prepare_threshold": None}, True)], ids=["", "unprepared"]
-)
-def test_a_pooler_that_forgets_prepared_statements(
-    durable_postgres: PostgresNode, durable_url: str, options: dict[str, Any], keeps: bool
-) -> None:
-    with pgbouncer(durable_postgres, "transaction") as port:
-        url = durable_url.replace(f":{durable_postgres.port}/", f":{port}/")
-        engine = create_engine(url, connect_args=options)
-        with engine.connect() as first, engine.connect() as second:
-            first.rollback()
-            second.rollback()
-            assert pooling(first, second) == Pooling(is_pooled=True, by_transaction=True)
-            assert keeps_statements(first, second) is keeps
-        engine.dispose()
 
 
 class ClockThatIsOff:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import PASSABLE, require
+from tests.conftest import require
 from tests.functional.terminal import Terminal
 from tests.hosts import network
 from tests.hosts.network import Network
 from tests.hosts.stage import Stage
+from tests.services import postgres
 from tests.services.postgres import PostgresNode
 from tests.services.rabbitmq import RabbitMQNode
 
@@ -32,20 +32,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if reason := network.unavailable():
         pytest.skip(reason)
     require(RabbitMQNode.available() or PostgresNode.available())
-    # Not in pytest's temporary folder: that is private, and the database does not run as root.
-    with (
-        Network() as made,
-        tempfile.TemporaryDirectory(prefix="sms-hosts-", ignore_cleanup_errors=True) as folder,
-    ):
-        Path(folder).chmod(PASSABLE)
+    with Network() as made, postgres.running(address=made.database_address) as database:
         broker = RabbitMQNode(tmp_path_factory.mktemp("rabbitmq"), address=made.broker_address)
-        database = PostgresNode(Path(folder), made.database_address)
         try:
             broker.start()
-            database.start()
             yield Site(made, broker, database)
         finally:
-            database.stop()
             broker.stop()
 
 

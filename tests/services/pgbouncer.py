@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from tests.services.postgres import SERVICE_USER, PostgresNode
+from tests.services.postgres import PASSABLE, SERVICE_USER, PostgresNode
 from tests.services.processes import GuardedProcess, free_port
 from tests.services.waiting import wait_until
 
@@ -17,7 +21,9 @@ FOLDERS = f"{os.environ.get('PATH', '')}:/usr/sbin"
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 
-#: Two sessions for all clients of a database: a client's next transaction is soon in another one.
+#: With two sessions for all clients of a database, a client's next transaction is soon in another.
+FEW_SESSIONS = 2
+
 CONFIGURATION = """\
 [databases]
 * = host=127.0.0.1 port={server_port} user=postgres
@@ -26,28 +32,43 @@ listen_addr = 127.0.0.1
 listen_port = {port}
 unix_socket_dir =
 auth_type = any
-pool_mode = transaction
-default_pool_size = 2
+pool_mode = {pool_mode}
+default_pool_size = {sessions}
 max_client_conn = 200
 {further}
 """
 
 
 class PgBouncer:
-    """A pooler that gives each transaction whatever session is free."""
+    """A pooler that by default gives each transaction whatever session is free."""
 
-    def __init__(self, server: PostgresNode, folder: Path, further: str = "") -> None:
+    def __init__(
+        self,
+        server: PostgresNode,
+        folder: Path,
+        pool_mode: str = "transaction",
+        sessions: int = FEW_SESSIONS,
+        further: str = "",
+    ) -> None:
         """Choose a port; nothing is started yet.
 
         Args:
             server: What it stands in front of.
             folder: Of the user postgres, or passable: it does not run as root.
+            pool_mode: What a client keeps its session for: `session`, `transaction`.
+            sessions: How many all clients of a database share.
             further: Lines of its configuration.
         """
         self.port = free_port()
         self._configuration = folder / "pgbouncer.ini"
         self._configuration.write_text(
-            CONFIGURATION.format(server_port=server.port, port=self.port, further=further)
+            CONFIGURATION.format(
+                server_port=server.port,
+                port=self.port,
+                pool_mode=pool_mode,
+                sessions=sessions,
+                further=further,
+            )
         )
         self._log = folder / "pgbouncer.log"
         self._process: GuardedProcess | None = None
@@ -78,3 +99,16 @@ class PgBouncer:
     def _listens(self) -> bool:
         assert self._process and self._process.running, self._log.read_text()
         return f"listening on 127.0.0.1:{self.port}" in self._log.read_text()
+
+
+@contextmanager
+def running(server: PostgresNode, **options: Any) -> Iterator[PgBouncer]:
+    """A pooler in front of a server, gone after the block; `options` as of `PgBouncer`."""
+    with tempfile.TemporaryDirectory(prefix="sms-tests-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(PASSABLE)
+        pooler = PgBouncer(server, Path(folder), **options)
+        try:
+            pooler.start()
+            yield pooler
+        finally:
+            pooler.stop()

@@ -6,17 +6,22 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
+from sqlalchemy.engine import make_url
 
 from tests.services.processes import KILL_SECONDS, GuardedProcess, free_port
 from tests.services.waiting import wait_until
 
 #: initdb and the server refuse to run as root.
 SERVICE_USER = "postgres"
+#: Owner everything, others may pass through to folders they own: the service's user is not root.
+PASSABLE = 0o711
 
 #: The newest of them is used; PATH comes second, because Debian keeps the server off it.
 DEBIAN_BINARIES = "/usr/lib/postgresql/*/bin"
@@ -225,6 +230,25 @@ class PostgresNode:
             log=self.folder / "server.log",
             user=self._user,
         )
+
+
+@contextmanager
+def running(**options: Any) -> Iterator[PostgresNode]:
+    """A server in a folder of its own, gone after the block; `options` as of `PostgresNode`."""
+    # Not in pytest's temporary folder: that is private, and the server does not run as root.
+    with tempfile.TemporaryDirectory(prefix="sms-tests-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(PASSABLE)
+        node = PostgresNode(Path(folder), **options)
+        try:
+            node.start()
+            yield node
+        finally:
+            node.stop()
+
+
+def at_port(url: str, port: int) -> str:
+    """The same database, by way of another port: of a proxy, of a pooler."""
+    return make_url(url).set(port=port).render_as_string(hide_password=False)
 
 
 def _find(program: str) -> Path | None:

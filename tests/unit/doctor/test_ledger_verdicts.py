@@ -114,16 +114,15 @@ def test_connections(used: int, state: State) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "keeps", "state", "word"),
+    ("found", "state", "word"),
     [
-        (Pooling(False, False), True, State.OK, "none"),
-        (Pooling(True, False), True, State.OK, "by session"),
-        (Pooling(True, True), True, State.OK, "by transaction"),
-        (Pooling(True, True), False, State.FAULT, "prepared"),
+        (Pooling(False, False), State.OK, "none"),
+        (Pooling(True, False), State.OK, "by session"),
+        (Pooling(True, True), State.OK, "by transaction"),
     ],
 )
-def test_pooling(found: Pooling, keeps: bool, state: State, word: str) -> None:
-    check = verdicts.pooling(found, keeps)
+def test_pooling(found: Pooling, state: State, word: str) -> None:
+    check = verdicts.pooling(found)
     assert check.state is state
     assert word in check.finding
 
