@@ -21,7 +21,6 @@ from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.errors import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
-    NeedsBrokerError,
     PipelineError,
     Terminated,
 )
@@ -60,11 +59,8 @@ def require_broker_of_flower(arguments: Sequence[str], settings: Settings) -> No
         NeedsBrokerError: this is Flower, and the broker would be inside its process.
     """
     celery = any(word.startswith(("-A", "--app")) for word in arguments)
-    if celery and "flower" in arguments and "--help" not in arguments and settings.embedded:
-        raise NeedsBrokerError(
-            "Flower watches workers in other terminals and needs a broker: set "
-            "CELERY_BROKER_URL=amqp://USER:PASSWORD@HOST"
-        )
+    if celery and "flower" in arguments and "--help" not in arguments:
+        settings.require_broker("Flower watches workers in other terminals and needs a broker")
 
 
 class SmsTask(Task):  # type: ignore[misc]
@@ -92,7 +88,9 @@ class SmsTask(Task):  # type: ignore[misc]
             return send_one(
                 worker.ledger, lambda batch: play(batch.to_wire()), served, to, text, embedded=True
             )
-        require_broker_of_script(settings)
+        settings.require_broker(
+            "send_sms.delay works with workers in other terminals, so it needs a broker"
+        )
         publisher = Publisher.open(settings, [sender.name for sender in simulation.senders])
         ledger = Ledger.open(settings.database_url)
         try:
@@ -100,19 +98,6 @@ class SmsTask(Task):  # type: ignore[misc]
             return send_one(ledger, publish, simulation, to, text, embedded=False)
         finally:
             ledger.close()
-
-
-def require_broker_of_script(settings: Settings) -> None:
-    """Refuse to send to a broker that would be inside this process, where no worker is.
-
-    Raises:
-        NeedsBrokerError: no broker is configured.
-    """
-    if settings.embedded:
-        raise NeedsBrokerError(
-            "send_sms.delay works with workers in other terminals, so it needs a broker: set "
-            "CELERY_BROKER_URL=amqp://USER:PASSWORD@HOST"
-        )
 
 
 def _make_app() -> Celery:

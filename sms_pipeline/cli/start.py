@@ -16,10 +16,8 @@ from sms_pipeline.cli.options import (
     simulation_options,
     threshold_option,
 )
-from sms_pipeline.errors import NeedsBrokerError
 
 if TYPE_CHECKING:
-    from sms_pipeline.config.settings import Settings
     from sms_pipeline.views.display import View
 
 
@@ -94,18 +92,11 @@ def produce(
     """
     settings = context.read_settings()
     simulation = context.read_simulation(config_file or settings.config, options, checks)
-    _require_broker(settings)
+    why = "'produce' works with workers in other terminals, so it needs a broker"
+    settings.require_broker(why, ", or use 'sms-pipeline run'")
     from sms_pipeline.cli.dispatch import produce as dispatch
 
     dispatch(settings, simulation)
-
-
-def _require_broker(settings: Settings) -> None:
-    if settings.embedded:
-        raise NeedsBrokerError(
-            "'produce' works with workers in other terminals, so it needs a broker: set "
-            "CELERY_BROKER_URL=amqp://USER:PASSWORD@HOST, or use 'sms-pipeline run'"
-        )
 
 
 @click.command()

@@ -14,7 +14,7 @@ from sms_pipeline.config.reading import read_text
 from sms_pipeline.config.secrets import read_secrets
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.profiles import MAX_SENDERS
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.errors import ConfigError, NeedsBrokerError
 
 #: Where the ledger is kept by default.
 DEFAULT_DATABASE_URL = "sqlite:///sms_pipeline.db"
@@ -41,6 +41,21 @@ class Settings(Frozen):
     def embedded(self) -> bool:
         """Whether the broker lives in this process."""
         return is_embedded(self.broker_url)
+
+    def require_broker(self, why: str, otherwise: str = "") -> None:
+        """Refuse what works with processes elsewhere, where the broker is inside this one.
+
+        Args:
+            why: what needs a broker, as a sentence without its end.
+            otherwise: what else to do, after a comma.
+
+        Raises:
+            NeedsBrokerError: no broker is configured.
+        """
+        if self.embedded:
+            raise NeedsBrokerError(
+                f"{why}: set CELERY_BROKER_URL=amqp://USER:PASSWORD@HOST{otherwise}"
+            )
 
 
 #: The variables that are read, and the field each one sets.

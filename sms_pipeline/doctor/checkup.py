@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,11 +12,11 @@ from sms_pipeline.celery import app
 from sms_pipeline.config.brokers import split_urls
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.files import load_simulation
+from sms_pipeline.config.places import broker_elsewhere
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.doctor import machine_probes, machine_verdicts
-from sms_pipeline.doctor.broker_link import address_of
 from sms_pipeline.doctor.broker_steps import Brokers
 from sms_pipeline.doctor.check import Check, fault, ok
 from sms_pipeline.doctor.examination import Step
@@ -47,8 +45,8 @@ def subjects_of(
     simulation, configuration = _read(file)
     profiles = [profile.name for profile in simulation.senders]
     urls = [] if settings.embedded else split_urls(settings.broker_url)
-    elsewhere = next(filter(is_elsewhere, (address_of(url).host for url in urls)), None)
     processes = len(profiles) + _OTHER_PROCESSES
+    elsewhere = broker_elsewhere(settings)
     ledger = ledger_steps(settings.database_url, elsewhere, processes, clock)
     return [
         [Step(CONFIGURATION, lambda: [configuration]), *_machine(simulation, settings)],
@@ -110,13 +108,3 @@ def _celery(settings: Settings, environment: Mapping[str, str]) -> Check:
         if (url := environment.get(name)) and url != settings.broker_url
     }
     return machine_verdicts.celery(found, celery.__version__, elsewhere)
-
-
-def is_elsewhere(host: str) -> bool:
-    """Whether a host is another one than this."""
-    if host in ("localhost", socket.gethostname()):
-        return False
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return True

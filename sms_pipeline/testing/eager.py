@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sms_pipeline.broker import topology
 from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.celery import app
 from sms_pipeline.config.clock import MACHINE_CLOCK
@@ -21,6 +20,7 @@ from sms_pipeline.producer.dispatching import first_attempt
 from sms_pipeline.testing.ledger import memory_ledger
 from sms_pipeline.worker import pipeline
 from sms_pipeline.worker.process import Worker
+from sms_pipeline.worker.startup import use_queues
 
 #: Any number makes the same messages again and again.
 SEED = 1
@@ -69,8 +69,7 @@ def eager_run(simulation: Simulation, seed: int = SEED) -> Iterator[EagerRun]:
     worker.start()
     before, was_eager = pipeline.installed(), app.conf.task_always_eager
     names = [sender.name for sender in simulation.senders]
-    app.conf.task_queues = topology.profile_queues(names, _QUEUE_TYPE)
-    app.amqp.queues = app.conf.task_queues
+    use_queues(app, names, _QUEUE_TYPE)
     app.conf.task_always_eager = True
     pipeline.install(pipeline.Pipeline(worker, Publisher(EMBEDDED_BROKER_URL, _QUEUE_TYPE)))
     try:

@@ -37,6 +37,11 @@ class SignsOfLife:
         """Expect no more signs of `part`."""
         self._turned_at.pop(part, None)
 
+    def excuse(self, part: Part, now: float) -> None:
+        """Count the silence of `part` anew: it waits for something outside this process."""
+        if part in self._turned_at:
+            self.mark(part, now)
+
     def silence(self, part: Part, now: float) -> float | None:
         """Seconds since it last came round; None where no sign is expected."""
         turned_at = self._turned_at.get(part)

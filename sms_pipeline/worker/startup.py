@@ -20,7 +20,7 @@ from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.core.hosts import process_of
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import ConfigError, NeedsBrokerError
+from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.opening import is_away
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker.awaiting import Waiting, interruptible
@@ -71,11 +71,8 @@ def use_queues(app: Celery, profiles: Iterable[str], queue_type: str) -> None:
 
 
 def require_broker(settings: Settings) -> None:
-    if settings.embedded:
-        raise NeedsBrokerError(
-            "a worker in a terminal of its own needs a broker: set "
-            "CELERY_BROKER_URL=amqp://USER:PASSWORD@HOST, or use 'sms-pipeline run'"
-        )
+    why = "a worker in a terminal of its own needs a broker"
+    settings.require_broker(why, ", or use 'sms-pipeline run'")
 
 
 def require_threads(pool: Any, arguments: Sequence[str]) -> None:

@@ -50,10 +50,6 @@ class Vigil:
                 self._silent[part] += min(since_last, LOOK_SECONDS)
         return tuple(part for part in Part if self._silent[part] >= LONGEST_TURN[part])
 
-    def forgive(self, part: Part) -> None:
-        """Count anew from now on."""
-        self._silent[part] = 0.0
-
 
 class Watchdog(threading.Thread):
     """Looks at the parts of this process's worker, every second until the process ends."""
@@ -67,6 +63,7 @@ class Watchdog(threading.Thread):
     ) -> None:
         """`excuses` may take long: as long as one of them does not answer, nothing is ended."""
         super().__init__(name="watchdog", daemon=True)
+        self._signs = signs
         self._vigil = Vigil(signs)
         self._clock = clock
         self._excuses = excuses
@@ -82,7 +79,8 @@ class Watchdog(threading.Thread):
         """Look once."""
         for part in self._vigil.look(self._clock.monotonic()):
             if part in self._excuses and self._excuses[part]():
-                self._vigil.forgive(part)
+                # For whoever asks after the health of this worker, too.
+                self._signs.excuse(part, self._clock.monotonic())
             else:
                 self._end(part)
 

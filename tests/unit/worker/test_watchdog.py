@@ -120,6 +120,17 @@ def test_a_part_that_waits_for_others_is_asked_again_later(part: Part) -> None:
     assert set(scene.ended) == {part}
 
 
+def test_a_part_that_is_excused_is_not_reported_as_silent() -> None:
+    # Given a main loop that waits for a broker that hangs
+    scene = Scene(Part.LOOP)
+    scene.pass_by(10, *Part)
+    others = set(Part) - {Part.LOOP}
+    scene.pass_by(LONGEST_TURN[Part.LOOP] + 2 * LOOK_SECONDS, *others)
+    assert scene.asked == [Part.LOOP]
+    # Then who asks after the worker's health is told what the watchdog found
+    assert scene.signs.silent(scene.clock.monotonic() + LOOK_SECONDS) == ()
+
+
 def test_silence_before_the_first_look_does_not_count() -> None:
     signs = SignsOfLife()
     signs.mark(Part.DRIVER, 0.0)
