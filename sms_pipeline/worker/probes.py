@@ -6,20 +6,18 @@ import json
 import logging
 import os
 import socket
-import socketserver
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from celery import signals
 
 from sms_pipeline.config.address import Address, parse_address
 from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.config.listening import Answer, BoundedServer, QuietHandler
 from sms_pipeline.config.reading import shown
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.errors import ConfigError
@@ -34,11 +32,10 @@ OPTION = "--health"
 LIVE_PATH, READY_PATH = "/live", "/ready"
 #: How often the file is written while the worker lives.
 WRITE_SECONDS = 1.0
-#: A client that sends no request is sent away after this.
+#: A client is sent away after this, whether it has sent a request or not.
 REQUEST_SECONDS = 5.0
 #: Clients that are answered at the same time; more are sent away.
 MOST_CLIENTS = 16
-_STOP_POLL_SECONDS = 0.1
 _JSON = "application/json"
 
 Examination = Callable[[], Health]
@@ -110,76 +107,33 @@ def place_of(where: str) -> Address | Path:
     return Path(where)
 
 
-class HealthServer(socketserver.ThreadingTCPServer):
+class HealthServer(BoundedServer):
     """Answers at /live and /ready with 200 or 503, and with JSON that says why."""
 
-    # Otherwise a worker could not use the port for a minute after another one has ended.
-    allow_reuse_address = True
-    daemon_threads = True
-    # Those that come while others are sent away are not kept waiting.
-    request_queue_size = 2 * MOST_CLIENTS
+    name = "health"
+    connections = MOST_CLIENTS
+    seconds = REQUEST_SECONDS
 
     def __init__(self, address: Address, examination: Examination) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         self.examination = examination
-        self._free = threading.Semaphore(MOST_CLIENTS)
         try:
-            super().__init__((address.host, address.port), _Handler)
+            super().__init__(address, _Handler)
         except OSError as error:
             raise ConfigError(
                 f"option {OPTION}: can't listen on {address}: {error.strerror or error}"
             ) from error
         #: Where it can be asked.
-        self.place = f"http://{Address(address.host, self.server_address[1])}{LIVE_PATH}"
-
-    def start(self) -> None:
-        """Answer from now on."""
-        threading.Thread(
-            target=self.serve_forever, args=(_STOP_POLL_SECONDS,), name="health", daemon=True
-        ).start()
-
-    def stop(self) -> None:
-        """Answer no more."""
-        self.shutdown()
-        self.server_close()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """See `ThreadingMixIn`; only so many at the same time."""
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """See `ThreadingMixIn`."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away in the middle is no news."""
+        self.place = f"http://{self.address}{LIVE_PATH}"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: HealthServer
     timeout = REQUEST_SECONDS
 
-    def do_GET(self) -> None:
-        """See `BaseHTTPRequestHandler`."""
-        status, body = _answer(urlsplit(self.path).path, self.server.examination)
-        encoded = _line(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", _JSON)
-        self.send_header("Content-Length", str(len(encoded)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(encoded)
-
-    do_HEAD = do_GET  # noqa: N815 - the base class looks for this name
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Do not log requests."""
+    def answer(self, path: str) -> Answer:
+        """See `QuietHandler.answer`."""
+        status, told = _answer(path, self.server.examination)
+        return Answer(status, _JSON, _line(told).encode())
 
 
 def _answer(path: str, examination: Examination) -> tuple[HTTPStatus, dict[str, Any]]:

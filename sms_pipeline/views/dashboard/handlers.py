@@ -14,6 +14,7 @@ from typing import Any
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
 from sms_pipeline import __version__
+from sms_pipeline.config.listening import Answer
 from sms_pipeline.core.records import Control
 from sms_pipeline.errors import (
     DamagedLedgerError,
@@ -32,7 +33,7 @@ from sms_pipeline.views.dashboard.doorkeeper import (
     TooManyWrongError,
 )
 from sms_pipeline.views.hosts import is_known_host
-from sms_pipeline.views.metrics.exporter import HEALTH_PATH, METRICS_PATH, Answer, Exporter
+from sms_pipeline.views.metrics.exporter import HEALTH_PATH, METRICS_PATH, Exporter
 
 log = logging.getLogger(__name__)
 

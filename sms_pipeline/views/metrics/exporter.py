@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import NamedTuple
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry
 from prometheus_client.core import Metric
@@ -13,6 +12,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.config.listening import Answer
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.errors import PipelineError
 from sms_pipeline.ledger.following import readings
@@ -31,14 +31,6 @@ STALE_SECONDS = 15.0
 METRICS_PATH, HEALTH_PATH = "/metrics", "/healthz"
 PATHS = (METRICS_PATH, HEALTH_PATH)
 _TEXT = "text/plain; charset=utf-8"
-
-
-class Answer(NamedTuple):
-    """An HTTP response, for any server."""
-
-    status: int
-    content_type: str
-    body: bytes
 
 
 class Exporter(Collector):

@@ -257,7 +257,7 @@ def test_another_name_that_leads_here_is_refused(url: str, host: str) -> None:
 
 
 def test_threads_are_bounded_and_come_back(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(server._Server, "connections", 2)
     silent = [connect(url) for _ in range(2)]
     wait_until(lambda: status_of(url, "Host: localhost") == "", HTTP_SECONDS, "there is no room")
     for one in silent:
@@ -271,7 +271,7 @@ def test_threads_are_bounded_and_come_back(url: str, monkeypatch: pytest.MonkeyP
 def test_who_sends_no_whole_request_is_sent_away(
     url: str, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
-    monkeypatch.setattr(server, "REQUEST_SECONDS", 0.05)
+    monkeypatch.setattr(server._Server, "seconds", 0.05)
     with connect(url) as connection:
         connection.sendall(said)
         assert b" 200 " not in connection.makefile("rb").read()

@@ -134,6 +134,17 @@ def test_clients_that_say_nothing_keep_no_probe_out(
         client.close()
 
 
+def test_a_client_that_says_a_little_now_and_then_is_sent_away(
+    server: HealthServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given more time for each word than for the whole request
+    monkeypatch.setattr(probes._Handler, "timeout", PATIENCE_SECONDS)
+    monkeypatch.setattr(HealthServer, "seconds", 0.05)
+    with socket.create_connection(server.server_address[:2], PATIENCE_SECONDS / 2) as client:  # type: ignore[arg-type]
+        client.sendall(b"GET /live HTTP/1.1\r\nHost")
+        assert client.recv(1) == b""
+
+
 def test_only_so_many_clients_are_answered_at_the_same_time(
     server: HealthServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
