@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +16,28 @@ from sms_pipeline.config.settings import ENVIRONMENT
 from sms_pipeline.core.records import Run
 from sms_pipeline.ledger import rules
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.worker.watchdog import THREADS
 from tests.unit import make
+
+#: Those whose end, or whose silence, ends the process.
+VITAL_THREADS = {*THREADS.values(), "watchdog"} - {threading.main_thread().name}
+PATIENCE_SECONDS = 5.0
 
 
 def _check_nothing(connection: object, *_: object) -> None:
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute("PRAGMA foreign_keys = OFF")
+
+
+@pytest.fixture(autouse=True)
+def _no_vital_thread_left() -> Iterator[None]:
+    """A thread that may end its process must not outlive its test: it would end the others'."""
+    yield
+    left = [thread for thread in threading.enumerate() if thread.name in VITAL_THREADS]
+    for thread in left:
+        thread.join(PATIENCE_SECONDS)
+    assert not [thread.name for thread in left if thread.is_alive()]
 
 
 @pytest.fixture(autouse=True)

@@ -132,6 +132,7 @@ def test_worker_that_is_killed_leaves_a_chain_that_others_do_not_need(ledger_url
     found = everything(second)["links"]
     assert len({row["writer"] for row in found if row["writer"].startswith("settling-")}) == 2
     assert audit_ledger(second, made.run).verdict is Verdict.PROVEN
+    gone.stop()
 
 
 def test_writers_share_no_row(ledger: Ledger, ledger_url: str, run: Run) -> None:

@@ -32,11 +32,12 @@ from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker import awaiting, pipeline, startup
 from sms_pipeline.worker.delivery import Play
 from sms_pipeline.worker.in_hand import require_short_batches
+from sms_pipeline.worker.watchdog import Watchdog
 from tests.services.waiting import wait_until
 from tests.unit import make
 from tests.unit.worker.fakes import aside
 
-pytestmark = pytest.mark.usefixtures("_no_pipeline", "_own_signals")
+pytestmark = pytest.mark.usefixtures("_no_pipeline", "_own_signals", "_no_watchdog")
 
 PATIENCE_SECONDS = 30
 BROKER_URL = "amqp://user:secret@localhost//"
@@ -47,6 +48,12 @@ def _own_signals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever listens to Celery's signals for a test does so no longer afterwards."""
     for signal in (signals.after_setup_logger, signals.worker_ready, signals.worker_shutdown):
         monkeypatch.setattr(signal, "receivers", [])
+
+
+@pytest.fixture
+def _no_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watchdog looks until its process ends; `tests/functional/test_watchdog.py` lets it."""
+    monkeypatch.setattr(Watchdog, "start", lambda _: None)
 
 
 class Broker:
