@@ -29,7 +29,6 @@ from sms_pipeline.errors import (
     Terminated,
 )
 
-
 #: Longer than any summary of a command: the help breaks lines, and cuts nothing.
 _WHOLE = 1_000
 

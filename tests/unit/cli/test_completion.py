@@ -61,7 +61,7 @@ def test_where_there_is_no_ledger_nothing_is_offered() -> None:
         (("plan", "--profile", ""), ["fast", "standard", "slow"]),
         (("au",), ["audit"]),
     ],
-    ids=lambda value: " ".join(value),
+    ids=" ".join,
 )
 def test_words_are_offered(words: tuple[str, ...], expected: list[str]) -> None:
     assert values(*words) == expected
