@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from sms_pipeline.cli.options import SimulationOptions, overrides
+from sms_pipeline.cli.options import OPTION_OF, SimulationOptions, overrides
 from sms_pipeline.errors import NoLedgerError, printable
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def read_simulation(
     """
     from sms_pipeline.config.files import load_simulation, with_thresholds
 
-    simulation = load_simulation(file, overrides(options, every))
+    simulation = load_simulation(file, overrides(options, every), OPTION_OF)
     return with_thresholds(simulation, checks)
 
 
@@ -106,7 +106,7 @@ def require_period(every: float | None) -> None:
     """
     from sms_pipeline.config.files import load_simulation
 
-    load_simulation(None, overrides(None, every))
+    load_simulation(None, overrides(None, every), OPTION_OF)
 
 
 def with_options(run: Run, checks: tuple[str, ...], every: float | None) -> Run:
@@ -117,7 +117,7 @@ def with_options(run: Run, checks: tuple[str, ...], every: float | None) -> Run:
     """
     from sms_pipeline.config.files import override_simulation, with_thresholds
 
-    simulation = override_simulation(run.simulation, overrides(None, every))
+    simulation = override_simulation(run.simulation, overrides(None, every), OPTION_OF)
     return replace(run, simulation=with_thresholds(simulation, checks))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from sms_pipeline.cli import context
+from sms_pipeline.cli import completion, context
 from sms_pipeline.cli.options import RUN_NUMBER, run_argument
 
 #: Formats of a report; the first is the default for files of any other suffix.
@@ -188,8 +188,8 @@ def _kind_of(path: Path | None) -> str:
 
 
 @click.command()
-@click.argument("first", metavar="RUN", type=RUN_NUMBER)
-@click.argument("second", metavar="RUN", type=RUN_NUMBER)
+@click.argument("first", metavar="RUN", type=RUN_NUMBER, shell_complete=completion.runs)
+@click.argument("second", metavar="RUN", type=RUN_NUMBER, shell_complete=completion.runs)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def compare(first: int, second: int, as_json: bool) -> None:
     """Compare two runs: their figures, the differences, and the settings that differ.

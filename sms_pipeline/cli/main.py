@@ -29,9 +29,27 @@ from sms_pipeline.errors import (
     Terminated,
 )
 
+#: Longer than any summary of a command: the help breaks lines, and cuts nothing.
+_WHOLE = 1_000
+
 
 class Commands(click.Group):
-    """Turns errors into one line on stderr and an exit code."""
+    """Turns errors into one line on stderr and an exit code; lists commands by section."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """See `click.Group.list_commands`."""
+        return [str(command.name) for commands in SECTIONS.values() for command in commands]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See `click.Group.format_commands`."""
+        widest = max(map(len, self.commands))
+        for title, commands in SECTIONS.items():
+            rows = [
+                (str(command.name).ljust(widest), command.get_short_help_str(_WHOLE))
+                for command in commands
+            ]
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """See `click.Group.main`."""
@@ -97,28 +115,41 @@ def cli(log_level: str | None) -> None:
     # `context.read_settings` reads the option, once a command needs it.
 
 
-for command in (
-    start.run,
-    start.produce,
-    start.resume,
-    predict.forecast,
-    predict.plan,
-    watch.monitor,
-    watch.dashboard,
-    inspect.runs,
-    inspect.senders,
-    inspect.failures,
-    inspect.trace,
-    inspect.audit,
-    inspect.report,
-    inspect.compare,
-    steer.pause,
-    steer.go_on,
-    steer.cancel,
-    doctor.doctor,
-    calibrate.calibrate,
-):
-    cli.add_command(command)
+#: In the order in which they are used.
+SECTIONS: dict[str, tuple[click.Command, ...]] = {
+    "Look ahead": (
+        predict.forecast,
+        predict.plan,
+        calibrate.calibrate,
+        doctor.doctor,
+    ),
+    "Start": (
+        start.run,
+        start.produce,
+        start.resume,
+    ),
+    "Watch": (
+        watch.monitor,
+        watch.dashboard,
+        inspect.runs,
+        inspect.senders,
+    ),
+    "Steer": (
+        steer.pause,
+        steer.go_on,
+        steer.cancel,
+    ),
+    "Look back": (
+        inspect.audit,
+        inspect.failures,
+        inspect.trace,
+        inspect.report,
+        inspect.compare,
+    ),
+}
+for commands in SECTIONS.values():
+    for command in commands:
+        cli.add_command(command)
 
 
 def _terminate(_number: int, _frame: object) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypedDict, TypeVar
 
 import click
 
+from sms_pipeline.cli import completion
 from sms_pipeline.errors import ConfigError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -15,6 +16,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 #: The numbers that a run can have.
 RUN_NUMBER = click.IntRange(1, 2**31 - 1)
 _UNLIMITED = "unlimited"
+_AUTO = "auto"
 
 
 class SimulationOptions(TypedDict):
@@ -29,7 +31,13 @@ class SimulationOptions(TypedDict):
     tags: tuple[str, ...]
 
 
-run_argument = click.argument("run_id", metavar="[RUN]", type=RUN_NUMBER, required=False)
+run_argument = click.argument(
+    "run_id",
+    metavar="[RUN]",
+    type=RUN_NUMBER,
+    required=False,
+    shell_complete=completion.runs,
+)
 config_option = click.option(
     "--config",
     "config_file",
@@ -41,6 +49,7 @@ threshold_option = click.option(
     "checks",
     multiple=True,
     metavar="CHECK",
+    shell_complete=completion.metrics,
     help="A limit that the run must keep, as in 'p95 delivery < 30s'. Repeat for more. "
     "A command that sees one missed ends with exit code 3.",
 )
@@ -52,9 +61,21 @@ every_option = click.option(
 _SIMULATION = (
     click.option("-n", "--messages", type=int, help="Messages to send.  [default: 1000]"),
     click.option("--seed", type=int, help="The same seed makes the same numbers and texts."),
-    click.option("--batch-size", help="Messages per task, 1 to 20000, or auto."),
-    click.option("--routing", help="adaptive (follow the backlog) or static."),
-    click.option("--max-attempts", help="Attempts at each message: 1, 2, …, or unlimited."),
+    click.option(
+        "--batch-size",
+        help="Messages per task, 1 to 20000, or auto.",
+        shell_complete=completion.words(_AUTO),
+    ),
+    click.option(
+        "--routing",
+        help="adaptive (follow the backlog) or static.",
+        shell_complete=completion.routings,
+    ),
+    click.option(
+        "--max-attempts",
+        help="Attempts at each message: 1, 2, …, or unlimited.",
+        shell_complete=completion.words(_UNLIMITED),
+    ),
     click.option("--name", help="What to call the run."),
     click.option(
         "--tag",
@@ -71,6 +92,19 @@ def simulation_options(command: Command) -> Command:
     for option in reversed(_SIMULATION):
         command = option(command)
     return command
+
+
+#: The option that sets a key of the configuration.
+OPTION_OF = {
+    "report_period": "--every",
+    "num_messages": "--messages",
+    "seed": "--seed",
+    "batch_size": "--batch-size",
+    "routing": "--routing",
+    "retry.max_attempts": "--max-attempts",
+    "name": "--name",
+    "tags": "--tag",
+}
 
 
 def overrides(options: SimulationOptions | None, every: float | None) -> dict[str, Any]:
@@ -98,7 +132,7 @@ def _tags(given: tuple[str, ...]) -> dict[str, str] | None:
     for tag in given:
         key, equals, value = tag.partition("=")
         if not equals:
-            raise ConfigError(f"option --tag: must be KEY=VALUE, got {tag!r}")
+            raise ConfigError(f"--tag: must be KEY=VALUE, got {tag!r}")
         found[key] = value
     return found or None
 

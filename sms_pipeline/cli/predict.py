@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from sms_pipeline.cli import context
+from sms_pipeline.cli import completion, context
 from sms_pipeline.cli.options import (
     SimulationOptions,
     config_option,
@@ -95,7 +95,12 @@ def forecast(
     metavar="PERCENT",
     help="How many of the messages must be delivered by then.",
 )
-@click.option("--profile", "grow", help="Change only the number of these senders.")
+@click.option(
+    "--profile",
+    "grow",
+    help="Change only the number of these senders.",
+    shell_complete=completion.profiles,
+)
 @workers_option
 @click.option(
     "-o",

@@ -2,48 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from sms_pipeline.config.problems import first_problem
+from sms_pipeline.config.problems import (
+    LineOf,
+    Problem,
+    problems_in_file,
+    problems_of_options,
+    told,
+)
 from sms_pipeline.config.reading import read_text, shown
+from sms_pipeline.config.yaml_text import read_yaml
 from sms_pipeline.core.profiles import SenderProfile
-from sms_pipeline.core.simulation import Simulation, Threshold
+from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError
 
 
-def load_simulation(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Simulation:
+def load_simulation(
+    path: Path | None,
+    overrides: Mapping[str, Any] | None = None,
+    named: Mapping[str, str] | None = None,
+) -> Simulation:
     """Read `path` (None: the defaults), then override it key by key with `overrides` (options).
 
+    Args:
+        path: the YAML file.
+        overrides: values by key.
+        named: what the user calls the options, by dotted key, for error messages.
+
     Raises:
-        ConfigError: unreadable file, broken YAML, or a value that is not allowed.
+        ConfigError: unreadable file, broken YAML, or values that are not allowed; it names them
+            all.
     """
-    content = _read_mapping(path) if path else {}
-    name = shown(path) if path else "configuration"
-    simulation = _validate(content, name)
-    if simulation.messages_from == "caller":
-        raise ConfigError(
-            f"{name}: messages_from: must be 'seed'; 'caller' is for send_sms.delay to set"
-        )
+    content, simulation = _read_simulation(path) if path else ({}, Simulation())
     if not overrides:
         return simulation
     merged = dict(content)
     for key, value in overrides.items():
         merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
-    return _validate(merged, "option")
+    return _validate_options(merged, overrides, named)
 
 
-def override_simulation(simulation: Simulation, overrides: Mapping[str, Any]) -> Simulation:
-    """`simulation` with `overrides` (from options), validated again.
+def read_simulation(text: str, name: str) -> Simulation:
+    """The simulation that a text in YAML says; `name` is what errors call the text.
+
+    Raises:
+        ConfigError: it is not YAML, or has values that are not allowed; it names them all.
+    """
+    return _parse(text, name)[1]
+
+
+def override_simulation(
+    simulation: Simulation, overrides: Mapping[str, Any], named: Mapping[str, str] | None = None
+) -> Simulation:
+    """`simulation` with `overrides` (from options), validated again; see `load_simulation`.
 
     Raises:
         ConfigError: a value is not allowed.
     """
-    return _validate({**simulation.model_dump(), **overrides}, "option")
+    return _validate_options({**simulation.model_dump(), **overrides}, overrides, named)
 
 
 def with_thresholds(simulation: Simulation, checks: Sequence[str]) -> Simulation:
@@ -52,12 +73,8 @@ def with_thresholds(simulation: Simulation, checks: Sequence[str]) -> Simulation
     Raises:
         ConfigError: one of `checks` is not a check; the message points at the mistake.
     """
-    try:
-        added = tuple(Threshold(check=check) for check in checks)
-    except ValidationError as error:
-        raise ConfigError(first_problem(error, "--threshold")) from error
-    together = (*simulation.thresholds, *added)
-    return _validate({**simulation.model_dump(), "thresholds": together}, "--threshold")
+    together = (*simulation.model_dump()["thresholds"], *checks)
+    return override_simulation(simulation, {"thresholds": together}, {"thresholds": "--threshold"})
 
 
 def new_profile(name: str) -> SenderProfile:
@@ -69,20 +86,27 @@ def new_profile(name: str) -> SenderProfile:
     try:
         return SenderProfile(name=name, mean_time=0.0, failure_rate=0.0)
     except ValidationError as error:
-        raise ConfigError(first_problem(error, "option --profile")) from error
+        raise ConfigError(told(problems_of_options(error, {"name": "--profile"}), "")) from error
 
 
-def override_profile(profile: SenderProfile, **changes: Any) -> SenderProfile:
+def override_profile(
+    profile: SenderProfile, named: Mapping[str, str] | None = None, **changes: Any
+) -> SenderProfile:
     """`profile` with those of `changes` that are not None, validated again.
 
+    Args:
+        profile: the profile.
+        named: what the user calls the options, by key.
+        changes: values by key.
+
     Raises:
-        ConfigError: a value is not allowed.
+        ConfigError: values are not allowed; it names them all.
     """
     given = {key: value for key, value in changes.items() if value is not None}
     try:
         return SenderProfile.model_validate({**profile.model_dump(), **given})
     except ValidationError as error:
-        raise ConfigError(first_problem(error, f"option for profile {profile.name!r}")) from error
+        raise ConfigError(_told_options(error, given, named)) from error
 
 
 def dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -94,52 +118,55 @@ def dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-def _read_mapping(path: Path) -> dict[str, Any]:
-    text, name = read_text(path), shown(path)
+def _read_simulation(path: Path) -> tuple[dict[str, Any], Simulation]:
+    return _parse(read_text(path), shown(path))
+
+
+def _parse(text: str, name: str) -> tuple[dict[str, Any], Simulation]:
+    """What a text says, and the simulation that this is."""
     try:
-        content = yaml.load(text, _UniqueKeyLoader)  # noqa: S506 - safe
+        content, line_of = read_yaml(text)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{name}: is not valid YAML: {_yaml_problem(error)}") from error
     if content is None:
-        return {}
+        content = {}
     if not isinstance(content, dict):
         kind = type(content).__name__
         raise ConfigError(f"{name}: must be a mapping of keys to values, got a {kind}")
-    return content
+    try:
+        simulation = Simulation.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(told(problems_in_file(error, line_of), name)) from error
+    _require_seed(simulation, name, line_of)
+    return content, simulation
 
 
-def _yaml_problem(error: Exception) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return " ".join(str(error).split()) or type(error).__name__
+def _require_seed(simulation: Simulation, name: str, line_of: LineOf) -> None:
+    key = "messages_from"
+    if simulation.messages_from == "caller":
+        what = "must be 'seed'; 'caller' is for send_sms.delay to set"
+        raise ConfigError(told([Problem(key, what, line_of((key,)))], name))
 
 
-def _validate(content: Mapping[str, Any], source: str) -> Simulation:
+def _validate_options(
+    content: Mapping[str, Any], overrides: Mapping[str, Any], named: Mapping[str, str] | None
+) -> Simulation:
     try:
         return Simulation.model_validate(dict(content))
     except ValidationError as error:
-        raise ConfigError(first_problem(error, source)) from error
+        raise ConfigError(_told_options(error, overrides, named)) from error
 
 
-_MERGE_TAG = "tag:yaml.org,2002:merge"
+def _told_options(
+    error: ValidationError, overrides: Mapping[str, Any], named: Mapping[str, str] | None
+) -> str:
+    """What is wrong with options; without their names, what is wrong with the keys they set."""
+    if named is None:
+        return told(problems_of_options(error, {}), "option")
+    given = {key: option for key, option in named.items() if _sets(overrides, key)}
+    return told(problems_of_options(error, given), "")
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML silently keeps the last of two equal keys; this loader refuses them."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == _MERGE_TAG:
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
-                continue
-            if key in seen:
-                line = key_node.start_mark.line + 1
-                raise ConfigError(f"line {line}: key {key!r} is given twice; keep one")
-            seen.add(key)
-        self.flatten_mapping(node)
-        return super().construct_mapping(node, deep)
+def _sets(overrides: Mapping[str, Any], dotted_key: str) -> bool:
+    key, _, rest = dotted_key.partition(".")
+    return key in overrides and (not rest or rest in overrides[key])

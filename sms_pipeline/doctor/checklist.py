@@ -69,7 +69,8 @@ def _coloured(check: Check, lines: list[str]) -> list[Text]:
 
 def _wrap(text: str, width: int) -> list[str]:
     # A command must stay whole where it can be: words are never cut.
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+    wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    return [part for line in text.splitlines() for part in wrapper.wrap(line)] or [""]
 
 
 def summary(checks: list[Check]) -> str:

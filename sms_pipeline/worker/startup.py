@@ -138,7 +138,15 @@ def chosen_profile(
         "mean_time": options.get("mean_time"),
         "failure_rate": options.get("failure_rate"),
     }
-    return override_profile(_named_profile(simulation, name, changes), **changes)
+    return override_profile(_named_profile(simulation, name, changes), _OPTION_OF, **changes)
+
+
+#: The option that sets a key of a profile.
+_OPTION_OF = {
+    "count": "--senders",
+    "mean_time": "--mean-time",
+    "failure_rate": "--failure-rate",
+}
 
 
 def _named_profile(

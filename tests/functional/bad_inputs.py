@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel
 
 from sms_pipeline.cli.main import cli
+from sms_pipeline.config.problems import MAX_LISTED
 from sms_pipeline.config.reading import MAX_BYTES
 from sms_pipeline.config.settings import ENVIRONMENT
 from sms_pipeline.core.profiles import SenderProfile
@@ -39,7 +40,7 @@ class BadInput:
     #: At least one of these words.
     says: tuple[str, ...]
     codes: tuple[int, ...] = (EXIT_USAGE,)
-    #: An expression that is pointed into may take two more.
+    #: At most; an expression that is pointed into takes two more, and a list of problems many.
     lines: int = 1
     variables: Mapping[str, str] = field(default_factory=dict)
     #: Makes what the command finds in its folder.
@@ -345,7 +346,8 @@ def _wrong_for(model: type[BaseModel], key: str, info: Any) -> Iterator[object]:
 
 
 def _in_file(name: str, prepare: Callable[[Path], None], *says: str) -> BadInput:
-    return BadInput(f"file {name}", ("run", "bad"), says, prepare=prepare)
+    lines = MAX_LISTED + 2
+    return BadInput(f"file {name}", ("run", "bad"), says, prepare=prepare, lines=lines)
 
 
 BOMB = "\n".join(

@@ -157,7 +157,7 @@ def test_a_bad_threshold_is_pointed_at(terminal: Terminal) -> None:
     result = terminal.run("run", "bad.yml")
     assert result.code == EXIT_USAGE
     assert result.err.splitlines() == [
-        "Error: bad.yml: thresholds[1]: needs a unit; use ms, s, m or h",
+        "Error: bad.yml: line 1: thresholds[1]: needs a unit; use ms, s, m or h",
         "    p95 delivery < 30",
         "                     ^",
     ]

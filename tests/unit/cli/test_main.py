@@ -14,7 +14,7 @@ import pytest
 
 from sms_pipeline import __version__
 from sms_pipeline.cli import calibrate, doctor, inspect, predict, start, steer, watch
-from sms_pipeline.cli.main import cli
+from sms_pipeline.cli.main import SECTIONS, cli
 from sms_pipeline.errors import EXIT_FAILURE, EXIT_OK, EXIT_UNFINISHED
 from sms_pipeline.ledger.store import Ledger
 from tests.unit import make
@@ -42,6 +42,15 @@ def test_help_names_every_command() -> None:
     result = invoke("--help")
     assert result.exit_code == 0
     assert all(f"\n  {command} " in result.stdout for command in COMMANDS)
+
+
+def test_help_has_the_whole_summary_of_every_command_in_its_section() -> None:
+    help_text = " ".join(invoke("--help").stdout.split())
+    assert "…" not in help_text and "..." not in help_text.replace("[ARGS]...", "")
+    for title, commands in SECTIONS.items():
+        assert f" {title}: {commands[0].name} " in help_text
+        for command in commands:
+            assert f" {command.name} {command.get_short_help_str(1_000)}" in help_text
 
 
 @pytest.mark.parametrize("command", ["pause", "continue", "cancel"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from sms_pipeline.cli.options import SimulationOptions, overrides
-from sms_pipeline.config.files import load_simulation
+from sms_pipeline.cli.main import cli
+from sms_pipeline.cli.options import OPTION_OF, SimulationOptions, overrides
+from sms_pipeline.config.files import dotted, load_simulation
 from sms_pipeline.ledger.store import Ledger
 from tests.unit import make
 from tests.unit.cli.commands import invoke, refused
@@ -17,21 +19,21 @@ from tests.unit.cli.commands import invoke, refused
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (["-n", "0"], ["num_messages", "0"]),
-        (["--messages", "-5"], ["num_messages", "-5"]),
-        (["--seed", "-1"], ["seed", "-1"]),
-        (["--batch-size", "0"], ["batch_size", "0", "1 to 20000"]),
-        (["--batch-size", "20001"], ["batch_size", "20001", "1 to 20000"]),
-        (["--batch-size", "many"], ["batch_size", "'many'", "auto"]),
-        (["--routing", "best"], ["routing", "'best'", "adaptive", "static"]),
-        (["--max-attempts", "0"], ["retry.max_attempts", "0"]),
-        (["--max-attempts", "ever"], ["retry.max_attempts", "'ever'", "integer"]),
-        (["--name", "a\tb"], ["name", "printable"]),
-        (["--name", ""], ["name", "printable"]),
-        (["--name", "x" * 65], ["name", "1 to 64"]),
+        (["-n", "0"], ["--messages: ", "0"]),
+        (["--messages", "-5"], ["--messages: ", "-5"]),
+        (["--seed", "-1"], ["--seed: ", "-1"]),
+        (["--batch-size", "0"], ["--batch-size: ", "0", "1 to 20000"]),
+        (["--batch-size", "20001"], ["--batch-size: ", "20001", "1 to 20000"]),
+        (["--batch-size", "many"], ["--batch-size: ", "'many'", "auto"]),
+        (["--routing", "best"], ["--routing: ", "'best'", "adaptive", "static"]),
+        (["--max-attempts", "0"], ["--max-attempts: ", "0"]),
+        (["--max-attempts", "ever"], ["--max-attempts: ", "'ever'", "integer"]),
+        (["--name", "a\tb"], ["--name: ", "printable"]),
+        (["--name", ""], ["--name: ", "printable"]),
+        (["--name", "x" * 65], ["--name: ", "1 to 64"]),
         (["--tag", "north"], ["--tag", "KEY=VALUE", "'north'"]),
-        (["--tag", "=north"], ["tags", "printable"]),
-        (["--tag", "region="], ["tags", "printable"]),
+        (["--tag", "=north"], ["--tag: ", "printable"]),
+        (["--tag", "region="], ["--tag: ", "printable"]),
         (["--config", "none.yml"], ["none.yml", "No such file"]),
         (["--config", "."], [".: can't be read", "directory"]),
         (["--config", "bad.yml"], ["bad.yml", "sneders", "senders"]),
@@ -46,7 +48,23 @@ def test_bad_option_is_one_line(command: str, options: list[str], parts: list[st
 @pytest.mark.parametrize("every", ["0", "-1", "nan", "inf"])
 @pytest.mark.parametrize("command", ["run", "monitor"])
 def test_bad_report_period_is_one_line(command: str, every: str) -> None:
-    assert "report_period" in refused(command, "--every", every)
+    assert refused(command, "--every", every).startswith("--every: ")
+
+
+def test_every_key_that_options_set_has_the_name_of_its_option() -> None:
+    options = dict.fromkeys(SimulationOptions.__annotations__, "1") | {"tags": ("a=b",)}
+    keys = {key for key, _ in dotted(overrides(cast(SimulationOptions, options), 1.0))}
+    assert {key.replace("tags.a", "tags") for key in keys} == set(OPTION_OF)
+    offered = {name for param in cli.commands["run"].params for name in param.opts}
+    assert set(OPTION_OF.values()) <= offered
+
+
+def test_wrong_options_are_listed() -> None:
+    result = invoke("run", "--seed=-1", "--messages", "0", "--every", "0")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert [line.partition(": ")[0].strip() for line in result.stderr.splitlines()[1:]] == [
+        *("--messages", "--every", "--seed"),
+    ]
 
 
 def test_file_may_be_the_argument_of_run() -> None:

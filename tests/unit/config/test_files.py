@@ -19,6 +19,7 @@ from sms_pipeline.config.files import (
     override_simulation,
     with_thresholds,
 )
+from sms_pipeline.config.problems import MAX_LISTED
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError
@@ -50,7 +51,16 @@ def refusal(content: str | bytes) -> str:
     message = str(caught.value)
     assert message.startswith("alert.yml: ")
     assert "\n" not in message
-    return message.removeprefix("alert.yml: ")
+    return re.sub(r"^line \d+: ", "", message.removeprefix("alert.yml: "))
+
+
+def problems(content: str) -> list[str]:
+    """The lines below the first, with which a file of several mistakes is refused."""
+    with pytest.raises(ConfigError) as caught:
+        load_simulation(write(content))
+    first, *listed = str(caught.value).splitlines()
+    assert first == f"alert.yml: {len(listed)} problems"
+    return [line.removeprefix("  ") for line in listed]
 
 
 def sender(**values: Any) -> str:
@@ -177,22 +187,31 @@ def test_bad_value_is_refused_by_key_value_and_what_is_allowed(
 
 
 @pytest.mark.parametrize(
-    ("content", "key", "allowed"),
+    ("content", "key", "instead"),
     [
-        ("num_mesages: 5", "num_mesages", "num_messages"),
-        ("int: 5", "int", "num_messages"),
-        ("retry: {tries: 5}", "retry.tries", "max_attempts"),
-        (sender(speed=5), "senders[0].speed", "mean_time"),
-        (sender(int=5), "senders[0].int", "mean_time"),
+        ("num_mesages: 5", "num_mesages", "did you mean 'num_messages'?"),
+        ("int: 5", "int", "allowed here: name, tags, num_messages"),
+        ("retry: {tries: 5}", "retry.tries", "allowed here: max_attempts"),
+        ("retry: {backof: 5}", "retry.backof", "did you mean 'backoff'?"),
+        ("max_attempts: 5", "max_attempts", "did you mean 'retry.max_attempts'?"),
+        ("failure_rate: 0", "failure_rate", "did you mean 'senders[0].failure_rate'?"),
+        (sender(tempo=5), "senders[0].tempo", "allowed here: name, mean_time"),
+        (sender(counts=5), "senders[0].counts", "did you mean 'count'?"),
         ("thresholds: [{check: lost == 0, halt: 1}]", "thresholds[0].halt", "check, abort"),
     ],
 )
-def test_unknown_key_is_refused_with_the_keys_that_exist(
-    content: str, key: str, allowed: str
+def test_unknown_key_is_refused_with_what_to_write_instead(
+    content: str, key: str, instead: str
 ) -> None:
     message = refusal(content)
-    assert f"unknown key {key!r}" in message
-    assert allowed in message.partition("allowed here")[2]
+    assert message.startswith(f"unknown key {key!r}; ")
+    assert instead in message
+
+
+def test_a_word_that_is_almost_right_is_suggested() -> None:
+    message = refusal("routing: Statik")
+    assert message.endswith("got 'Statik'; did you mean 'static'?")
+    assert "did you mean" not in refusal("routing: best")
 
 
 @pytest.mark.parametrize(
@@ -207,22 +226,66 @@ def test_missing_key_is_refused(content: str, key: str) -> None:
     assert refusal(content).startswith(f"{key}: is required")
 
 
+MANY_MISTAKES = """\
+# An alert.
+num_mesages: 5
+seed: -1
+senders:
+  - { mean_time: 0.1, failure_rate: 0.1 }
+  - mean_time: 0.1
+    failure_rate: 5
+  - mean_time: 0.1
+thresholds:
+  - failed < 1%
+  - p95 delivery < 30
+"""
+
+
+def test_all_problems_are_listed_with_their_lines() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_simulation(write(MANY_MISTAKES))
+    assert str(caught.value).splitlines() == [
+        "alert.yml: 5 problems",
+        "  line 2: unknown key 'num_mesages'; did you mean 'num_messages'?",
+        "  line 3: seed: should be greater than or equal to 0, got -1",
+        "  line 7: senders[1].failure_rate: should be less than or equal to 1, got 5",
+        "  line 8: senders[2].failure_rate: is required",
+        "  line 11: thresholds[1]: needs a unit; use ms, s, m or h",
+        "      p95 delivery < 30",
+        "                       ^",
+    ]
+
+
 @pytest.mark.parametrize(
-    "content",
+    ("content", "line"),
     [
-        "num_messages: 0",
-        "batch_size: big",
-        "senders: [5]",
-        "senders: [{mean_time: 0.1, failure_rate: 5}]",
-        "senders: [{mean_time: 0.1, failure_rate: 0.1, speed: 1}]",
+        ("\nnum_messages: 0", 2),
+        ("retry:\n  jitter: 0\n  backoff: -1", 3),
+        ("tags:\n  a: b\n  c: 5", 3),
+        ("senders:\n- {mean_time: 1, failure_rate: 0}\n- 5", 3),
+        ("senders:\n- &a\n  mean_time: -1\n  failure_rate: 0\n", 3),
+        ("senders:\n- &a\n  mean_time: 1\n  failure_rate: 0\n- <<: *a\n  count: 0", 6),
+        ("senders:\n-\n  times:\n  - 1\n  - -1\n  failure_rate: 0", 5),
     ],
 )
-def test_one_problem_is_not_counted_as_more(content: str) -> None:
-    assert "more)" not in refusal(content)
+def test_the_line_is_that_of_the_value(content: str, line: int) -> None:
+    with pytest.raises(ConfigError, match=rf"^alert.yml: line {line}: "):
+        load_simulation(write(content))
 
 
-def test_further_problems_are_counted() -> None:
-    assert refusal("num_messages: 0\nseed: -1\nroutin: x").endswith("(and 2 more)")
+def test_what_is_merged_in_has_the_line_where_it_is_written() -> None:
+    content = "senders:\n- &a {failure_rate: 0}\n- mean_time: -1\n  <<: *a\n"
+    assert [text.partition(": s")[0] for text in problems(content)] == ["line 2", "line 3"]
+
+
+def test_problems_without_end_are_counted() -> None:
+    keys = "".join(f"key{number}: 1\n" for number in range(MAX_LISTED + 3))
+    with pytest.raises(ConfigError) as caught:
+        load_simulation(write(keys))
+    first, *listed, last = str(caught.value).splitlines()
+    assert first == f"alert.yml: {MAX_LISTED + 3} problems"
+    assert len(listed) == MAX_LISTED
+    assert last == "  and 3 more"
 
 
 @pytest.mark.parametrize(
@@ -234,9 +297,10 @@ def test_further_problems_are_counted() -> None:
     ],
 )
 def test_duplicate_key_is_refused_with_its_line(content: str, key: str, line: int) -> None:
-    message = refusal(content)
-    assert f"line {line}: key {key!r}" in message
-    assert "twice" in message
+    with pytest.raises(ConfigError) as caught:
+        load_simulation(write(content))
+    message = str(caught.value)
+    assert message == f"alert.yml: line {line}: key {key!r} is given twice; keep one"
 
 
 def test_duplicate_names_are_refused() -> None:
@@ -258,12 +322,12 @@ def test_what_does_not_fit_together_is_refused_without_a_key() -> None:
         ("- 1\n- 2\n", "must be a mapping of keys to values, got a list"),
         ("hello", "must be a mapping of keys to values, got a str"),
         ("5", "must be a mapping of keys to values, got a int"),
-        ("senders: [", "is not valid YAML: line 1"),
-        ("a: b: c", "is not valid YAML: line 1"),
-        ("a:\n\t- b", "is not valid YAML: line 2"),
-        ("a: *b", "is not valid YAML: line 1"),
-        ("? [1]\n: 2", "is not valid YAML: line 1"),
-        ("a: !!python/object/apply:os.getcwd []", "is not valid YAML: line 1"),
+        ("senders: [", "is not valid YAML: expected the node content"),
+        ("a: b: c", "is not valid YAML: mapping values"),
+        ("a:\n\t- b", "is not valid YAML: found character"),
+        ("a: *b", "is not valid YAML: found undefined alias"),
+        ("? [1]\n: 2", "is not valid YAML: found unhashable key"),
+        ("a: !!python/object/apply:os.getcwd []", "is not valid YAML: could not determine"),
         ("seed: 2020-13-45", "is not valid YAML"),
         ("[" * 400, "is not valid YAML"),
         ("seed: " + "1" * 5_000, "is not valid YAML"),
@@ -293,7 +357,7 @@ def test_a_bad_check_is_pointed_at() -> None:
     with pytest.raises(ConfigError) as caught:
         load_simulation(path)
     assert str(caught.value).splitlines() == [
-        f"{path}: thresholds[1]: needs a unit; use ms, s, m or h",
+        f"{path}: line 1: thresholds[1]: needs a unit; use ms, s, m or h",
         "    p95 delivery < 30",
         "                     ^",
     ]
@@ -318,13 +382,15 @@ def test_a_bad_check_is_pointed_at() -> None:
         min_size=1,
     )
 )
-def test_any_file_is_read_or_refused_in_one_line(content: dict[str, Any]) -> None:
+def test_any_file_is_read_or_refused_in_a_few_lines(content: dict[str, Any]) -> None:
     path = write(yaml.safe_dump(content))
     try:
         load_simulation(path)
     except ConfigError as error:
-        assert "\n" not in str(error)
-        assert str(error).startswith("alert.yml: ")
+        first, *listed = str(error).splitlines()
+        assert first.startswith("alert.yml: ")
+        assert first.endswith(" problems") == bool(listed)
+        assert len(listed) <= MAX_LISTED + 1
 
 
 # Options over the file
@@ -349,6 +415,34 @@ def test_options_together_can_be_refused() -> None:
         load_simulation(None, options)
 
 
+NAMED = {"report_period": "--every", "retry.max_attempts": "--max-attempts", "tags": "--tag"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"report_period": 0}, r"^--every: should be greater .* got 0$"),
+        ({"retry": {"max_attempts": 0}}, r"^--max-attempts: should be .*got 0$"),
+        ({"tags": {"a": ""}}, r"^--tag: must be 1 to 64 printable characters"),
+        ({"tags": {"a": 5}}, r"^--tag: should be a valid string, got 5$"),
+        (
+            {"report_period": 0, "tags": {"a": ""}},
+            r"^options: 2 problems\n  --tag: .*\n  --every: ",
+        ),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_problem_is_told_by_the_name_of_the_option(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_simulation(None, options, NAMED)
+
+
+def test_options_that_do_not_go_together_are_named_without_the_others() -> None:
+    file = write("senders: [{mean_time: 1, failure_rate: 1}]")
+    with pytest.raises(ConfigError, match=r"^--max-attempts: sender 'sender-1' has"):
+        load_simulation(file, {"retry": {"max_attempts": None}}, NAMED)
+
+
 def test_options_override_the_configuration_of_a_run() -> None:
     simulation = make.simulation(num_messages=5, thresholds=["lost == 0"])
     changed = override_simulation(simulation, {"report_period": 9.0})
@@ -368,13 +462,21 @@ def test_new_profile_has_the_name_it_is_given() -> None:
 
 @pytest.mark.parametrize("name", ["two words", "dots.in.it", "x" * 65])
 def test_new_profile_with_a_bad_name_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"^option --profile: name"):
+    with pytest.raises(ConfigError, match=r"^--profile: must be 1 to 64"):
         new_profile(name)
 
 
 def test_bad_override_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"'fast': failure_rate: .*got 2"):
+    with pytest.raises(ConfigError, match=r"^option: failure_rate: .*got 2"):
         override_profile(make.profile(), failure_rate=2)
+    named = {"count": "--senders", "failure_rate": "--failure-rate"}
+    with pytest.raises(ConfigError) as caught:
+        override_profile(make.profile(), named, failure_rate=2, count=0)
+    assert str(caught.value).splitlines() == [
+        "options: 2 problems",
+        "  --failure-rate: should be less than or equal to 1, got 2",
+        "  --senders: should be greater than or equal to 1, got 0",
+    ]
 
 
 def test_thresholds_of_the_command_line_come_on_top() -> None:

@@ -80,3 +80,10 @@ def test_checks_are_printed_as_they_come(capsys: pytest.CaptureFixture[str]) -> 
 
     checklist.show(coming(), ["alpha", "be"], is_terminal=False)  # type: ignore[arg-type]
     assert seen == ["", "ok         alpha  fine\n"]
+
+
+def test_the_lines_of_a_finding_stay_lines() -> None:
+    check = fault("name", "a.yml: 2 problems\n  line 1: one\n  line 2: two", "mend it")
+    assert [line.strip() for line in plain(check, 4, 80)[1:]] == [
+        *("line 1: one", "line 2: two", "remedy: mend it"),
+    ]
