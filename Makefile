@@ -18,9 +18,9 @@ dashboard: $(VENV)/.dashboard ## Serve the web page of all runs on http://127.0.
 test: $(VENV)/.dev ## Run the tests on all cores (JOBS=1: on one); those that need RabbitMQ or PostgreSQL skip without them
 	$(BIN)/pytest --numprocesses $(or $(JOBS),auto) $(ARGS)
 
-chaos: $(VENV)/.dev ## Run the fault matrix and add it to docs/faults.md (SEED=7 or SEEDS=3; JOBS=5 at once)
+chaos: $(VENV)/.dev ## Run the fault matrix and add it to docs/faults.md (SEED=7 or SEEDS=3; JOBS=5 at once; CASES='link or clock')
 	CHAOS_RECORD=$(if $(ARGS),0,1) SEEDS=$(SEEDS) SEED=$(SEED) $(BIN)/pytest -m chaos tests/chaos \
-		$(if $(JOBS),--numprocesses $(JOBS) --maxschedchunk 1) $(ARGS)
+		$(if $(CASES),-k '$(CASES)') $(if $(JOBS),--numprocesses $(JOBS) --maxschedchunk 1) $(ARGS)
 
 hosts: $(VENV)/.dev ## Run the tests with several hosts and clusters; needs root, RabbitMQ and PostgreSQL
 	$(BIN)/pytest -m hosts tests/hosts $(ARGS)

@@ -16,7 +16,9 @@ from typing import Any
 from kombu import Connection
 
 #: A queue that lives answers at once; one whose members choose a leader, within some seconds.
-ANSWER_SECONDS = 15.0
+ANSWER_SECONDS = 8.0
+#: RabbitMQ waits 5 s for members that are not there before it deletes a queue.
+DELETION_SECONDS = 30.0
 
 
 def name_only(connection: Connection, queues: Iterable[str]) -> list[str]:
@@ -45,7 +47,7 @@ def delete(connection: Connection, queues: Iterable[str]) -> None:
 
 
 def _is_name_only(connection: Connection, queue: str) -> bool:
-    probe = _bounded(connection)
+    probe = _bounded(connection, ANSWER_SECONDS)
     try:
         channel = probe.channel()
         declared = channel.queue_declare(queue, passive=True)
@@ -70,13 +72,13 @@ def _is_silent(channel: Any, queue: str) -> bool:
 
 
 def _delete(connection: Connection, queue: str) -> None:
-    deleting = _bounded(connection)
+    deleting = _bounded(connection, DELETION_SECONDS)
     try:
         deleting.channel().queue_delete(queue)
     finally:
         deleting.collect()
 
 
-def _bounded(connection: Connection) -> Connection:
-    """A connection on which no wait is endless."""
-    return connection.clone(transport_options={"read_timeout": ANSWER_SECONDS})
+def _bounded(connection: Connection, seconds: float) -> Connection:
+    """A connection on which no wait is longer."""
+    return connection.clone(transport_options={"read_timeout": seconds})

@@ -128,9 +128,13 @@ def resume(run_id: int | None, force: bool, checks: tuple[str, ...], every: floa
             "give them to 'monitor'"
         )
     from sms_pipeline.producer.recovery import require_messages
+    from sms_pipeline.views.output import write
 
     ledger = context.open_ledger(settings)
     resumed = context.with_options(ledger.run(run_id), checks, every)
+    if ledger.snapshot(resumed).done and not checks:
+        write(f"Run {resumed.id} is done: there is nothing to resume.")
+        return
     require_messages(resumed)
     if settings.embedded:
         from sms_pipeline.cli.rehearsal import resume_here

@@ -63,6 +63,8 @@ class AuditResult:
     sealed: bool = False
     #: Whether it was held against one that was noted earlier, and is the same.
     as_noted: bool = False
+    #: One that was noted earlier, of a run that has none now: nothing can be said of it yet.
+    noted_too_early: str | None = None
     #: Messages in the dead-letter queue, whatever run they belong to; None = not looked at.
     dead_letters: int | None = None
 
@@ -72,12 +74,13 @@ class AuditResult:
         if self.problems:
             return Verdict.BROKEN
         finished = self.delivered + self.failed + self.expired + self.cancelled
-        return Verdict.PROVEN if finished == self.total else Verdict.UNFINISHED
+        is_finished = finished == self.total and not self.noted_too_early
+        return Verdict.PROVEN if is_finished else Verdict.UNFINISHED
 
     def compare_seal(self, noted: str) -> None:
         """Hold the seal against one that was noted earlier, or the beginning of it."""
         if self.seal is None:
-            self.problems.append(f"the seal {noted} was noted, but the run has none: it goes on")
+            self.noted_too_early = noted
         elif not self.seal.startswith(noted.lower()):
             self.problems.append(f"the seal {noted} was noted, but the run's is {self.seal}")
         else:
@@ -129,6 +132,9 @@ class AuditResult:
             yield f"  ! {problem}"
         if len(self.problems) > _MAX_LISTED:
             yield f"  ! and {len(self.problems) - _MAX_LISTED:,} problems more"
+        if self.noted_too_early:
+            noted = self.noted_too_early
+            yield f"Seal: none before the run has ended, so {noted} can't be compared"
         if self.seal:
             yield f"Seal: {self.seal}{', as noted' if self.as_noted else ''}"
         yield f"Verdict: {self.verdict.value}"

@@ -25,6 +25,8 @@ CLASSIC_POSTGRES_TWO_PROFILES = Setting(queue_type="classic", database="postgres
 FAILING = Load(messages=4_000, failure_rate=0.5)
 #: Many messages expire as soon as anything takes longer than usual.
 HURRIED = Load(deadline=2.5)
+#: Longer than a run takes, and less than the clock is set by.
+TIMED = Load(deadline=60.0)
 #: Long enough for events and confirms to get in one another's way, if they can.
 LONG = Load(messages=400_000, batch_size=200, mean_time=0.001, failure_rate=0.1, senders=30)
 
@@ -108,14 +110,22 @@ CASES = (
     Case(Fault.STALE_ATTEMPT, CLASSIC_POSTGRES_3),
     Case(Fault.GARBAGE, QUORUM_1, ci=True),
     Case(Fault.GARBAGE, CLASSIC_3),
+    Case(Fault.LEFTOVER_BATCH, QUORUM_1),
+    Case(Fault.LEFTOVER_BATCH, CLASSIC_3),
     Case(Fault.DELIVERY_LIMIT, QUORUM_1, ci=True),
     Case(Fault.POSTGRES_KILL, POSTGRES_1, ci=True),
     Case(Fault.POSTGRES_KILL, POSTGRES_3),
+    Case(Fault.DATABASE_LINK_CUT, POSTGRES_1),
+    Case(Fault.DATABASE_LINK_CUT, CLASSIC_POSTGRES_3),
+    Case(Fault.READ_ONLY_DATABASE, POSTGRES_1),
+    Case(Fault.READ_ONLY_DATABASE, CLASSIC_POSTGRES_3),
     Case(Fault.SQLITE_LOCK, QUORUM_1),
     Case(Fault.SQLITE_LOCK, SILENT_3),
     Case(Fault.DISK_FULL, QUORUM_1),
     Case(Fault.WRONG_CLOCK, SILENT_3),
     Case(Fault.WRONG_CLOCK, CLASSIC_POSTGRES_3),
+    Case(Fault.STEPPED_CLOCK, replace(QUORUM_1, load=TIMED)),
+    Case(Fault.STEPPED_CLOCK, replace(CLASSIC_POSTGRES_3, load=TIMED)),
     Case(Fault.PAUSE, QUORUM_1),
     Case(Fault.PAUSE, CLASSIC_POSTGRES_3),
     Case(Fault.CANCEL, QUORUM_1, ci=True),

@@ -40,18 +40,22 @@ GROUPS: dict[str, tuple[Fault, ...]] = {
         Fault.MEMORY_ALARM,
         Fault.CONNECTIONS_CLOSED,
     ),
-    "batches delivered twice, to two workers at once, late, too often; garbage": (
+    "batches delivered twice, to two workers at once, late, too often; leftovers; garbage": (
         Fault.EVERYTHING_TWICE,
         Fault.SAME_BATCH_AT_ONCE,
         Fault.STALE_ATTEMPT,
+        Fault.LEFTOVER_BATCH,
         Fault.DELIVERY_LIMIT,
         Fault.GARBAGE,
     ),
-    "database killed, locked, out of disk space; a clock an hour off": (
+    "database killed, cut off, read-only, locked, out of disk space; a clock wrong or stepped": (
         Fault.POSTGRES_KILL,
+        Fault.DATABASE_LINK_CUT,
+        Fault.READ_ONLY_DATABASE,
         Fault.SQLITE_LOCK,
         Fault.DISK_FULL,
         Fault.WRONG_CLOCK,
+        Fault.STEPPED_CLOCK,
     ),
     "the run paused, cancelled": (Fault.PAUSE, Fault.CANCEL),
     "the only process killed, with the broker inside it": (Fault.EMBEDDED_KILL,),

@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from sms_pipeline.broker.topology import EXCHANGE
 from sms_pipeline.core.batch import Batch
 from tests.chaos import garbage
-from tests.chaos.instruments import CLOCK, FAILPOINT, TWICE, Point, Twice
+from tests.chaos.instruments import CLOCK, FAILPOINT, HOST_CLOCK, TWICE, Point, Twice
 from tests.chaos.scenario import (
     COMMAND_SECONDS,
     DEAD_LETTERS,
@@ -30,6 +30,8 @@ from tests.chaos.scenario import (
     UNFINISHED,
     Scenario,
 )
+from tests.services.postgres import at_port
+from tests.services.proxy import Link
 from tests.services.waiting import wait_until
 
 #: The broker does not answer for so long: longer than a publish waits for its confirm (10 s).
@@ -46,7 +48,13 @@ OUTAGE_SECONDS = 2.0
 PAUSE_SECONDS = 1.0
 #: A run that stands must stand still for so long.
 STILL_SECONDS = 3.0
-HOUR_SECONDS = 3600.0
+#: The audit bears with clocks that differ by up to five minutes.
+WRONG_SECONDS = 240.0
+STEP_SECONDS = 120.0
+#: So long nothing passes between the database and whoever uses it: too long for any connection.
+CUT_SECONDS = (15.0, 30.0)
+READ_ONLY_SECONDS = (2.0, 8.0)
+LEFTOVERS = 3
 CLOSINGS = 3
 CHURNS = 5
 STRANGERS = 2
@@ -90,11 +98,15 @@ class Fault(StrEnum):
     SAME_BATCH_AT_ONCE = "same-batch-at-once"
     STALE_ATTEMPT = "stale-attempt"
     GARBAGE = "garbage"
+    LEFTOVER_BATCH = "leftover-batch"
     DELIVERY_LIMIT = "delivery-limit"
     POSTGRES_KILL = "postgres-kill"
+    DATABASE_LINK_CUT = "database-link-cut"
+    READ_ONLY_DATABASE = "read-only-database"
     SQLITE_LOCK = "sqlite-lock"
     DISK_FULL = "disk-full"
     WRONG_CLOCK = "wrong-clock"
+    STEPPED_CLOCK = "stepped-clock"
     PAUSE = "pause"
     CANCEL = "cancel"
     EMBEDDED_KILL = "embedded-kill"
@@ -318,11 +330,11 @@ def _monitor_kill(scenario: Scenario) -> None:
 
 @_of(Fault.BROKER_KILL)
 def _broker_kill(scenario: Scenario) -> None:
-    """SIGKILL of the broker; it starts again on the same files."""
+    """SIGKILL of the broker, nothing flushed; it starts again on the same files."""
     scenario.expect_logged.add("Connection to broker lost")
     scenario.start()
     scenario.await_some_share()
-    scenario.broker.kill()
+    scenario.broker.kill(settle=False)
     time.sleep(scenario.rng.uniform(0, OUTAGE_SECONDS))
     scenario.broker.restart()
     scenario.mended()
@@ -337,12 +349,13 @@ def _broker_kill_early(scenario: Scenario) -> None:
     time.sleep(scenario.rng.uniform(0, REGISTER_SECONDS))
     scenario.broker.kill(settle=False)
     scenario.broker.restart()
+    restarted_at = time.monotonic()
     for _ in range(scenario.setting.workers):
         scenario.add_worker(wait=False)
     # Batches that were confirmed are lost with the queue, and only the ledger knows of them.
     scenario.kill_producer()
     scenario.resume("--force")
-    scenario.mended()
+    scenario.mended(since=restarted_at)
 
 
 @_of(Fault.BROKER_FREEZE)
@@ -478,6 +491,20 @@ def _garbage(scenario: Scenario) -> None:
     scenario.mended()
 
 
+@_of(Fault.LEFTOVER_BATCH)
+def _leftover_batch(scenario: Scenario) -> None:
+    """Batches of another ledger come to busy workers, who put them aside and go on."""
+    scenario.may_send_twice = False
+    scenario.expect_logged.add("put aside")
+    scenario.start()
+    scenario.await_some_share()
+    with Connection(scenario.broker_url) as connection:
+        for _ in range(LEFTOVERS):
+            connection.Producer().publish(routing_key=QUEUE, delivery_mode=2, **garbage.leftover())
+            scenario.dead_letters += 1
+    scenario.mended()
+
+
 @_of(Fault.DELIVERY_LIMIT)
 def _delivery_limit(scenario: Scenario) -> None:
     """A batch is returned too often and dead-lettered; the audit says so, `resume` sends it."""
@@ -530,6 +557,35 @@ def _postgres_kill(scenario: Scenario) -> None:
     scenario.postgres.kill()
     time.sleep(scenario.rng.uniform(0, OUTAGE_SECONDS))
     scenario.postgres.start()
+    scenario.mended()
+
+
+@_of(Fault.DATABASE_LINK_CUT)
+def _database_link_cut(scenario: Scenario) -> None:
+    """Nothing passes between the database and all others for 15 to 30 s; nobody is told."""
+    assert scenario.postgres is not None
+    scenario.expect_logged.add("no more batches are taken")
+    link = scenario.cleanup.enter_context(Link(scenario.postgres.port))
+    by_link = {"SMS_DATABASE_URL": at_port(scenario.database_url, link.port)}
+    scenario.start(worker=by_link, others=by_link, producer=by_link)
+    scenario.await_some_share()
+    link.cut()
+    time.sleep(scenario.rng.uniform(*CUT_SECONDS))
+    link.heal()
+    scenario.mended()
+
+
+@_of(Fault.READ_ONLY_DATABASE)
+def _read_only_database(scenario: Scenario) -> None:
+    """The database disconnects everybody and only allows reading for some seconds."""
+    assert scenario.postgres is not None
+    scenario.expect_logged.add("only allows reading")
+    name = str(make_url(scenario.database_url).database)
+    scenario.start()
+    scenario.await_some_share()
+    scenario.postgres.set_read_only(name, True)
+    time.sleep(scenario.rng.uniform(*READ_ONLY_SECONDS))
+    scenario.postgres.set_read_only(name, False)
     scenario.mended()
 
 
@@ -586,10 +642,34 @@ def _fill(file: Path) -> None:
 
 @_of(Fault.WRONG_CLOCK)
 def _wrong_clock(scenario: Scenario) -> None:
-    """The clock of one worker is an hour off."""
+    """The clock of one worker, as if on a host of its own, is four minutes off."""
     scenario.may_send_twice = False
-    offset = scenario.rng.choice([-1, 1]) * HOUR_SECONDS
-    scenario.start(worker={CLOCK: str(offset)})
+    offset = scenario.rng.choice([-1, 1]) * WRONG_SECONDS
+    scenario.start(worker={HOST_CLOCK: str(offset)})
+
+
+@_of(Fault.STEPPED_CLOCK)
+def _stepped_clock(scenario: Scenario) -> None:
+    """The clock that all share is set by two minutes, with a deadline of one; nothing expires."""
+    scenario.may_send_twice = False
+    scenario.may_expire = False
+    scenario.expect_logged.add("the clock of this machine was set")
+    off = scenario.folder / "clock"
+    _set_clock(off, 0)
+    machine = {CLOCK: str(off)}
+    scenario.start(worker=machine, others=machine, producer=machine)
+    scenario.await_some_share()
+    _set_clock(off, scenario.rng.choice([-1, 1]) * STEP_SECONDS)
+    scenario.mended()
+    # Who comes now has never seen the old time.
+    scenario.add_worker(machine)
+
+
+def _set_clock(off: Path, seconds: float) -> None:
+    """At once: a process may read it at the same moment."""
+    new = off.with_suffix(".new")
+    new.write_text(str(seconds))
+    new.replace(off)
 
 
 # The user

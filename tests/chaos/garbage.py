@@ -17,12 +17,35 @@ DEPTH = 100_000
 #: The end of a task's body: no callbacks.
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
+#: A batch as it travels, but for its ledger.
+GOOD: dict[str, Any] = {
+    "run": 1,
+    "number": 0,
+    "first_index": 0,
+    "size": 1,
+    "profile": "chaos",
+    "attempt": 0,
+    "started_at": 0.0,
+    "queued_at": 0.0,
+    "seed": 1,
+    "retry": {"max_attempts": 1, "backoff": 0.0, "backoff_max": 0.0, "jitter": 0.0},
+    "deadline": None,
+    "to": "200-200-0000",
+    "text": "x",
+    "offsets": None,
+}
+
 
 def letters(ledger: str, rng: random.Random) -> Iterator[dict[str, Any]]:
     """Arguments of `Producer.publish`, in random order."""
     found = [*_not_tasks(), *_tasks(ledger)]
     rng.shuffle(found)
     yield from found
+
+
+def leftover() -> dict[str, Any]:
+    """A good batch, of another ledger."""
+    return {"body": _body({**GOOD, "ledger": "another"}), **JSON, "headers": _headers(TASK)}
 
 
 def _not_tasks() -> Iterator[dict[str, Any]]:
@@ -43,23 +66,7 @@ def _not_tasks() -> Iterator[dict[str, Any]]:
 
 
 def _tasks(ledger: str) -> Iterator[dict[str, Any]]:
-    good = {
-        "ledger": ledger,
-        "run": 1,
-        "number": 0,
-        "first_index": 0,
-        "size": 1,
-        "profile": "chaos",
-        "attempt": 0,
-        "started_at": 0.0,
-        "queued_at": 0.0,
-        "seed": 1,
-        "retry": {"max_attempts": 1, "backoff": 0.0, "backoff_max": 0.0, "jitter": 0.0},
-        "deadline": None,
-        "to": "200-200-0000",
-        "text": "x",
-        "offsets": None,
-    }
+    good = {**GOOD, "ledger": ledger}
     bad: list[object] = [
         {**good, "run": 999_999},
         {**good, "profile": "nobody"},

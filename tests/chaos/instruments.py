@@ -25,6 +25,7 @@ from celery import Celery, Task
 from sms_pipeline.broker import topology
 from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.celery import app
+from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core import gateway
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.gateway import Outcomes
@@ -37,8 +38,10 @@ JOURNAL = "CHAOS_JOURNAL"
 FAILPOINT = "CHAOS_FAILPOINT"
 #: What is published twice, a `Twice`.
 TWICE = "CHAOS_TWICE"
-#: Seconds that the process's wall clock is ahead.
+#: A file with the seconds by which the machine's clock was set, for all of its processes.
 CLOCK = "CHAOS_CLOCK"
+#: Seconds that the clock is ahead on the process's host, which is no other process's.
+HOST_CLOCK = "CHAOS_HOST_CLOCK"
 #: "off" switches task events off.
 EVENTS = "CHAOS_EVENTS"
 #: Returns to a queue before a batch is dead-lettered.
@@ -73,7 +76,10 @@ class Twice(StrEnum):
 def install() -> None:
     """Wrap what the environment asks for."""
     reach = failpoint(os.environ.get(FAILPOINT, ""))
-    _shift_clock(float(os.environ.get(CLOCK, "0")))
+    if seconds := float(os.environ.get(HOST_CLOCK, "0")):
+        _be_elsewhere(MACHINE_CLOCK, seconds)
+    if file := os.environ.get(CLOCK):
+        _let_clock_be_set(MACHINE_CLOCK, Path(file))
     _let_outcomes_differ()
     if folder := os.environ.get(JOURNAL):
         keep_journal(Path(folder), reach)
@@ -99,10 +105,18 @@ def failpoint(spec: str) -> Callable[[Point], None]:
     return reach
 
 
-def _shift_clock(seconds: float) -> None:
+def _be_elsewhere(clock: Any, seconds: float) -> None:
+    """The machine's clock was read before this module was; what it was off then is put right."""
     real = time.time
-    if seconds:
-        time.time = lambda: real() + seconds
+    time.time = lambda: real() + seconds
+    clock.__init__()
+    clock._boot = "elsewhere"
+
+
+def _let_clock_be_set(clock: Any, file: Path) -> None:
+    real = time.time
+    time.time = lambda: real() + float(file.read_text())
+    clock.__init__()
 
 
 def _let_outcomes_differ() -> None:

@@ -35,6 +35,8 @@ RUN = 1
 
 #: Only a run that has come to a stand waits this long: any progress starts the time again.
 PATIENCE_SECONDS = 120.0
+#: So soon after the end of the fault something must be settled again.
+RECOVERY_SECONDS = 20.0
 #: Least time between two looks at a queue or at the ledger while a run goes on.
 POLL_SECONDS = 0.05
 #: A command that waits for quiet queues needs tens of seconds.
@@ -124,6 +126,8 @@ class Scenario:
     #: What a worker must have logged, else the fault did not happen.
     expect_logged: set[str] = field(default_factory=set)
     may_send_twice: bool = True
+    #: Under a deadline; without one nothing expires.
+    may_expire: bool = True
     #: Returns to its queue before a batch is dead-lettered; None: the package's own limit.
     delivery_limit: int | None = None
     recovery_seconds: float | None = None
@@ -294,9 +298,13 @@ class Scenario:
                 )
             time.sleep(POLL_SECONDS)
 
-    def mended(self) -> None:
-        """The fault is over: measure how long it takes until something is settled again."""
-        since = time.monotonic()
+    def mended(self, since: float | None = None) -> None:
+        """The fault is over: measure how long it takes until something is settled again.
+
+        Args:
+            since: when it was over, where something had to be done since then.
+        """
+        since = time.monotonic() if since is None else since
         before = self._known_counts()
         self.await_counts(
             lambda counts: counts.attempts > before.attempts or counts.finished >= self.total,
@@ -358,6 +366,8 @@ class Scenario:
             for text in self.expect_logged
             if text not in logs
         ]
+        if (self.recovery_seconds or 0.0) > RECOVERY_SECONDS:
+            problems.append(f"it went on only {self.recovery_seconds:.1f} s after the fault's end")
         findings = check(self.total, self.evidence.recorded(), read_journals(self.journals, RUN))
         problems += findings.problems()
         if findings.sent_twice and not self.may_send_twice:
@@ -411,12 +421,19 @@ class Scenario:
             problems.append(f"audit: {report['verdict']}, exit code {code}: {report}")
         if report.get("dead_letters") not in (None, self.dead_letters):
             problems.append(f"audit: {report['dead_letters']} dead letters")
-        if self.setting.load.deadline and not (report.get("expired") and report.get("delivered")):
-            problems.append("the fault did not happen: all messages expired, or none did")
+        problems += self._expiry_problems(report)
         for kind in self.expect_absorbed:
             if not report.get("absorbed", {}).get(kind, {}).get("batches"):
                 problems.append(f"the fault did not happen: no batch was {kind}")
         return problems
+
+    def _expiry_problems(self, report: dict[str, Any]) -> list[str]:
+        expired = report.get("expired")
+        if not self.may_expire:
+            return [f"{expired} messages expired, here none may"] if expired else []
+        if self.setting.load.deadline and not (expired and report.get("delivered")):
+            return ["the fault did not happen: all messages expired, or none did"]
+        return []
 
     # -- Flower
 

@@ -10,7 +10,7 @@ from amqp.exceptions import AccessRefused, ChannelError, NotFound
 from kombu import Connection
 
 from sms_pipeline.broker import mending
-from sms_pipeline.broker.mending import ANSWER_SECONDS, delete, name_only
+from sms_pipeline.broker.mending import ANSWER_SECONDS, DELETION_SECONDS, delete, name_only
 
 
 class Broker:
@@ -75,8 +75,10 @@ def test_no_wait_for_a_queue_is_endless_and_no_connection_stays(broker: Broker) 
     broker.queues = {"dead": (0, 0, TimeoutError())}
     name_only(CONNECTION, ["dead"])
     delete(CONNECTION, ["dead"])
-    bound = {"transport_options": {"read_timeout": ANSWER_SECONDS}}
-    assert broker.opened == [bound, bound]
+    assert broker.opened == [
+        {"transport_options": {"read_timeout": seconds}}
+        for seconds in (ANSWER_SECONDS, DELETION_SECONDS)
+    ]
     assert broker.dropped == 2
     assert broker.deleted == ["dead"]
 

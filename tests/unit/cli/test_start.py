@@ -41,6 +41,16 @@ def test_broker_url_that_is_none_is_one_line(url: str) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("broker", ["", "amqp://nowhere.invalid"])
+def test_resume_of_a_run_that_is_done_says_so_and_asks_nobody(ledger: Ledger, broker: str) -> None:
+    run = ledger.start_run(make.simulation(num_messages=10), seed=1)
+    ledger.record_batches(run.id, [make.row(run.id)])
+    ledger.settle([make.settlement(run.id)])
+    result = invoke("resume", CELERY_BROKER_URL=broker)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "Run 1 is done: there is nothing to resume.\n"
+
+
 def test_resume_that_does_not_watch_judges_nothing(ledger: Ledger) -> None:
     ledger.start_run(make.simulation(), seed=1)
     broker = {"CELERY_BROKER_URL": "amqp://localhost"}
