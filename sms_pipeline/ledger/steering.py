@@ -25,7 +25,7 @@ BATCHES_IN_HAND = 50
 CANCEL_GROUP = 1_000
 
 
-def steer(ledger: Ledger, run: Run, wanted: Control) -> str:
+def steer(ledger: Ledger, run: Run, wanted: Control, clock: Clock = MACHINE_CLOCK) -> str:
     """Ask for `wanted`; return a sentence or two on what happens now.
 
     Raises:
@@ -40,7 +40,7 @@ def steer(ledger: Ledger, run: Run, wanted: Control) -> str:
     if held is not wanted:
         raise PipelineError(f"run {run.id} was cancelled; that is final")
     if wanted is Control.CANCELLED:
-        return _cancelled(run, cancel_unpublished(ledger, run))
+        return _cancelled(run, cancel_unpublished(ledger, run, clock))
     if wanted is Control.PAUSED:
         hand = in_hand(snapshot)
         if hand:

@@ -26,14 +26,14 @@ _POLL_SECONDS = 0.25
 
 
 def dispatch_again(
-    ledger: Ledger, run: Run, say: Callable[[str], None]
+    ledger: Ledger, run: Run, say: Callable[[str], None], clock: Clock = MACHINE_CLOCK
 ) -> Callable[[Producer], None]:
     """The work of a producer that resumes `run`: what is not settled, then what is left."""
 
     def work(producer: Producer) -> None:
         if run.control is Control.CANCELLED:
             # If `cancel` was interrupted, what it claimed is settled first.
-            cancel_unpublished(ledger, run)
+            cancel_unpublished(ledger, run, clock)
         ledger.note_resume(run.id)
         batches = producer.dispatch_again(ledger.unsettled(run.id))
         say(f"run {run.id}: {batches:,} batches dispatched again")

@@ -76,12 +76,14 @@ def send_sms(task: Task, *arguments: Any, **options: Any) -> str | None:
 
 def _deliver(task: Task, parts: Pipeline, batch: Batch) -> str | None:
     steps = parts.worker.deliver(batch, queued=not task.request.is_eager)
-    return drive(steps, partial(_perform, task, parts))
+    return drive(steps, partial(_perform, task, parts, batch))
 
 
-def _perform(task: Task, parts: Pipeline, effect: Effect) -> Any:
+def _perform(task: Task, parts: Pipeline, batch: Batch, effect: Effect) -> Any:
     if not isinstance(effect, Publish):
         return parts.worker.perform(effect)
+    if effect.batch.key == batch.key:
+        parts.worker.turns.put_back(batch.key)
     if task.request.is_eager:
         # Celery's eager retry is the exception itself: `apply` catches it and calls again.
         raise task.retry(args=(effect.batch.to_wire(),))

@@ -16,12 +16,14 @@ class Turns:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._busy: dict[Key, Future[bool]] = {}
+        self._put_back: set[Key] = set()
 
     @contextmanager
     def turn(self, key: Key) -> Iterator[bool]:
         """True when the caller is to do the work, False when another thread has just done it.
 
-        A caller whose work ends in an error leaves it to one of those that wait.
+        A caller whose work ends in an error leaves it to one of those that wait, and so does one
+        that has put the attempt back.
         """
         mine: Future[bool] = Future()
         while (other := self._claim(key, mine)) is not mine:
@@ -35,7 +37,17 @@ class Turns:
         finally:
             with self._lock:
                 del self._busy[key]
+                done = done and key not in self._put_back
+                self._put_back.discard(key)
             mine.set_result(done)
+
+    def put_back(self, key: Key) -> None:
+        """Whose turn it is has given the attempt back to the broker, to be done later.
+
+        One who waits may hold that very message: it must not take the attempt for done.
+        """
+        with self._lock:
+            self._put_back.add(key)
 
     def _claim(self, key: Key, mine: Future[bool]) -> Future[bool]:
         with self._lock:

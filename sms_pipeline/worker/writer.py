@@ -83,17 +83,20 @@ class LedgerWriter(threading.Thread):
     def run(self) -> None:
         """Thread body. The process ends with it: nothing could be settled any more."""
         with fatal("ledger writer"):
-            while not self._ending.is_set():
-                self._come_round()
-                self._commit(self._next_group())
-                self._beat()
-            with self._closing:
-                self._closed = True
-            while group := self._drain([]):
-                self._commit(group)
-            self._beat_at = -HEARTBEAT_SECONDS
+            self._run()
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            self._come_round()
+            self._commit(self._next_group())
             self._beat()
-            self._signs.end(Part.WRITER)
+        with self._closing:
+            self._closed = True
+        while group := self._drain([]):
+            self._commit(group)
+        self._beat_at = -HEARTBEAT_SECONDS
+        self._beat()
+        self._signs.end(Part.WRITER)
 
     def _come_round(self) -> None:
         self._signs.mark(Part.WRITER, self._clock.monotonic())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,8 +25,9 @@ from sms_pipeline.worker.foreign import MOST_RETURNS
 from sms_pipeline.worker.pipeline import Pipeline
 from sms_pipeline.worker.process import Worker
 from sms_pipeline.worker.task import PUBLISH_PAUSES
+from tests.services.waiting import wait_until
 from tests.unit import make
-from tests.unit.worker.fakes import Scripted, Stop
+from tests.unit.worker.fakes import Scripted, Stop, aside
 
 pytestmark = pytest.mark.usefixtures("_no_pipeline", "_running")
 
@@ -132,6 +135,37 @@ def test_batch_of_a_paused_run_goes_back_to_its_queue(
     ledger.control(run.id, Control.PAUSED)
     receive(task, batch.to_wire())
     assert [handed_on for _, handed_on, _ in publisher.retried] == [batch]
+
+
+def test_batch_that_was_put_back_is_not_done_for_a_thread_that_has_received_it_again(
+    task: Task, batch: Batch, worker: Notes, publisher: FakePublisher, ledger: Ledger, run: Run
+) -> None:
+    # Given a broker that delivers the batch again before it confirms that it has it
+    ledger.control(run.id, Control.PAUSED)
+    again: list[Future[Any]] = []
+    confirm = publisher.retry
+
+    def late(*arguments: Any) -> None:
+        if not again:
+            again.append(aside(receive, task, batch.to_wire()))
+            wait_until(waiting.is_set, 30, "another thread waits for its turn")
+        confirm(*arguments)
+
+    waiting, claim = threading.Event(), worker.turns._claim
+
+    def claimed(key: Key, mine: Future[bool]) -> Future[bool]:
+        found = claim(key, mine)
+        if found is not mine:
+            waiting.set()
+        return found
+
+    worker.turns._claim = claimed  # type: ignore[method-assign]
+    publisher.retry = late  # type: ignore[method-assign]
+    # When the first has put it back
+    receive(task, batch.to_wire())
+    # Then so does the second: acknowledging what it holds would lose it
+    again[0].result(30)
+    assert [handed_on for _, handed_on, _ in publisher.retried] == [batch, batch]
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,22 @@ def test_after_an_error_one_of_those_that_wait_gets_the_turn(pool: ThreadPoolExe
     assert other.result(PATIENCE_SECONDS)
 
 
+def test_attempt_that_was_put_back_is_not_done(pool: ThreadPoolExecutor) -> None:
+    # Given one who holds the very message that the first puts back
+    turns = Watched()
+    with turns.turn(KEY):
+        other = pool.submit(take, turns)
+        wait_until(lambda: turns.claims == 2, PATIENCE_SECONDS, "another thread waits")
+        turns.put_back(KEY)
+    # Then it must not drop that message; whoever does the work later ends it for all
+    assert other.result(PATIENCE_SECONDS)
+    let_go = hold(turns)
+    third = pool.submit(take, turns)
+    wait_until(lambda: turns.claims == 4, PATIENCE_SECONDS, "a third thread waits")
+    let_go.set()
+    assert not third.result(PATIENCE_SECONDS)
+
+
 def test_attempts_do_not_wait_for_one_another(pool: ThreadPoolExecutor) -> None:
     turns = Turns()
     let_go = hold(turns)
