@@ -13,10 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from amqp.exceptions import InternalError
 from kombu import Connection
 
 #: A queue that lives answers at once; one whose members choose a leader, within some seconds.
 ANSWER_SECONDS = 8.0
+#: A consumer that gets only what no other one can take.
+_LAST = -10
 #: RabbitMQ waits 5 s for members that are not there before it deletes a queue.
 DELETION_SECONDS = 30.0
 
@@ -50,10 +53,7 @@ def _is_name_only(connection: Connection, queue: str) -> bool:
     probe = _bounded(connection, ANSWER_SECONDS)
     try:
         channel = probe.channel()
-        declared = channel.queue_declare(queue, passive=True)
-        if declared.message_count or declared.consumer_count:
-            return False
-        return _is_silent(channel, queue)
+        return is_silent(channel, channel.queue_declare(queue, passive=True))
     except probe.channel_errors:
         # There is no such queue, or it is not ours to look at.
         return False
@@ -62,12 +62,23 @@ def _is_name_only(connection: Connection, queue: str) -> bool:
         probe.collect()
 
 
-def _is_silent(channel: Any, queue: str) -> bool:
-    """There is nothing to receive, so this only asks whether somebody is there."""
+def is_silent(channel: Any, declared: Any) -> bool:
+    """Whether a queue does not answer; `declared` is what its declaration came to.
+
+    RabbitMQ keeps the name of a queue that it has lost: it can be declared and has no messages, but
+    whoever consumes from it waits for ever. Only what is empty and has no consumers is tried, so
+    nothing is taken.
+
+    Raises:
+        Exception: the queue is not there, or may not be read; whatever amqp raised.
+    """
+    if declared.message_count or declared.consumer_count:
+        return False
     try:
-        channel.basic_consume(queue)
-    except TimeoutError:
+        tag = channel.basic_consume(declared.queue, arguments={"x-priority": _LAST})
+    except (TimeoutError, InternalError):
         return True
+    channel.basic_cancel(tag, nowait=True)
     return False
 
 

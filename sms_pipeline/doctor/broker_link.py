@@ -14,6 +14,8 @@ import amqp
 from amqp.exceptions import AccessRefused, NotAllowed, UnexpectedFrame
 from kombu import Connection
 
+from sms_pipeline.core.clock import Clock
+
 #: How long the broker may take to accept a connection, and to answer.
 CONNECT_SECONDS = 4.0
 ANSWER_SECONDS = 4.0
@@ -81,6 +83,7 @@ class BrokerLink:
     def __init__(self, url: str) -> None:
         self._url = url
         self._connection: Any = None
+        self._channel: Any = None
         self._is_blocked = False
 
     def connect(self) -> Greeting:
@@ -110,13 +113,23 @@ class BrokerLink:
 
     @contextmanager
     def channel(self) -> Iterator[Any]:
-        """A channel of its own, since RabbitMQ closes it on the first error."""
-        channel = self._connection.channel()
+        """A channel: the same one until an error, on which RabbitMQ closes it.
+
+        It is another one then: that which py-amqp opens again is in no confirm mode.
+        """
+        if self._channel is None:
+            self._channel = self._connection.channel()
         try:
-            yield channel
-        finally:
-            if channel.is_open and self._connection.connected:
-                channel.close()
+            yield self._channel
+        except BaseException:
+            self._channel = None
+            raise
+
+    def round_trip(self, clock: Clock) -> float:
+        """Seconds until the broker has answered a question that is none to it."""
+        before = clock.monotonic()
+        self._connection.channel()
+        return clock.monotonic() - before
 
     def publish(self, channel: Any, exchange: str, routing_key: str) -> None:
         """Publish a message, and return when it is confirmed.

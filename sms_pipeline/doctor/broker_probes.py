@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from amqp.exceptions import AccessRefused, AMQPError, InternalError, NotFound, PreconditionFailed
+from amqp.exceptions import AccessRefused, AMQPError, NotFound, PreconditionFailed
 from kombu import Connection, Queue
 from kombu.transport.native_delayed_delivery import (
     CELERY_DELAYED_DELIVERY_EXCHANGE,
@@ -16,6 +16,7 @@ from kombu.transport.native_delayed_delivery import (
 )
 
 from sms_pipeline.broker import topology
+from sms_pipeline.broker.mending import is_silent
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.doctor.broker_link import ANSWER_SECONDS, CONNECT_SECONDS, BrokerLink
 
@@ -29,8 +30,6 @@ _SOON_MILLISECONDS = 1
 _MILLISECONDS = 1_000
 #: RabbitMQ says NOT_FOUND of queues, too, that are there but down.
 _NO_SUCH_QUEUE = "no queue"
-#: A consumer that gets only what no other one can take.
-_LAST = -10
 #: Routing keys at an exchange of its own.
 _END, _WAITING = "end", "waiting"
 #: Arguments that RabbitMQ refuses, after it has looked at the rights and before it does anything.
@@ -61,7 +60,7 @@ class BrokerProbe:
         """
         before = self._clock.monotonic()
         # There may be no such exchange yet, or the user may not use it: that, too, is an answer.
-        with self._link.channel() as channel, suppress(NotFound, AccessRefused):
+        with suppress(NotFound, AccessRefused), self._link.channel() as channel:
             self._link.publish(channel, topology.EXCHANGE.name, self._name)
         return self._clock.monotonic() - before
 
@@ -92,13 +91,13 @@ class BrokerProbe:
         return self._is_allowed(lambda channel: channel.basic_consume(name, arguments=_NO_CONSUMER))
 
     def _is_allowed(self, ask: Callable[[Any], object]) -> bool:
-        with self._link.channel() as channel:
-            try:
+        try:
+            with self._link.channel() as channel:
                 ask(channel)
-            except AccessRefused:
-                return False
-            except (NotFound, PreconditionFailed):
-                return True
+        except AccessRefused:
+            return False
+        except (NotFound, PreconditionFailed):
+            return True
         return True
 
     # What is there already
@@ -107,11 +106,16 @@ class BrokerProbe:
         """Whether there is a queue of that name.
 
         Raises:
-            SilentQueueError: there is, but in name only.
+            SilentQueueError: there is, but it does not answer: it is a name only, or its nodes are
+                away. `broker.mending` has the details.
         """
         try:
             with self._link.channel() as channel:
-                channel.queue_declare(name, passive=True)
+                declared = channel.queue_declare(name, passive=True)
+                silent = self._queue_type == topology.QUORUM and is_silent(channel, declared)
+        except AccessRefused:
+            # It is there, and not ours to read.
+            return True
         except NotFound as error:
             if _NO_SUCH_QUEUE in error.reply_text:
                 return False
@@ -120,37 +124,18 @@ class BrokerProbe:
             # The answer may still come: the connection is of no use any more.
             self._link.close()
             raise SilentQueueError(name) from error
+        if silent:
+            self._link.close()
+            raise SilentQueueError(name)
         return True
-
-    def require_answer(self, name: str) -> None:
-        """Make sure that a quorum queue is more than a name.
-
-        RabbitMQ keeps the name of a queue that it has lost: it can be declared and has no messages,
-        but whoever consumes from it waits for ever. Only what is empty and has no consumers is
-        tried, so nothing is taken.
-
-        Raises:
-            SilentQueueError: it is a name only, or its nodes are away.
-        """
-        with self._link.channel() as channel:
-            declared = channel.queue_declare(name, passive=True)
-            if declared.message_count or declared.consumer_count:
-                return
-            try:
-                channel.basic_consume(name, arguments={"x-priority": _LAST})
-            except AccessRefused:
-                return
-            except (TimeoutError, InternalError) as error:
-                self._link.close()
-                raise SilentQueueError(name) from error
 
     def disagreement(self, queue: Queue) -> str | None:
         """How a queue that is there differs from what a run declares; None if it does not."""
-        with self._link.channel() as channel, suppress(AccessRefused):
-            try:
+        try:
+            with suppress(AccessRefused), self._link.channel() as channel:
                 queue(channel).queue_declare()
-            except PreconditionFailed as error:
-                return str(error.reply_text)
+        except PreconditionFailed as error:
+            return str(error.reply_text)
         return None
 
     def delay_disagreement(self) -> str | None:

@@ -32,6 +32,8 @@ _DELAY_PATIENCE_SECONDS = 5.0
 #: What celery uses for remote control and events, besides what is declared in `topology`.
 _CONTROL_EXCHANGE = "celery.pidbox"
 _EVENT_EXCHANGE = "celeryev"
+#: More round trips than any step makes; most are for the queues in which retries wait.
+_MOST_TRIPS = 400
 
 
 class Brokers(NamedTuple):
@@ -93,6 +95,7 @@ class _AnyBroker:
         self._url: str
         self._address: Address
         self._probe: BrokerProbe
+        self._round_trip = 0.0
 
     def steps(self) -> list[Step]:
         first_seconds = CONNECT_SECONDS * len(self._brokers.urls) + STEP_SECONDS
@@ -105,12 +108,18 @@ class _AnyBroker:
             (verdicts.MEMBERS, self._members),
             (verdicts.TIMEOUT, verdicts.consumer_timeout),
         ]
-        steps = [Step(name, _one(check), vital=name == verdicts.RIGHTS) for name, check in asked]
         return [
             Step(verdicts.CLUSTER, self._cluster, first_seconds),
             Step(verdicts.CLUSTER, self._connect, first_seconds),
-            *steps,
+            *(
+                Step(name, _one(check), self._patience, vital=name == verdicts.RIGHTS)
+                for name, check in asked
+            ),
         ]
+
+    def _patience(self) -> float:
+        """For a step, once it is known how far away the broker is."""
+        return STEP_SECONDS + _MOST_TRIPS * self._round_trip
 
     def slow_steps(self) -> list[Step]:
         patience = verdicts.LONGEST_TRANSFER_SECONDS + STEP_SECONDS
@@ -143,6 +152,7 @@ class _AnyBroker:
             self._url, self._address = url, address_of(url)
             queue_type, clock = self._brokers.queue_type, self._brokers.clock
             self._probe = BrokerProbe(link, url, queue_type, clock)
+            self._round_trip = link.round_trip(clock)
             return []
         raise NothingMoreError
 
@@ -181,9 +191,6 @@ class _AnyBroker:
         found = [queue for queue in wanted if self._probe.has_queue(queue.name)]
         said = {queue.name: self._probe.disagreement(queue) for queue in found}
         waiting = [name for name in topology.DELAY_QUEUES if self._probe.has_queue(name)]
-        if queue_type == "quorum":
-            for name in (*(queue.name for queue in found), *waiting):
-                self._probe.require_answer(name)
         if len(waiting) == len(topology.DELAY_QUEUES):
             said["in which retries wait"] = self._probe.delay_disagreement()
         disagreements = {name: words for name, words in said.items() if words}

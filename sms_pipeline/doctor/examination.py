@@ -23,10 +23,14 @@ class Step:
 
     name: str
     run: Callable[[], Iterable[Check]]
-    #: After so long it counts as a fault.
-    seconds: float = STEP_SECONDS
+    #: After so long it counts as a fault; asked for when the steps before it are done.
+    seconds: float | Callable[[], float] = STEP_SECONDS
     #: Whether a fault here makes the steps after it senseless.
     vital: bool = False
+
+    def patience(self) -> float:
+        """How long it may take."""
+        return self.seconds() if callable(self.seconds) else self.seconds
 
 
 def examine(subjects: Iterable[Sequence[Step]]) -> Iterator[Check]:
@@ -64,7 +68,7 @@ class _Examination(threading.Thread):
     def results(self) -> Iterator[Check]:
         for step in self._steps:
             try:
-                checks = self._done.get(timeout=step.seconds)
+                checks = self._done.get(timeout=step.patience())
             except queue.Empty:
                 yield _hung(step)
                 return
@@ -94,6 +98,6 @@ def _failed(step: Step, error: Exception) -> Check:
 def _hung(step: Step) -> Check:
     return fault(
         step.name,
-        f"no answer within {step.seconds:g} s",
+        f"no answer within {step.patience():.3g} s",
         "look whether it is overloaded or frozen, and restart it if it is",
     )

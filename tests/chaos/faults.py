@@ -349,13 +349,13 @@ def _broker_kill_early(scenario: Scenario) -> None:
     time.sleep(scenario.rng.uniform(0, REGISTER_SECONDS))
     scenario.broker.kill(settle=False)
     scenario.broker.restart()
-    restarted_at = time.monotonic()
     for _ in range(scenario.setting.workers):
         scenario.add_worker(wait=False)
     # Batches that were confirmed are lost with the queue, and only the ledger knows of them.
     scenario.kill_producer()
-    scenario.resume("--force")
-    scenario.mended(since=restarted_at)
+    resuming = scenario.spawn("resume", str(RUN), "--force")
+    scenario.mended()
+    assert resuming.wait(COMMAND_SECONDS) == 0, f"resume: {resuming.log_tail()}"
 
 
 @_of(Fault.BROKER_FREEZE)

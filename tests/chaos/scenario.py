@@ -298,13 +298,9 @@ class Scenario:
                 )
             time.sleep(POLL_SECONDS)
 
-    def mended(self, since: float | None = None) -> None:
-        """The fault is over: measure how long it takes until something is settled again.
-
-        Args:
-            since: when it was over, where something had to be done since then.
-        """
-        since = time.monotonic() if since is None else since
+    def mended(self) -> None:
+        """The fault is over: measure how long it takes until something is settled again."""
+        since = time.monotonic()
         before = self._known_counts()
         self.await_counts(
             lambda counts: counts.attempts > before.attempts or counts.finished >= self.total,

@@ -28,12 +28,15 @@ from tests.services import pgbouncer, postgres
 from tests.services.pgbouncer import PgBouncer
 from tests.services.postgres import PostgresNode
 from tests.services.processes import free_port
+from tests.services.proxy import Link
 from tests.services.rabbitmq import RabbitMQNode
 from tests.services.worker import WorkerProcess
 
 HEALTHY, UNHEALTHY, INTERRUPTED = 0, 1, 130
 #: Each wait of the doctor is a few seconds long; this is for a busy machine.
 TOLD_WITHIN_SECONDS = 40.0
+#: Between continents.
+FAR_SECONDS = 0.06
 
 QUORUM = {
     "x-queue-type": "quorum",
@@ -355,6 +358,19 @@ def test_a_queue_whose_nodes_are_down(
 def test_a_broker_out_of_memory(healthy: Terminal, rabbitmq: RabbitMQNode) -> None:
     rabbitmq.set_memory_alarm()
     Checkup(healthy).assert_fault("alarms", "memory", "rabbitmq-diagnostics alarms")
+
+
+def test_a_broker_that_is_far_away(
+    healthy: Terminal, rabbitmq: RabbitMQNode, broker_url: str
+) -> None:
+    # Given all queues, and a round trip as between continents
+    publisher = Publisher.open(Settings(broker_url=broker_url), ["fast", "slow"])
+    publisher.declare(["fast", "slow"], delays=True)
+    with Link(rabbitmq.port, delay_seconds=FAR_SECONDS / 2) as link:
+        url = broker_url.replace(f":{rabbitmq.port}/", f":{link.port}/")
+        checkup = Checkup(healthy, CELERY_BROKER_URL=url)
+    assert checkup.faults() == [], checkup.text
+    assert checkup.one("queues")["state"] == "ok"
 
 
 def test_a_frozen_broker(healthy: Terminal, rabbitmq: RabbitMQNode) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -21,8 +22,14 @@ class Link:
     connections are accepted by the kernel, and answered by nobody.
     """
 
-    def __init__(self, target_port: int) -> None:
-        """Choose a port; `start` lets connections to it through to `target_port`."""
+    def __init__(self, target_port: int, delay_seconds: float = 0.0) -> None:
+        """Choose a port; `start` lets connections to it through to `target_port`.
+
+        Args:
+            target_port: of the server.
+            delay_seconds: how long whatever is sent is on its way, in each direction.
+        """
+        self._delay_seconds = delay_seconds
         self.port = free_port()
         self._target_port = target_port
         self._alive = threading.Event()
@@ -77,6 +84,7 @@ class Link:
         with suppress(OSError):
             while data := source.recv(_CHUNK):
                 self._alive.wait()
+                time.sleep(self._delay_seconds)
                 target.sendall(data)
         self._alive.wait()
         with suppress(OSError):

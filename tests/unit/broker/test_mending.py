@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from amqp.exceptions import AccessRefused, ChannelError, NotFound
+from amqp.exceptions import AccessRefused, ChannelError, InternalError, NotFound
 from kombu import Connection
 
 from sms_pipeline.broker import mending
@@ -37,12 +37,18 @@ class Broker:
         if queue not in self.queues:
             raise NotFound(queue)
         messages, consumers, _ = self.queues[queue]
-        return SimpleNamespace(message_count=messages, consumer_count=consumers)
+        return SimpleNamespace(queue=queue, message_count=messages, consumer_count=consumers)
 
-    def basic_consume(self, queue: str) -> None:
+    def basic_consume(self, queue: str, arguments: dict[str, Any]) -> str:
+        assert arguments["x-priority"] < 0
         self.consumed.append(queue)
         if error := self.queues[queue][2]:
             raise error
+        return f"tag of {queue}"
+
+    def basic_cancel(self, tag: str, nowait: bool) -> None:
+        assert nowait
+        self.consumed.remove(tag.removeprefix("tag of "))
 
     def queue_delete(self, queue: str) -> None:
         self.deleted.append(queue)
@@ -61,14 +67,15 @@ CONNECTION = Connection("amqp://host")
 def test_only_a_queue_that_does_not_answer_exists_in_name_only(broker: Broker) -> None:
     broker.queues = {
         "dead": (0, 0, TimeoutError()),
+        "gives up": (0, 0, InternalError()),
         "empty": (0, 0, None),
         "full": (3, 0, TimeoutError()),
         "busy": (0, 2, TimeoutError()),
         "not ours": (0, 0, AccessRefused("no")),
     }
-    assert name_only(CONNECTION, ["missing", *broker.queues]) == ["dead"]
-    # One with messages is not consumed from: it would have to take them back
-    assert sorted(broker.consumed) == ["dead", "empty", "not ours"]
+    assert name_only(CONNECTION, ["missing", *broker.queues]) == ["dead", "gives up"]
+    # One with messages is not consumed from: it would have to take them back. And nobody stays
+    assert sorted(broker.consumed) == ["dead", "gives up", "not ours"]
 
 
 def test_no_wait_for_a_queue_is_endless_and_no_connection_stays(broker: Broker) -> None:

@@ -42,6 +42,20 @@ def test_subjects_are_looked_at_at_the_same_time() -> None:
     assert [check.state for check in examine(subjects)] == [State.OK, State.OK]
 
 
+def test_how_long_a_step_may_take_is_asked_when_those_before_it_are_done() -> None:
+    asked: list[float] = []
+
+    def measure() -> list[Check]:
+        asked.append(PATIENCE_SECONDS)
+        return [ok("a", "")]
+
+    steps = [
+        Step("measured", measure, PATIENCE_SECONDS),
+        Step("late", lambda: [ok("b", "")], lambda: asked[0]),
+    ]
+    assert [check.name for check in examine([steps])] == ["a", "b"]
+
+
 def test_after_a_vital_fault_the_rest_of_a_subject_is_left_out() -> None:
     steps = [step("a", fault("a", "", ""), vital=True), step("b", ok("b", ""))]
     assert [check.name for check in examine([steps, [step("c", ok("c", ""))]])] == ["a", "c"]
