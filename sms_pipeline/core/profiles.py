@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from sms_pipeline.core.empirical import mean_of
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.gamma import capped_mean
+from sms_pipeline.core.presets import limits_of, presets
 
 #: A profile's name is part of a queue name and of a topic routing key, where dots separate words.
 PROFILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -72,6 +73,9 @@ class SenderProfile(Frozen):
         default=None,
         description="measured quantiles of send times, evenly spaced from shortest to longest",
     )
+    preset: str | None = Field(
+        default=None, description="limits of a carrier, by name; other keys override them"
+    )
     parts_per_second: float | None = Field(
         default=None,
         ge=MIN_PART_RATE,
@@ -98,6 +102,21 @@ class SenderProfile(Frozen):
         if not isinstance(values, dict) or "mean_time" in values or values.get("times") is None:
             return values
         return {**values, "mean_time": _mean_or_zero(values["times"])}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _limits_of_preset(cls, values: Any) -> Any:
+        """A preset says what the profile itself does not."""
+        if isinstance(values, dict) and isinstance(name := values.get("preset"), str):
+            return {**limits_of(name), **values}
+        return values
+
+    @field_validator("preset")
+    @classmethod
+    def _is_known(cls, name: str | None) -> str | None:
+        if name is not None and name not in presets():
+            raise ValueError(f"must be one of {', '.join(presets())}")
+        return name
 
     @field_validator("times")
     @classmethod

@@ -115,6 +115,7 @@ def test_every_key() -> None:
                 "shape": 4,
                 "max_time": 3,
                 "times": None,
+                "preset": "us-toll-free",
                 "parts_per_second": None,
                 "validity": 3_600,
                 "daily_cap": 10,
