@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -9,11 +10,15 @@ from numpy.typing import NDArray
 
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.empirical import Empirical
+from sms_pipeline.core.parts import count_parts
 from sms_pipeline.core.profiles import SenderProfile
 
-#: Keep the streams of outcomes, and of outcomes by what goes wrong, apart from the stream of
-#: messages, which has the same seed.
-_OUTCOME_STREAM, _EVENT_STREAM = 1, 2
+#: Keep the streams of outcomes, of outcomes by what goes wrong, and of parts apart from the stream
+#: of messages, which has the same seed.
+_OUTCOME_STREAM, _EVENT_STREAM, _PARTS_STREAM = 1, 2, 3
+
+#: How many parts each message of an attempt has.
+Parts = Callable[[Batch], NDArray[np.float64]]
 
 
 class Outcomes(NamedTuple):
@@ -37,6 +42,11 @@ class Gateway(Protocol):
         ...
 
 
+def parts_of(batch: Batch) -> NDArray[np.float64]:
+    """Parts of each message that an attempt takes, by its text."""
+    return count_parts(batch.text).astype(np.float64)
+
+
 class SimulatedGateway:
     """Draws duration ~ Gamma(shape, mean_time / shape) and delivered ~ Bernoulli(1 - failure_rate).
 
@@ -45,8 +55,9 @@ class SimulatedGateway:
     (seed, run, batch, attempt) alone, so a repeated run repeats them.
     """
 
-    def __init__(self, profile: SenderProfile) -> None:
+    def __init__(self, profile: SenderProfile, parts: Parts = parts_of) -> None:
         self._profile = profile
+        self._parts = parts
         self._measured = Empirical(profile.times, profile.mean_time) if profile.times else None
 
     def attempt(self, batch: Batch) -> Outcomes:
@@ -56,7 +67,7 @@ class SimulatedGateway:
         return Outcomes(
             self._durations(generator, count),
             generator.random(count) >= self._profile.failure_rate,
-            busy=None if rate is None else parts_of(batch) / rate,
+            busy=None if rate is None else self._parts(batch) / rate,
         )
 
     def _durations(self, generator: np.random.Generator, count: int) -> NDArray[np.float64]:
@@ -69,9 +80,9 @@ class SimulatedGateway:
         return durations if profile.max_time is None else np.minimum(durations, profile.max_time)
 
 
-def parts_of(batch: Batch) -> NDArray[np.float64]:
-    """Parts of each message that an attempt takes."""
-    return np.ones(batch.count)
+def part_draws(batch: Batch, count: int) -> NDArray[np.float64]:
+    """Uniform numbers that say how many parts messages have whose text nobody knows."""
+    return _generator(batch, _PARTS_STREAM).random(count)
 
 
 def event_draws(batch: Batch, count: int) -> NDArray[np.float64]:

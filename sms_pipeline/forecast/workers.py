@@ -12,6 +12,7 @@ from sms_pipeline.core.records import Settlement
 from sms_pipeline.core.submission import Finished
 from sms_pipeline.forecast.agenda import EPOCH
 from sms_pipeline.forecast.costs import Processor
+from sms_pipeline.forecast.part_draws import parts_in
 from sms_pipeline.forecast.senders import Senders
 from sms_pipeline.forecast.shell import Driven
 from sms_pipeline.forecast.world import World
@@ -55,7 +56,8 @@ class VirtualWorker:
         self._world = world
         self._in_hand = 0
         self._profiles = {profile.name: profile for profile in profiles}
-        self._gateways = {profile.name: SimulatedGateway(profile) for profile in profiles}
+        parts = parts_in(world.run.simulation)
+        self._gateways = {profile.name: SimulatedGateway(profile, parts) for profile in profiles}
         self._senders = Senders(world.agenda, profiles, world.tick)
         for profile in profiles:
             world.broker.subscribe(profile.name, self)

@@ -123,6 +123,13 @@ def test_a_sender_with_a_limit_is_busy_with_parts_not_with_the_network() -> None
     assert 9 < ended_at.max() - NOON < 9 + 9 * 2.5
 
 
+def test_a_message_of_several_parts_keeps_its_sender_busy_for_as_many() -> None:
+    batch = make.batch(3).model_copy(update={"text": f"short\n{'x' * 161}\n{'ы' * 135}"})
+    said = SimulatedGateway(make.profile(parts_per_second=2.0)).attempt(batch)
+    assert said.busy is not None
+    assert said.busy.tolist() == [0.5, 1.0, 1.5]
+
+
 def given_up(validity: float, deadline: float) -> tuple[Outcomes, list[float]]:
     """Two messages, the second of which no sender takes."""
     batch, profile = make.batch(2), make.profile(validity=validity)

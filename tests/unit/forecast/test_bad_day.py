@@ -8,13 +8,19 @@ import numpy as np
 import pytest
 
 from sms_pipeline.core.events import Event
+from sms_pipeline.core.messages import make_columns
+from sms_pipeline.core.parts import count_parts
 from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.forecast.caps import passed_caps
 from sms_pipeline.forecast.costs import NO_COSTS
 from sms_pipeline.forecast.limits import limits_of
-from sms_pipeline.forecast.outlook import ROUGH, play
+from sms_pipeline.forecast.outlook import ROUGH, look_ahead, play
+from sms_pipeline.forecast.plan import Goal, make_plan
 from sms_pipeline.forecast.rehearsal import Course, rehearse
 from sms_pipeline.forecast.setting import exact_setting
 from sms_pipeline.forecast.thinning import Budget, thin
+from sms_pipeline.views.outlook import cap_lines
+from sms_pipeline.views.plan import plan_lines
 from tests.unit import make
 
 
@@ -82,6 +88,16 @@ def test_a_limit_is_what_a_run_takes() -> None:
     assert seen.snapshot.counts.mean_send == pytest.approx(1 / 3)
 
 
+def test_long_texts_take_longer_in_the_same_share_as_in_a_real_run() -> None:
+    # Given texts of up to ten parts
+    sender = make.profile(count=1, parts_per_second=100.0, mean_time=0.0, failure_rate=0)
+    simulation = make.simulation(num_messages=3_000, senders=(sender,), max_text_length=1_530)
+    parts = count_parts(make_columns(7, 0, 3_000, 1_530, "e164").text).sum()
+    assert parts > 10_000
+    # Then a run takes as long as its parts do
+    assert course(simulation).seconds == pytest.approx(parts / 100, rel=0.05)
+
+
 def test_a_hundred_thousand_texts_at_three_a_second_take_nine_hours() -> None:
     sender = make.profile(count=1, parts_per_second=3.0, mean_time=2.0, failure_rate=0)
     simulation = make.simulation(num_messages=100_000, senders=(sender,))
@@ -126,3 +142,28 @@ def test_a_forecast_is_the_same_each_time() -> None:
     simulation = steady(events=(event(failure_rate=0.5, slowdown=2),))
     once, again = (course(simulation).marks for _ in range(2))
     assert np.array_equal(np.array(once, dtype=object), np.array(again, dtype=object))
+
+
+def test_a_cap_that_a_run_passes_is_named() -> None:
+    # Given a number that may send 2,000 messages a day, in a run of two days
+    sender = make.profile(daily_cap=2_000, parts_per_second=0.05, failure_rate=0, count=2)
+    simulation = make.simulation(num_messages=17_280, senders=(sender,))
+    outlook = look_ahead(simulation)
+    assert outlook.end.middle == pytest.approx(2 * 86_400, rel=0.02)
+    (passed,) = outlook.caps
+    assert (passed.profile, passed.allowed) == ("fast", 4_000)
+    assert passed.messages == pytest.approx(8_640, rel=0.02)
+    # Then people are told
+    (line,) = cap_lines(outlook.caps)
+    assert line.startswith("Warning: fast would send about 8,6")
+    assert "its daily_cap allows 4,000" in line
+    # … and more workers may send more
+    assert passed_caps(simulation, 3, outlook.progress) == ()
+
+
+def test_a_plan_names_the_caps_that_its_fleet_passes() -> None:
+    sender = make.profile(daily_cap=100, count=1, failure_rate=0)
+    found = make_plan(make.simulation(num_messages=1_000, senders=(sender,)), Goal(0.9, 50.0))
+    assert found.chosen is not None
+    assert [one.messages for one in found.chosen.caps] == [1_000]
+    assert any("daily_cap" in line for line in plan_lines(found))

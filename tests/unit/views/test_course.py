@@ -48,7 +48,7 @@ def test_bands_are_where_something_went_wrong_as_far_as_the_run_came() -> None:
     bands = make_course(made, 10.0, Counts(), events).bands
     assert [(one.start, one.end) for one in bands] == [(1.5, 2.5), (2.5, 10.0)]
     first, second = (one.text for one in bands)
-    assert first == "1.500 s to 2.500 s: outage of 50% of fast"
+    assert first == "1.5 s to 2.5 s: outage of 50% of fast"
     assert second.endswith(": all profiles: 3 times as slow, 60% of attempts fail")
     assert make_course(Timeline(1, 100), 10.0, Counts(), events).bands == ()
 
