@@ -170,6 +170,16 @@ class SenderProfile(Frozen):
         return self.max_time if self.parts_per_second is None else None
 
     @property
+    def in_play(self) -> int:
+        """Messages that are under way at once while all its senders are busy.
+
+        capacity * mean_time where senders do not wait for the network, at least one each.
+        """
+        if self.parts_per_second is None:
+            return self.count
+        return max(self.count, math.ceil(self.capacity * self.mean_time))
+
+    @property
     def lanes_each(self) -> int:
         """Messages that one sender has in hand at once.
 

@@ -196,4 +196,5 @@ class _Search:
 
 def _count(profile: SenderProfile, scale: float, workers: int) -> int:
     """Senders for each worker."""
-    return min(max(1, round(profile.count * scale / workers)), MAX_SENDERS)
+    most = MAX_SENDERS // profile.lanes_each
+    return min(max(1, round(profile.count * scale / workers)), most)

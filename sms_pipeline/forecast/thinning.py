@@ -146,7 +146,7 @@ def _most_batches(setting: Setting, profile: SenderProfile) -> float:
     load = Load(
         profile.name,
         outstanding=0,
-        senders=profile.count * workers,
+        in_play=profile.in_play * workers,
         rate=delivery_rate(profile.capacity * workers, profile.failure_rate, None),
         batch_size=size,
         max_batches=most(profile, size) if most else None,

@@ -13,7 +13,7 @@ MAX_BATCH_SECONDS = 600.0
 
 def threads_for(profile: SenderProfile, batch_size: int) -> int:
     """Threads of a worker: one for each batch that it takes in hand."""
-    return batches_in_hand(profile.count, profile.capacity, batch_size)
+    return batches_in_hand(profile.in_play, profile.capacity, batch_size)
 
 
 def require_short_batches(profile: SenderProfile, batch_size: int) -> None:

@@ -125,6 +125,13 @@ def test_capacity_is_what_the_limit_allows() -> None:
     assert WorkerRow.playing(limited, "w1").capacity == 10
 
 
+def test_messages_on_their_way_to_the_network_are_in_play() -> None:
+    # Given a short code that passes 100 a second to a network that takes 20 s
+    assert make.profile(parts_per_second=100.0, mean_time=20.0).in_play == 2_000
+    assert make.profile(count=3, parts_per_second=1.0, mean_time=0.1).in_play == 3
+    assert make.profile(count=7, mean_time=9.0).in_play == 7
+
+
 def test_more_lanes_than_a_process_can_hold_are_refused() -> None:
     with pytest.raises(ValidationError, match="more than one process can hold"):
         make.profile(count=MAX_SENDERS // 10, parts_per_second=10.5)

@@ -88,6 +88,14 @@ def test_a_limit_is_what_a_run_takes() -> None:
     assert seen.snapshot.counts.mean_send == pytest.approx(1 / 3)
 
 
+def test_a_slow_network_does_not_hold_a_fast_number_up() -> None:
+    # Given 2,000 messages on their way at any time
+    sender = make.profile(count=1, parts_per_second=100.0, mean_time=20.0, failure_rate=0)
+    seen = course(make.simulation(num_messages=10_000, senders=(sender,)))
+    # Then they take 100 s, and the last of them to arrive
+    assert seen.seconds == pytest.approx(100 + 20, rel=0.15)
+
+
 def test_long_texts_take_longer_in_the_same_share_as_in_a_real_run() -> None:
     # Given texts of up to ten parts
     sender = make.profile(count=1, parts_per_second=100.0, mean_time=0.0, failure_rate=0)
