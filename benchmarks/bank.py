@@ -140,7 +140,7 @@ def _keep_playing(
     number = first
     while True:
         durations = drawn[number % len(drawn)]
-        ended_at = driver.play(PROFILE, durations)
+        ended_at = driver.play(PROFILE, durations).finish_times
         lag = time.monotonic() - float(ended_at.max())
         marks.append(Mark(seconds_inside(window, durations, ended_at), lag))
         number += 1

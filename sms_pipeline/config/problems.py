@@ -140,12 +140,16 @@ def _keys_at(location: Location) -> list[str]:
         field = model.model_fields.get(str(part))
         inner = next(_models_in(field.annotation), None) if field else None
         model = inner or model
-    return list(model.model_fields)
+    return _keys_of(model)
+
+
+def _keys_of(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _all_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every key of a model and of the models in it, dotted."""
-    for name, field in model.model_fields.items():
+    for name, field in zip(_keys_of(model), model.model_fields.values(), strict=True):
         inner = next(_models_in(field.annotation), None)
         many = "[0]" if inner and field.annotation is not inner else ""
         yield f"{prefix}{name}"

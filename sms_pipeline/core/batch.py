@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sms_pipeline.core.bitmap import Offsets, pack_offsets, unpack_offsets
+from sms_pipeline.core.events import MAX_EVENTS, Spell
 from sms_pipeline.core.messages import SEPARATOR
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, PROFILE_NAME
 from sms_pipeline.core.retry import RetryPolicy
@@ -49,6 +50,8 @@ class Batch(BaseModel):
     retry: RetryPolicy
     #: Seconds after `started_at` in which a message must be sent; None = no limit.
     deadline: float | None = Field(default=None, gt=0)
+    #: What goes wrong for its profile, and when.
+    events: Annotated[tuple[Spell, ...], Field(strict=False, max_length=MAX_EVENTS)] = ()
     to: str
     text: str
     #: Base64 of the bitmap of the messages this attempt takes; None = the whole batch.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -9,21 +10,28 @@ from numpy.typing import NDArray
 
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.empirical import Empirical
+from sms_pipeline.core.parts import count_parts
 from sms_pipeline.core.profiles import SenderProfile
 
-#: Keeps the stream of outcomes apart from the stream of messages, which has the same seed.
-_OUTCOME_STREAM = 1
+#: Keep the streams of outcomes, of outcomes by what goes wrong, and of parts apart from the stream
+#: of messages, which has the same seed.
+_OUTCOME_STREAM, _EVENT_STREAM, _PARTS_STREAM = 1, 2, 3
+
+#: How many parts each message of an attempt has.
+Parts = Callable[[Batch], NDArray[np.float64]]
 
 
 class Outcomes(NamedTuple):
     """What sending each message of an attempt comes to, in the batch's order."""
 
-    #: Seconds that its sender is busy with it.
+    #: Seconds that it takes; its sender is busy with it as long, unless `busy` says otherwise.
     durations: NDArray[np.float64]
     #: Whether it was delivered.
     delivered: NDArray[np.bool_]
     #: Whether it was not sent because its deadline had passed; None when none was.
     expired: NDArray[np.bool_] | None = None
+    #: Seconds that its sender is busy with it, where that is something else.
+    busy: NDArray[np.float64] | None = None
 
 
 class Gateway(Protocol):
@@ -34,24 +42,32 @@ class Gateway(Protocol):
         ...
 
 
+def parts_of(batch: Batch) -> NDArray[np.float64]:
+    """Parts of each message that an attempt takes, by its text."""
+    return count_parts(batch.text).astype(np.float64)
+
+
 class SimulatedGateway:
     """Draws duration ~ Gamma(shape, mean_time / shape) and delivered ~ Bernoulli(1 - failure_rate).
 
-    A profile with `times` draws durations from these instead, scaled to `mean_time`. The draws
-    depend on (seed, run, batch, attempt) alone, so a repeated run repeats them.
+    A profile with `times` draws durations from these instead, scaled to `mean_time`. With
+    `parts_per_second` a sender is busy for parts / rate, whatever the duration. The draws depend on
+    (seed, run, batch, attempt) alone, so a repeated run repeats them.
     """
 
-    def __init__(self, profile: SenderProfile) -> None:
+    def __init__(self, profile: SenderProfile, parts: Parts = parts_of) -> None:
         self._profile = profile
+        self._parts = parts
         self._measured = Empirical(profile.times, profile.mean_time) if profile.times else None
 
     def attempt(self, batch: Batch) -> Outcomes:
         """See `Gateway.attempt`."""
-        generator = _generator(batch)
-        count = batch.count
+        generator = _generator(batch, _OUTCOME_STREAM)
+        count, rate = batch.count, self._profile.parts_per_second
         return Outcomes(
             self._durations(generator, count),
             generator.random(count) >= self._profile.failure_rate,
+            busy=None if rate is None else self._parts(batch) / rate,
         )
 
     def _durations(self, generator: np.random.Generator, count: int) -> NDArray[np.float64]:
@@ -64,7 +80,17 @@ class SimulatedGateway:
         return durations if profile.max_time is None else np.minimum(durations, profile.max_time)
 
 
-def _generator(batch: Batch) -> np.random.Generator:
-    key = np.array([batch.seed, _OUTCOME_STREAM], np.uint64)
+def part_draws(batch: Batch, count: int) -> NDArray[np.float64]:
+    """Uniform numbers that say how many parts messages have whose text nobody knows."""
+    return _generator(batch, _PARTS_STREAM).random(count)
+
+
+def event_draws(batch: Batch, count: int) -> NDArray[np.float64]:
+    """Uniform numbers that say what becomes of messages when something goes wrong."""
+    return _generator(batch, _EVENT_STREAM).random(count)
+
+
+def _generator(batch: Batch, stream: int) -> np.random.Generator:
+    key = np.array([batch.seed, stream], np.uint64)
     counter = np.array([0, batch.attempt, batch.number, batch.run], np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=counter))

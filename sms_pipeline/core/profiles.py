@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from sms_pipeline.core.empirical import mean_of
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.gamma import capped_mean
+from sms_pipeline.core.presets import limits_of, presets
 
 #: A profile's name is part of a queue name and of a topic routing key, where dots separate words.
 PROFILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -28,6 +29,13 @@ MAX_SEND_SECONDS = 86_400
 MIN_SHAPE, MAX_SHAPE = 0.01, 1_000_000
 #: Of `times`: two say where a distribution begins and ends, more than these say nothing new.
 MIN_QUANTILES, MAX_QUANTILES = 2, 1_000
+
+#: Parts that a sender may pass in a second: from one in a quarter of an hour to more than any
+#: carrier allows.
+MIN_PART_RATE, MAX_PART_RATE = 0.001, 10_000
+#: Longest time that a carrier keeps a message, seconds: a week.
+MAX_VALIDITY = 7 * 86_400
+MAX_DAILY_CAP = 1_000_000_000
 
 SendSeconds = Annotated[float, Field(ge=0, le=MAX_SEND_SECONDS)]
 
@@ -65,6 +73,27 @@ class SenderProfile(Frozen):
         default=None,
         description="measured quantiles of send times, evenly spaced from shortest to longest",
     )
+    preset: str | None = Field(
+        default=None, description="limits of a carrier, by name; other keys override them"
+    )
+    parts_per_second: float | None = Field(
+        default=None,
+        ge=MIN_PART_RATE,
+        le=MAX_PART_RATE,
+        description="parts that each sender may pass in a second; null = no limit",
+    )
+    validity: float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_VALIDITY,
+        description="seconds that a message may wait for a sender before its attempt fails",
+    )
+    daily_cap: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_DAILY_CAP,
+        description="messages that each sender may send in a day; only a forecast looks at it",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -73,6 +102,21 @@ class SenderProfile(Frozen):
         if not isinstance(values, dict) or "mean_time" in values or values.get("times") is None:
             return values
         return {**values, "mean_time": _mean_or_zero(values["times"])}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _limits_of_preset(cls, values: Any) -> Any:
+        """A preset says what the profile itself does not."""
+        if isinstance(values, dict) and isinstance(name := values.get("preset"), str):
+            return {**limits_of(name), **values}
+        return values
+
+    @field_validator("preset")
+    @classmethod
+    def _is_known(cls, name: str | None) -> str | None:
+        if name is not None and name not in presets():
+            raise ValueError(f"must be one of {', '.join(presets())}")
+        return name
 
     @field_validator("times")
     @classmethod
@@ -98,10 +142,56 @@ class SenderProfile(Frozen):
             raise ValueError("must be 1 to 64 letters, digits, '-' or '_'")
         return name
 
+    @model_validator(mode="after")
+    def _fits_a_process(self) -> Self:
+        if self.lanes > MAX_SENDERS:
+            raise ValueError(
+                f"count {self.count} with parts_per_second {self.parts_per_second:g} is more than "
+                f"one process can hold; together they may come to {MAX_SENDERS:,}"
+            )
+        return self
+
     @property
     def capacity(self) -> float:
         """Messages per second its senders can attempt; infinite when sending takes no time."""
-        return capacity(self.count, self.mean_time, self.shape, self.max_time)
+        return capacity(self.count, self.mean_busy, self.shape, self.longest_busy)
+
+    @property
+    def mean_busy(self) -> float:
+        """Mean seconds that an attempt keeps its sender busy, before `longest_busy`.
+
+        With a limit, that is 1 / parts_per_second for a message of one part.
+        """
+        return self.mean_time if self.parts_per_second is None else 1 / self.parts_per_second
+
+    @property
+    def longest_busy(self) -> float | None:
+        """Longest of these times; None where there is none."""
+        return self.max_time if self.parts_per_second is None else None
+
+    @property
+    def in_play(self) -> int:
+        """Messages that are under way at once while all its senders are busy.
+
+        capacity * mean_time where senders do not wait for the network, at least one each.
+        """
+        if self.parts_per_second is None:
+            return self.count
+        return max(self.count, math.ceil(self.capacity * self.mean_time))
+
+    @property
+    def lanes_each(self) -> int:
+        """Messages that one sender has in hand at once.
+
+        One that passes several parts a second passes them side by side, each for about a second:
+        one at a time, each would cost a step of its own.
+        """
+        return 1 if self.parts_per_second is None else math.ceil(self.parts_per_second)
+
+    @property
+    def lanes(self) -> int:
+        """Messages that all senders have in hand at once."""
+        return self.count * self.lanes_each
 
     @property
     def batch_size(self) -> int:

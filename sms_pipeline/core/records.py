@@ -169,6 +169,7 @@ class WorkerRow:
     id: str
     profile: str
     senders: int
+    #: Mean seconds that an attempt keeps its sender busy.
     mean_time: float
     failure_rate: float
     heartbeat: int
@@ -193,13 +194,13 @@ class WorkerRow:
             id=id,
             profile=profile.name,
             senders=profile.count,
-            mean_time=profile.mean_time,
+            mean_time=profile.mean_busy,
             failure_rate=profile.failure_rate,
             heartbeat=heartbeat,
             joined_at=joined_at,
             left_at=None,
             shape=profile.shape,
-            max_time=profile.max_time,
+            max_time=profile.longest_busy,
             seen_at=seen_at,
         )
 

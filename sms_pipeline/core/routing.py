@@ -11,8 +11,8 @@ from dataclasses import dataclass
 BACKLOG_SECONDS = 5.0
 #: Messages that may wait however fast the senders are: about 35 MB at the broker.
 MAX_WAITING_MESSAGES = 500_000
-#: Unsettled messages for each sender: one in play, and those of the same batch that ended before
-#: its slowest did.
+#: Unsettled messages for each sender, or each that is in play: that one, and those of the same batch
+#: that ended before its slowest did.
 MESSAGES_PER_SENDER = 3
 #: A profile with few slow senders may hold this many batches all the same.
 MIN_BATCHES = 4
@@ -29,7 +29,8 @@ class Load:
     #: Messages of this run dispatched to it whose first attempt is not settled, but for those that
     #: its online senders can't come by.
     outstanding: int
-    senders: int
+    #: Messages that are under way while all its senders are busy: one for each sender, or more.
+    in_play: int
     #: Messages a second that its senders deliver; may be infinite.
     rate: float
     batch_size: int
@@ -40,10 +41,10 @@ class Load:
     def cap(self) -> float:
         """Messages that may be outstanding.
 
-        3 * senders + min(5 s * rate, 500,000), at least 4 batches, at most `max_batches`.
+        3 * in_play + min(5 s * rate, 500,000), at least 4 batches, at most `max_batches`.
         """
         waiting = min(self.rate * BACKLOG_SECONDS, MAX_WAITING_MESSAGES)
-        cap = max(MESSAGES_PER_SENDER * self.senders + waiting, MIN_BATCHES * self.batch_size)
+        cap = max(MESSAGES_PER_SENDER * self.in_play + waiting, MIN_BATCHES * self.batch_size)
         return cap if self.max_batches is None else min(cap, self.max_batches * self.batch_size)
 
     @property
@@ -67,13 +68,13 @@ _MAX_BATCHES = 1_000
 MAX_IN_HAND_SECONDS = 1_200.0
 
 
-def batches_in_hand(senders: int, capacity: float, batch_size: int) -> int:
-    """Batches that a worker takes in hand: clamp(3 * senders / batch + 50, 1, 1000).
+def batches_in_hand(in_play: int, capacity: float, batch_size: int) -> int:
+    """Batches that a worker takes in hand: clamp(3 * in_play / batch + 50, 1, 1000).
 
-    Never more than its senders, at `capacity` messages a second, can work off in
-    `MAX_IN_HAND_SECONDS`.
+    `in_play` is how many messages are under way while all its senders are busy. Never more than
+    they, at `capacity` messages a second, can work off in `MAX_IN_HAND_SECONDS`.
     """
-    wanted = -(-_BATCHES_AT_ONCE * senders // batch_size) + _SPARE_BATCHES
+    wanted = -(-_BATCHES_AT_ONCE * in_play // batch_size) + _SPARE_BATCHES
     in_time = _MAX_BATCHES
     if math.isfinite(capacity):
         in_time = int(MAX_IN_HAND_SECONDS * capacity / batch_size)

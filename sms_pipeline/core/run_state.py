@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Protocol
 
+from sms_pipeline.core.events import longest_outage, worst_slowdown
 from sms_pipeline.core.records import Control, Steering, Step
 from sms_pipeline.core.retry import longest_pause
 from sms_pipeline.core.simulation import Simulation
@@ -78,13 +79,17 @@ def state_of(run: RunFacts, wall: float, nobody_online: bool) -> RunState:
 def patience(simulation: Simulation) -> float:
     """Seconds that a healthy run may show no progress.
 
-    The longest pause before a retry, twice a batch's usual time, and `STALLED_SECONDS`.
+    The longest pause before a retry, twice a batch's usual time, the longest outage, and
+    `STALLED_SECONDS`.
     """
+    events = simulation.events
     batch_seconds = max(
-        simulation.batch_size_for(profile) / profile.capacity + profile.mean_time
+        (simulation.batch_size_for(profile) / profile.capacity + profile.mean_time)
+        * worst_slowdown(events, profile.name)
         for profile in simulation.senders
     )
-    return STALLED_SECONDS + longest_pause(simulation.retry) + BATCH_MARGIN * batch_seconds
+    pauses = longest_pause(simulation.retry) + longest_outage(events)
+    return STALLED_SECONDS + pauses + BATCH_MARGIN * batch_seconds
 
 
 def paused_seconds(steps: Iterable[Step], now: float) -> float:

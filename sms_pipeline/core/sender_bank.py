@@ -6,87 +6,21 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Hashable
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Seconds = NDArray[np.float64]
-Senders = NDArray[np.intp]
+from sms_pipeline.core.submission import (
+    PLAIN,
+    Finished,
+    Outage,
+    Seconds,
+    Senders,
+    Submission,
+    Terms,
+)
 
 #: How far ahead busy senders are looked for. Longer: larger steps; shorter: more searches.
 HORIZON_SECONDS = 0.1
-
-
-class Finished(NamedTuple):
-    """All messages of one submission have been played."""
-
-    key: Hashable
-    #: When each message ended, in the order submitted, on the caller's clock; NaN for those that
-    #: were given up because no sender got to them in time.
-    finish_times: Seconds
-
-
-class Submission:
-    """Messages that wait for senders, first come first served; `started` of them have one."""
-
-    __slots__ = (
-        "arrival",
-        "durations",
-        "finish_times",
-        "give_up_at",
-        "key",
-        "last_finish",
-        "size",
-        "started",
-        "told",
-    )
-
-    def __init__(
-        self, key: Hashable, arrival: float, durations: Seconds, give_up_at: float
-    ) -> None:
-        self.key = key
-        self.arrival = arrival
-        self.give_up_at = give_up_at
-        self.size = len(durations)
-        # Messages that take no time keep no sender busy: the first free sender passes them all
-        # at one moment, so they stand as one entry and cost one step, however many they are.
-        self.durations = durations if durations.any() else durations[:1]
-        self.finish_times = np.empty(len(self.durations))
-        self.started = 0
-        self.last_finish = -math.inf
-        self.told: NDArray[np.bool_] | None = None
-
-    def newly_ended(self, now: float) -> Senders:
-        """Positions of the messages that ended by `now` and were not told before, ascending."""
-        if self.told is None:
-            self.told = np.zeros(self.size, np.bool_)
-        if len(self.durations) != self.size:
-            ended = np.full(self.size, bool(self.started) and self.finish_times[0] <= now)
-        else:
-            ended = np.zeros(self.size, np.bool_)
-            ended[: self.started] = self.finish_times[: self.started] <= now
-        fresh = np.flatnonzero(ended & ~self.told)
-        self.told[fresh] = True
-        return fresh
-
-    @property
-    def waiting(self) -> int:
-        return len(self.durations) - self.started
-
-    def start(self, finish_times: Seconds) -> None:
-        end = self.started + len(finish_times)
-        self.finish_times[self.started : end] = finish_times
-        self.started = end
-        self.last_finish = max(self.last_finish, float(finish_times.max()))
-
-    def give_up(self, now: float) -> None:
-        self.finish_times[self.started :] = math.nan
-        self.started = len(self.durations)
-        self.last_finish = max(self.last_finish, now)
-
-    def finished(self) -> Finished:
-        return Finished(self.key, np.broadcast_to(self.finish_times, self.size))
 
 
 class SenderBank:
@@ -95,7 +29,8 @@ class SenderBank:
     A message goes to the sender that is free first and starts at
     max(that sender's last finish, the message's arrival), whenever `step` is called: the schedule
     does not depend on how often that is. Durations are known when messages are submitted, so one
-    array of "free at" times is the whole state of the senders.
+    array of "free at" times is the whole state of the senders. One that an outage stops is busy
+    until the outage ends.
 
     The cost of a step must not grow with the number of senders. Idle ones are on a stack. Of the
     busy ones, only the few that become free before a horizon are looked at; once it is passed, all
@@ -121,6 +56,9 @@ class SenderBank:
         self._playing: list[tuple[float, int, Submission]] = []
         self._someone_gives_up = False
         self._submissions = 0
+        #: Outages to come, with when each begins here, and those that were seen to come.
+        self._outages: list[tuple[float, Outage]] = []
+        self._announced: set[Outage] = set()
 
     @property
     def senders(self) -> int:
@@ -137,19 +75,61 @@ class SenderBank:
         return int(np.count_nonzero(self._free_at > now))
 
     def submit(
-        self, key: Hashable, arrival: float, durations: Seconds, give_up_at: float = math.inf
+        self,
+        key: Hashable,
+        arrival: float,
+        durations: Seconds,
+        give_up_at: float = math.inf,
+        terms: Terms = PLAIN,
     ) -> Submission:
         """Put messages in line; `arrival` must not be before an earlier submission or step.
 
-        Those that no sender can start by `give_up_at` are not sent.
+        Those that no sender can start by `give_up_at` are not sent. An outage is of the senders:
+        it stops them for all submissions, as long as one that brought it waits in line.
         """
-        submission = Submission(key, arrival, durations, give_up_at)
+        submission = Submission(key, arrival, durations, give_up_at, terms)
         self._line.append(submission)
-        self._someone_gives_up |= give_up_at < math.inf
+        self._someone_gives_up |= submission.give_up_at < math.inf
+        for outage in terms.outages:
+            self._announce(outage, arrival)
         return submission
+
+    def _announce(self, outage: Outage, now: float) -> None:
+        if outage.end > now and outage not in self._announced:
+            self._announced.add(outage)
+            heapq.heappush(self._outages, (max(outage.start, now), outage))
 
     def step(self, now: float) -> list[Finished]:
         """Start everything that can start by `now`; return the submissions ended by then."""
+        while self._outages and self._outages[0][0] <= now:
+            start, outage = heapq.heappop(self._outages)
+            # What would start at its first moment does not.
+            if (before := math.nextafter(start, -math.inf)) > self._stepped_to:
+                self._play_until(before)
+            self._begin(outage, start)
+        self._play_until(now)
+        finished = []
+        while self._playing and self._playing[0][0] <= now:
+            finished.append(heapq.heappop(self._playing)[2].finished())
+        return finished
+
+    def _begin(self, outage: Outage, now: float) -> None:
+        """Keep the first senders busy until it ends; nobody, if it is of none that wait."""
+        self._announced = {one for one in self._announced if one.end > now}
+        if not any(outage in submission.outages for submission in self._line):
+            self._announced.discard(outage)
+            return
+        stopped = math.floor(outage.share * self.senders + 0.5)
+        self._free_at[:stopped] = np.maximum(self._free_at[:stopped], outage.end)
+        self._is_idle[:stopped] = False
+        idle = self._idle[: self._idle_count]
+        idle = idle[idle >= stopped]
+        self._idle[: len(idle)] = idle
+        self._idle_count = len(idle)
+        # Who is free before the horizon has changed.
+        self._horizon = -math.inf
+
+    def _play_until(self, now: float) -> None:
         # A step that comes late covers the time in short strides. In one stride of several seconds
         # each sender would end several messages, and all would be sorted again for every batch of
         # them: the step would take longer than it was late, and the next one would be later still.
@@ -158,10 +138,6 @@ class SenderBank:
                 max(self._stepped_to + self._horizon_seconds, min(self.next_event(), now))
             )
         self._advance(now)
-        finished = []
-        while self._playing and self._playing[0][0] <= now:
-            finished.append(heapq.heappop(self._playing)[2].finished())
-        return finished
 
     def _advance(self, now: float) -> None:
         self._stepped_to = now
@@ -224,15 +200,15 @@ class SenderBank:
         self._idle_count -= count
         chosen = self._idle[self._idle_count : self._idle_count + count].copy()
         self._is_idle[chosen] = False
-        finish = head.arrival + head.durations[head.started : head.started + count]
-        return self._start(chosen, finish, due, now)
+        finish, free = head.ends(head.arrival, count)
+        return self._start(chosen, head.arrival, finish, free, due, now)
 
     def _start_head(self, due: Senders, now: float) -> Senders:
         """Start messages of the first submission on `due` senders; return those still due.
 
         `due` is sorted by when the senders got free. Taking them in that order is right until one
-        of the messages just started ends before the next sender in order got free: there the
-        order is made anew.
+        of them is free again before the next sender in order got free: there the order is made
+        anew.
         """
         head = self._line[0]
         chosen = due[: head.waiting]
@@ -242,21 +218,31 @@ class SenderBank:
         if not in_time:
             self._give_head_up(float(start[0]))
             return due
-        finish = start[:in_time] + head.durations[head.started : head.started + in_time]
-        right = self._right_prefix(free_at[:in_time], finish, head.arrival)
-        return self._start(chosen[:right], finish[:right], due[right:], now)
+        finish, free = head.ends(start[:in_time], in_time)
+        right = self._right_prefix(free_at[:in_time], free, head.arrival)
+        return self._start(
+            chosen[:right], start[:right], finish[:right], free[:right], due[right:], now
+        )
 
-    def _start(self, chosen: Senders, finish: Seconds, due: Senders, now: float) -> Senders:
-        """Let `chosen` play messages of the first submission; those that end by `now` are due."""
-        self._free_at[chosen] = finish
+    def _start(
+        self,
+        chosen: Senders,
+        start: Seconds | float,
+        finish: Seconds,
+        free: Seconds,
+        due: Senders,
+        now: float,
+    ) -> Senders:
+        """Let `chosen` play messages of the first submission; those free again by `now` are due."""
+        self._free_at[chosen] = free
         head = self._line[0]
-        head.start(finish)
+        head.start(start, finish)
         if not head.waiting:
             self._move_to_playing()
-        soon = finish < self._horizon
+        soon = free < self._horizon
         if not soon.any():
             return due
-        again = finish <= now
+        again = free <= now
         self._near = np.concatenate((self._near, chosen[soon & ~again]))
         return self._in_order(np.concatenate((due, chosen[again]))) if again.any() else due
 
@@ -268,9 +254,9 @@ class SenderBank:
         self._idle_count = end
 
     @staticmethod
-    def _right_prefix(free_at: Seconds, finish: Seconds, arrival: float) -> int:
-        earliest_finish = np.minimum.accumulate(finish[:-1])
-        late = free_at[1:] > np.maximum(earliest_finish, arrival)
+    def _right_prefix(free_at: Seconds, free_again: Seconds, arrival: float) -> int:
+        earliest = np.minimum.accumulate(free_again[:-1])
+        late = free_at[1:] > np.maximum(earliest, arrival)
         return int(late.argmax()) + 1 if late.any() else len(free_at)
 
     def _in_order(self, senders: Senders) -> Senders:

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from sms_pipeline.core import checks
+from sms_pipeline.core.events import MAX_EVENTS, Event, unknown_profile
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.messages import PhoneFormat
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
@@ -148,6 +149,9 @@ class Simulation(Frozen):
     ] = Field(
         default=(), description="conditions the run must meet; the exit code is 3 if it misses one"
     )
+    events: Annotated[tuple[Event, ...], Field(strict=False)] = Field(
+        default=(), description="what goes wrong during the run"
+    )
 
     @field_validator("name")
     @classmethod
@@ -171,6 +175,13 @@ class Simulation(Frozen):
         if len(thresholds) > MAX_THRESHOLDS:
             raise ValueError(f"must be at most {MAX_THRESHOLDS} thresholds")
         return thresholds
+
+    @field_validator("events")
+    @classmethod
+    def _can_travel(cls, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        if len(events) > MAX_EVENTS:
+            raise ValueError(f"must be at most {MAX_EVENTS} events")
+        return events
 
     @field_validator("senders")
     @classmethod
@@ -196,6 +207,17 @@ class Simulation(Frozen):
             raise ValueError(
                 f"batch_size {self.batch_size} with max_text_length {self.max_text_length} makes "
                 f"messages longer than the broker takes; use a batch_size of at most {largest}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _events_hit(self) -> Self:
+        names = [sender.name for sender in self.senders]
+        if unknown := unknown_profile(self.events, names):
+            place, name = unknown
+            raise ValueError(
+                f"events[{place}].profile: no profile is called {name!r}; there are "
+                f"{', '.join(names)}"
             )
         return self
 

@@ -67,6 +67,8 @@ def _changes(simulation: Simulation, workers: int | None) -> Iterator[tuple[str,
         "workers took more batches in hand",
         exact_setting(simulation, workers, threads_for=lambda *_: _ENDLESS),
     )
+    if simulation.events:
+        yield "nothing went wrong", exact_setting(_with(simulation, events=()), workers)
     if len(simulation.senders) > 1:
         for profile in simulation.senders:
             others = tuple(one for one in simulation.senders if one is not profile)
@@ -77,7 +79,7 @@ def _changes(simulation: Simulation, workers: int | None) -> Iterator[tuple[str,
 
 
 def _instant(profile: SenderProfile) -> SenderProfile:
-    return profile.model_copy(update={"mean_time": 0.0})
+    return profile.model_copy(update={"mean_time": 0.0, "parts_per_second": None})
 
 
 def _with(simulation: Simulation, **changes: object) -> Simulation:

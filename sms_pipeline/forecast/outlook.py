@@ -9,6 +9,7 @@ from statistics import fmean, median
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import Judgement, State
+from sms_pipeline.forecast.caps import PassedCap, passed_caps
 from sms_pipeline.forecast.costs import COSTS, Costs
 from sms_pipeline.forecast.rehearsal import Course, rehearse
 from sms_pipeline.forecast.setting import Setting, exact_setting
@@ -87,6 +88,8 @@ class Outlook:
     #: By how much times may be off because not every message was simulated, 0 to 1; None if every
     #: one was.
     error: float | None
+    #: Daily caps that the run will pass.
+    caps: tuple[PassedCap, ...] = ()
 
     @property
     def missed(self) -> tuple[CheckOutlook, ...]:
@@ -176,6 +179,7 @@ def _outlook(runs: Runs, workers: int | None) -> Outlook:
         reached={share: runs.reached(share) for share in SHARES},
         thresholds=_thresholds(runs, middle) if middle.thresholds else (),
         error=None,
+        caps=passed_caps(runs.simulation, workers, middle),
     )
 
 

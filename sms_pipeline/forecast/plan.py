@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sms_pipeline.core.profiles import MAX_SENDERS, SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError
+from sms_pipeline.forecast.caps import PassedCap, passed_caps
 from sms_pipeline.forecast.limits import Limit, limits_of
 from sms_pipeline.forecast.outlook import (
     FEW_RUNS,
@@ -53,6 +54,8 @@ class Fleet:
     reached: Spread | None
     #: When the run ends.
     end: Spread
+    #: Daily caps that it passes.
+    caps: tuple[PassedCap, ...] = ()
 
     @property
     def senders(self) -> dict[str, int]:
@@ -141,7 +144,8 @@ class _Search:
         setting = thin(exact_setting(simulation, workers), budget)
         played = play(setting, simulation, FIRST_SEED, runs)
         reached = played.reached(self._goal.share)
-        return Fleet(simulation, workers, reached, Spread.of(played.ends))
+        caps = passed_caps(simulation, workers, played.progress(played.middle))
+        return Fleet(simulation, workers, reached, Spread.of(played.ends), caps)
 
     def smallest(self, workers: int | None) -> float:
         """About the smallest scale that meets the goal; that of plenty does."""
@@ -192,4 +196,5 @@ class _Search:
 
 def _count(profile: SenderProfile, scale: float, workers: int) -> int:
     """Senders for each worker."""
-    return min(max(1, round(profile.count * scale / workers)), MAX_SENDERS)
+    most = MAX_SENDERS // profile.lanes_each
+    return min(max(1, round(profile.count * scale / workers)), most)

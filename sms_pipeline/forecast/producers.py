@@ -69,8 +69,8 @@ class VirtualProducer:
         match effect:
             case Wait(seconds):
                 self._wait(seconds)
-            case PublishFirst(rows):
-                self._publish(rows)
+            case PublishFirst(rows, origin):
+                self._publish(rows, origin)
             case RecordBatches():
                 self._answer_at(self._processor.take(self._turn), effect)
             case _:
@@ -122,7 +122,7 @@ class VirtualProducer:
         periods = math.ceil((self._world.agenda.monotonic() - since) / period)
         self._world.agenda.at(since + max(periods, 1) * period, self._dispatch.answer)
 
-    def _publish(self, rows: Sequence[BatchRow]) -> None:
+    def _publish(self, rows: Sequence[BatchRow], origin: float | None) -> None:
         world, published = self._world, list[tuple[int, float]]()
         self._begun = True
         moment = world.agenda.monotonic()
@@ -130,6 +130,7 @@ class VirtualProducer:
             costs = world.costs[row.profile]
             made = self._processor.take(costs.publish_batch + costs.make_message * row.size)
             moment = made + costs.publish
-            world.broker.publish(with_columns(_LEDGER, world.run, row, _NO_COLUMNS), moment)
+            batch = with_columns(_LEDGER, world.run, row, _NO_COLUMNS, origin=origin)
+            world.broker.publish(batch, moment)
             published.append((row.number, EPOCH + moment))
         world.agenda.at(moment, partial(self._dispatch.answer, published))

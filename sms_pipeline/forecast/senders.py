@@ -7,11 +7,12 @@ import math
 from collections.abc import Callable, Iterable
 
 from sms_pipeline.core.profiles import SenderProfile
-from sms_pipeline.core.sender_bank import HORIZON_SECONDS, Seconds, SenderBank
+from sms_pipeline.core.sender_bank import HORIZON_SECONDS, SenderBank
+from sms_pipeline.core.submission import PLAIN, Finished, Seconds, Terms
 from sms_pipeline.forecast.agenda import Agenda
 
 #: Told when each message of a submission ended, on the monotonic clock.
-Ended = Callable[[Seconds], None]
+Ended = Callable[[Finished], None]
 
 
 class Senders:
@@ -28,17 +29,24 @@ class Senders:
         horizon = max(tick, HORIZON_SECONDS)
         self._agenda = agenda
         self._tick = tick
-        self._banks = {one.name: SenderBank(one.count, horizon) for one in profiles}
+        self._banks = {one.name: SenderBank(one.lanes, horizon) for one in profiles}
         self._wake_at = dict.fromkeys(self._banks, math.inf)
         self._keys = itertools.count()
         self._waiting: dict[int, Ended] = {}
 
-    def play(self, profile: str, durations: Seconds, give_up_at: float, ended: Ended) -> None:
+    def play(
+        self,
+        profile: str,
+        durations: Seconds,
+        give_up_at: float,
+        ended: Ended,
+        terms: Terms = PLAIN,
+    ) -> None:
         """See `SenderDriver.play`."""
         key = next(self._keys)
         self._waiting[key] = ended
         bank = self._banks[profile]
-        bank.submit(key, self._agenda.monotonic(), durations, give_up_at)
+        bank.submit(key, self._agenda.monotonic(), durations, give_up_at, terms)
         self._step(profile)
 
     def _wake(self, profile: str, moment: float) -> None:
@@ -52,7 +60,7 @@ class Senders:
         finished = bank.step(now)
         self._come_back(profile, bank, now)
         for one in finished:
-            self._waiting.pop(one.key)(one.finish_times)  # type: ignore[call-overload]
+            self._waiting.pop(one.key)(one)  # type: ignore[call-overload]
 
     def _come_back(self, profile: str, bank: SenderBank, now: float) -> None:
         ends = bank.next_end()

@@ -73,6 +73,7 @@ class MemoryBooks:
         self._sums = {profile.name: _Sums() for profile in run.simulation.senders}
         self._next_index = self._next_batch = 0
         self._settled_at: float | None = None
+        self._origin: float | None = None
 
     def snapshot(self, run: Run) -> Snapshot:
         """See `Ledger.snapshot`."""
@@ -102,10 +103,16 @@ class MemoryBooks:
         """See `Ledger.run`."""
         return replace(self._run, next_index=self._next_index, next_batch=self._next_batch)
 
+    def origin(self, run_id: int) -> float | None:
+        """See `Ledger.origin`."""
+        return self._origin
+
     def record_batches(self, run_id: int, rows: Sequence[BatchRow]) -> bool:
         """See `Ledger.record_batches`."""
         if (rows[0].first_index, rows[0].number) != (self._next_index, self._next_batch):
             return False
+        if self._origin is None:
+            self._origin = rows[0].queued_at
         for row in rows:
             sums = self._sums[row.profile]
             sums.numbers["dispatched"] += row.size

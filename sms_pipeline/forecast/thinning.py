@@ -76,8 +76,9 @@ def _least_share(setting: Setting) -> float:
     whole = setting.simulation
     seconds = work_seconds(whole, setting.workers or 1)
     # With static routing all waits from the start, and retries come after everybody's first
-    # attempt; a deadline comes when it comes. Such runs have no middle.
-    if whole.routing == "static" or whole.deadline is not None or not seconds:
+    # attempt; a deadline and what goes wrong come when they come. Such runs have no middle.
+    has_middle = whole.routing == "adaptive" and whole.deadline is None and not whole.events
+    if not has_middle or not seconds:
         return 1.0
     return min(1.0, _STRETCHES * settling_seconds(whole) / seconds)
 
@@ -87,7 +88,7 @@ def settling_seconds(simulation: Simulation) -> float:
     return (
         BACKLOG_SECONDS
         + max(_pauses(simulation.retry, one.failure_rate) for one in simulation.senders)
-        + _SLOWEST_MEANS * max(one.mean_time for one in simulation.senders)
+        + _SLOWEST_MEANS * max(max(one.mean_time, one.mean_busy) for one in simulation.senders)
     )
 
 
@@ -145,7 +146,7 @@ def _most_batches(setting: Setting, profile: SenderProfile) -> float:
     load = Load(
         profile.name,
         outstanding=0,
-        senders=profile.count * workers,
+        in_play=profile.in_play * workers,
         rate=delivery_rate(profile.capacity * workers, profile.failure_rate, None),
         batch_size=size,
         max_batches=most(profile, size) if most else None,
@@ -190,6 +191,10 @@ def _thin_profile(profile: SenderProfile, factor: float) -> SenderProfile:
     count = max(min(profile.count, LEAST_SENDERS), round(profile.count / factor))
     # So many messages, one after the other, are one message here; about 1 where senders abound.
     bundle = factor * count / profile.count
+    if profile.parts_per_second is not None:
+        # Times do not change; only how many may be passed.
+        rate = profile.parts_per_second / bundle
+        return profile.model_copy(update={"count": count, "parts_per_second": rate})
     mean = capped_mean(profile.mean_time, profile.shape, profile.max_time)
     alike = abs(bundle - 1) < _ALIKE
     changes: dict[str, object] = {"count": count, "mean_time": mean * bundle}

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.gateway import SimulatedGateway
+from sms_pipeline.core.playing import came_to, terms_of
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import Settlement
-from sms_pipeline.core.sender_bank import Seconds
+from sms_pipeline.core.submission import Finished
 from sms_pipeline.forecast.agenda import EPOCH
 from sms_pipeline.forecast.costs import Processor
+from sms_pipeline.forecast.part_draws import parts_in
 from sms_pipeline.forecast.senders import Senders
 from sms_pipeline.forecast.shell import Driven
 from sms_pipeline.forecast.world import World
@@ -53,7 +55,9 @@ class VirtualWorker:
         self._processor = processor
         self._world = world
         self._in_hand = 0
-        self._gateways = {profile.name: SimulatedGateway(profile) for profile in profiles}
+        self._profiles = {profile.name: profile for profile in profiles}
+        parts = parts_in(world.run.simulation)
+        self._gateways = {profile.name: SimulatedGateway(profile, parts) for profile in profiles}
         self._senders = Senders(world.agenda, profiles, world.tick)
         for profile in profiles:
             world.broker.subscribe(profile.name, self)
@@ -94,11 +98,13 @@ class VirtualWorker:
 
     def _play(self, batch: Batch, give_up_at: float, answer: Callable[[Played], None]) -> None:
         outcomes = self._gateways[batch.profile].attempt(batch)
+        terms = terms_of(batch, self._profiles[batch.profile], outcomes, EPOCH)
+        give_up_at -= EPOCH
 
-        def ended(finish_times: Seconds) -> None:
-            answer(Played(outcomes, EPOCH + finish_times))
+        def ended(finished: Finished) -> None:
+            answer(Played(*came_to(batch, outcomes, terms, finished, EPOCH, give_up_at)))
 
-        self._senders.play(batch.profile, outcomes.durations, give_up_at - EPOCH, ended)
+        self._senders.play(batch.profile, outcomes.durations, give_up_at, ended, terms)
 
     def _settle(self, settlement: Settlement, answer: Callable[[object], None]) -> None:
         def commit() -> None:

@@ -170,13 +170,13 @@ def worker_columns(worker: str, profile: SenderProfile, joined_at: float) -> dic
         "id": worker,
         "profile": profile.name,
         "senders": profile.count,
-        "mean_time": profile.mean_time,
+        "mean_time": profile.mean_busy,
         "failure_rate": profile.failure_rate,
         "heartbeat": 0,
         "joined_at": joined_at,
         "left_at": None,
         "shape": profile.shape,
-        "max_time": profile.max_time,
+        "max_time": profile.longest_busy,
         "seen_at": joined_at,
     }
 

@@ -199,6 +199,17 @@ class Ledger:
 
     # Dispatch
 
+    def origin(self, run_id: int) -> float | None:
+        """When the run's first batch was dispatched, seconds since the epoch; None before that.
+
+        The events of a bad day count from then.
+        """
+        batch = schema.batches.c
+        query = select(batch.queued_at).where(batch.run == run_id, batch.number == 0)
+        with self._database.reading() as connection:
+            origin: float | None = connection.execute(query).scalar()
+        return origin
+
     def record_batches(self, run_id: int, rows: Sequence[BatchRow]) -> bool:
         """Write consecutive batch rows, before they are published, and move the run's position.
 

@@ -60,6 +60,8 @@ class Timeline:
     #: By share of all messages: seconds from the start until so many were delivered, to
     #: the settlement; None while they are not.
     time_to_reach: dict[float, float | None] = field(default_factory=dict)
+    #: From the start to the first dispatch, where the events of a bad day count from it.
+    origin: float = 0.0
 
     @property
     def starts(self) -> list[float]:
@@ -158,8 +160,20 @@ class History:
             share: _time_to_reach(rows, bins, share, self._run.total) for share in self._shares
         }
         return Timeline(
-            self._run.id, self._run.total, span.started_at, span.seconds, self._width, bins, reach
+            self._run.id,
+            self._run.total,
+            span.started_at,
+            span.seconds,
+            self._width,
+            bins,
+            reach,
+            self._origin(rows),
         )
+
+    def _origin(self, rows: _Rows) -> float:
+        if not self._run.simulation.events:
+            return 0.0
+        return max(rows.first_dispatch() - self._run.started_at, 0.0)
 
 
 # Arithmetic
@@ -249,6 +263,12 @@ class _Rows:
         self.started_at = span.started_at
         self._width = width
         self._last = bin_number(span.seconds, width)
+
+    def first_dispatch(self) -> float:
+        """When the first batch was queued, seconds since the epoch."""
+        batch = schema.batches.c
+        query = select(batch.queued_at).where(batch.run == self._run_id, batch.number == 0)
+        return float(self._connection.execute(query).scalar() or self.started_at)
 
     def dispatches(self, from_batch: int) -> list[tuple[int, int, int]]:
         """(bin, messages, last batch) of the batches from that number on.

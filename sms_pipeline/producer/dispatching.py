@@ -14,6 +14,7 @@ from sms_pipeline.core import routing
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.bitmap import unpack_offsets
 from sms_pipeline.core.clock import Clock, Timeline
+from sms_pipeline.core.events import spells_of
 from sms_pipeline.core.messages import Columns, make_columns
 from sms_pipeline.core.records import BatchRow, Control, Run, Snapshot, Unsettled
 from sms_pipeline.core.routing import Load
@@ -48,6 +49,11 @@ class ReadRun:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadOrigin:
+    """When the run's first batch was dispatched, seconds since the epoch; None before that."""
+
+
+@dataclass(frozen=True, slots=True)
 class RecordBatches:
     """Record batches before they are published; False if another producer was faster."""
 
@@ -60,6 +66,8 @@ class PublishFirst:
     epoch, as (number, moment)."""
 
     rows: Sequence[BatchRow]
+    #: When the run's first batch was dispatched, where the events of a bad day count from it.
+    origin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,8 @@ class PublishAgain:
     """Publish the next attempt of a batch that is not settled; answered as `PublishFirst`."""
 
     entry: Unsettled
+    #: As in `PublishFirst`.
+    origin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +104,7 @@ Effect = (
     ReadSnapshot
     | ReadStuck
     | ReadRun
+    | ReadOrigin
     | RecordBatches
     | PublishFirst
     | PublishAgain
@@ -118,6 +129,9 @@ class DispatchBooks(Protocol):
     def run(self, run_id: int) -> Run:
         """See `Ledger.run`."""
 
+    def origin(self, run_id: int) -> float | None:
+        """See `Ledger.origin`."""
+
     def record_batches(self, run_id: int, rows: Sequence[BatchRow]) -> bool:
         """See `Ledger.record_batches`."""
 
@@ -134,6 +148,8 @@ def answered_by(books: DispatchBooks, run: Run, effect: Effect) -> Any:
             return books.stuck(run.id, queued_before)
         case ReadRun():
             return books.run(run.id)
+        case ReadOrigin():
+            return books.origin(run.id)
         case RecordBatches(rows):
             return books.record_batches(run.id, rows)
         case MarkPublished(published):
@@ -150,6 +166,7 @@ class Dispatching:
         self._clock = clock
         self._stuck_read_at = clock.monotonic()
         self._told_of_lost: tuple[object, str | None] = ((), None)
+        self._origin: float | None = None
         #: Where it stands: the next message, and the number of the next batch.
         self.next_index = run.next_index
         self.next_batch = run.next_batch
@@ -159,6 +176,7 @@ class Dispatching:
 
         Ends early when the run is cancelled.
         """
+        yield from self._find_origin()
         while self.next_index < self._run.total:
             snapshot: Snapshot = yield ReadSnapshot()
             if snapshot.control is Control.CANCELLED:
@@ -176,12 +194,18 @@ class Dispatching:
 
         Safe at any time: what is still under way after all is counted only once.
         """
+        yield from self._find_origin()
         batches = 0
         for entry in unsettled:
-            published = yield PublishAgain(entry)
+            published = yield PublishAgain(entry, self._origin)
             yield MarkPublished(published)
             batches += 1
         return batches
+
+    def _find_origin(self) -> Steps:
+        """Only the events of a bad day count from it."""
+        if self._run.simulation.events and self.next_batch and self._origin is None:
+            self._origin = yield ReadOrigin()
 
     def _plan(self, snapshot: Snapshot) -> Generator[Effect, Any, list[BatchRow]]:
         yield from self._look_for_stuck()
@@ -223,10 +247,12 @@ class Dispatching:
             # Another producer, or `cancel`, took the batches that were planned here.
             run: Run = yield ReadRun()
             self.next_index, self.next_batch = run.next_index, run.next_batch
+            yield from self._find_origin()
             return
         self.next_index = rows[-1].first_index + rows[-1].size
         self.next_batch = rows[-1].number + 1
-        published = yield PublishFirst(rows)
+        yield from self._find_origin()
+        published = yield PublishFirst(rows, self._origin)
         yield MarkPublished(published)
 
     def _waits_for(self, snapshot: Snapshot) -> str | None:
@@ -262,20 +288,35 @@ def describe_lost(lost: Sequence[Lost]) -> str | None:
     )
 
 
-def first_attempt(ledger: str, run: Run, row: BatchRow, timeline: Timeline | None = None) -> Batch:
+def first_attempt(
+    ledger: str,
+    run: Run,
+    row: BatchRow,
+    timeline: Timeline | None = None,
+    origin: float | None = None,
+) -> Batch:
     """The first attempt of a recorded batch; its messages follow from the run's seed."""
     simulation = run.simulation
     columns = make_columns(
         run.seed, row.first_index, row.size, simulation.max_text_length, simulation.phone_format
     )
-    return with_columns(ledger, run, row, columns, timeline)
+    return with_columns(ledger, run, row, columns, timeline, origin)
 
 
 def with_columns(
-    ledger: str, run: Run, row: BatchRow, columns: Columns, timeline: Timeline | None = None
+    ledger: str,
+    run: Run,
+    row: BatchRow,
+    columns: Columns,
+    timeline: Timeline | None = None,
+    origin: float | None = None,
 ) -> Batch:
-    """The first attempt of a recorded batch with these messages."""
+    """The first attempt of a recorded batch with these messages.
+
+    `origin` is when the run's first batch was dispatched; None: nothing goes wrong.
+    """
     simulation = run.simulation
+    events = () if origin is None else spells_of(simulation.events, row.profile, origin)
     boot, offset = timeline or (None, 0.0)
     # Made here, so it need not be checked; the worker checks what it receives.
     return Batch.model_construct(
@@ -293,16 +334,21 @@ def with_columns(
         seed=run.seed,
         retry=simulation.retry,
         deadline=simulation.deadline,
+        events=events,
         to=columns.to,
         text=columns.text,
     )
 
 
 def next_attempt(
-    ledger: str, run: Run, entry: Unsettled, timeline: Timeline | None = None
+    ledger: str,
+    run: Run,
+    entry: Unsettled,
+    timeline: Timeline | None = None,
+    origin: float | None = None,
 ) -> Batch:
     """The attempt that a batch that is not settled comes to next."""
-    batch = first_attempt(ledger, run, entry.row, timeline)
+    batch = first_attempt(ledger, run, entry.row, timeline, origin)
     if entry.remainder is None:
         return batch
     return batch.at_attempt(entry.attempt, unpack_offsets(entry.remainder, batch.size))

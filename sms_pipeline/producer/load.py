@@ -118,8 +118,9 @@ class Loads:
         )
 
     def _most_in_hand(self, worker: WorkerRow) -> int:
-        batch_size = self._batch_size(self._profile(worker.profile, [worker]))
-        return batch_size * routing.batches_in_hand(worker.senders, worker.capacity, batch_size)
+        profile = self._profile(worker.profile, [worker])
+        batch_size, in_play = self._batch_size(profile), _in_play(profile, worker.senders)
+        return batch_size * routing.batches_in_hand(in_play, worker.capacity, batch_size)
 
     def _static(self, snapshot: Snapshot, now: float) -> list[Load]:
         """Of all profiles, as they would be if all that was published still waited."""
@@ -169,19 +170,25 @@ class Loads:
         self, profile: SenderProfile, counts: Counts, workers: list[WorkerRow], now: float
     ) -> Load:
         senders = sum(worker.senders for worker in workers)
+        in_play = _in_play(profile, senders)
         nominal = sum(worker.capacity for worker in workers)
         failure_rate = sum(w.failure_rate * w.senders for w in workers) / senders
         batch_size = self._batch_size(profile)
         with_lost = sum(lost.messages for lost in self.lost if lost.profile == profile.name)
         stuck = self.stuck.get(profile.name, 0)
         outstanding = routing.outstanding(counts.backlog, stuck, with_lost)
-        busy = outstanding >= senders
+        busy = outstanding >= in_play
         observed = self._observed.rate(now, profile.name, counts.attempts, busy)
         return Load(
             profile=profile.name,
             outstanding=outstanding,
-            senders=senders,
+            in_play=in_play,
             rate=routing.delivery_rate(nominal, failure_rate, observed),
             batch_size=batch_size,
             max_batches=self._max_batches(profile, batch_size) if self._max_batches else None,
         )
+
+
+def _in_play(profile: SenderProfile, senders: int) -> int:
+    """Messages under way while so many senders of a profile are busy."""
+    return -(-profile.in_play * senders // profile.count)

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
@@ -97,10 +98,12 @@ class Producer:
                 return self._wait(seconds)
             case Say(status):
                 return self._say(status)
-            case PublishFirst(rows):
-                return list(self._publishers.map(self._publish_first, rows))
-            case PublishAgain(entry):
-                batch = next_attempt(self._ledger.id, self._run, entry, self._clock.timeline)
+            case PublishFirst(rows, origin):
+                publish = partial(self._publish_first, origin=origin)
+                return list(self._publishers.map(publish, rows))
+            case PublishAgain(entry, origin):
+                timeline = self._clock.timeline
+                batch = next_attempt(self._ledger.id, self._run, entry, timeline, origin)
                 return [(batch.number, self._published(batch))]
             case _:
                 return self._patiently(
@@ -109,8 +112,8 @@ class Producer:
                     _why_no_ledger,
                 )
 
-    def _publish_first(self, row: BatchRow) -> tuple[int, float]:
-        batch = first_attempt(self._ledger.id, self._run, row, self._clock.timeline)
+    def _publish_first(self, row: BatchRow, origin: float | None) -> tuple[int, float]:
+        batch = first_attempt(self._ledger.id, self._run, row, self._clock.timeline, origin)
         return row.number, self._published(batch)
 
     def _published(self, batch: Batch) -> float:

@@ -8,6 +8,7 @@ from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import is_batch_of
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.events import longest_outage, worst_slowdown
 from sms_pipeline.core.liveness import Liveness, present_workers
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.core.simulation import Simulation
@@ -103,11 +104,13 @@ def await_quiet(
 
 def quiet_seconds(simulation: Simulation) -> float:
     """How long nothing may be settled while a batch of the run is in play."""
+    events = simulation.events
     longest = max(
-        simulation.batch_size_for(profile) / profile.capacity + _SLOWEST_MEANS * profile.mean_time
+        (simulation.batch_size_for(profile) / profile.capacity + _SLOWEST_MEANS * profile.mean_time)
+        * worst_slowdown(events, profile.name)
         for profile in simulation.senders
     )
-    return max(QUIET_SECONDS, 2 * longest)
+    return max(QUIET_SECONDS, 2 * longest) + longest_outage(events)
 
 
 def _why_wait(depth: int, maybe_online: bool) -> str:

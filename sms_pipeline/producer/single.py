@@ -55,7 +55,7 @@ def send_one(
     profile = profile_for(single, ledger.workers())
     row = BatchRow(run.id, _FIRST_BATCH, profile, 0, 1, clock.wall())
     ledger.record_batches(run.id, [row])
-    batch = first_attempt(ledger.id, run, row, clock.timeline).model_copy(
+    batch = first_attempt(ledger.id, run, row, clock.timeline, row.queued_at).model_copy(
         update={"to": to, "text": text}
     )
     try:

@@ -42,6 +42,7 @@ class EagerRun:
         """
         simulation = self.run.simulation
         index = number = 0
+        origin = MACHINE_CLOCK.wall()
         while index < self.run.total:
             profile = simulation.senders[number % len(simulation.senders)]
             size = min(simulation.batch_size_for(profile), self.run.total - index)
@@ -49,7 +50,7 @@ class EagerRun:
             row = BatchRow(self.run.id, number, profile.name, index, size, queued_at)
             self.ledger.record_batches(self.run.id, [row])
             self.ledger.mark_published(self.run.id, [(number, queued_at)])
-            yield first_attempt(self.ledger.id, self.run, row)
+            yield first_attempt(self.ledger.id, self.run, row, origin=origin)
             index, number = index + size, number + 1
 
     def audit(self) -> AuditResult:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import NamedTuple
 
 from sms_pipeline.core import histogram
 from sms_pipeline.core.counts import Counts
+from sms_pipeline.core.events import Event
 from sms_pipeline.ledger.timeline import Bin, Timeline
-from sms_pipeline.views.format import count, duration, exact_percent, percent, rate, round_time
+from sms_pipeline.views.format import (
+    count,
+    duration,
+    event_text,
+    exact_percent,
+    percent,
+    rate,
+    round_time,
+)
 from sms_pipeline.views.percentiles import percentiles
 
 #: Bins in a timeline: few enough to tell them apart on a phone.
@@ -95,6 +104,14 @@ class Bar(NamedTuple):
         return f"{times}: {count(self.messages)} messages ({percent(self.share)})"
 
 
+class Band(NamedTuple):
+    """A time in which something went wrong, in seconds from the start of the run."""
+
+    start: float
+    end: float
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Course:
     """Everything that is drawn of one run; empty where nothing is known yet."""
@@ -107,15 +124,20 @@ class Course:
     delivery_times: tuple[Bar, ...]
     #: Seconds, by name.
     percentiles: dict[str, float]
+    #: Those that have begun.
+    bands: tuple[Band, ...] = ()
 
 
-def make_course(timeline: Timeline, seconds: float, counts: Counts) -> Course:
+def make_course(
+    timeline: Timeline, seconds: float, counts: Counts, events: Sequence[Event] = ()
+) -> Course:
     """Make the points of a run.
 
     Args:
         timeline: the run in bins of time.
         seconds: from the start of the run to now, or to its end.
         counts: what its messages came to.
+        events: what goes wrong in it.
     """
     end = max(seconds, timeline.seconds)
     return Course(
@@ -127,7 +149,16 @@ def make_course(timeline: Timeline, seconds: float, counts: Counts) -> Course:
         ),
         delivery_times=tuple(_bars(counts.delivery_times)),
         percentiles={name: at for name, at in percentiles(counts).items() if at is not None},
+        bands=tuple(_bands(timeline, end, events)),
     )
+
+
+def _bands(timeline: Timeline, end: float, events: Sequence[Event]) -> Iterator[Band]:
+    for event in events:
+        start, until = timeline.origin + event.at, timeline.origin + event.end
+        if timeline.bins and start < end:
+            times = f"{duration(start)} to {duration(until)}"
+            yield Band(start, min(until, end), f"{times}: {event_text(event)}")
 
 
 def _throughput(timeline: Timeline, end: float) -> list[Stretch]:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
+from sms_pipeline.core.events import Event
 from sms_pipeline.errors import printable
 
 NOTHING = "-"
@@ -198,6 +199,21 @@ def run_title(number: int, name: str | None) -> str:
 def tag_list(tags: Mapping[str, str]) -> str:
     """region=north, team=a."""
     return ", ".join(f"{key}={value}" for key, value in tags.items())
+
+
+def event_text(event: Event) -> str:
+    """What goes wrong, and where: outage of 50% of fast."""
+    where = event.profile or "all profiles"
+    said = []
+    if event.outage:
+        share = "" if event.share == 1 else f"{exact_percent(event.share)} of "
+        said.append(f"outage of {share}{where}")
+    if event.slowdown is not None:
+        said.append(f"{event.slowdown:g} times as slow")
+    if event.failure_rate is not None:
+        said.append(f"{exact_percent(event.failure_rate)} of attempts fail")
+    text = ", ".join(said)
+    return text if event.outage else f"{where}: {text}"
 
 
 def setting(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sms_pipeline.core.counts import Counts
+from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.progress import ProfileProgress, Progress
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import Judgement, State
@@ -136,8 +137,7 @@ def headline(simulation: Simulation) -> str:
     """What was rehearsed, in a few words."""
     shown = simulation.senders[:_HEADLINE_PROFILES]
     senders = [
-        f"{one.name} {count(one.count)} at {exact_seconds(one.mean_time)} "
-        f"failing {exact_percent(one.failure_rate)}"
+        f"{one.name} {count(one.count)} at {_speed(one)} failing {exact_percent(one.failure_rate)}"
         for one in shown
     ]
     if len(simulation.senders) > len(shown):
@@ -145,7 +145,18 @@ def headline(simulation: Simulation) -> str:
     attempts = simulation.retry.max_attempts
     tries = "attempts until delivered" if attempts is None else f"at most {attempts} attempts"
     deadline = f"; deadline {exact_seconds(simulation.deadline)}" if simulation.deadline else ""
-    return f"senders {', '.join(senders)}; {simulation.routing} routing; {tries}{deadline}"
+    events = f"; {_events(len(simulation.events))}" if simulation.events else ""
+    return f"senders {', '.join(senders)}; {simulation.routing} routing; {tries}{deadline}{events}"
+
+
+def _speed(profile: SenderProfile) -> str:
+    limit = profile.parts_per_second
+    parts = "" if limit is None else f"{limit:g} parts/s and "
+    return f"{parts}{exact_seconds(profile.mean_time)}"
+
+
+def _events(number: int) -> str:
+    return f"{number} event{'s' if number > 1 else ''}"
 
 
 def average_times(counts: Counts) -> str:

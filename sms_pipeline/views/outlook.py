@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from sms_pipeline.forecast.caps import PassedCap
 from sms_pipeline.forecast.limits import Limit
 from sms_pipeline.forecast.outlook import CheckOutlook, Outlook, Spread
 from sms_pipeline.views.format import count, duration, exact_percent, percent, rate
@@ -29,6 +30,7 @@ def outlook_lines(outlook: Outlook, limits: Sequence[Limit]) -> list[str]:
         *summary_of_counts(progress.counts),
         *(f"  {summary_of_profile(profile)}" for profile in progress.profiles),
         *limit_lines(limits),
+        *cap_lines(outlook.caps),
         *(_threshold(one) for one in outlook.thresholds),
         *_thinned(outlook),
     ]
@@ -53,6 +55,7 @@ def outlook_json(outlook: Outlook, limits: Sequence[Limit]) -> dict[str, Any]:
         "reached": rounded(progress.reached),
         "profiles": [profile_json(profile) for profile in progress.profiles],
         "limits": limits_json(limits),
+        "caps_passed": caps_json(outlook.caps),
         "thresholds": [
             {**one.judgement.to_json(), "held": one.held, "runs": one.runs}
             for one in outlook.thresholds
@@ -103,6 +106,20 @@ def limit_lines(limits: Sequence[Limit]) -> Iterator[str]:
     if others:
         rest = "; ".join(f"if {one.without}, {duration(one.end)}" for one in others)
         yield f"Next: {rest}."
+
+
+def cap_lines(caps: Iterable[PassedCap]) -> Iterator[str]:
+    """Warnings of what carriers will refuse."""
+    for one in caps:
+        yield (
+            f"Warning: {one.profile} would send about {count(one.messages)} messages in a day, but "
+            f"its daily_cap allows {count(one.allowed)}; a carrier refuses the others."
+        )
+
+
+def caps_json(caps: Iterable[PassedCap]) -> list[dict[str, Any]]:
+    """What carriers will refuse."""
+    return [one._asdict() for one in caps]
 
 
 def _threshold(one: CheckOutlook) -> str:

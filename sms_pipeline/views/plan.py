@@ -9,7 +9,14 @@ import yaml
 
 from sms_pipeline.forecast.plan import Fleet, Goal, Plan
 from sms_pipeline.views.format import NOTHING, count, duration, exact_percent, exact_seconds
-from sms_pipeline.views.outlook import limit_lines, limits_json, spread_json, where
+from sms_pipeline.views.outlook import (
+    cap_lines,
+    caps_json,
+    limit_lines,
+    limits_json,
+    spread_json,
+    where,
+)
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -22,6 +29,7 @@ def plan_lines(plan: Plan) -> list[str]:
         f"{total} messages, {goal}: {_senders(plan.chosen)}, {where(plan.chosen.workers)}.",
         *_table(plan, plan.chosen),
         *limit_lines(plan.limits),
+        *cap_lines(plan.chosen.caps),
     ]
 
 
@@ -59,6 +67,7 @@ def _fleet_json(fleet: Fleet) -> dict[str, Any]:
         "senders": fleet.senders,
         "reached_seconds": spread_json(fleet.reached),
         "seconds": spread_json(fleet.end),
+        "caps_passed": caps_json(fleet.caps),
     }
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.core.sender_bank import SenderBank, Submission
+from sms_pipeline.core.sender_bank import SenderBank
+from sms_pipeline.core.submission import PLAIN, Finished, Seconds, Submission, Terms
 from sms_pipeline.errors import StoppingError
 from sms_pipeline.worker.fatal import fatal
 from sms_pipeline.worker.signs import Part, SignsOfLife
@@ -25,8 +26,9 @@ LONGEST_PAUSE_SECONDS = 0.5
 #: … and this often while somebody wants to be told of every message.
 WATCHED_PAUSE_SECONDS = 0.02
 
-#: Told the positions of messages that have ended.
-SentHook = Callable[[NDArray[np.intp]], None]
+#: Told the positions of messages that have ended, and when all of the submission that have started
+#: did, where that is asked for.
+SentHook = Callable[[NDArray[np.intp], Seconds | None], None]
 
 
 class SenderDriver(threading.Thread):
@@ -39,7 +41,7 @@ class SenderDriver(threading.Thread):
         self._banks = banks
         self._clock = clock
         self._signs = signs or SignsOfLife()
-        self._waiting: dict[int, Future[NDArray[np.float64]]] = {}
+        self._waiting: dict[int, Future[Finished]] = {}
         self._watched: dict[int, tuple[Submission, SentHook]] = {}
         self._submissions = 0
         self._wake = threading.Condition()
@@ -50,19 +52,20 @@ class SenderDriver(threading.Thread):
     def play(
         self,
         profile: str,
-        durations: NDArray[np.float64],
+        durations: Seconds,
         give_up_at: float = math.inf,
         on_sent: SentHook | None = None,
-    ) -> NDArray[np.float64]:
+        terms: Terms = PLAIN,
+    ) -> Finished:
         """Send messages that take `durations`; return when each ended, on the monotonic clock.
 
-        NaN stands for those that no sender could start by `give_up_at`. `on_sent` is told which
+        Those that no sender could start by `give_up_at` are not sent. `on_sent` is told which
         messages have ended, soon after they have; it must return at once.
 
         Raises:
             StoppingError: the driver stopped before all had ended.
         """
-        future: Future[NDArray[np.float64]] = Future()
+        future: Future[Finished] = Future()
         with self._wake:
             if self._stopping:
                 raise StoppingError("the worker is stopping")
@@ -70,7 +73,7 @@ class SenderDriver(threading.Thread):
             self._waiting[self._submissions] = future
             bank = self._banks[profile]
             submission = bank.submit(
-                self._submissions, self._clock.monotonic(), durations, give_up_at
+                self._submissions, self._clock.monotonic(), durations, give_up_at, terms
             )
             if on_sent:
                 self._watched[self._submissions] = (submission, on_sent)
@@ -104,10 +107,10 @@ class SenderDriver(threading.Thread):
         ended = [finished for bank in self._banks.values() for finished in bank.step(now)]
         for submission, on_sent in self._watched.values():
             if len(fresh := submission.newly_ended(now)):
-                on_sent(fresh)
+                on_sent(fresh, submission.start_times)
         for finished in ended:
             self._watched.pop(finished.key, None)  # type: ignore[call-overload]
-            self._waiting.pop(finished.key).set_result(finished.finish_times)  # type: ignore[call-overload]
+            self._waiting.pop(finished.key).set_result(finished)  # type: ignore[call-overload]
 
     def _pause(self, began: float) -> float:
         now = self._clock.monotonic()

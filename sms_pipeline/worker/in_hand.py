@@ -13,7 +13,7 @@ MAX_BATCH_SECONDS = 600.0
 
 def threads_for(profile: SenderProfile, batch_size: int) -> int:
     """Threads of a worker: one for each batch that it takes in hand."""
-    return batches_in_hand(profile.count, profile.capacity, batch_size)
+    return batches_in_hand(profile.in_play, profile.capacity, batch_size)
 
 
 def require_short_batches(profile: SenderProfile, batch_size: int) -> None:
@@ -25,10 +25,10 @@ def require_short_batches(profile: SenderProfile, batch_size: int) -> None:
     seconds = batch_size / profile.capacity
     if seconds <= MAX_BATCH_SECONDS:
         return
-    senders = -(-batch_size * profile.mean_time // MAX_BATCH_SECONDS)
+    senders = -(-batch_size * profile.mean_busy // MAX_BATCH_SECONDS)
     fitting = max(1, int(MAX_BATCH_SECONDS * profile.capacity))
     raise ConfigError(
-        f"profile {profile.name!r}: {profile.count} senders at {profile.mean_time:g} s need "
+        f"profile {profile.name!r}: {profile.count} senders at {profile.mean_busy:g} s need "
         f"{seconds:,.0f} s for a batch of {batch_size}, more than the {MAX_BATCH_SECONDS:.0f} s a "
         f"broker lets a message wait; use at least {senders:.0f} senders or batch_size {fitting}"
     )

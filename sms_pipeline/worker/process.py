@@ -21,9 +21,11 @@ from sms_pipeline.core.clock import Ahead, Clock
 from sms_pipeline.core.gateway import Gateway, Outcomes, SimulatedGateway
 from sms_pipeline.core.hosts import worker_id
 from sms_pipeline.core.patience import patiently
+from sms_pipeline.core.playing import came_to, if_started, terms_of
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import Absorbed, Recorded, Standing
 from sms_pipeline.core.sender_bank import SenderBank
+from sms_pipeline.core.submission import Seconds
 from sms_pipeline.errors import (
     BadBatchError,
     ForeignLedgerError,
@@ -74,11 +76,12 @@ class Worker:
         self.signs = SignsOfLife()
         self.ledger = ledger
         self.profiles = profiles
+        self._profiles = {profile.name: profile for profile in profiles}
         self._gateways = {profile.name: gateways(profile) for profile in profiles}
         self._echo = echo
         self._clock = clock
         self._rng = random.Random()  # noqa: S311 - jitter, not a secret
-        banks = {profile.name: SenderBank(profile.count) for profile in profiles}
+        banks = {profile.name: SenderBank(profile.lanes) for profile in profiles}
         self._driver = SenderDriver(banks, clock, self.signs)
         self._writer = LedgerWriter(
             ledger, self.id, lambda: self._driver.heartbeat, self.stopping, clock, self.signs
@@ -189,9 +192,25 @@ class Worker:
     def _play(self, batch: Batch, give_up_at: float) -> Played:
         outcomes = self._gateways[batch.profile].attempt(batch)
         epoch = self._epoch + self._lead_of(batch)
-        echo = partial(self._echo, batch, outcomes) if self._echo else None
-        ended_at = self._driver.play(batch.profile, outcomes.durations, give_up_at - epoch, echo)
-        return Played(outcomes, epoch + ended_at)
+        terms = terms_of(batch, self._profiles[batch.profile], outcomes, epoch)
+        give_up_at -= epoch
+        sent = partial(self._sent, batch, outcomes, epoch) if self._echo else None
+        finished = self._driver.play(batch.profile, outcomes.durations, give_up_at, sent, terms)
+        return Played(*came_to(batch, outcomes, terms, finished, epoch, give_up_at))
+
+    def _sent(
+        self,
+        batch: Batch,
+        outcomes: Outcomes,
+        epoch: float,
+        positions: NDArray[np.intp],
+        starts: Seconds | None,
+    ) -> None:
+        """Tell of messages that have ended; what became of them may depend on when they started."""
+        if starts is not None:
+            outcomes = outcomes._replace(delivered=if_started(batch, outcomes, epoch + starts))
+        if self._echo:
+            self._echo(batch, outcomes, positions)
 
 
 def _tell(error: BaseException, seconds: float) -> None:

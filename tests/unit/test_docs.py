@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prometheus_client.core import Metric
 from pydantic import BaseModel
 
 from sms_pipeline import send_sms
 from sms_pipeline.config.settings import DEFAULT_DATABASE_URL, ENVIRONMENT, Settings
+from sms_pipeline.core.events import Event
+from sms_pipeline.core.presets import LIMITS, presets
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation, Threshold
@@ -22,6 +25,7 @@ from tests.unit.test_rooms import MAY_IMPORT
 from tests.unit.views.test_metric_families import every_metric, reading
 
 ROOT = Path(__file__).parents[2]
+CARRIERS = (ROOT / "docs" / "carriers.md").read_text()
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
 #: Defaults that the page describes in words.
 IN_WORDS = {"senders", "retry", "name"}
@@ -38,12 +42,13 @@ def rows_of(model: str) -> dict[str, tuple[str, str]]:
     return {key.strip("`"): (default.strip("`"), meaning) for key, default, meaning in cells}
 
 
-@pytest.mark.parametrize("model", [Simulation, SenderProfile, RetryPolicy, Threshold])
+@pytest.mark.parametrize("model", [Simulation, SenderProfile, RetryPolicy, Threshold, Event])
 def test_the_table_has_each_key_with_its_default_and_meaning(model: type[BaseModel]) -> None:
     rows = rows_of(model.__name__)
     assert list(rows) == sorted(rows, key=list(rows).index)
-    assert set(rows) == set(model.model_fields)
-    for name, field in model.model_fields.items():
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    assert set(rows) == set(fields)
+    for name, field in fields.items():
         default, meaning = rows[name]
         if name != "name":
             assert meaning == field.description, name
@@ -51,6 +56,31 @@ def test_the_table_has_each_key_with_its_default_and_meaning(model: type[BaseMod
             continue
         shown = "required" if field.is_required() else json.dumps(field.default).strip('"')
         assert default == shown, name
+
+
+def test_the_page_on_carriers_has_every_preset_with_its_source() -> None:
+    table = re.search(r"<!-- table: presets -->\n(.*?)<!-- end -->", CARRIERS, re.S)
+    assert table
+    found = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table[1].splitlines()[2:]]
+    assert len(found) == len(presets())
+    for name, what, rate, validity, cap, source in found:
+        preset = presets()[name.strip("`")]
+        assert what == preset["what"]
+        assert [_number(rate), _number(validity), _number(cap)] == [preset.get(x) for x in LIMITS]
+        assert preset["source"] in source
+        assert str(preset["read"]) in source
+
+
+def _number(cell: str) -> float | None:
+    return float(cell.replace(",", "")) if cell else None
+
+
+def test_the_example_on_carriers_is_a_configuration() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", CARRIERS, re.S)
+    simulation = Simulation.model_validate(yaml.safe_load(example))
+    assert len(simulation.events) == 3
+    assert simulation.profile("shortcode").parts_per_second == 50
+    assert simulation.profile("hotline").parts_per_second == 3
 
 
 def test_the_page_names_every_variable_and_its_default() -> None:

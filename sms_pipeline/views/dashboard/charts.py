@@ -32,6 +32,7 @@ def _throughput(course: Course) -> dict[str, Any]:
         "end": stretches[-1].end,
         "series": {name: [_short(one.rates[name]) for one in stretches] for name in names},
         "texts": [stretch.text for stretch in stretches],
+        "bands": _bands(course),
     }
 
 
@@ -46,7 +47,13 @@ def _reach(course: Course) -> dict[str, Any]:
             {"seconds": mark.seconds, "share": mark.share, "text": mark.text}
             for mark in course.marks
         ],
+        "bands": _bands(course),
     }
+
+
+def _bands(course: Course) -> list[dict[str, Any]]:
+    """Times in which something went wrong."""
+    return [{"start": one.start, "end": one.end, "text": one.text} for one in course.bands]
 
 
 def _delivery_times(course: Course) -> dict[str, Any]:

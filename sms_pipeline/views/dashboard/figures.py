@@ -41,7 +41,7 @@ def run_json(
 ) -> dict[str, Any]:
     """A run for its page: the fields of `--json`, and the texts and charts of the page."""
     progress = reading.progress
-    course = make_course(timeline, progress.seconds, progress.counts)
+    course = make_course(timeline, progress.seconds, progress.counts, run.simulation.events)
     return {
         **progress_json(progress),
         # A browser's numbers hold 53 bits.

@@ -66,6 +66,8 @@ class Chart(NamedTuple):
     shapes: Sequence[Shape]
     marks: Sequence[Mark]
     hovers: Sequence[Hover]
+    #: Times in which something went wrong.
+    bands: Sequence[Hover] = ()
 
 
 _Point = tuple[float, float]
@@ -88,7 +90,7 @@ def throughput(course: Course) -> Chart:
         Shape(ATTEMPTS, scale.line(attempts), line=True),
     )
     hovers = [scale.hover(one.start, one.end, one.text) for one in stretches]
-    return Chart(*scale.labels, shapes, (), hovers)
+    return Chart(*scale.labels, shapes, (), hovers, scale.bands(course))
 
 
 def reach(course: Course) -> Chart:
@@ -104,7 +106,7 @@ def reach(course: Course) -> Chart:
     marks = [scale.mark(one.seconds, one.share, one.text) for one in course.marks]
     pairs = zip(course.reach, course.reach[1:], strict=False)
     hovers = [scale.hover(before.seconds, one.seconds, one.text) for before, one in pairs]
-    return Chart(*scale.labels, shapes, marks, hovers)
+    return Chart(*scale.labels, shapes, marks, hovers, scale.bands(course))
 
 
 def delivery_times(course: Course) -> Chart:
@@ -148,6 +150,9 @@ class _Scale(NamedTuple):
     def hover(self, left: float, right: float, text: str) -> Hover:
         start = self._x(left)
         return Hover(start, round(self._x(right) - start, _SIDE_DIGITS), text)
+
+    def bands(self, course: Course) -> list[Hover]:
+        return [self.hover(band.start, band.end, band.text) for band in course.bands]
 
     def mark(self, x: float, y: float, text: str) -> Mark:
         return Mark(_percent(self._part_across(x)), _percent(self._part_up(y)), text)

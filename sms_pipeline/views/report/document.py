@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.events import Event
 from sms_pipeline.core.hosts import host_of
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Run, WorkerRow
+from sms_pipeline.core.recovery import time_to_recover
 from sms_pipeline.ledger.scan import Records
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.sums import CounterRow
@@ -28,6 +30,8 @@ from sms_pipeline.views.outcome import Outcome, outcome_of
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.views.verdict import audit_run
 
+#: Bins in which recovery is looked for: finer than a chart shows.
+RECOVERY_BINS = 2_400
 #: Packages whose versions are in the report.
 PACKAGES = ("sms-pipeline", "celery", "kombu")
 _DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
@@ -46,6 +50,16 @@ class WorkerPart(NamedTuple):
         return host_of(self.counts.worker)
 
 
+class Struck(NamedTuple):
+    """Something that went wrong in the run; seconds from its start."""
+
+    event: Event
+    start: float
+    end: float
+    #: Seconds after its end: see `recovery.time_to_recover`.
+    recovered: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """Everything in a report. Times are seconds, moments are seconds since the epoch."""
@@ -58,6 +72,7 @@ class RunReport:
     #: Versions installed here; the workers of the run may have had others.
     versions: dict[str, str]
     made_at: float
+    struck: tuple[Struck, ...] = ()
 
     @property
     def not_reached(self) -> int:
@@ -85,6 +100,7 @@ class RunReport:
             "delivery_times": {
                 str(bucket): delivery_times[bucket] for bucket in sorted(delivery_times)
             },
+            "events": [_struck_json(one) for one in self.struck],
             "workers": [_worker_json(part) for part in self.workers],
             "audit": self.audit.to_json(),
             "configuration": self.run.simulation.model_dump(mode="json"),
@@ -112,7 +128,32 @@ def make_report(
         audit=audit_run(settings, ledger, run),
         versions=_versions(run, *database),
         made_at=clock.wall(),
+        struck=_struck(ledger, run),
     )
+
+
+def _struck(ledger: Ledger, run: Run) -> tuple[Struck, ...]:
+    """What went wrong so far, and how long the run took to recover."""
+    events = run.simulation.events
+    if not events:
+        return ()
+    course = timeline(ledger, run, RECOVERY_BINS)
+    delivered = [one.delivered for one in course.bins]
+    spans = [(event, course.origin + event.at, course.origin + event.end) for event in events]
+    return tuple(
+        Struck(event, start, end, time_to_recover(delivered, course.width, start, end))
+        for event, start, end in spans
+        if start < course.seconds
+    )
+
+
+def _struck_json(one: Struck) -> dict[str, Any]:
+    return {
+        **one.event.model_dump(mode="json"),
+        "start": round(one.start, 3),
+        "end": round(one.end, 3),
+        "time_to_recover": None if one.recovered is None else round(one.recovered, 3),
+    }
 
 
 def as_json(report: RunReport) -> str:

@@ -14,6 +14,7 @@ from sms_pipeline.views.course import make_course
 from sms_pipeline.views.format import (
     count,
     duration,
+    event_text,
     exact_percent,
     exact_seconds,
     message_time,
@@ -27,7 +28,7 @@ from sms_pipeline.views.format import (
 from sms_pipeline.views.output import say, write, write_file
 from sms_pipeline.views.percentiles import percentiles
 from sms_pipeline.views.report import charts
-from sms_pipeline.views.report.document import RunReport, as_csv, as_json
+from sms_pipeline.views.report.document import RunReport, Struck, as_csv, as_json
 from sms_pipeline.views.states import lost_time, notices
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -58,7 +59,7 @@ _KILO = 1_000
 def as_html(report: RunReport) -> str:
     """The page."""
     simulation, counts = report.run.simulation, report.progress.counts
-    course = make_course(report.timeline, report.progress.seconds, counts)
+    course = make_course(report.timeline, report.progress.seconds, counts, simulation.events)
     page = Loader(str(TEMPLATES)).load("report.html")
     content: bytes = page.generate(
         report=report,
@@ -92,8 +93,15 @@ def headline(progress: Progress) -> str:
     return f"{percent(progress.reached)} of {total} reached in {time}"
 
 
+def recovery_text(one: Struck) -> str:
+    """How long the run took to recover from an event."""
+    if one.recovered is None:
+        return "not recovered before the end, or nothing to compare with"
+    return f"recovered {duration(one.recovered)} after its end" if one.recovered else "not felt"
+
+
 #: Keys of the configuration that the page shows elsewhere.
-_ELSEWHERE = {"senders", "thresholds", "seed"}
+_ELSEWHERE = {"senders", "thresholds", "seed", "events"}
 #: What writes a report, by the name of its format.
 KINDS: dict[str, Callable[[RunReport], str]] = {"html": as_html, "json": as_json, "csv": as_csv}
 
@@ -108,6 +116,8 @@ _WORDS: dict[str, Callable[..., object]] = {
     "count": count,
     "message_time": message_time,
     "duration": duration,
+    "event_text": event_text,
+    "recovery_text": recovery_text,
     "percent": percent,
     "percentiles": percentiles,
     "exact_percent": exact_percent,

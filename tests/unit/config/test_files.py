@@ -95,6 +95,17 @@ def test_every_key() -> None:
         "stuck_after": 8,
         "retry": {"max_attempts": None, "backoff": 0, "backoff_max": 5, "jitter": 0},
         "thresholds": [{"check": "failed < 1%", "abort": True}],
+        "events": [
+            {
+                "at": 1,
+                "for": 2,
+                "profile": "a_B-3",
+                "outage": True,
+                "slowdown": 2,
+                "failure_rate": 1,
+                "share": 0.5,
+            }
+        ],
         "senders": [
             {
                 "name": "a_B-3",
@@ -104,6 +115,10 @@ def test_every_key() -> None:
                 "shape": 4,
                 "max_time": 3,
                 "times": None,
+                "preset": "us-toll-free",
+                "parts_per_second": None,
+                "validity": 3_600,
+                "daily_cap": 10,
             }
         ],
     }

@@ -59,7 +59,7 @@ def test_certain_outcomes_are_certain(rate: float, delivered: bool) -> None:
 
 
 def test_outcome_does_not_depend_on_the_duration() -> None:
-    durations, delivered, _ = draw(failure_rate=0.5)
+    durations, delivered, *_ = draw(failure_rate=0.5)
     assert abs(np.corrcoef(durations, delivered)[0, 1]) < 0.02
 
 
@@ -70,7 +70,7 @@ def test_max_time_caps_durations_and_changes_no_others() -> None:
 
 
 def test_no_mean_time_is_no_time() -> None:
-    durations, delivered, _ = draw(mean_time=0, failure_rate=0.1)
+    durations, delivered, *_ = draw(mean_time=0, failure_rate=0.1)
     assert not durations.any()
     assert 1 - delivered.mean() == pytest.approx(0.1, abs=0.005)
 
@@ -98,7 +98,7 @@ def test_remainder_gets_one_outcome_for_each_of_its_messages() -> None:
 
 
 def test_measured_times_are_drawn_instead_of_the_gamma_distribution() -> None:
-    durations, delivered, _ = draw(mean_time=2.0, failure_rate=0.3, times=(1.0, 2.0, 3.0))
+    durations, delivered, *_ = draw(mean_time=2.0, failure_rate=0.3, times=(1.0, 2.0, 3.0))
     assert np.quantile(durations, [0.25, 0.5, 0.75]) == pytest.approx([1.5, 2, 2.5], rel=0.02)
     assert (durations.min(), durations.max()) == pytest.approx((1, 3), abs=0.01)
     assert 1 - delivered.mean() == pytest.approx(0.3, abs=0.01)

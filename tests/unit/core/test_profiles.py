@@ -1,4 +1,4 @@
-"""A profile with measured times."""
+"""A profile: with measured times, and with limits of carriers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from sms_pipeline.config.files import override_profile
-from sms_pipeline.core.profiles import MAX_QUANTILES, SenderProfile
+from sms_pipeline.core.presets import LIMITS, presets
+from sms_pipeline.core.profiles import MAX_QUANTILES, MAX_SENDERS, SenderProfile
+from sms_pipeline.core.records import WorkerRow
 from sms_pipeline.core.simulation import Simulation, parse_simulation
+from tests.unit import make
 
 TIMES = [1.0, 2.0, 6.0]
 #: Of these times.
@@ -78,3 +81,57 @@ def test_what_is_no_list_of_times_is_the_first_problem(
 def test_no_times_need_a_mean() -> None:
     with pytest.raises(ValidationError, match="mean_time"):
         measured(times=None)
+
+
+# Limits of carriers
+
+
+def test_a_preset_says_what_the_profile_does_not() -> None:
+    preset = make.profile(preset="us-toll-free")
+    assert (preset.parts_per_second, preset.validity, preset.daily_cap) == (3, 36_000, None)
+    own = make.profile(preset="us-toll-free", parts_per_second=20.0, daily_cap=7)
+    assert (own.parts_per_second, own.validity, own.daily_cap) == (20, 36_000, 7)
+    assert make.profile(preset="us-toll-free", parts_per_second=None).parts_per_second is None
+
+
+def test_a_profile_keeps_the_limits_it_was_made_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = make.profile(preset="us-toll-free").model_dump(mode="json")
+    monkeypatch.setitem(presets()["us-toll-free"], "parts_per_second", 99.0)
+    assert SenderProfile.model_validate(written).parts_per_second == 3
+
+
+def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValidationError, match="must be one of us-long-code, us-toll-free"):
+        make.profile(preset="us-tollfree")
+
+
+def test_every_preset_makes_a_profile_and_says_where_it_is_from() -> None:
+    for name, preset in presets().items():
+        found = make.profile(preset=name)
+        assert found.parts_per_second or found.daily_cap
+        assert preset["source"].startswith("https://")
+        assert preset["read"].year >= 2026
+        assert set(preset) - {"what", "source", "read"} <= set(LIMITS)
+
+
+def test_capacity_is_what_the_limit_allows() -> None:
+    limited = make.profile(count=4, parts_per_second=2.5, mean_time=60.0, max_time=90.0)
+    assert limited.capacity == 10
+    assert (limited.mean_busy, limited.longest_busy) == (0.4, None)
+    assert (limited.lanes_each, limited.lanes) == (3, 12)
+    free = make.profile(count=4, mean_time=2.0, max_time=9.0)
+    assert (free.mean_busy, free.longest_busy, free.lanes) == (2, 9, 4)
+    # The ledger's record of a worker comes to the same
+    assert WorkerRow.playing(limited, "w1").capacity == 10
+
+
+def test_messages_on_their_way_to_the_network_are_in_play() -> None:
+    # Given a short code that passes 100 a second to a network that takes 20 s
+    assert make.profile(parts_per_second=100.0, mean_time=20.0).in_play == 2_000
+    assert make.profile(count=3, parts_per_second=1.0, mean_time=0.1).in_play == 3
+    assert make.profile(count=7, mean_time=9.0).in_play == 7
+
+
+def test_more_lanes_than_a_process_can_hold_are_refused() -> None:
+    with pytest.raises(ValidationError, match="more than one process can hold"):
+        make.profile(count=MAX_SENDERS // 10, parts_per_second=10.5)

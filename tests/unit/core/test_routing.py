@@ -25,7 +25,7 @@ from sms_pipeline.core.routing import (
 
 
 def load(profile: str = "fast", **values: float | None) -> Load:
-    defaults = {"outstanding": 0, "senders": 10, "rate": 100.0, "batch_size": 10}
+    defaults = {"outstanding": 0, "in_play": 10, "rate": 100.0, "batch_size": 10}
     return Load(profile=profile, **{**defaults, **values})
 
 
@@ -34,7 +34,7 @@ LOADS = st.lists(
         Load,
         profile=st.text("abc", min_size=1, max_size=3),
         outstanding=st.integers(0, 5_000),
-        senders=st.integers(1, 1_000),
+        in_play=st.integers(1, 1_000),
         rate=st.one_of(st.just(0.0), st.just(math.inf), st.floats(0.01, 1e5)),
         batch_size=st.integers(1, 5_000),
         max_batches=st.none() | st.integers(1, 50),
@@ -78,7 +78,7 @@ def test_dead_profile_is_not_chosen_while_another_has_room(loads: list[Load]) ->
 
 
 def test_dead_profile_is_filled_only_up_to_its_few_batches() -> None:
-    dead = load(rate=0.0, senders=1)
+    dead = load(rate=0.0, in_play=1)
     assert choose([dead]) is dead
     assert dead.empty_after == math.inf
     assert dead.cap == MIN_BATCHES * dead.batch_size
@@ -108,9 +108,9 @@ def test_nothing_to_choose_from() -> None:
     [
         (load(), MESSAGES_PER_SENDER * 10 + 100 * BACKLOG_SECONDS),
         (load(rate=math.inf), MESSAGES_PER_SENDER * 10 + MAX_WAITING_MESSAGES),
-        (load(rate=0.1, senders=1), MIN_BATCHES * 10),
+        (load(rate=0.1, in_play=1), MIN_BATCHES * 10),
         (load(max_batches=3), 30),
-        (load(rate=0.1, senders=1, max_batches=100), MIN_BATCHES * 10),
+        (load(rate=0.1, in_play=1, max_batches=100), MIN_BATCHES * 10),
     ],
 )
 def test_cap_is_senders_and_seconds_of_backlog_within_limits(one: Load, cap: float) -> None:

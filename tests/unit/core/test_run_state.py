@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from sms_pipeline.core.events import Event
 from sms_pipeline.core.liveness import SURVEY_SECONDS
 from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import Control, Steering, Step
@@ -108,6 +109,14 @@ def test_healthy_run_is_given_time_for_its_pauses_and_its_batches(
     for after, state in ((-1, RunState.RUNNING), (1, RunState.STALLED)):
         waited = patience(simulation) + after
         assert seen(simulation=simulation, after=waited).state is state
+
+
+def test_run_is_given_time_for_an_outage_and_for_slow_batches() -> None:
+    outage = Event.model_validate({"at": 0, "for": 90, "outage": True})
+    usual = patience(make.simulation())
+    assert patience(make.simulation(events=(outage,))) == usual + 90
+    slowdown = Event.model_validate({"at": 0, "for": 90, "slowdown": 3})
+    assert patience(make.simulation(events=(slowdown,))) > usual
 
 
 @pytest.mark.parametrize("what", [Steering.CONTINUED, Steering.RESUMED])

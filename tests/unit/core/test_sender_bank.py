@@ -71,10 +71,10 @@ def play(senders: int, actions: Sequence[Submit | Step]) -> list[Played]:
     finished: dict[object, list[float]] = {}
 
     def step() -> None:
-        for key, finish_times in bank.step(now):
-            assert key not in finished, "finished twice"
-            finished[key] = finish_times.tolist()
-            assert np.nanmax([*finish_times, -math.inf]) <= now, "finished before its end"
+        for one in bank.step(now):
+            assert one.key not in finished, "finished twice"
+            finished[one.key] = one.finish_times.tolist()
+            assert np.nanmax([*one.finish_times, -math.inf]) <= now, "finished before its end"
         assert bank.next_event() > now, "something due was left undone"
 
     for action in actions:

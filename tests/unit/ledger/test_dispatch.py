@@ -36,6 +36,14 @@ def test_recorded_batches_move_the_run_and_are_counted(ledger: Ledger, run: Run)
     assert (ledger.run(run.id).next_index, ledger.run(run.id).next_batch) == (35, 3)
 
 
+def test_a_run_begins_with_its_first_batch(ledger: Ledger, run: Run, other: Run) -> None:
+    assert ledger.origin(run.id) is None
+    ledger.record_batches(run.id, [make.row(run.id, 0, 0, queued_at=NOON + 3)])
+    ledger.record_batches(run.id, [make.row(run.id, 1, 10, queued_at=NOON + 9)])
+    assert ledger.origin(run.id) == NOON + 3
+    assert ledger.origin(other.id) == NOON - 900
+
+
 def test_what_was_dispatched_is_summed_by_profile(ledger: Ledger, run: Run) -> None:
     for number, profile, at in ((0, "fast", 5), (1, "slow", 5), (2, "fast", 7), (3, "fast", 6)):
         rows = [make.row(run.id, number, 10 * number, profile=profile, queued_at=NOON + at)]

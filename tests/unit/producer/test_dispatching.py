@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sms_pipeline.core.events import Event
 from sms_pipeline.core.records import Control, Run, Snapshot, Unsettled
 from sms_pipeline.core.steps import drive
 from sms_pipeline.producer import dispatching
@@ -18,12 +19,15 @@ from sms_pipeline.producer.dispatching import (
     MarkPublished,
     PublishAgain,
     PublishFirst,
+    ReadOrigin,
     ReadRun,
     ReadSnapshot,
     ReadStuck,
     RecordBatches,
     Say,
     Wait,
+    first_attempt,
+    next_attempt,
 )
 from sms_pipeline.producer.load import Loads
 from sms_pipeline.testing.clock import ManualClock
@@ -223,3 +227,48 @@ def test_what_is_published_again_is_marked_and_counted() -> None:
         PublishAgain(entries[1]),
         MarkPublished([(7, NOON)]),
     ]
+
+
+# A bad day
+
+OUTAGE = Event.model_validate({"at": 60, "for": 30, "outage": True})
+
+
+def test_events_count_from_the_first_batch_of_the_run_however_long_it_takes() -> None:
+    shell = Shell(num_messages=100, events=(OUTAGE,))
+    shell.answers[ReadOrigin] = lambda _: NOON + 3
+
+    def settle(_effect: Wait) -> None:
+        shell.clock.advance(1.0)
+        shell.settled = shell.dispatched
+
+    shell.answers[Wait] = settle
+    shell.dispatch()
+    # Asked for once, when there is one
+    assert len(shell.all(ReadOrigin)) == 1
+    assert shell.kinds.index(ReadOrigin) == shell.kinds.index(RecordBatches) + 1
+    assert len(shell.all(PublishFirst)) > 1
+    assert {one.origin for one in shell.all(PublishFirst)} == {NOON + 3}
+
+
+def test_who_resumes_a_run_asks_when_it_began() -> None:
+    shell = Shell(events=(OUTAGE,))
+    shell.dispatching.next_batch = 5
+    entry = Unsettled(make.row(1, 0), 0, None)
+    asked: list[Effect] = []
+
+    def perform(effect: Effect) -> Any:
+        asked.append(effect)
+        return NOON if isinstance(effect, ReadOrigin) else [(0, NOON)]
+
+    drive(shell.dispatching.dispatch_again([entry]), perform)
+    assert asked[:2] == [ReadOrigin(), PublishAgain(entry, NOON)]
+
+
+def test_every_batch_and_every_attempt_has_the_events_of_its_profile() -> None:
+    simulation = make.simulation(events=(OUTAGE.model_copy(update={"profile": "slow"}),))
+    run = Run(1, NOON, 7, 100, simulation)
+    slow = make.row(1, 3, 30, profile="slow", queued_at=NOON + 20)
+    again = next_attempt("l", run, Unsettled(slow, 1, make.bitmap(2, 5)), origin=NOON + 1)
+    assert [(one.start, one.end, one.out) for one in again.events] == [(NOON + 61, NOON + 91, 1.0)]
+    assert first_attempt("l", run, make.row(1, profile="fast"), origin=NOON + 1).events == ()

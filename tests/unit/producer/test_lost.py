@@ -42,13 +42,13 @@ def test_what_a_lost_worker_may_hold_does_not_count_against_the_others() -> None
     # Given a backlog of more than one worker can hold
     reader = Reader(make.counts("fast", dispatched=1_000, first_attempts=100), make.counts("slow"))
     (load,) = reader.read(5.0)
-    assert (load.outstanding, load.senders) == (900, 10)
+    assert (load.outstanding, load.in_play) == (900, 10)
 
     # When one of two has been silent for long enough
     (load,) = reader.read(10.0)
 
     # Then the other has room, and it is known what is where
-    assert (load.outstanding, load.senders) == (900 - IN_HAND, 5)
+    assert (load.outstanding, load.in_play) == (900 - IN_HAND, 5)
     assert reader.loads.lost == (Lost("w2", 9.0, "fast", IN_HAND),)
 
     # And when it comes back, all counts again

@@ -329,7 +329,7 @@ def test_load_of_a_profile_is_that_of_its_online_senders() -> None:
     counts = make.counts("fast", dispatched=40, first_attempts=35)
     snapshot = make.snapshot(counts, make.counts("slow"), workers=workers)
     (load,) = loads().read(snapshot, 0.0)
-    assert (load.profile, load.outstanding, load.senders) == ("fast", 5, 20)
+    assert (load.profile, load.outstanding, load.in_play) == ("fast", 5, 20)
     # 200 attempts a second, of which 5 of 20 senders fail 10 % and 15 of 20 fail 50 %
     assert load.rate == pytest.approx(200 * (1 - 0.4))
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from sms_pipeline.core.events import Event
 from sms_pipeline.core.records import Control, Run, Unsettled
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.recovery import (
@@ -26,6 +27,16 @@ def test_quiet_is_longer_where_batches_are() -> None:
     assert quiet_seconds(make.simulation()) == QUIET_SECONDS
     slow = make.simulation(senders=(make.profile(mean_time=30.0),), batch_size=2)
     assert quiet_seconds(slow) == 2 * (2 * 30 + 4 * 30)
+
+
+def test_quiet_is_longer_where_senders_are_stopped_or_slow() -> None:
+    outage = Event.model_validate({"at": 0, "for": 90, "outage": True})
+    assert quiet_seconds(make.simulation(events=(outage,))) == QUIET_SECONDS + 90
+    slowdown = Event.model_validate({"at": 0, "for": 90, "slowdown": 3})
+    slow = make.simulation(
+        senders=(make.profile(mean_time=30.0),), batch_size=2, events=(slowdown,)
+    )
+    assert quiet_seconds(slow) == 3 * 2 * (2 * 30 + 4 * 30)
 
 
 # Waiting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from sms_pipeline.core import histogram
 from sms_pipeline.core.counts import Counts
+from sms_pipeline.core.events import Event
 from sms_pipeline.ledger.timeline import Bin, Timeline
 from sms_pipeline.views import axes
 from sms_pipeline.views.course import BINS, Course, Mark, Reach, make_course
@@ -31,6 +33,24 @@ def timeline(*delivered: int, width: float = 1.0, total: int = 100, **others: in
 
 def course(*delivered: int, until: float, **values: int) -> Course:
     return make_course(timeline(*delivered, **values), until, Counts())
+
+
+# Bands
+
+
+def test_bands_are_where_something_went_wrong_as_far_as_the_run_came() -> None:
+    events = [
+        Event.model_validate({"at": 1, "for": 1, "profile": "fast", "outage": True, "share": 0.5}),
+        Event.model_validate({"at": 2, "for": 60, "slowdown": 3, "failure_rate": 0.6}),
+        Event.model_validate({"at": 30, "for": 60, "outage": True}),
+    ]
+    made = replace(timeline(*[5] * 10), origin=0.5)
+    bands = make_course(made, 10.0, Counts(), events).bands
+    assert [(one.start, one.end) for one in bands] == [(1.5, 2.5), (2.5, 10.0)]
+    first, second = (one.text for one in bands)
+    assert first == "1.5 s to 2.5 s: outage of 50% of fast"
+    assert second.endswith(": all profiles: 3 times as slow, 60% of attempts fail")
+    assert make_course(Timeline(1, 100), 10.0, Counts(), events).bands == ()
 
 
 # Throughput

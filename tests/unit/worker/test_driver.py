@@ -10,7 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.sender_bank import Finished, SenderBank
@@ -75,7 +74,7 @@ def play(
     *durations: float,
     give_up_at: float = math.inf,
     on_sent: SentHook | None = None,
-) -> Future[NDArray[np.float64]]:
+) -> Future[Finished]:
     """Submit messages from another thread; return once the driver has them."""
     waiting = len(driver._waiting)
 
@@ -99,7 +98,7 @@ def test_driver_plays_on_the_real_clock() -> None:
     driver = SenderDriver({"fast": SenderBank(1)}, MACHINE_CLOCK)
     driver.start()
     began = time.monotonic()
-    ends = driver.play("fast", np.array([0.01, 0.02]))
+    ends = driver.play("fast", np.array([0.01, 0.02])).finish_times
     assert ends[0] >= began + 0.01
     assert ends[1] == ends[0] + 0.02
     assert time.monotonic() >= ends[1]
@@ -131,7 +130,7 @@ def test_driver_is_woken_by_what_is_submitted_and_by_its_stop() -> None:
     driver.start()
     wait_until(lambda: driver.heartbeat, PATIENCE_SECONDS, "it sleeps")
     future = aside(driver.play, "fast", np.zeros(1))
-    assert len(future.result(PATIENCE_SECONDS / 2)) == 1
+    assert len(future.result(PATIENCE_SECONDS / 2).finish_times) == 1
     driver.stop()
     driver.join(PATIENCE_SECONDS / 2)
     assert not driver.is_alive()
@@ -142,15 +141,15 @@ def test_everyone_gets_the_ends_of_their_own_messages(clock: ManualClock) -> Non
     # The later ones end first
     slow, quick = play(driver, 0.5), play(driver, 0.125, 0.125)
     pauses(driver, clock, steps=5)
-    assert slow.result(PATIENCE_SECONDS).tolist() == [100.5]
-    assert quick.result(PATIENCE_SECONDS).tolist() == [100.125, 100.25]
+    assert slow.result(PATIENCE_SECONDS).finish_times.tolist() == [100.5]
+    assert quick.result(PATIENCE_SECONDS).finish_times.tolist() == [100.125, 100.25]
 
 
 def test_messages_that_no_sender_can_start_in_time_are_given_up(clock: ManualClock) -> None:
     driver = SenderDriver({"fast": SenderBank(1)}, clock)
     future = play(driver, 0.25, 0.25, give_up_at=100.125)
     pauses(driver, clock, steps=3)
-    first, second = future.result(PATIENCE_SECONDS)
+    first, second = future.result(PATIENCE_SECONDS).finish_times
     assert first == 100.25
     assert math.isnan(second)
 
@@ -229,7 +228,7 @@ def test_driver_looks_more_often_while_somebody_wants_to_be_told_and_only_then(
 ) -> None:
     driver = SenderDriver({"fast": SenderBank(1)}, clock)
     told: list[list[int]] = []
-    play(driver, 0.1, 0.1, on_sent=lambda ended: told.append(ended.tolist()))
+    play(driver, 0.1, 0.1, on_sent=lambda ended, _: told.append(ended.tolist()))
     steps = round(0.2 / WATCHED_PAUSE_SECONDS) + 3
     asked = pauses(driver, clock, steps)
     assert asked[0] == WATCHED_PAUSE_SECONDS
@@ -246,7 +245,7 @@ def test_who_asks_is_told_of_each_message_soon_after_it_ended() -> None:
     with ThreadPoolExecutor(1) as pool:
         durations = np.array([0.01, 3_600.0])
         playing = pool.submit(
-            driver.play, "fast", durations, math.inf, lambda ended: told.put(ended.tolist())
+            driver.play, "fast", durations, math.inf, lambda ended, _: told.put(ended.tolist())
         )
         # Then that is told before the batch has ended
         assert told.get(timeout=PATIENCE_SECONDS) == [0]

@@ -87,7 +87,8 @@ export function drawThroughput(element, { throughput: chart }) {
     itemclick: false,
     itemdoubleclick: false,
   };
-  draw(element, traces, layout(across(chart.across, element), up(chart.up), { showlegend: true, legend }));
+  const shapes = chart.bands.map(band);
+  draw(element, traces, layout(across(chart.across, element), up(chart.up), { shapes, showlegend: true, legend }));
 }
 
 export function drawReach(element, { reach: chart }) {
@@ -101,7 +102,10 @@ export function drawReach(element, { reach: chart }) {
     line: { color: colour("good"), width: 2.5 },
     ...told(chart.texts),
   }));
-  const shapes = chart.marks.map((mark) => rule(mark.seconds, { y0: 0, y1: mark.share }));
+  const shapes = [
+    ...chart.bands.map(band),
+    ...chart.marks.map((mark) => rule(mark.seconds, { y0: 0, y1: mark.share })),
+  ];
   // Below the curve, one under the other.
   const annotations = chart.marks.map((mark, index) => {
     const late = mark.seconds > end * 0.7;
@@ -142,6 +146,23 @@ export function drawDeliveryTimes(element, { delivery_times: chart }) {
   );
   const xaxis = across(chart.across, element, Math.log10);
   draw(element, traces, layout(xaxis, up(chart.up), { shapes, annotations, bargap: 0 }));
+}
+
+/** A time in which something went wrong. */
+function band({ start, end, text }) {
+  return {
+    type: "rect",
+    layer: "below",
+    x0: start,
+    x1: end,
+    yref: "paper",
+    y0: 0,
+    y1: 1,
+    line: { width: 0 },
+    fillcolor: colour("bad"),
+    opacity: 0.18,
+    label: { text, textposition: "top left", font: { size: 11, color: colour("muted") } },
+  };
 }
 
 function rule(x, where) {

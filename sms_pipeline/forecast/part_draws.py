@@ -1,0 +1,35 @@
+"""How many parts the messages of a simulated run have: no text takes part in one. Pure."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.gateway import Parts, part_draws
+from sms_pipeline.core.messages import make_columns
+from sms_pipeline.core.parts import count_parts
+from sms_pipeline.core.simulation import Simulation
+
+#: So many texts tell how often a message has how many parts.
+_SAMPLE, _SEED = 5_000, 1
+
+
+def parts_in(simulation: Simulation) -> Parts:
+    """Draws as many parts for each message of an attempt as texts of that run have."""
+    return partial(_drawn, _sample(simulation.max_text_length))
+
+
+@lru_cache(maxsize=16)
+def _sample(max_text_length: int) -> NDArray[np.float64]:
+    columns = make_columns(_SEED, 0, _SAMPLE, max_text_length, "e164")
+    return count_parts(columns.text).astype(np.float64)
+
+
+def _drawn(sample: NDArray[np.float64], batch: Batch) -> NDArray[np.float64]:
+    if sample.max() == 1:
+        return np.ones(batch.count)
+    places = part_draws(batch, batch.count) * len(sample)
+    return sample[places.astype(np.intp)]
