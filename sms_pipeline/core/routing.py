@@ -11,7 +11,7 @@ from dataclasses import dataclass
 BACKLOG_SECONDS = 5.0
 #: Messages that may wait however fast the senders are: about 35 MB at the broker.
 MAX_WAITING_MESSAGES = 500_000
-#: Unsettled messages for each sender, or each that is in play: that one, and those of the same batch
+#: Unsettled messages for each sender, or each in play: that one, and those of the same batch
 #: that ended before its slowest did.
 MESSAGES_PER_SENDER = 3
 #: A profile with few slow senders may hold this many batches all the same.
