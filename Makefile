@@ -46,7 +46,7 @@ lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml
 	$(BIN)/pip-compile $(COMPILE) --upgrade --output-file requirements.lock pyproject.toml
 	$(BIN)/pip-compile $(COMPILE) --upgrade --extra dashboard \
 		--constraint requirements.lock --output-file requirements-dashboard.lock pyproject.toml
-	$(BIN)/pip-compile $(COMPILE) --upgrade --extra dev --extra dashboard --allow-unsafe \
+	$(BIN)/pip-compile $(COMPILE) --upgrade --extra dev --extra dashboard --extra parquet --allow-unsafe \
 		--constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
 	$(BIN)/pip-compile $(COMPILE) --upgrade --extra mutants --allow-unsafe \
 		--constraint requirements-dev.lock --output-file requirements-mutants.lock pyproject.toml

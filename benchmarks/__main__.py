@@ -16,6 +16,7 @@ from benchmarks import (
     harness,
     peers,
     population,
+    producing,
     scaling,
     stability,
     tables,
@@ -30,6 +31,7 @@ BENCHMARKS: tuple[ModuleType, ...] = (
     stability,
     footprint,
     watching,
+    producing,
 )
 
 

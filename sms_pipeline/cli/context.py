@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from sms_pipeline.cli.options import OPTION_OF, SimulationOptions, overrides
-from sms_pipeline.errors import NoLedgerError, printable
+from sms_pipeline.errors import ConfigError, NoLedgerError, printable
 
 if TYPE_CHECKING:
     from sms_pipeline.config.settings import Settings
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from sms_pipeline.core.simulation import Simulation
     from sms_pipeline.ledger.store import Ledger
 
+_TO = re.compile("(failed|delivered):[1-9][0-9]{0,9}")
+#: Between two words on how far a long look into a file is.
+_PROGRESS_SECONDS = 2.0
 #: Values of TERM that mean: nothing can be redrawn.
 _DUMB_TERMINALS = ("dumb", "unknown")
 
@@ -86,16 +91,56 @@ def read_simulation(
     options: SimulationOptions,
     checks: tuple[str, ...],
     every: float | None = None,
+    to: str | None = None,
+    settings: Settings | None = None,
 ) -> Simulation:
-    """Read the file (None: the defaults), and apply the options.
+    """Read the file (None: the defaults), and apply the options; look into the recipients.
+
+    `to` is the value of --to; then `settings` says where the earlier run is.
 
     Raises:
-        ConfigError: the file can't be read, or a value is not allowed.
+        ConfigError: a file can't be read, or a value is not allowed.
     """
     from sms_pipeline.config.files import load_simulation, with_thresholds
+    from sms_pipeline.producer.recipients import examined
 
-    simulation = load_simulation(file, overrides(options, every), OPTION_OF)
+    given = overrides(options, every)
+    ledger = read_ledger(settings) if to and settings else None
+    if to and ledger:
+        given["recipients"] = {**_recipients_of(ledger, to), **given.get("recipients", {})}
+    simulation = load_simulation(file, given, OPTION_OF)
+    only_first = "num_messages" in simulation.model_fields_set
+    simulation = examined(simulation, only_first, progress("checking the recipients"), ledger)
     return with_thresholds(simulation, checks)
+
+
+def _recipients_of(ledger: Ledger, to: str) -> dict[str, str]:
+    """Those of an earlier run, as a file would name them."""
+    from sms_pipeline.producer.follow_up import earlier_run
+
+    if not _TO.fullmatch(to):
+        raise ConfigError(f"option --to: must be failed:RUN or delivered:RUN, got {to!r}")
+    recipients = earlier_run(ledger, to).simulation.recipients
+    known = {"file": recipients.file, "column": recipients.column} if recipients else {}
+    return {**known, "only": to}
+
+
+def progress(what: str) -> Callable[[int], None]:
+    """Tells on stderr how many rows are done, every few seconds."""
+    from sms_pipeline.config.clock import MACHINE_CLOCK
+    from sms_pipeline.views.format import count
+    from sms_pipeline.views.output import say
+
+    told_at = MACHINE_CLOCK.monotonic()
+
+    def tell(rows: int) -> None:
+        nonlocal told_at
+        now = MACHINE_CLOCK.monotonic()
+        if now - told_at >= _PROGRESS_SECONDS:
+            told_at = now
+            say(f"{what}: {count(rows)} rows")
+
+    return tell
 
 
 def require_period(every: float | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from sms_pipeline.cli.parts import Parts, parts_of, start_run
 from sms_pipeline.config.settings import Settings
@@ -12,6 +13,7 @@ from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.background import Dispatch
 from sms_pipeline.producer.load import Loads
+from sms_pipeline.producer.messages import Messages, messages_of
 from sms_pipeline.producer.producer import Producer
 from sms_pipeline.producer.recovery import await_quiet, dispatch_again, take_dead_letters
 from sms_pipeline.views.format import count
@@ -29,16 +31,21 @@ def produce(settings: Settings, simulation: Simulation) -> None:
     parts = start_run(settings, simulation)
     run = parts.run
     write(f"Run {run.id}: {count(run.total)} messages. Watch it: sms-pipeline monitor {run.id}")
-    _dispatch(parts, Producer.dispatch)
+    _dispatch(parts, messages_of(parts.ledger, run), Producer.dispatch)
 
 
-def resume_elsewhere(settings: Settings, ledger: Ledger, run: Run, force: bool) -> None:
+def resume_elsewhere(
+    settings: Settings, ledger: Ledger, run: Run, force: bool, moved_to: Path | None = None
+) -> None:
     """Dispatch again all that is not settled, then what was never dispatched.
+
+    `moved_to`: see `messages_of`.
 
     Raises:
         PipelineError: the broker or the ledger can't be reached.
         KeyboardInterrupt: the user stopped it; they were told how far it came.
     """
+    messages = messages_of(ledger, run, moved_to)
     parts = parts_of(settings, ledger, run)
     _mend_queues(parts)
     if not force:
@@ -46,7 +53,7 @@ def resume_elsewhere(settings: Settings, ledger: Ledger, run: Run, force: bool) 
     taken = take_dead_letters(ledger, parts.publisher, run)
     if taken:
         say(f"run {run.id}: {count(taken)} batches taken from the dead-letter queue")
-    _dispatch(parts, dispatch_again(ledger, run, say))
+    _dispatch(parts, messages, dispatch_again(ledger, run, say))
 
 
 def _mend_queues(parts: Parts) -> None:
@@ -55,10 +62,11 @@ def _mend_queues(parts: Parts) -> None:
         say(f"queue {queue} existed in name only, since the broker was killed: it is made anew")
 
 
-def _dispatch(parts: Parts, work: Callable[[Producer], None]) -> None:
+def _dispatch(parts: Parts, messages: Messages, work: Callable[[Producer], None]) -> None:
     """Run a producer, and print its progress."""
     run = parts.run
-    producer = Producer(parts.ledger, parts.publish, run, Loads(run.simulation), say)
+    loads = Loads(run.simulation)
+    producer = Producer(parts.ledger, parts.publish, run, loads, say, messages=messages)
     dispatch = Dispatch(producer, work, threading.Event())
     dispatch.start()
     try:

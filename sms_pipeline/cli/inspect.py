@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sms_pipeline.cli import completion, context
 from sms_pipeline.cli.options import RUN_NUMBER, run_argument
 
+if TYPE_CHECKING:
+    from sms_pipeline.core.records import Run
+    from sms_pipeline.ledger.store import Ledger
+
 #: Formats of a report; the first is the default for files of any other suffix.
 _KINDS = ("html", "json", "csv")
 _STDOUT = "-"
 #: A seal, or enough of it to tell it from others.
 _SEAL = re.compile("[0-9a-fA-F]{8,64}")
+
+
+recipients_option = click.option(
+    "--recipients",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The run's file of recipients, to show their numbers: the ledger has none.",
+)
 
 
 @click.command()
@@ -55,7 +70,8 @@ def runs() -> None:
     help="As CSV, for a spreadsheet: an apostrophe stands before what it would take for a formula, "
     "as in '+15551234567.",
 )
-def failures(run_id: int | None, as_csv: bool) -> None:
+@recipients_option
+def failures(run_id: int | None, as_csv: bool, file: Path | None) -> None:
     """List the messages of a run that were not reached: failed or expired.
 
     Cancelled messages are counted, not listed.
@@ -64,12 +80,23 @@ def failures(run_id: int | None, as_csv: bool) -> None:
     Examples:
       sms-pipeline failures
       sms-pipeline failures 3 --csv > not-reached.csv
+      sms-pipeline failures 3 --csv --recipients people.csv > not-reached.csv
     """
     settings = context.read_settings()
     from sms_pipeline.views.lists import list_failures
 
     ledger = context.read_ledger(settings)
-    list_failures(ledger, ledger.run(run_id), as_csv)
+    run = ledger.run(run_id)
+    list_failures(ledger, run, as_csv, _numbers(ledger, run, file))
+
+
+def _numbers(ledger: Ledger, run: Run, file: Path | None) -> Callable[[int], str] | None:
+    if file is None:
+        return None
+    from sms_pipeline.producer.messages import messages_of
+
+    messages = messages_of(ledger, run, file)
+    return lambda index: messages.take(index, 1)().to
 
 
 @click.command()
@@ -122,7 +149,21 @@ def _seal(_context: click.Context, _option: click.Parameter, noted: str | None) 
     help="A seal of the run that was noted earlier, or its first 8 digits or more: it must be the "
     "same now.",
 )
-def audit(run_id: int | None, as_json: bool, noted: str | None) -> None:
+@click.option(
+    "--maybe-twice",
+    is_flag=True,
+    help="List instead who may have got a message twice, after a crash or 'resume'.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="With --maybe-twice: as CSV.")
+@recipients_option
+def audit(
+    run_id: int | None,
+    as_json: bool,
+    noted: str | None,
+    maybe_twice: bool,
+    as_csv: bool,
+    file: Path | None,
+) -> None:
     """Prove from independent records that every message of a run has exactly one fate.
 
     Ends with 0 when that is proven, with 4 when it found problems, and with 5 when the run is not
@@ -134,14 +175,25 @@ def audit(run_id: int | None, as_json: bool, noted: str | None) -> None:
       sms-pipeline audit
       sms-pipeline audit 3 --json
       sms-pipeline audit 3 --seal 3f9a02c4
+      sms-pipeline audit 3 --maybe-twice --csv --recipients people.csv > maybe-twice.csv
     """
+    if maybe_twice and (as_json or noted):
+        raise click.UsageError("--maybe-twice lists messages: leave out --json and --seal")
+    if not maybe_twice and (as_csv or file):
+        raise click.UsageError("--csv and --recipients are for --maybe-twice")
     settings = context.read_settings()
     from sms_pipeline.ledger.verdict import EXIT_CODES
     from sms_pipeline.views.output import write
     from sms_pipeline.views.verdict import audit_run
 
     ledger = context.read_ledger(settings)
-    result = audit_run(settings, ledger, ledger.run(run_id))
+    run = ledger.run(run_id)
+    if maybe_twice:
+        from sms_pipeline.views.twice import list_maybe_twice
+
+        list_maybe_twice(ledger, run, as_csv, _numbers(ledger, run, file))
+        return
+    result = audit_run(settings, ledger, run)
     if noted is not None:
         result.compare_seal(noted)
     write(json.dumps(result.to_json()) if as_json else "\n".join(result.lines()))

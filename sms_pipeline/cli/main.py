@@ -16,6 +16,7 @@ from sms_pipeline.cli import (
     ending,
     inspect,
     predict,
+    recipients,
     start,
     steer,
     watch,
@@ -124,6 +125,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         doctor.doctor,
     ),
     "Start": (
+        recipients.recipients,
         start.run,
         start.produce,
         start.resume,

@@ -29,6 +29,9 @@ class SimulationOptions(TypedDict):
     max_attempts: str | None
     name: str | None
     tags: tuple[str, ...]
+    recipients: Path | None
+    column: str | None
+    text: str | None
 
 
 run_argument = click.argument(
@@ -53,6 +56,11 @@ threshold_option = click.option(
     help="A limit that the run must keep, as in 'p95 delivery < 30s'. Repeat for more. "
     "A command that sees one missed ends with exit code 3.",
 )
+to_option = click.option(
+    "--to",
+    metavar="failed:RUN|delivered:RUN",
+    help="Only to those of an earlier run's recipients that it did not reach, or did.",
+)
 every_option = click.option(
     "--every",
     type=float,
@@ -60,6 +68,14 @@ every_option = click.option(
 )
 _SIMULATION = (
     click.option("-n", "--messages", type=int, help="Messages to send.  [default: 1000]"),
+    click.option(
+        "--recipients",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Who they go to: CSV or Parquet with a header.",
+    ),
+    click.option("--column", help="The column of FILE with the numbers.  [default: to]"),
+    click.option("--text", help="What they say, as in 'Evacuate {zone} now.'"),
     click.option("--seed", type=int, help="The same seed makes the same numbers and texts."),
     click.option(
         "--batch-size",
@@ -98,6 +114,10 @@ def simulation_options(command: Command) -> Command:
 OPTION_OF = {
     "report_period": "--every",
     "num_messages": "--messages",
+    "recipients.file": "--recipients",
+    "recipients.column": "--column",
+    "recipients.only": "--to",
+    "text": "--text",
     "seed": "--seed",
     "batch_size": "--batch-size",
     "routing": "--routing",
@@ -123,8 +143,15 @@ def overrides(options: SimulationOptions | None, every: float | None) -> dict[st
             "retry": _retry(options["max_attempts"]),
             "name": options["name"],
             "tags": _tags(options["tags"]),
+            "recipients": _recipients(options["recipients"], options["column"]),
+            "text": options["text"],
         }
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _recipients(file: Path | None, column: str | None) -> dict[str, str] | None:
+    given = {"file": None if file is None else str(file), "column": column}
+    return {key: value for key, value in given.items() if value is not None} or None
 
 
 def _tags(given: tuple[str, ...]) -> dict[str, str] | None:

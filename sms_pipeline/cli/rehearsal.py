@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sms_pipeline.celery import app
 from sms_pipeline.cli.parts import Parts, parts_of, start_run
@@ -19,6 +20,7 @@ from sms_pipeline.ledger.steering import Abort
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.background import Dispatch
 from sms_pipeline.producer.load import Loads
+from sms_pipeline.producer.messages import Messages, messages_of
 from sms_pipeline.producer.producer import Producer
 from sms_pipeline.producer.recovery import dispatch_again
 from sms_pipeline.views.display import View
@@ -46,11 +48,21 @@ def run_here(
         KeyboardInterrupt: the user stopped it; the view has shown the summary.
     """
     require_playable(simulation)
-    _rehearse(start_run(settings, simulation), Producer.dispatch, view, echo)
+    parts = start_run(settings, simulation)
+    _rehearse(parts, messages_of(parts.ledger, parts.run), Producer.dispatch, view, echo)
 
 
-def resume_here(settings: Settings, ledger: Ledger, run: Run, force: bool, view: View) -> None:
+def resume_here(
+    settings: Settings,
+    ledger: Ledger,
+    run: Run,
+    force: bool,
+    view: View,
+    moved_to: Path | None = None,
+) -> None:
     """Finish a run whose broker lived in a process.
+
+    `moved_to`: see `messages_of`.
 
     Raises:
         PipelineError: the run can't be resumed here, the ledger can't be reached, a part of the
@@ -62,9 +74,11 @@ def resume_here(settings: Settings, ledger: Ledger, run: Run, force: bool, view:
             f"run {run.id} went through a broker; set CELERY_BROKER_URL to the same one"
         )
     require_playable(run.simulation)
+    messages = messages_of(ledger, run, moved_to)
     if not force:
         _require_nobody_online(ledger, run)
-    _rehearse(parts_of(settings, ledger, run), dispatch_again(ledger, run, view.note), view)
+    parts = parts_of(settings, ledger, run)
+    _rehearse(parts, messages, dispatch_again(ledger, run, view.note), view)
 
 
 def _require_nobody_online(ledger: Ledger, run: Run) -> None:
@@ -78,6 +92,7 @@ def _require_nobody_online(ledger: Ledger, run: Run) -> None:
 
 def _rehearse(
     parts: Parts,
+    messages: Messages,
     work: Callable[[Producer], None],
     view: View,
     echo: Echo | None = None,
@@ -86,7 +101,7 @@ def _rehearse(
     worker = Worker(ledger, run.simulation.senders, echo=echo)
     # All profiles share one pool, so no profile may fill the part of the others.
     loads = Loads(run.simulation, trusted=(worker.id,), max_batches=threads_for)
-    producer = Producer(ledger, parts.publish, run, loads, view.note)
+    producer = Producer(ledger, parts.publish, run, loads, view.note, messages=messages)
     reader = Reader(ledger, run, trusted=(worker.id,))
     with _working(worker, parts) as ended:
         if echo:

@@ -15,6 +15,7 @@ from sms_pipeline.cli.options import (
     run_argument,
     simulation_options,
     threshold_option,
+    to_option,
 )
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @config_option
 @simulation_options
 @threshold_option
+@to_option
 @every_option
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
 @click.option("--echo", is_flag=True, help="Print each SMS with its outcome.")
@@ -33,6 +35,7 @@ def run(
     config: Path | None,
     config_file: Path | None,
     checks: tuple[str, ...],
+    to: str | None,
     every: float | None,
     as_json: bool,
     echo: bool,
@@ -47,12 +50,13 @@ def run(
       sms-pipeline run
       sms-pipeline run alert.yml --messages 50000 --every 5
       sms-pipeline run --seed 1 --json | tail -1
+      sms-pipeline run --recipients people.csv --text "Evacuate {zone} now."
       sms-pipeline run --name "drill 3" --tag region=north
       sms-pipeline run --threshold "failed < 1%" --threshold "reached 99% < 2m"
     """
     settings = context.read_settings()
     file = config or config_file or settings.config
-    simulation = context.read_simulation(file, options, checks, every)
+    simulation = context.read_simulation(file, options, checks, every, to, settings)
     from sms_pipeline.cli.rehearsal import run_here
     from sms_pipeline.views.output import write
     from sms_pipeline.worker.echo import Echo
@@ -77,8 +81,12 @@ def _view(as_json: bool, echo: bool) -> View:
 @config_option
 @simulation_options
 @threshold_option
+@to_option
 def produce(
-    config_file: Path | None, checks: tuple[str, ...], **options: Unpack[SimulationOptions]
+    config_file: Path | None,
+    checks: tuple[str, ...],
+    to: str | None,
+    **options: Unpack[SimulationOptions],
 ) -> None:
     """Make messages and dispatch them to the workers' queues; needs a broker.
 
@@ -89,9 +97,13 @@ def produce(
     Examples:
       sms-pipeline produce -n 10000
       sms-pipeline produce --config alert.yml --seed 7
+      sms-pipeline produce --recipients people.csv --text "Evacuate {zone} now."
+      sms-pipeline produce --to failed:3 --text "Again: evacuate {zone} now."
+      sms-pipeline produce --to delivered:3 --text "All clear. You may go home."
     """
     settings = context.read_settings()
-    simulation = context.read_simulation(config_file or settings.config, options, checks)
+    file = config_file or settings.config
+    simulation = context.read_simulation(file, options, checks, to=to, settings=settings)
     why = "'produce' works with workers in other terminals, so it needs a broker"
     settings.require_broker(why, ", or use 'sms-pipeline run'")
     from sms_pipeline.cli.dispatch import produce as dispatch
@@ -106,9 +118,22 @@ def produce(
     is_flag=True,
     help="Dispatch at once, without waiting for queues and workers to be quiet.",
 )
+@click.option(
+    "--recipients",
+    "moved_to",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where the run's file of recipients is now, if it was moved.",
+)
 @threshold_option
 @every_option
-def resume(run_id: int | None, force: bool, checks: tuple[str, ...], every: float | None) -> None:
+def resume(
+    run_id: int | None,
+    force: bool,
+    moved_to: Path | None,
+    checks: tuple[str, ...],
+    every: float | None,
+) -> None:
     """Dispatch again what is not settled, then what was never dispatched.
 
     Use it after a producer or a broker was killed. It waits first until the queues are empty and
@@ -140,8 +165,9 @@ def resume(run_id: int | None, force: bool, checks: tuple[str, ...], every: floa
         from sms_pipeline.cli.rehearsal import resume_here
         from sms_pipeline.views.display import make_view
 
-        resume_here(settings, ledger, resumed, force, make_view(False, context.is_terminal()))
+        view = make_view(False, context.is_terminal())
+        resume_here(settings, ledger, resumed, force, view, moved_to)
     else:
         from sms_pipeline.cli.dispatch import resume_elsewhere
 
-        resume_elsewhere(settings, ledger, resumed, force)
+        resume_elsewhere(settings, ledger, resumed, force, moved_to)

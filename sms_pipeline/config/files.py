@@ -18,6 +18,7 @@ from sms_pipeline.config.problems import (
 from sms_pipeline.config.reading import read_text, shown
 from sms_pipeline.config.yaml_text import read_yaml
 from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.recipients import Recipients
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError
 
@@ -39,11 +40,15 @@ def load_simulation(
             all.
     """
     content, simulation = _read_simulation(path) if path else ({}, Simulation())
+    if simulation.recipients and path:
+        content["recipients"] = _beside(path, simulation.recipients)
+        simulation = Simulation.model_validate(content)
     if not overrides:
         return simulation
     merged = dict(content)
     for key, value in overrides.items():
-        merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = {**merged[key], **value} if both else value
     return _validate_options(merged, overrides, named)
 
 
@@ -137,15 +142,25 @@ def _parse(text: str, name: str) -> tuple[dict[str, Any], Simulation]:
         simulation = Simulation.model_validate(content)
     except ValidationError as error:
         raise ConfigError(told(problems_in_file(error, line_of), name)) from error
-    _require_seed(simulation, name, line_of)
+    _require_unset(simulation, name, line_of)
     return content, simulation
 
 
-def _require_seed(simulation: Simulation, name: str, line_of: LineOf) -> None:
-    key = "messages_from"
-    if simulation.messages_from == "caller":
-        what = "must be 'seed'; 'caller' is for send_sms.delay to set"
-        raise ConfigError(told([Problem(key, what, line_of((key,)))], name))
+def _require_unset(simulation: Simulation, name: str, line_of: LineOf) -> None:
+    key, found = "messages_from", list[Problem]()
+    if simulation.messages_from != "seed":
+        what = "must be 'seed'; the others are set by a program"
+        found.append(Problem(key, what, line_of((key,))))
+    if simulation.recipients and simulation.recipients.contents:
+        where = ("recipients", "contents")
+        found.append(Problem(".".join(where), "is set by a program; leave it out", line_of(where)))
+    if found:
+        raise ConfigError(told(found, name))
+
+
+def _beside(path: Path, recipients: Recipients) -> dict[str, Any]:
+    """As a file says it, with the path from where we are."""
+    return {**recipients.model_dump(), "file": str(path.parent / recipients.file)}
 
 
 def _validate_options(

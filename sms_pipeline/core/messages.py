@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,8 +12,15 @@ from numpy.typing import NDArray
 #: 64 characters, so that six bits of a random byte pick one without bias. No line break: the
 #: columns of a batch are joined by it.
 ALPHABET = string.ascii_letters + string.digits + " ."
+#: Of random texts: `plain`, all that GSM knows (two of them count twice), Cyrillic, or one of the
+#: last two for each text. All have as many characters as `plain`.
+Alphabet = Literal["plain", "gsm-7", "ucs-2", "mixed"]
+_GSM_7 = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPR .,!?'\"%&@£ÄÖäöüàèñ€["
+_UCS_2 = "абвгдежзийклмнопрстуфхцчшщъыьэюяАБВГДЕЖЗИКЛМНОПРСТУФХЦЧШЩЭЮЯ ,.!"
 #: Between the entries of a column.
 SEPARATOR = "\n"
+#: Stands for a line break inside an entry.
+LINE_BREAK = "\r"
 _BYTES_PER_WORD = 8
 #: Philox makes four 64-bit words for each value of its counter.
 _WORDS_PER_BLOCK = 4
@@ -24,6 +31,12 @@ _SIX_BITS_OF_EACH_BYTE = np.uint64(0x3F3F_3F3F_3F3F_3F3F)
 #: A code is a position in the alphabet; the one after the last is the separator.
 _SEPARATOR_CODE = len(ALPHABET)
 _CODE_TO_CHARACTER = (ALPHABET + SEPARATOR).encode().ljust(256, b"?")
+
+#: The top bit of the header is free: it tells the alphabets of mixed texts apart.
+_ALPHABET_SHIFT = np.uint64(63)
+#: Codes of both wide alphabets, one after the other, as units of UTF-16.
+_CODES = _SEPARATOR_CODE + 1
+_WIDE = np.array([ord(c) for c in _GSM_7 + SEPARATOR + _UCS_2 + SEPARATOR], np.uint16)
 
 #: Area codes and exchanges of North American numbers, and those of `any`; then four digits.
 _AMERICAN_CODES, _ANY_CODES = range(200, 1_000), range(1_000)
@@ -82,8 +95,33 @@ class Columns(NamedTuple):
     text: str
 
 
+def joined(entries: Sequence[str]) -> str:
+    """A column of these entries; their line breaks, of whatever kind, become `LINE_BREAK`."""
+    column = SEPARATOR.join(entries)
+    if LINE_BREAK in column or column.count(SEPARATOR) >= len(entries):
+        column = SEPARATOR.join(_on_one_line(entry) for entry in entries)
+    return column
+
+
+def _on_one_line(entry: str) -> str:
+    return entry.replace("\r\n", LINE_BREAK).replace("\n", LINE_BREAK)
+
+
+def split(column: str) -> list[str]:
+    """The entries of a column, with their line breaks."""
+    entries = column.split(SEPARATOR)
+    if LINE_BREAK in column:
+        return [entry.replace(LINE_BREAK, "\n") for entry in entries]
+    return entries
+
+
 def make_columns(
-    seed: int, first_index: int, count: int, max_text_length: int, phone_format: PhoneFormat
+    seed: int,
+    first_index: int,
+    count: int,
+    max_text_length: int,
+    phone_format: PhoneFormat,
+    alphabet: Alphabet = "plain",
 ) -> Columns:
     """Messages `first_index` … `first_index + count - 1` of the run with `seed`.
 
@@ -93,7 +131,8 @@ def make_columns(
     blocks = _blocks_per_message(max_text_length)
     generator = np.random.Philox(key=seed, counter=first_index * blocks)
     words = generator.random_raw(count * blocks * _WORDS_PER_BLOCK).reshape(count, -1)
-    return Columns(_PHONES[phone_format].write(words[:, 0]), _texts(words, max_text_length))
+    to = _PHONES[phone_format].write(words[:, 0])
+    return Columns(to, _texts(words, max_text_length, alphabet))
 
 
 def _blocks_per_message(max_text_length: int) -> int:
@@ -101,7 +140,7 @@ def _blocks_per_message(max_text_length: int) -> int:
     return -(-words // _WORDS_PER_BLOCK)
 
 
-def _texts(words: NDArray[np.uint64], max_length: int) -> str:
+def _texts(words: NDArray[np.uint64], max_length: int, alphabet: Alphabet) -> str:
     count = len(words)
     lengths = (words[:, 0] >> _LENGTH_SHIFT) % np.uint64(max_length) + np.uint64(1)
     codes = (words[:, _HEADER_WORDS:] & _SIX_BITS_OF_EACH_BYTE).view(np.uint8)
@@ -111,4 +150,15 @@ def _texts(words: NDArray[np.uint64], max_length: int) -> str:
     # The smallest type that holds a length: comparing bytes is many times faster than words.
     narrow = np.min_scalar_type(max_length)
     kept = np.arange(max_length + 1, dtype=narrow) <= lengths.astype(narrow)[:, None]
-    return padded[kept].tobytes().translate(_CODE_TO_CHARACTER)[:-1].decode("ascii")
+    if alphabet == "plain":
+        return padded[kept].tobytes().translate(_CODE_TO_CHARACTER)[:-1].decode("ascii")
+    is_foreign = np.repeat(_is_foreign(words[:, 0], alphabet), lengths.astype(np.int64) + 1)
+    codes = padded[kept] + is_foreign * np.uint8(_CODES)
+    return _WIDE.take(codes).tobytes().decode("utf-16-le")[:-1]
+
+
+def _is_foreign(header: NDArray[np.uint64], alphabet: Alphabet) -> NDArray[np.bool_]:
+    """Which texts are Cyrillic."""
+    if alphabet == "mixed":
+        return (header >> _ALPHABET_SHIFT) > 0
+    return np.full(len(header), alphabet == "ucs-2")

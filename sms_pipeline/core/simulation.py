@@ -11,9 +11,11 @@ from pydantic_core import PydanticCustomError
 from sms_pipeline.core import checks
 from sms_pipeline.core.events import MAX_EVENTS, Event, unknown_profile
 from sms_pipeline.core.frozen import Frozen
-from sms_pipeline.core.messages import PhoneFormat
+from sms_pipeline.core.messages import Alphabet, Columns, PhoneFormat, make_columns
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
+from sms_pipeline.core.recipients import Recipients
 from sms_pipeline.core.retry import RetryPolicy
+from sms_pipeline.core.template import Template
 from sms_pipeline.errors import ConfigError
 
 #: `auto` batches carry at most about this much text…
@@ -22,10 +24,14 @@ AUTO_BATCH_BYTES = 2_280_000
 MAX_BATCH_BYTES = 16 * 2**20
 #: What a message takes on the wire beside its text: the number, two separators.
 _BYTES_BESIDE_TEXT = 14
+#: Of a character that is not plain.
+_MOST_BYTES = 3
 #: In a small run every profile gets at least about this many batches.
 MIN_BATCHES_PER_PROFILE = 8
 #: No longer text is an SMS (ten concatenated segments).
 MAX_TEXT_LENGTH = 1_530
+#: Of a text with fields: their names may be longer than what they stand for.
+MAX_TEMPLATE_LENGTH = 10_000
 #: Of a name, a tag and its value, characters.
 MAX_NAME_LENGTH = 64
 #: Of a run.
@@ -64,6 +70,11 @@ class Threshold(Frozen):
             context = {"what": error.what, "pointed": error.pointed}
             raise PydanticCustomError(BAD_CHECK, "{what}", context) from error
         return text
+
+
+def _recipients(value: object) -> object:
+    """A plain string is short for a mapping with only `file`."""
+    return {"file": value} if isinstance(value, str) else value
 
 
 def _threshold(value: object) -> object:
@@ -123,6 +134,20 @@ class Simulation(Frozen):
     max_text_length: int = Field(
         default=100, ge=1, le=MAX_TEXT_LENGTH, description="longest text, characters"
     )
+    recipients: Annotated[Recipients | None, BeforeValidator(_recipients)] = Field(
+        default=None,
+        description="a file with who the messages go to; null = random numbers and texts",
+    )
+    text: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_TEMPLATE_LENGTH,
+        description="what they say, as `Evacuate {zone} now.`, with columns of the file",
+    )
+    alphabet: Alphabet = Field(
+        default="plain",
+        description="of random texts: `plain`, `gsm-7`, `ucs-2` (Cyrillic), or `mixed`",
+    )
     phone_format: PhoneFormat = Field(
         default="xxx-xxx-xxxx",
         description="`xxx-xxx-xxxx`, `e164` (+1xxxxxxxxxx), or `any` (0 to 9 in each place)",
@@ -140,9 +165,10 @@ class Simulation(Frozen):
         description="seconds after which an unsettled batch is reported as stuck",
     )
     retry: RetryPolicy = Field(default=RetryPolicy(), description="retry policy")
-    messages_from: Literal["seed", "caller"] = Field(
+    messages_from: Literal["seed", "caller", "recipients"] = Field(
         default="seed",
-        description="`seed`; `caller` is set by `send_sms.delay(number, text)`, never in a file",
+        description="`seed`; `caller` (`send_sms.delay(number, text)`) and `recipients` are set by "
+        "the program, never in a file",
     )
     thresholds: Annotated[
         tuple[Annotated[Threshold, BeforeValidator(_threshold)], ...], Field(strict=False)
@@ -183,6 +209,13 @@ class Simulation(Frozen):
             raise ValueError(f"must be at most {MAX_EVENTS} events")
         return events
 
+    @field_validator("text")
+    @classmethod
+    def _can_be_filled(cls, text: str | None) -> str | None:
+        if text is not None:
+            Template(text)
+        return text
+
     @field_validator("senders")
     @classmethod
     def _named(cls, senders: tuple[SenderProfile, ...]) -> tuple[SenderProfile, ...]:
@@ -201,14 +234,28 @@ class Simulation(Frozen):
         return named
 
     @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.recipients and self.text is None:
+            raise ValueError("recipients need a text: what to tell them")
+        if self.text is not None and not self.recipients:
+            raise ValueError("text needs recipients: the file with those it goes to")
+        return self
+
+    @model_validator(mode="after")
     def _fits_the_broker(self) -> Self:
         largest = MAX_BATCH_BYTES // self._message_bytes
         if self.batch_size != "auto" and self.batch_size > largest:
             raise ValueError(
-                f"batch_size {self.batch_size} with max_text_length {self.max_text_length} makes "
+                f"batch_size {self.batch_size} with {self._longest_text} makes "
                 f"messages longer than the broker takes; use a batch_size of at most {largest}"
             )
         return self
+
+    @property
+    def _longest_text(self) -> str:
+        if self.recipients and self.recipients.contents:
+            return f"messages of up to {self.recipients.contents.message_bytes} bytes"
+        return f"max_text_length {self.max_text_length}"
 
     @model_validator(mode="after")
     def _events_hit(self) -> Self:
@@ -243,6 +290,12 @@ class Simulation(Frozen):
         known = ", ".join(sender.name for sender in self.senders)
         raise ConfigError(f"unknown profile {name!r}: the configuration has {known}")
 
+    def columns(self, seed: int, first_index: int, count: int) -> Columns:
+        """Random messages of a run with this seed: see `messages.make_columns`."""
+        return make_columns(
+            seed, first_index, count, self.max_text_length, self.phone_format, self.alphabet
+        )
+
     def batch_size_for(self, profile: SenderProfile) -> int:
         """Messages per batch of `profile` in this run.
 
@@ -257,7 +310,10 @@ class Simulation(Frozen):
     @property
     def _message_bytes(self) -> int:
         """Most that one message takes on the wire."""
-        return self.max_text_length + _BYTES_BESIDE_TEXT
+        if self.recipients and self.recipients.contents:
+            return self.recipients.contents.message_bytes
+        each = 1 if self.alphabet == "plain" else _MOST_BYTES
+        return each * self.max_text_length + _BYTES_BESIDE_TEXT
 
     def _share(self, profile: SenderProfile) -> float:
         unlimited = [sender for sender in self.senders if math.isinf(sender.capacity)]

@@ -26,13 +26,12 @@ from sms_pipeline.forecast.log_columns import (
     Columns,
     Status,
     choose_columns,
-    masked,
     plain_word,
     status_words,
     unknown_word,
 )
+from sms_pipeline.producer.table import csv_problem, masked, unpacked
 
-_GZIP = b"\x1f\x8b"
 _DELIMITERS = ",;\t|"
 #: No row is longer; a file without line ends must not fill the memory.
 MAX_ROW_BYTES = 1_000_000
@@ -82,7 +81,7 @@ def read_log(path: Path, columns: Sequence[str] = (), words: Sequence[str] = ())
     """
     known = status_words(words)
     lines = _Lines()
-    with _readable(path, lines), _opened(path) as file:
+    with _readable(path, lines), unpacked(path) as file:
         rows = lines.of(file)
         first = next(rows, "")
         delimiter = max(_DELIMITERS, key=first.count)
@@ -127,17 +126,6 @@ class _Lines:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    with path.open("rb") as file:
-        packed = file.peek(len(_GZIP)).startswith(_GZIP)
-        if not packed:
-            yield file
-            return
-        with gzip.open(file) as unpacked:
-            yield unpacked  # type: ignore[misc]
-
-
-@contextmanager
 def _readable(path: Path, lines: _Lines) -> Iterator[None]:
     """Says in one line why a log can't be read, and where."""
     try:
@@ -150,7 +138,7 @@ def _readable(path: Path, lines: _Lines) -> Iterator[None]:
         ) from error
     except csv.Error as error:
         raise ConfigError(
-            f"{path}: row {lines.number}: is not CSV: {_csv_problem(error)}"
+            f"{path}: row {lines.number}: is not CSV: {csv_problem(error)}"
         ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ConfigError(
@@ -159,20 +147,6 @@ def _readable(path: Path, lines: _Lines) -> Iterator[None]:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{path}: can't be read: {reason or error}") from error
-
-
-#: What the csv module says, and what a user can do something about.
-_CSV_PROBLEMS = {
-    "new-line character": "a line ends with a carriage return only",
-    "unexpected end": "a quote is not closed",
-    "field larger": "a quote is not closed",
-    "expected after": "something follows a closing quote",
-}
-
-
-def _csv_problem(error: csv.Error) -> str:
-    found = (what for words, what in _CSV_PROBLEMS.items() if words in str(error))
-    return next(found, str(error))
 
 
 class _Collected:

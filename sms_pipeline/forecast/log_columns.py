@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from sms_pipeline.errors import ConfigError
+from sms_pipeline.producer.table import masked
 
 
 class Status(IntEnum):
@@ -77,7 +78,6 @@ _WORDS = {
     ),
 }
 #: Longest part of a bad value that an error repeats.
-_SHOWN_LENGTH = 40
 #: Columns that an error lists.
 _SHOWN_COLUMNS = 12
 
@@ -180,9 +180,3 @@ def unknown_word(word: str, known: Mapping[str, Status]) -> str:
         f"unknown status {masked(word)}; known are {usual} and the like: "
         "say what it means by --status WORD=delivered, =failed or =pending"
     )
-
-
-def masked(value: str) -> str:
-    """A value that an error may repeat: whatever column it is from, it shows no phone number."""
-    shown = re.sub(r"\d", "#", " ".join(value.split()))
-    return repr(shown if len(shown) <= _SHOWN_LENGTH else shown[: _SHOWN_LENGTH - 1] + "…")

@@ -15,7 +15,7 @@ from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.bitmap import unpack_offsets
 from sms_pipeline.core.clock import Clock, Timeline
 from sms_pipeline.core.events import spells_of
-from sms_pipeline.core.messages import Columns, make_columns
+from sms_pipeline.core.messages import Columns
 from sms_pipeline.core.records import BatchRow, Control, Run, Snapshot, Unsettled
 from sms_pipeline.core.routing import Load
 from sms_pipeline.producer.load import Loads, Lost
@@ -296,10 +296,7 @@ def first_attempt(
     origin: float | None = None,
 ) -> Batch:
     """The first attempt of a recorded batch; its messages follow from the run's seed."""
-    simulation = run.simulation
-    columns = make_columns(
-        run.seed, row.first_index, row.size, simulation.max_text_length, simulation.phone_format
-    )
+    columns = run.simulation.columns(run.seed, row.first_index, row.size)
     return with_columns(ledger, run, row, columns, timeline, origin)
 
 
@@ -340,15 +337,8 @@ def with_columns(
     )
 
 
-def next_attempt(
-    ledger: str,
-    run: Run,
-    entry: Unsettled,
-    timeline: Timeline | None = None,
-    origin: float | None = None,
-) -> Batch:
-    """The attempt that a batch that is not settled comes to next."""
-    batch = first_attempt(ledger, run, entry.row, timeline, origin)
+def next_attempt(first: Batch, entry: Unsettled) -> Batch:
+    """The attempt that a batch that is not settled comes to next, from its first one."""
     if entry.remainder is None:
-        return batch
-    return batch.at_attempt(entry.attempt, unpack_offsets(entry.remainder, batch.size))
+        return first
+    return first.at_attempt(entry.attempt, unpack_offsets(entry.remainder, first.size))

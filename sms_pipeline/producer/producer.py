@@ -25,10 +25,11 @@ from sms_pipeline.producer.dispatching import (
     Say,
     Wait,
     answered_by,
-    first_attempt,
     next_attempt,
+    with_columns,
 )
 from sms_pipeline.producer.load import Loads
+from sms_pipeline.producer.messages import Generated, Make, Messages
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +57,15 @@ class Producer:
         loads: Loads,
         on_status: StatusHook | None = None,
         clock: Clock = MACHINE_CLOCK,
+        messages: Messages | None = None,
     ) -> None:
+        """`messages`: what is sent; None: what follows from the seed."""
         self._ledger = ledger
         self._publish = publish
         self._run = run
         self._on_status = on_status
         self._clock = clock
+        self._messages = messages or Generated(run)
         self._dispatching = Dispatching(run, loads, clock)
         self._status: str | None = None
         self._stopping = threading.Event()
@@ -99,11 +103,12 @@ class Producer:
             case Say(status):
                 return self._say(status)
             case PublishFirst(rows, origin):
-                publish = partial(self._publish_first, origin=origin)
-                return list(self._publishers.map(publish, rows))
+                publish = partial(self._publish_first, origin)
+                # What makes the next batch is taken while the last one is made and published.
+                return list(self._publishers.map(publish, rows, map(self._take, rows)))
             case PublishAgain(entry, origin):
-                timeline = self._clock.timeline
-                batch = next_attempt(self._ledger.id, self._run, entry, timeline, origin)
+                first = self._first(entry.row, self._take(entry.row), origin)
+                batch = next_attempt(first, entry)
                 return [(batch.number, self._published(batch))]
             case _:
                 return self._patiently(
@@ -112,9 +117,14 @@ class Producer:
                     _why_no_ledger,
                 )
 
-    def _publish_first(self, row: BatchRow, origin: float | None) -> tuple[int, float]:
-        batch = first_attempt(self._ledger.id, self._run, row, self._clock.timeline, origin)
-        return row.number, self._published(batch)
+    def _take(self, row: BatchRow) -> Make:
+        return self._messages.take(row.first_index, row.size)
+
+    def _first(self, row: BatchRow, make: Make, origin: float | None) -> Batch:
+        return with_columns(self._ledger.id, self._run, row, make(), self._clock.timeline, origin)
+
+    def _publish_first(self, origin: float | None, row: BatchRow, make: Make) -> tuple[int, float]:
+        return row.number, self._published(self._first(row, make, origin))
 
     def _published(self, batch: Batch) -> float:
         """Publish until it is confirmed, and say when. The ledger absorbs what comes twice."""

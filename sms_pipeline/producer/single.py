@@ -10,7 +10,8 @@ from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.liveness import present_workers
-from sms_pipeline.core.messages import SEPARATOR
+from sms_pipeline.core.messages import joined
+from sms_pipeline.core.recipients import NUMBER_PATTERN
 from sms_pipeline.core.records import BatchRow, Control, Run, WorkerRow
 from sms_pipeline.core.simulation import MAX_TEXT_LENGTH, Simulation
 from sms_pipeline.errors import ConfigError
@@ -18,8 +19,7 @@ from sms_pipeline.ledger.steering import cancel_unpublished
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.dispatching import first_attempt
 
-#: Digits, and what people write between them.
-_NUMBER = re.compile(r"\+?[0-9][0-9 ().-]{1,30}")
+_NUMBER = re.compile(NUMBER_PATTERN)
 _SEED_BITS = 63
 _FIRST_BATCH = 0
 #: A worker whose last sign of life is so much older than another's is gone. Heartbeats come about
@@ -56,7 +56,7 @@ def send_one(
     row = BatchRow(run.id, _FIRST_BATCH, profile, 0, 1, clock.wall())
     ledger.record_batches(run.id, [row])
     batch = first_attempt(ledger.id, run, row, clock.timeline, row.queued_at).model_copy(
-        update={"to": to, "text": text}
+        update={"to": to, "text": joined([text])}
     )
     try:
         published = publish(batch)
@@ -75,10 +75,8 @@ def require_sms(to: object, text: object) -> None:
     """
     if not (isinstance(to, str) and _NUMBER.fullmatch(to)):
         raise ConfigError("send_sms: the first argument must be a phone number, as 202-555-0100")
-    if not (isinstance(text, str) and 0 < len(text) <= MAX_TEXT_LENGTH and SEPARATOR not in text):
-        raise ConfigError(
-            f"send_sms: the text must be 1 to {MAX_TEXT_LENGTH} characters without a line break"
-        )
+    if not (isinstance(text, str) and 0 < len(text) <= MAX_TEXT_LENGTH):
+        raise ConfigError(f"send_sms: the text must be 1 to {MAX_TEXT_LENGTH} characters")
 
 
 def profile_for(simulation: Simulation, workers: Iterable[WorkerRow]) -> str:

@@ -20,6 +20,7 @@ from sms_pipeline.views.format import (
     tag_list,
 )
 from sms_pipeline.views.outcome import Outcome, outcome_of
+from sms_pipeline.views.parts import parts_lines
 from sms_pipeline.views.percentiles import TAIL, percentiles, tail
 from sms_pipeline.views.states import cure, lost_time
 
@@ -88,6 +89,7 @@ def summary_of_run(progress: Progress, ended: str) -> list[str]:
         f"Started {moment(progress.started_at)}, seed {progress.seed}{tags}; "
         f"{headline(progress.simulation)}.",
         *summary_of_counts(counts),
+        *parts_lines(progress),
     ]
 
 

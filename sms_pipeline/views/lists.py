@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from rich.text import Text
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.hosts import host_of
-from sms_pipeline.core.messages import make_columns
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Failure, Run, RunTotals, Unreadable, WorkerRow
 from sms_pipeline.core.run_state import RunState, state_of
@@ -161,21 +161,25 @@ def _worker_cells(worker: OnlineWorker) -> list[str]:
     ]
 
 
-def list_failures(ledger: Ledger, run: Run, as_csv: bool) -> None:
+def list_failures(
+    ledger: Ledger, run: Run, as_csv: bool, number_of: Callable[[int], str] | None = None
+) -> None:
     """Print one line for each message that was not reached.
+
+    `number_of`: the number of a message; it is asked in ascending order. None: as the ledger knows.
 
     Raises:
         LedgerUnavailableError: the ledger can't be reached.
     """
     if as_csv:
         write(csv_line(_HEADINGS), newline=False)
-    listed = 0
+    listed, number = 0, number_of or partial(recipient, run)
     for failure in ledger.failures(run.id):
         listed += 1
         if as_csv:
-            write(csv_line(_cells(run, failure)), newline=False)
+            write(csv_line(_cells(failure, number)), newline=False)
         else:
-            write(_line(run, failure))
+            write(_line(failure, number))
     if not as_csv:
         for line in _sum(ledger, run, listed):
             write(line)
@@ -187,10 +191,10 @@ NOT_KEPT = "not kept"
 _HEADINGS = ("message", "to", "profile", "reason", "attempts", "failed_at")
 
 
-def _cells(run: Run, failure: Failure) -> tuple[object, ...]:
+def _cells(failure: Failure, number_of: Callable[[int], str]) -> tuple[object, ...]:
     return (
         failure.message_index,
-        recipient(run, failure.message_index),
+        number_of(failure.message_index),
         failure.profile,
         failure.reason,
         failure.attempts,
@@ -198,8 +202,8 @@ def _cells(run: Run, failure: Failure) -> tuple[object, ...]:
     )
 
 
-def _line(run: Run, failure: Failure) -> str:
-    index, to, profile, reason, attempts, at = _cells(run, failure)
+def _line(failure: Failure, number_of: Callable[[int], str]) -> str:
+    index, to, profile, reason, attempts, at = _cells(failure, number_of)
     return f"message {index}  {to}  {profile}  {reason} after {attempts} attempts  {at}"
 
 
@@ -219,8 +223,6 @@ def _how_it_stands(progress: Progress) -> str:
 
 def recipient(run: Run, index: int) -> str:
     """The phone number of a message, where that follows from the seed."""
-    simulation = run.simulation
-    if simulation.messages_from == "caller":
+    if run.simulation.messages_from != "seed":
         return NOT_KEPT
-    columns = make_columns(run.seed, index, 1, simulation.max_text_length, simulation.phone_format)
-    return columns.to
+    return run.simulation.columns(run.seed, index, 1).to

@@ -8,6 +8,7 @@ from typing import Any
 from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.progress import ProfileProgress, Progress
 from sms_pipeline.views.format import iso
+from sms_pipeline.views.parts import parts_json
 from sms_pipeline.views.percentiles import percentiles
 from sms_pipeline.views.states import cure
 
@@ -23,6 +24,7 @@ def progress_json(progress: Progress) -> dict[str, Any]:
         "seed": progress.seed,
         "started_at": iso(progress.started_at),
         **counts_json(counts),
+        **parts_json(progress),
         "seconds": round(progress.seconds, 3),
         "average_rate": round(progress.average_rate, 3),
         "done": progress.done,

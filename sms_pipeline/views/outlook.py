@@ -16,6 +16,7 @@ from sms_pipeline.views.lines import (
     threshold_line,
 )
 from sms_pipeline.views.objects import counts_json, profile_json, rounded
+from sms_pipeline.views.parts import parts_json, parts_lines
 
 
 def outlook_lines(outlook: Outlook, limits: Sequence[Limit]) -> list[str]:
@@ -28,6 +29,7 @@ def outlook_lines(outlook: Outlook, limits: Sequence[Limit]) -> list[str]:
         f"{headline(outlook.simulation)}.",
         ", ".join(_reached(outlook)) + ".",
         *summary_of_counts(progress.counts),
+        *parts_lines(progress),
         *(f"  {summary_of_profile(profile)}" for profile in progress.profiles),
         *limit_lines(limits),
         *cap_lines(outlook.caps),
@@ -52,6 +54,7 @@ def outlook_json(outlook: Outlook, limits: Sequence[Limit]) -> dict[str, Any]:
         },
         "average_rate": rounded(progress.average_rate),
         **counts_json(progress.counts),
+        **parts_json(progress),
         "reached": rounded(progress.reached),
         "profiles": [profile_json(profile) for profile in progress.profiles],
         "limits": limits_json(limits),

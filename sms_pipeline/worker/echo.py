@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.gateway import Outcomes
-from sms_pipeline.core.messages import SEPARATOR
+from sms_pipeline.core.messages import split
 from sms_pipeline.errors import OutputError
+
+#: Instead of a line break: every SMS is printed on a line of its own.
+_LINE_BREAK = "\\n"
 
 _Sent = tuple[Batch, Outcomes, NDArray[np.intp]]
 
@@ -86,7 +89,8 @@ def lines(batch: Batch, outcomes: Outcomes, positions: NDArray[np.intp]) -> Iter
     """A line for each of the messages at `positions`: its outcome, its recipient, its text."""
     may_retry = batch.retry.allows_after(batch.attempt)
     otherwise = "failed, to be retried" if may_retry else "failed"
-    recipients, texts = batch.to.split(SEPARATOR), batch.text.split(SEPARATOR)
+    recipients, texts = split(batch.to), split(batch.text)
     for position in positions.tolist():
         outcome = "delivered" if outcomes.delivered[position] else otherwise
-        yield f"{outcome}: {recipients[position]}  {texts[position]}"
+        text = texts[position].replace("\n", _LINE_BREAK)
+        yield f"{outcome}: {recipients[position]}  {text}"

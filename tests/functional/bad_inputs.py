@@ -19,6 +19,7 @@ from sms_pipeline.config.problems import MAX_LISTED
 from sms_pipeline.config.reading import MAX_BYTES
 from sms_pipeline.config.settings import ENVIRONMENT
 from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.recipients import Recipients
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation, Threshold
 from sms_pipeline.errors import EXIT_BROKEN, EXIT_FAILURE, EXIT_USAGE
@@ -293,7 +294,7 @@ def is_number(info: Any) -> bool:
     return info.annotation in (int, float, int | None, float | None)
 
 
-MODELS = (Simulation, SenderProfile, RetryPolicy, Threshold)
+MODELS = (Simulation, SenderProfile, RetryPolicy, Threshold, Recipients)
 #: Wrong for each field that is no number.
 NO_VALUES: dict[str, tuple[object, ...]] = {
     "name": (5, True, [], {}, "x" * 65, "a\nb", ESCAPE),
@@ -302,7 +303,14 @@ NO_VALUES: dict[str, tuple[object, ...]] = {
     "batch_size": (None, 0, -1, 20_001, 1.5, True, "", "big", [], {}, 2**64, float("nan")),
     "routing": (None, 5, True, "", "best", [], {}, ESCAPE),
     "phone_format": (None, 5, True, "", "us", [], {}),
+    "alphabet": (None, 5, True, "", "latin", [], {}),
     "messages_from": (None, 5, True, "", "caller", [], {}),
+    "recipients": (5, True, "", [], {}, {"file": ""}, {"column": "to"}, {"file": "a.csv"}, "a.csv"),
+    "text": (5, True, "", [], {}, "{", "{}", "now", "x" * 10_001),
+    "file": (None, 5, True, "", [], {}, "x" * 5_000),
+    "column": (None, 5, True, "", [], {}, "x" * 300),
+    "only": (5, True, "", "failed", "failed:0", "lost:1", [], {}),
+    "contents": (5, True, "", [], {}, {"rows": 5}),
     "retry": (None, 5, True, "", [], {"tries": 5}),
     "thresholds": (None, 5, True, "failed < 1%", {}, [5], [{}], [None], ["lost == 0"] * 101),
     "times": (

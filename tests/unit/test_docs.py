@@ -18,6 +18,7 @@ from sms_pipeline.config.settings import DEFAULT_DATABASE_URL, ENVIRONMENT, Sett
 from sms_pipeline.core.events import Event
 from sms_pipeline.core.presets import LIMITS, presets
 from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.recipients import Recipients
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation, Threshold
 from sms_pipeline.testing import eager_run
@@ -42,7 +43,10 @@ def rows_of(model: str) -> dict[str, tuple[str, str]]:
     return {key.strip("`"): (default.strip("`"), meaning) for key, default, meaning in cells}
 
 
-@pytest.mark.parametrize("model", [Simulation, SenderProfile, RetryPolicy, Threshold, Event])
+MODELS = [Simulation, SenderProfile, RetryPolicy, Threshold, Event, Recipients]
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_the_table_has_each_key_with_its_default_and_meaning(model: type[BaseModel]) -> None:
     rows = rows_of(model.__name__)
     assert list(rows) == sorted(rows, key=list(rows).index)

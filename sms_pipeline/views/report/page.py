@@ -9,6 +9,7 @@ from tornado.template import Loader
 
 from sms_pipeline.config.files import dotted
 from sms_pipeline.config.reading import shown
+from sms_pipeline.core.parts import parts_per_message
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.views.course import make_course
 from sms_pipeline.views.format import (
@@ -26,6 +27,7 @@ from sms_pipeline.views.format import (
     tag_list,
 )
 from sms_pipeline.views.output import say, write, write_file
+from sms_pipeline.views.parts import parts_sent
 from sms_pipeline.views.percentiles import percentiles
 from sms_pipeline.views.report import charts
 from sms_pipeline.views.report.document import RunReport, Struck, as_csv, as_json
@@ -109,6 +111,8 @@ KINDS: dict[str, Callable[[RunReport], str]] = {"html": as_html, "json": as_json
 #: Functions of the templates.
 _WORDS: dict[str, Callable[..., object]] = {
     "headline": headline,
+    "parts_sent": parts_sent,
+    "parts_per_message": parts_per_message,
     "run_title": run_title,
     "tag_list": tag_list,
     "notices": notices,

@@ -83,6 +83,13 @@ def test_every_key() -> None:
     content = {
         "name": "drill 3",
         "messages_from": "seed",
+        "recipients": {
+            "file": "/lists/people.csv",
+            "column": "mobile",
+            "only": None,
+            "contents": None,
+        },
+        "text": "Evacuate {zone} now.",
         "tags": {"region": "north"},
         "num_messages": 5,
         "report_period": 1,
@@ -91,6 +98,7 @@ def test_every_key() -> None:
         "routing": "static",
         "max_text_length": 20,
         "phone_format": "e164",
+        "alphabet": "mixed",
         "deadline": 9.5,
         "stuck_after": 8,
         "retry": {"max_attempts": None, "backoff": 0, "backoff_max": 5, "jitter": 0},

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms_pipeline.core.messages import ALPHABET, SEPARATOR, PhoneFormat, Phones, make_columns
+from sms_pipeline.core.messages import (
+    ALPHABET,
+    SEPARATOR,
+    Alphabet,
+    PhoneFormat,
+    Phones,
+    joined,
+    make_columns,
+    split,
+)
+from sms_pipeline.core.parts import GSM_BASIC, GSM_EXTENSION
 from sms_pipeline.core.simulation import MAX_MESSAGES
 
 SEEDS = st.integers(0, 2**63 - 1)
@@ -155,3 +165,34 @@ def test_numbers_hardly_ever_repeat() -> None:
     # Among 6.4 billion numbers, 50,000 drawn at random share 0.2 pairs on average
     numbers = [to for to, _ in make_entries(4, 0, 50_000)]
     assert len(numbers) - len(set(numbers)) <= 5
+
+
+@pytest.mark.parametrize("alphabet", ["gsm-7", "ucs-2", "mixed"])
+def test_texts_of_other_alphabets(alphabet: Alphabet) -> None:
+    """As long as plain ones, and the same ones wherever a range begins."""
+    plain = split(make_columns(7, 0, 300, 200, "e164").text)
+    other = split(make_columns(7, 0, 300, 200, "e164", alphabet).text)
+    assert [len(text) for text in other] == [len(text) for text in plain]
+    assert split(make_columns(7, 100, 50, 200, "e164", alphabet).text) == other[100:150]
+    assert (
+        make_columns(7, 0, 300, 200, "e164", alphabet).to == make_columns(7, 0, 300, 200, "e164").to
+    )
+
+
+def test_each_alphabet_has_its_characters() -> None:
+    gsm, foreign, mixed = (
+        split(make_columns(7, 0, 2_000, 100, "e164", alphabet).text)
+        for alphabet in ("gsm-7", "ucs-2", "mixed")
+    )
+    assert len(set("".join(gsm))) == len(set("".join(foreign))) == len(ALPHABET)
+    assert set("".join(gsm)) <= set(GSM_BASIC + GSM_EXTENSION)
+    cyrillic = [text for text in mixed if set(text) & set("".join(foreign)) - set(GSM_BASIC)]
+    assert 900 < len(cyrillic) < 1_100
+    assert all((text in foreign) != (text in gsm) for text in mixed if len(text) > 9)
+
+
+def test_line_breaks_inside_an_entry_stay_inside() -> None:
+    entries = ["a\nb", "c\r\nd\n", "", "\r", "e"]
+    assert split(joined(entries)) == ["a\nb", "c\nd\n", "", "\n", "e"]
+    assert joined(["a"]) == "a"
+    assert joined(["a", "b"]) == "a\nb"

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sms_pipeline.core.messages import SEPARATOR, make_columns
-from sms_pipeline.core.parts import GSM_BASIC, GSM_EXTENSION, count_parts
+from sms_pipeline.core.parts import GSM_BASIC, GSM_EXTENSION, count_parts, parts_per_message
+from sms_pipeline.core.recipients import Contents, Recipients
+from sms_pipeline.core.simulation import Simulation
 
 CODEC = gsm0338.Codec()
 ESCAPE = 0x1B
@@ -129,3 +131,24 @@ def _seconds(texts: str) -> float:
     start = time.perf_counter()
     count_parts(texts)
     return time.perf_counter() - start
+
+
+def test_how_many_parts_the_texts_of_a_run_take() -> None:
+    assert parts_per_message(Simulation(), 7) == 1
+    assert parts_per_message(Simulation(max_text_length=70, alphabet="ucs-2"), 7) == 1
+    # Lengths are 1 to 306: 160 of them take one part, the others two.
+    some = parts_per_message(Simulation(num_messages=10**6, max_text_length=306), 7)
+    assert some == pytest.approx(1 + 146 / 306, rel=0.02)
+    # A small run is counted whole.
+    few = Simulation(num_messages=3, max_text_length=300, alphabet="mixed")
+    assert parts_per_message(few, 7) == count_parts(few.columns(7, 0, 3).text).mean()
+
+
+def test_parts_of_texts_that_are_not_kept() -> None:
+    assert parts_per_message(Simulation(messages_from="caller"), 7) is None
+    contents = Contents(sha256="0" * 64, rows=10, columns=("to",), parts=12, message_bytes=30)
+    recipients = Recipients(file="people.csv", contents=contents)
+    to_file = Simulation(
+        num_messages=8, recipients=recipients, text="Go", messages_from="recipients"
+    )
+    assert parts_per_message(to_file, 7) == 1.5

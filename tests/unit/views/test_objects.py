@@ -46,6 +46,7 @@ def test_json_holds_the_figures() -> None:
         seconds_seen = counts.percentile(share)
         assert seconds_seen is not None
         of_messages[f"{name}_delivery_seconds"] = round(seconds_seen, 6)
+    assert (found.pop("parts_per_message"), found.pop("parts_sent")) == (1, 55)
     (warning,) = found.pop("warnings")
     assert "7 messages" in warning
     assert found.pop("profiles") == [

@@ -1,0 +1,55 @@
+"""Who a run goes to, where that is not drawn at random: a file, and what was found in it. Pure."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from sms_pipeline.core.frozen import Frozen
+
+#: Longest path, and longest name of a column.
+_MAX_PATH, _MAX_COLUMN = 4_096, 200
+#: Digits, and what people write between them.
+NUMBER_PATTERN = r"\+?[0-9][0-9 ().-]{1,30}+"
+#: The column with the phone numbers, unless another is named.
+NUMBER_COLUMN = "to"
+
+
+class Contents(Frozen):
+    """What was found in a file of recipients when the run was started."""
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    #: Without the header.
+    rows: int = Field(ge=1)
+    #: Those that are used: the numbers and the fields of the text.
+    columns: Annotated[tuple[str, ...], Field(strict=False)]
+    #: Of the texts of all messages of the run.
+    parts: int = Field(ge=1)
+    #: Most that one message takes on the wire: its number, its text, two separators.
+    message_bytes: int = Field(ge=1)
+
+
+class Recipients(Frozen):
+    """A file of recipients. Message N of the run goes to its row N: the first is 0."""
+
+    file: str = Field(
+        min_length=1,
+        max_length=_MAX_PATH,
+        description="CSV, also packed by gzip, or Parquet; relative to the configuration file",
+    )
+    column: str = Field(
+        default=NUMBER_COLUMN,
+        min_length=1,
+        max_length=_MAX_COLUMN,
+        description="the column with the phone numbers",
+    )
+    only: str | None = Field(
+        default=None,
+        pattern="^(failed|delivered):[1-9][0-9]{0,9}$",
+        description="`failed:RUN` or `delivered:RUN`: those whom an earlier run to the same file "
+        "did not reach, or did; `--to`",
+    )
+    contents: Contents | None = Field(
+        default=None, description="what was found in it; set when a run starts, never in a file"
+    )
