@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.gateway import Parts, part_draws
-from sms_pipeline.core.messages import make_columns
+from sms_pipeline.core.messages import joined, make_columns
 from sms_pipeline.core.parts import count_parts
 from sms_pipeline.core.simulation import Simulation
 
@@ -19,7 +19,28 @@ _SAMPLE, _SEED = 5_000, 1
 
 def parts_in(simulation: Simulation) -> Parts:
     """Draws as many parts for each message of an attempt as texts of that run have."""
+    if (mean := _known_mean(simulation)) is not None:
+        return partial(_around, mean)
     return partial(_drawn, _sample(simulation.max_text_length))
+
+
+def _known_mean(simulation: Simulation) -> float | None:
+    """Parts of a message on average, where its text is not drawn at random.
+
+    Before its file is read, a text with fields counts as it stands.
+    """
+    if simulation.text is None:
+        return None
+    contents = simulation.recipients and simulation.recipients.contents
+    if contents:
+        return contents.parts / simulation.num_messages
+    return float(count_parts(joined([simulation.text]))[0])
+
+
+def _around(mean: float, batch: Batch) -> NDArray[np.float64]:
+    """The whole numbers on both sides of the mean, as often as makes it."""
+    has_more = part_draws(batch, batch.count) < mean % 1
+    return np.where(has_more, np.floor(mean) + 1, np.floor(mean))
 
 
 @lru_cache(maxsize=16)

@@ -25,6 +25,8 @@ from tests.unit import make
 from tests.unit.make import NOON, bitmap
 
 TOTAL = 30
+#: An event after the end of the run.
+LATE = {"at": 500, "for": 10}
 #: What no page may do: ask for anything, or run anything.
 FETCHES = re.compile(r"https?:|//|src\s*=|<link|<script|@import|url\(|<iframe|<object", re.I)
 
@@ -134,6 +136,36 @@ def test_it_names_who_sent_what(report: RunReport) -> None:
     assert (workers["w2"]["delivered"], workers["w2"]["failed"]) == (9, 1)
     assert workers["cancel"]["senders"] is None
     assert workers["cancel"]["host"] is None
+
+
+def test_it_tells_what_went_wrong_and_how_long_the_run_took_to_recover(ledger: Ledger) -> None:
+    # Given a run of ten messages a second, with nothing for ten seconds and little for five more
+    events = [{"at": 20, "for": 10, "profile": "fast", "outage": True}, {**LATE, "slowdown": 2}]
+    simulation = make.simulation(num_messages=1_000, events=events, batch_size=10)
+    run = ledger.start_run(simulation, seed=7, started_at=NOON)
+    rows = [make.row(run.id, n, n * 10, queued_at=NOON + 2) for n in range(100)]
+    ledger.record_batches(run.id, rows)
+    moments = [*range(2, 22), *range(37, 100)]
+    ledger.settle(
+        [
+            make.settlement(run.id, number, settled_at=NOON + moment, delivery_times={80: 10})
+            for number, moment in enumerate(moments)
+        ]
+    )
+    # When it is reported, then the outage counts from the first dispatch
+    report = make_report(Settings(), ledger, run)
+    found = json.loads(as_json(report))["events"]
+    assert [(one["start"], one["end"], one["outage"]) for one in found] == [(22, 32, True)]
+    assert found[0]["time_to_recover"] == pytest.approx(5, abs=0.6)
+    text = text_of(as_html(report))
+    assert "22 s to 32 s outage of fast recovered 4.9" in text or "recovered 5" in text
+    # … and what comes later is not told
+    assert "times as slow" not in text
+
+
+def test_a_run_without_events_says_nothing_of_them(report: RunReport) -> None:
+    assert json.loads(as_json(report))["events"] == []
+    assert "What went wrong" not in as_html(report)
 
 
 def test_it_names_versions_and_where_things_were(report: RunReport) -> None:
