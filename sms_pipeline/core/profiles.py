@@ -67,11 +67,16 @@ class SenderProfile(Frozen):
         description="shape of the gamma distribution of send times",
     )
     max_time: float | None = Field(
-        default=None, gt=0, le=MAX_SEND_SECONDS, description="longest send time, seconds"
+        default=None,
+        gt=0,
+        le=MAX_SEND_SECONDS,
+        description="longest send time, seconds",
+        examples=[5],
     )
     times: Annotated[tuple[SendSeconds, ...], Field(strict=False)] | None = Field(
         default=None,
         description="measured quantiles of send times, evenly spaced from shortest to longest",
+        examples=[[0.2, 0.3, 0.5, 4]],
     )
     preset: str | None = Field(
         default=None, description="limits of a carrier, by name; other keys override them"

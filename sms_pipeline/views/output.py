@@ -52,8 +52,27 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         ConfigError: it can't be written.
     """
+    _write_file(path, content, "wb")
+
+
+def write_new_file(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet.
+
+    Raises:
+        ConfigError: it is there, or can't be written.
+    """
     try:
-        path.write_bytes(content)
+        _write_file(path, content, "xb")
+    except FileExistsError as error:
+        raise ConfigError(f"{shown(path)}: is there already; name another file") from error
+
+
+def _write_file(path: Path, content: bytes, mode: str) -> None:
+    try:
+        with path.open(mode) as file:
+            file.write(content)
+    except FileExistsError:
+        raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{shown(path)}: can't be written: {reason}") from error
