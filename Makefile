@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo broker dashboard screenshots test chaos hosts bench mutants lint services lock clean
+.PHONY: help run demo broker dashboard screenshots test chaos hosts bench mutants lint services docs docs-serve wheel lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,15 @@ lint: $(VENV)/.dev ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv-docs/.docs ## Make a site of the documentation, in the folder site; checks every link
+	PYTHONPATH=. .venv-docs/bin/mkdocs build --quiet
+
+docs-serve: .venv-docs/.docs ## Show the site on http://127.0.0.1:8000 while you write
+	PYTHONPATH=. .venv-docs/bin/mkdocs serve
+
+wheel: $(VENV)/.dev ## Build wheel and sdist in the folder dist, and try them in an empty environment
+	PYTHON=$(BIN)/python scripts/wheel
+
 services: ## Install RabbitMQ, PostgreSQL and Chromium from Debian's packages
 	@scripts/services
 
@@ -54,6 +63,8 @@ lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml
 		--constraint requirements.lock --output-file requirements-dashboard.lock pyproject.toml
 	$(BIN)/pip-compile $(COMPILE) --upgrade --extra dev --extra dashboard --extra parquet --allow-unsafe \
 		--constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(BIN)/pip-compile $(COMPILE) --upgrade --extra docs \
+		--constraint requirements.lock --output-file requirements-docs.lock pyproject.toml
 	$(BIN)/pip-compile $(COMPILE) --upgrade --extra mutants --allow-unsafe \
 		--constraint requirements-dev.lock --output-file requirements-mutants.lock pyproject.toml
 
@@ -61,7 +72,7 @@ COMPILE := --quiet --generate-hashes --strip-extras --no-header --no-emit-index-
 	--no-emit-trusted-host --no-emit-find-links --no-emit-options
 
 clean: ## Remove the environment, builds and caches
-	rm -rf $(VENV) mutants build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-docs site mutants build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -87,6 +98,13 @@ $(VENV)/.demo: $(VENV)/.dashboard requirements-dev.lock
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# In an environment of its own: nothing else needs it.
+.venv-docs/.docs: requirements-docs.lock
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-docs.lock
 	@touch $@
 
 $(VENV)/.mutants: $(VENV)/.dev requirements-mutants.lock

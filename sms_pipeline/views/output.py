@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,16 @@ def write_all(*parts: RenderableType) -> None:
     with writing():
         for part in parts:
             console.print(printable(part) if isinstance(part, str) else part)
+
+
+def write_fitting(fit: Callable[[int], RenderableType], *parts: RenderableType) -> None:
+    """The same, with a table made to the width that there is.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    console = SafeConsole()
+    write_all(fit(console.width if console.is_terminal else PIPE_COLUMNS), *parts)
 
 
 class _SafeTable(Table):

@@ -167,7 +167,7 @@ def test_unknown_run_ends_with_2_and_a_hint(command: str, ledger: Ledger) -> Non
 def test_any_error_of_the_system_is_one_line_that_names_what_failed(
     error: OSError, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("sms_pipeline.views.lists.list_runs", fail)
@@ -194,7 +194,7 @@ def test_output_that_can_not_be_written_is_one_line() -> None:
 
 @pytest.mark.usefixtures("ledger")
 def test_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sms_pipeline.views.lists.list_runs", interrupt)

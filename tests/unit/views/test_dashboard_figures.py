@@ -45,7 +45,8 @@ def progress(**values: Any) -> Progress:
 def shown(of: Progress, workers: int = 0) -> dict[str, Any]:
     run = Run(of.run, NOON, of.seed, of.total, of.simulation)
     online = tuple(
-        make.worker(worker_id("box", number, "ab"), senders=1_500) for number in range(workers)
+        make.worker(worker_id("fast", "box", number, "ab"), senders=1_500)
+        for number in range(workers)
     )
     reading = Reading(make.snapshot(), of, online, 0.0, decided=True)
     return run_json(run, reading, TIMELINE)["shown"]  # type: ignore[no-any-return]
