@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 from rich.table import Table
+from rich.text import Text
 
 from sms_pipeline.core.records import RunTotals
 from sms_pipeline.errors import printable
@@ -60,7 +61,8 @@ def run_table(listed: Sequence[ListedRun], width: int) -> Table:
             max_width=name if column.heading == "name" else None,
         )
     for one in listed:
-        table.add_row(*(printable(column.cell(one)) for column in columns))
+        # A user's words are no markup.
+        table.add_row(*(Text(printable(column.cell(one))) for column in columns))
     return table
 
 

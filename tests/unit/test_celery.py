@@ -387,6 +387,10 @@ def test_worker_that_is_not_set_up_does_not_start(
     assert capsys.readouterr().err == told
 
 
+#: A worker, as far as it is told of.
+ONE = SimpleNamespace(id="fast-1-ab@box", profiles=[make.profile("fast")])
+
+
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """Whose signals were taken over, and how long a shutdown waits: (consumer, worker, drain)."""
@@ -400,7 +404,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
             installed.append(self._parts)
 
     monkeypatch.setattr(celery, "Shutdown", FakeShutdown)
-    monkeypatch.setattr(pipeline, "_installed", [SimpleNamespace(worker="worker", drain=2.5)])
+    monkeypatch.setattr(pipeline, "_installed", [SimpleNamespace(worker=ONE, drain=2.5)])
     return installed
 
 
@@ -408,7 +412,7 @@ def test_worker_process_takes_its_signals_over_when_it_is_ready(
     installed: list[tuple[object, ...]],
 ) -> None:
     signals.worker_ready.send(sender="consumer")
-    assert installed == [("consumer", "worker", 2.5)]
+    assert installed == [("consumer", ONE, 2.5)]
 
 
 def test_worker_in_a_thread_has_no_signals_of_its_own(

@@ -115,7 +115,7 @@ def test_a_large_fleet_is_counted() -> None:
     workers = shown(progress(), workers=1_234)["workers"]
     assert (workers["count"], workers["more"]) == ("1,234", "and 1,214 more")
     assert len(workers["cells"]) == len(workers["joined_at"]) == SHOWN_WORKERS
-    assert workers["cells"][0] == ["box-0-ab", "box", "fast", "1,500", "0.1 s", "10%"]
+    assert workers["cells"][0] == ["fast-0-ab@box", "box", "fast", "1,500", "0.1 s", "10%"]
     assert shown(progress())["workers"]["more"] == "No worker is online."
     assert shown(progress(), workers=1)["workers"]["more"] == ""
 

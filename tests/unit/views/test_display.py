@@ -41,7 +41,7 @@ def test_an_update_is_one_line_while_nothing_else_changes(
 def test_a_profile_is_told_when_its_senders_change(capsys: pytest.CaptureFixture[str]) -> None:
     before = progress(40)
     (fast,) = before.profiles
-    joined = replace(before, profiles=(replace(fast, senders=20, is_unattended=False),))
+    joined = replace(before, profiles=(replace(fast, senders=20),))
     _, profile, *_ = shown(PlainView(), before, joined, capsys=capsys)
     assert profile.strip().startswith("fast: senders 20")
 

@@ -15,10 +15,10 @@ from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import WorkerRow
 from sms_pipeline.ledger.verdict import Verdict
 from sms_pipeline.views import terminal
-from sms_pipeline.views.lines import summary_lines
+from sms_pipeline.views.lines import flow, summary_lines
 from sms_pipeline.views.outcome import outcome_of
 from sms_pipeline.views.output import SafeConsole
-from sms_pipeline.views.terminal import LiveView, flow, render, render_summary, sparkline
+from sms_pipeline.views.terminal import LiveView, render, render_summary, sparkline
 from tests.unit import make
 from tests.unit.make import NOON
 
