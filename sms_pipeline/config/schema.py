@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
+from sms_pipeline.core.presets import presets
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
 
@@ -25,7 +26,9 @@ def configuration_schema() -> dict[str, Any]:
         described = schema["properties"][key]
         described.pop("enum")
         described["const"] = allowed
-    _ask_for_mean_or_times(schema["$defs"][SenderProfile.__name__])
+    profile = schema["$defs"][SenderProfile.__name__]
+    _ask_for_mean_or_times(profile)
+    profile["properties"]["preset"]["anyOf"][0]["enum"] = list(presets())
     return {"$schema": _Generator.schema_dialect, "title": "sms-pipeline", **schema}
 
 

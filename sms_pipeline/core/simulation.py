@@ -192,7 +192,9 @@ class Simulation(Frozen):
         examples=[["failed < 1%", "reached 99% < 2m"]],
     )
     events: Annotated[tuple[Event, ...], Field(strict=False)] = Field(
-        default=(), description="what goes wrong during the run"
+        default=(),
+        description="what goes wrong during the run",
+        examples=[[{"at": 5, "for": 10, "outage": True}]],
     )
 
     @field_validator("name")

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from sms_pipeline.config.files import read_simulation
+from sms_pipeline.config.problems import fields_of
 from sms_pipeline.config.schema import configuration_schema
 from sms_pipeline.config.starter import starter_text
 from sms_pipeline.core.frozen import Frozen
@@ -60,7 +61,7 @@ def test_its_keys_are_those_of_the_code() -> None:
     inner = {model.__name__: model for model in models(Simulation) if model is not Simulation}
     assert set(SCHEMA["$defs"]) >= set(inner)
     for name, model in inner.items():
-        assert set(SCHEMA["$defs"][name]["properties"]) == set(model.model_fields), name
+        assert set(SCHEMA["$defs"][name]["properties"]) == set(fields_of(model)), name
 
 
 def test_every_key_is_explained() -> None:
@@ -107,6 +108,10 @@ def test_examples_of_the_documentation_are_valid(content: dict[str, Any]) -> Non
         {"retry": {"backoff": -1}},
         {"routing": "best"},
         {"messages_from": "caller"},
+        {"senders": [{"mean_time": 1, "failure_rate": 0, "preset": "us-toll-free"}]},
+        {"senders": [{"mean_time": 1, "failure_rate": 0, "preset": "us"}]},
+        {"events": [{"at": 1, "for": 5, "outage": True}]},
+        {"events": [{"at": 1, "seconds": 5, "outage": True}]},
     ],
     ids=str,
 )
