@@ -4,13 +4,19 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run dashboard screenshots test chaos hosts bench mutants lint services lock clean
+.PHONY: help run demo broker dashboard screenshots test chaos hosts bench mutants lint services docs docs-serve wheel lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 run: $(VENV)/.run ## Rehearse 1,000 messages; needs only Python 3.11 or newer
 	$(BIN)/sms-pipeline run
+
+demo: $(VENV)/.demo ## Rehearse over RabbitMQ: broker, three workers, a run, the dashboard (MESSAGES=20000); Ctrl-C ends all
+	@$(BIN)/python -m scripts.demo $(MESSAGES)
+
+broker: $(VENV)/.demo ## Start RabbitMQ and tell what to export; Ctrl-C ends it
+	@$(BIN)/python -m scripts.broker
 
 dashboard: $(VENV)/.dashboard ## Serve the web page of all runs on http://127.0.0.1:8080 (ARGS: its options)
 	$(BIN)/sms-pipeline dashboard $(ARGS)
@@ -39,6 +45,15 @@ lint: $(VENV)/.dev ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv-docs/.docs ## Make a site of the documentation, in the folder site; checks every link
+	PYTHONPATH=. .venv-docs/bin/mkdocs build --quiet
+
+docs-serve: .venv-docs/.docs ## Show the site on http://127.0.0.1:8000 while you write
+	PYTHONPATH=. .venv-docs/bin/mkdocs serve
+
+wheel: $(VENV)/.dev ## Build wheel and sdist in the folder dist, and try them in an empty environment
+	PYTHON=$(BIN)/python scripts/wheel
+
 services: ## Install RabbitMQ, PostgreSQL and Chromium from Debian's packages
 	@scripts/services
 
@@ -48,6 +63,8 @@ lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml
 		--constraint requirements.lock --output-file requirements-dashboard.lock pyproject.toml
 	$(BIN)/pip-compile $(COMPILE) --upgrade --extra dev --extra dashboard --extra parquet --allow-unsafe \
 		--constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(BIN)/pip-compile $(COMPILE) --upgrade --extra docs \
+		--constraint requirements.lock --output-file requirements-docs.lock pyproject.toml
 	$(BIN)/pip-compile $(COMPILE) --upgrade --extra mutants --allow-unsafe \
 		--constraint requirements-dev.lock --output-file requirements-mutants.lock pyproject.toml
 
@@ -55,7 +72,7 @@ COMPILE := --quiet --generate-hashes --strip-extras --no-header --no-emit-index-
 	--no-emit-trusted-host --no-emit-find-links --no-emit-options
 
 clean: ## Remove the environment, builds and caches
-	rm -rf $(VENV) mutants build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-docs site mutants build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/.venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -74,8 +91,20 @@ $(VENV)/.dashboard: $(VENV)/.run requirements-dashboard.lock
 		-r requirements-dashboard.lock
 	@touch $@
 
+# What starts a private RabbitMQ needs one package more.
+$(VENV)/.demo: $(VENV)/.dashboard requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements-dev.lock psutil
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# In an environment of its own: nothing else needs it.
+.venv-docs/.docs: requirements-docs.lock
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-docs.lock
 	@touch $@
 
 $(VENV)/.mutants: $(VENV)/.dev requirements-mutants.lock

@@ -191,11 +191,12 @@ def _prepare_worker(instance: Any, options: dict[str, Any], **_: Any) -> None:
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
 @_vital
-def _take_signals_over(sender: Any, **_: Any) -> None:
+def _begin(sender: Any, **_: Any) -> None:
     # A worker inside `sms-pipeline run` has no signals of its own.
     if threading.current_thread() is threading.main_thread():
         parts = pipeline.pipeline()
         Shutdown(sender, parts.worker, drain=parts.drain).install()
+        click.echo(startup.ready_line(parts.worker), err=True)
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]

@@ -166,6 +166,24 @@ def with_options(run: Run, checks: tuple[str, ...], every: float | None) -> Run:
     return replace(run, simulation=with_thresholds(simulation, checks))
 
 
+#: Between two times that a list is shown with --watch.
+_WATCH_SECONDS = 2.0
+
+
+def show_list(show: Callable[[], None], again: bool) -> None:
+    """Show a list once, or `again` and again until Ctrl-C; a terminal is cleared in between."""
+    show()
+    if not again:
+        return
+    from sms_pipeline.config.clock import MACHINE_CLOCK
+
+    while True:
+        MACHINE_CLOCK.sleep(_WATCH_SECONDS)
+        if is_terminal():
+            click.clear()
+        show()
+
+
 def is_terminal() -> bool:
     """Whether stdout is a terminal on which something can be redrawn."""
     # There is no stdout if the shell closed it.

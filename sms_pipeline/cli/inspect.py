@@ -31,34 +31,49 @@ recipients_option = click.option(
     metavar="FILE",
     help="The run's file of recipients, to show their numbers: the ledger has none.",
 )
+json_lines_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on each line."
+)
+watch_option = click.option(
+    "--watch", is_flag=True, help="Show the list again every two seconds, until Ctrl-C."
+)
 
 
 @click.command()
-def senders() -> None:
+@watch_option
+@json_lines_option
+def senders(watch: bool, as_json: bool) -> None:
     """List the workers that are online, with their senders.
 
     \b
-    Example:
+    Examples:
       sms-pipeline senders
+      sms-pipeline senders --watch
     """
     settings = context.read_settings()
     from sms_pipeline.views.lists import list_senders
 
-    list_senders(context.read_ledger(settings))
+    ledger = context.read_ledger(settings)
+    context.show_list(lambda: list_senders(ledger, as_json=as_json), watch)
 
 
 @click.command()
-def runs() -> None:
+@watch_option
+@json_lines_option
+def runs(watch: bool, as_json: bool) -> None:
     """List the runs of this ledger.
 
     \b
-    Example:
+    Examples:
       sms-pipeline runs
+      sms-pipeline runs --watch
+      sms-pipeline runs --json | jq .average_rate
     """
     settings = context.read_settings()
     from sms_pipeline.views.lists import list_runs
 
-    list_runs(context.read_ledger(settings))
+    ledger = context.read_ledger(settings)
+    context.show_list(lambda: list_runs(ledger, as_json=as_json), watch)
 
 
 @click.command()
@@ -70,8 +85,9 @@ def runs() -> None:
     help="As CSV, for a spreadsheet: an apostrophe stands before what it would take for a formula, "
     "as in '+15551234567.",
 )
+@json_lines_option
 @recipients_option
-def failures(run_id: int | None, as_csv: bool, file: Path | None) -> None:
+def failures(run_id: int | None, as_csv: bool, as_json: bool, file: Path | None) -> None:
     """List the messages of a run that were not reached: failed or expired.
 
     Cancelled messages are counted, not listed.
@@ -82,12 +98,14 @@ def failures(run_id: int | None, as_csv: bool, file: Path | None) -> None:
       sms-pipeline failures 3 --csv > not-reached.csv
       sms-pipeline failures 3 --csv --recipients people.csv > not-reached.csv
     """
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json can't be used together")
     settings = context.read_settings()
     from sms_pipeline.views.lists import list_failures
 
     ledger = context.read_ledger(settings)
     run = ledger.run(run_id)
-    list_failures(ledger, run, as_csv, _numbers(ledger, run, file))
+    list_failures(ledger, run, as_csv, _numbers(ledger, run, file), as_json)
 
 
 def _numbers(ledger: Ledger, run: Run, file: Path | None) -> Callable[[int], str] | None:

@@ -12,6 +12,7 @@ import click
 from sms_pipeline import __version__
 from sms_pipeline.cli import (
     calibrate,
+    configure,
     doctor,
     ending,
     inspect,
@@ -118,6 +119,11 @@ def cli(log_level: str | None) -> None:
 
 #: In the order in which they are used.
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
+    "Configure": (
+        configure.init,
+        configure.validate,
+        configure.schema,
+    ),
     "Look ahead": (
         predict.forecast,
         predict.plan,

@@ -66,6 +66,12 @@ every_option = click.option(
     type=float,
     help="Seconds between updates.  [default: report_period of the run, which is 2 unless set]",
 )
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="In a pipe: all figures in every update, and those of each profile.",
+)
 _SIMULATION = (
     click.option("-n", "--messages", type=int, help="Messages to send.  [default: 1000]"),
     click.option(

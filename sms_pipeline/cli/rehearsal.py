@@ -121,7 +121,7 @@ def _working(worker: Worker, parts: Parts) -> Iterator[threading.Event]:
     install(Pipeline(worker, parts.publisher))
     simulation, embedded = parts.run.simulation, parts.settings.embedded
     threads = sum(threads_for(p, simulation.batch_size_for(p)) for p in simulation.senders)
-    consumption = Consumption(app, threads, f"run@{worker.id}", ended)
+    consumption = Consumption(app, threads, worker.id, ended)
     consumption.start()
     try:
         yield ended

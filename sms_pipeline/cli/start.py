@@ -16,6 +16,7 @@ from sms_pipeline.cli.options import (
     simulation_options,
     threshold_option,
     to_option,
+    verbose_option,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @threshold_option
 @to_option
 @every_option
+@verbose_option
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
 @click.option("--echo", is_flag=True, help="Print each SMS with its outcome.")
 def run(
@@ -37,6 +39,7 @@ def run(
     checks: tuple[str, ...],
     to: str | None,
     every: float | None,
+    verbose: bool,
     as_json: bool,
     echo: bool,
     **options: Unpack[SimulationOptions],
@@ -62,19 +65,21 @@ def run(
     from sms_pipeline.worker.echo import Echo
 
     if not echo:
-        run_here(settings, simulation, _view(as_json, echo))
+        run_here(settings, simulation, _view(as_json, echo, verbose))
         return
     with Echo(write) as hook:
-        run_here(settings, simulation, _view(as_json, echo), hook)
+        run_here(settings, simulation, _view(as_json, echo, verbose), hook)
 
 
-def _view(as_json: bool, echo: bool) -> View:
+def _view(as_json: bool, echo: bool, verbose: bool) -> View:
     """With --echo or --json, updates go to stderr."""
     from sms_pipeline.views.display import PlainView, SummaryJsonView, make_view
 
     if as_json:
-        return SummaryJsonView()
-    return PlainView(err=True) if echo else make_view(False, context.is_terminal())
+        return SummaryJsonView(verbose)
+    if echo:
+        return PlainView(err=True, verbose=verbose)
+    return make_view(False, context.is_terminal(), verbose)
 
 
 @click.command()
@@ -127,12 +132,14 @@ def produce(
 )
 @threshold_option
 @every_option
+@verbose_option
 def resume(
     run_id: int | None,
     force: bool,
     moved_to: Path | None,
     checks: tuple[str, ...],
     every: float | None,
+    verbose: bool,
 ) -> None:
     """Dispatch again what is not settled, then what was never dispatched.
 
@@ -165,7 +172,7 @@ def resume(
         from sms_pipeline.cli.rehearsal import resume_here
         from sms_pipeline.views.display import make_view
 
-        view = make_view(False, context.is_terminal())
+        view = make_view(False, context.is_terminal(), verbose)
         resume_here(settings, ledger, resumed, force, view, moved_to)
     else:
         from sms_pipeline.cli.dispatch import resume_elsewhere

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sms_pipeline.cli import context
-from sms_pipeline.cli.options import every_option, run_argument, threshold_option
+from sms_pipeline.cli.options import every_option, run_argument, threshold_option, verbose_option
 from sms_pipeline.errors import ThresholdMissedError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ allow_host_option = click.option(
 @run_argument
 @threshold_option
 @every_option
+@verbose_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per update.")
 @click.option("--once", is_flag=True, help="One update, then end.")
 @click.option("--new", is_flag=True, help="Wait for the next run to start, and watch that one.")
@@ -43,6 +44,7 @@ def monitor(
     run_id: int | None,
     checks: tuple[str, ...],
     every: float | None,
+    verbose: bool,
     as_json: bool,
     once: bool,
     new: bool,
@@ -71,7 +73,7 @@ def monitor(
     with _serving_metrics(settings, run_id, metrics, allow_host):
         for run in runs_to_watch(ledger, run_id, new, forever, once):
             watched = context.with_options(run, checks, every)
-            view = make_view(as_json, context.is_terminal())
+            view = make_view(as_json, context.is_terminal(), verbose)
             with _going_on(forever):
                 watch(ledger, watched, view, once)
 

@@ -9,6 +9,7 @@ from textwrap import indent
 from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from sms_pipeline.core.simulation import BAD_CHECK, Simulation
@@ -134,22 +135,23 @@ def _meant(detail: ErrorDetails) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a model, by the keys that a file has for them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def _keys_at(location: Location) -> list[str]:
     model: type[BaseModel] = Simulation
     for part in location:
-        field = model.model_fields.get(str(part))
+        field = fields_of(model).get(str(part))
         inner = next(_models_in(field.annotation), None) if field else None
         model = inner or model
-    return _keys_of(model)
-
-
-def _keys_of(model: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
+    return list(fields_of(model))
 
 
 def _all_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every key of a model and of the models in it, dotted."""
-    for name, field in zip(_keys_of(model), model.model_fields.values(), strict=True):
+    for name, field in fields_of(model).items():
         inner = next(_models_in(field.annotation), None)
         many = "[0]" if inner and field.annotation is not inner else ""
         yield f"{prefix}{name}"

@@ -119,7 +119,7 @@ class Batch(BaseModel):
     def describe(self) -> str:
         """What logs and Flower may show."""
         again = f", attempt {self.attempt + 1}" if self.attempt else ""
-        return f"batch {self.number}: {self.count} SMS{again}"
+        return f"run {self.run}, batch {self.number}: {self.count} SMS{again}"
 
 
 def is_batch_of(body: object, ledger: str, run: int) -> bool:

@@ -8,29 +8,28 @@ from typing import NamedTuple
 
 from sms_pipeline.core.records import WorkerRow
 
-#: What a worker process calls itself.
-_WORKER_ID = re.compile(r"(?P<host>.+)-(?P<process>\d+-[0-9a-f]+)", re.DOTALL)
+#: Of a worker's id, characters: the ledger has room for so many.
+MAX_WORKER_ID = 128
+#: What a worker process calls itself: at Celery, in the ledger, and so in every view.
+_WORKER_ID = re.compile(r"(?P<name>.+)-(?P<process>\d+-[0-9a-f]+)@(?P<host>.+)", re.DOTALL)
+#: As ledgers have it that were written before ids were the names of Celery's nodes.
+_EARLIER_ID = re.compile(r"(?P<host>[^@]+)-(?P<process>\d+-[0-9a-f]+)", re.DOTALL)
 
 
-def worker_id(host: str, pid: int, token: str) -> str:
+def worker_id(name: str, host: str, pid: int, token: str) -> str:
     """The id of a worker process; a hexadecimal `token` keeps it apart.
 
     Process ids do not: in containers that share their host's network, every worker may be process 1
     of the same host.
     """
-    return f"{host}-{pid}-{token}"
+    rest = f"-{pid}-{token}@{host}"
+    return f"{name[: MAX_WORKER_ID - len(rest)]}{rest}"
 
 
 def host_of(worker: str) -> str | None:
     """The host in a worker's id; None if it has none."""
-    match = _WORKER_ID.fullmatch(worker)
+    match = _WORKER_ID.fullmatch(worker) or _EARLIER_ID.fullmatch(worker)
     return match["host"] if match else None
-
-
-def process_of(worker: str) -> str:
-    """What tells a worker from others on its host."""
-    match = _WORKER_ID.fullmatch(worker)
-    return match["process"] if match else worker
 
 
 class HostPart(NamedTuple):

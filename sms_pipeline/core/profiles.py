@@ -67,32 +67,42 @@ class SenderProfile(Frozen):
         description="shape of the gamma distribution of send times",
     )
     max_time: float | None = Field(
-        default=None, gt=0, le=MAX_SEND_SECONDS, description="longest send time, seconds"
+        default=None,
+        gt=0,
+        le=MAX_SEND_SECONDS,
+        description="longest send time, seconds",
+        examples=[5],
     )
     times: Annotated[tuple[SendSeconds, ...], Field(strict=False)] | None = Field(
         default=None,
         description="measured quantiles of send times, evenly spaced from shortest to longest",
+        examples=[[0.2, 0.3, 0.5, 4]],
     )
     preset: str | None = Field(
-        default=None, description="limits of a carrier, by name; other keys override them"
+        default=None,
+        description="limits of a carrier, by name; other keys override them",
+        examples=["us-toll-free"],
     )
     parts_per_second: float | None = Field(
         default=None,
         ge=MIN_PART_RATE,
         le=MAX_PART_RATE,
         description="parts that each sender may pass in a second; null = no limit",
+        examples=[10],
     )
     validity: float | None = Field(
         default=None,
         gt=0,
         le=MAX_VALIDITY,
         description="seconds that a message may wait for a sender before its attempt fails",
+        examples=[14_400],
     )
     daily_cap: int | None = Field(
         default=None,
         ge=1,
         le=MAX_DAILY_CAP,
         description="messages that each sender may send in a day; only a forecast looks at it",
+        examples=[2_000],
     )
 
     @model_validator(mode="before")

@@ -285,6 +285,18 @@ class RunTotals(NamedTuple):
     active_at: float | None = None
     #: Attempts at batches that are settled.
     settlements: int = 0
+    #: When the last was settled; None before that.
+    settled_at: float | None = None
+
+    def seconds(self, wall: float) -> float:
+        """From its start to its end, or to `wall` while it goes on."""
+        ended_at = wall if self.settled_at is None or not self.done else self.settled_at
+        return max(ended_at - self.run.started_at, 0.0)
+
+    def average_rate(self, wall: float) -> float:
+        """Messages delivered or failed per second, over all that time."""
+        seconds = self.seconds(wall)
+        return self.counts.timed / seconds if seconds else 0.0
 
     @property
     def control(self) -> Control:

@@ -94,6 +94,10 @@ def _require_printable(text: str) -> None:
         raise ValueError(f"must be 1 to {MAX_NAME_LENGTH} printable characters")
 
 
+#: The same for editors, which know no validators.
+_BatchSize = Literal["auto"] | Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)]
+
+
 def _batch_size(value: object) -> object:
     is_number = isinstance(value, int) and not isinstance(value, bool)
     if value != "auto" and not (is_number and 1 <= value <= MAX_BATCH_SIZE):  # type: ignore[operator]
@@ -104,9 +108,11 @@ def _batch_size(value: object) -> object:
 class Simulation(Frozen):
     """What to rehearse. Every key has a default; a YAML file and options override them."""
 
-    name: str | None = Field(default=None, description="what to call the run")
+    name: str | None = Field(default=None, description="what to call the run", examples=["drill 3"])
     tags: dict[str, str] = Field(
-        default={}, description="words to tell runs by, as `{region: north}`"
+        default={},
+        description="words to tell runs by, as `{region: north}`",
+        examples=[{"region": "north"}],
     )
     num_messages: int = Field(default=1_000, ge=1, le=MAX_MESSAGES, description="messages to send")
     report_period: float = Field(
@@ -123,10 +129,11 @@ class Simulation(Frozen):
         ge=0,
         lt=2**63,
         description="the same seed makes the same messages; null = drawn at random",
+        examples=[7],
     )
-    batch_size: Annotated[Literal["auto"] | int, BeforeValidator(_batch_size)] = Field(
-        default="auto", description="messages per task, 1 to 20000, or `auto`"
-    )
+    batch_size: Annotated[
+        Literal["auto"] | int, BeforeValidator(_batch_size, json_schema_input_type=_BatchSize)
+    ] = Field(default="auto", description="messages per task, 1 to 20000, or `auto`")
     routing: Literal["adaptive", "static"] = Field(
         default="adaptive",
         description="`adaptive` follows the backlog, `static` publishes all at once",
@@ -157,6 +164,7 @@ class Simulation(Frozen):
         gt=0,
         le=MAX_RUN_SECONDS,
         description="seconds from the start of the run after which messages expire; null = never",
+        examples=[600],
     )
     stuck_after: float = Field(
         default=300.0,
@@ -171,12 +179,22 @@ class Simulation(Frozen):
         "the program, never in a file",
     )
     thresholds: Annotated[
-        tuple[Annotated[Threshold, BeforeValidator(_threshold)], ...], Field(strict=False)
+        tuple[
+            Annotated[
+                Threshold, BeforeValidator(_threshold, json_schema_input_type=str | Threshold)
+            ],
+            ...,
+        ],
+        Field(strict=False),
     ] = Field(
-        default=(), description="conditions the run must meet; the exit code is 3 if it misses one"
+        default=(),
+        description="conditions the run must meet; the exit code is 3 if it misses one",
+        examples=[["failed < 1%", "reached 99% < 2m"]],
     )
     events: Annotated[tuple[Event, ...], Field(strict=False)] = Field(
-        default=(), description="what goes wrong during the run"
+        default=(),
+        description="what goes wrong during the run",
+        examples=[[{"at": 5, "for": 10, "outage": True}]],
     )
 
     @field_validator("name")

@@ -334,7 +334,7 @@ def _totals(run: Run, settled: Any, acted_at: float | None) -> RunTotals:
         cancelled=settled.cancelled or 0,
     )
     active_at = max(settled.last_at or 0.0, acted_at or 0.0)
-    return RunTotals(run, counts, active_at, settled.settlements or 0)
+    return RunTotals(run, counts, active_at, settled.settlements or 0, settled.last_at)
 
 
 def finished(settled: Any) -> int:

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from sms_pipeline.core.histogram import LAST_BUCKET
+from sms_pipeline.core.hosts import MAX_WORKER_ID
 from sms_pipeline.core.records import Absorbed, Control, Steering
 from sms_pipeline.errors import DamagedLedgerError, LedgerUnavailableError, NoLedgerError
 from sms_pipeline.ledger.columns import Bits, Choice, Flag, Moment, Number, Whole, Word
@@ -33,7 +34,7 @@ SCHEMA_VERSION = 3
 #: Any fixed number: whoever holds it may create the tables.
 _CREATE_LOCK = 7_436_219
 #: Longest words that columns hold.
-_PROFILE, _WORKER, _CHOICE, _ID = 64, 128, 16, 64
+_PROFILE, _WORKER, _CHOICE, _ID = 64, MAX_WORKER_ID, 16, 64
 #: Why a message is listed as a failure.
 REASONS = ("failed", "expired")
 

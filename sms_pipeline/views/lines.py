@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterable, Sequence
+
 from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.progress import ProfileProgress, Progress
@@ -26,32 +29,110 @@ from sms_pipeline.views.states import cure, lost_time
 
 #: One for each state of a threshold.
 SYMBOLS = {State.HOLDING: "✓", State.PASSED: "✓", State.MISSED: "✗", State.UNKNOWN: "…"}
+#: No line of an update is longer.
+LINE_WIDTH = 100
+#: What belongs to a line stands below it, so much further to the right.
+INDENT = 4
+#: Stands between two figures on a line.
+GAP = "  "
+#: Of a run's name, in an update.
+_NAME_WIDTH = 20
 #: The headline names so many profiles and counts the others.
 _HEADLINE_PROFILES = 5
 
 
 def update_line(progress: Progress) -> str:
-    """A run at one moment, as one line."""
-    counts, name = progress.counts, progress.simulation.name
-    state = f'"{name}" {progress.state}' if name else progress.state
-    return (
-        f"[{duration(progress.seconds):>10}] {state} {percent(progress.share):>6}  "
-        f"delivered {count(counts.delivered)}  failed {count(counts.failed)}  "
-        f"{average_times(counts)}  in flight {count(counts.in_flight)}  "
-        f"failed attempts {count(counts.failed_attempts)}  rate {rate(progress.rate)}  "
-        f"{'  '.join(delivery_times(counts))}  ETA {duration(progress.eta_seconds)}"
+    """A run at one moment, as one line; on a narrow one what matters least is left out."""
+    counts = progress.counts
+    head = (
+        f"[{duration(progress.seconds):>10}] {_short_name(progress)}{progress.state} "
+        f"{percent(progress.share):>6}"
     )
+    figures = [
+        f"delivered {count(counts.delivered)}",
+        f"failed {count(counts.failed)}",
+        f"average time {message_time(counts.mean_delivery)}",
+        f"rate {rate(progress.rate)}",
+        f"ETA {duration(progress.eta_seconds)}",
+        f"in flight {count(counts.in_flight)}",
+    ]
+    return fitted([head, *figures])
+
+
+def detail_lines(progress: Progress) -> list[str]:
+    """What a line has no room for."""
+    counts = progress.counts
+    times = [average_times(counts), *delivery_times(counts)]
+    attempts = f"failed attempts {count(counts.failed_attempts)}"
+    return flow([times, [attempts, f"in flight {count(counts.in_flight)}"]], LINE_WIDTH - INDENT)
+
+
+def _short_name(progress: Progress) -> str:
+    name = progress.simulation.name
+    if not name:
+        return ""
+    return f'"{name}" ' if len(name) <= _NAME_WIDTH else f'"{name[: _NAME_WIDTH - 1]}…" '
 
 
 def profile_line(profile: ProfileProgress) -> str:
-    """A profile at one moment, as one line."""
+    """A profile at one moment, as one line; what matters least is left out."""
+    return fitted(_profile_figures(profile), LINE_WIDTH - INDENT)
+
+
+def profile_lines(profile: ProfileProgress) -> list[str]:
+    """All that is known of it, in as many lines as that takes."""
+    return flow([_profile_figures(profile)], LINE_WIDTH - 2 * INDENT)
+
+
+def _profile_figures(profile: ProfileProgress) -> list[str]:
     counts = profile.counts
-    return (
-        f"{profile.name}: senders {count(profile.senders)}{_spread(profile)}  "
-        f"backlog {count(counts.backlog)}  retrying {count(counts.retrying)}  "
-        f"delivered {count(counts.delivered)}  failed {count(counts.failed)}  "
-        f"{average_times(counts)}  share {percent(profile.share)}  "
-        f"failed attempts {failure_rates(profile)}  efficiency {percent(profile.efficiency)}"
+    return [
+        f"{profile.name}: senders {count(profile.senders)}{_spread(profile)}",
+        f"backlog {count(counts.backlog)}",
+        f"retrying {count(counts.retrying)}",
+        f"delivered {count(counts.delivered)}",
+        f"failed {count(counts.failed)}",
+        f"share {percent(profile.share)}",
+        average_times(counts),
+        f"failed attempts {failure_rates(profile)}",
+        f"efficiency {percent(profile.efficiency)}",
+    ]
+
+
+def fitted(figures: Sequence[str], width: int = LINE_WIDTH) -> str:
+    """As many of the figures as fit into one line, and at least the first."""
+    line, *others = figures
+    for figure in others:
+        longer = f"{line}{GAP}{figure}"
+        if len(longer) > width:
+            return line
+        line = longer
+    return line
+
+
+def flow(groups: Iterable[Sequence[str]], width: int) -> list[str]:
+    """Put each group on lines of its own, which break only between figures."""
+    flowed = []
+    for group in groups:
+        line = ""
+        for figure in group:
+            longer = f"{line}{GAP}{figure}" if line else figure
+            if line and len(longer) > width:
+                flowed.append(line)
+                longer = figure
+            line = longer
+        flowed.append(line)
+    return flowed
+
+
+def wrapped(line: str) -> list[str]:
+    """A line of prose, broken between words; what has no spaces, such as a path, stays whole."""
+    return textwrap.wrap(
+        line,
+        LINE_WIDTH,
+        subsequent_indent=" " * INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 

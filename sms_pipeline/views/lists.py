@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-
-from rich.text import Text
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
@@ -24,20 +23,18 @@ from sms_pipeline.views.format import (
     exact_percent,
     exact_seconds,
     iso,
-    moment,
-    percent,
-    tag_list,
 )
-from sms_pipeline.views.outcome import AUDITED_RUNS, Outcome, Outcomes
-from sms_pipeline.views.output import new_table, write, write_all
+from sms_pipeline.views.outcome import AUDITED_RUNS, Outcomes
+from sms_pipeline.views.output import new_table, write, write_all, write_fitting
 from sms_pipeline.views.reader import Reader
+from sms_pipeline.views.run_table import ListedRun, listed_json, run_table
 from sms_pipeline.views.states import cure, cure_of, unattended
 
 #: How many runs to read from the ledger at a time.
 PAGE_RUNS = 500
 
 
-def list_runs(ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
+def list_runs(ledger: Ledger, clock: Clock = MACHINE_CLOCK, as_json: bool = False) -> None:
     """Print all runs, oldest first, and what gets those going that stand still.
 
     Raises:
@@ -48,13 +45,16 @@ def list_runs(ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
     online = _survey(ledger, found, clock)
     states = [state_of(totals, clock.wall(), online is not None and not online) for totals in found]
     outcomes = Outcomes(ledger, clock)
-    named = any(totals.simulation.name or totals.simulation.tags for totals in found)
-    table = new_table(*_RUN_HEADINGS, *(("name",) if named else ()))
-    for place in reversed(range(len(found))):
-        totals, state = found[place], states[place]
-        outcome = outcomes.listed(totals, state, audited=place < AUDITED_RUNS)
-        table.add_row(*_run_cells(totals, outcome), *((_name(totals),) if named else ()))
-    write_all(table, *_cures(ledger, zip(found, states, strict=True), online or ()))
+    listed = [
+        ListedRun(totals, outcomes.listed(totals, state, place < AUDITED_RUNS), clock.wall())
+        for place, (totals, state) in enumerate(zip(found, states, strict=True))
+    ]
+    if as_json:
+        for one in reversed(listed):
+            write(json.dumps(listed_json(one)))
+    else:
+        cures = _cures(ledger, zip(found, states, strict=True), online or ())
+        write_fitting(lambda width: run_table(listed[::-1], width), *cures)
     if unreadable:
         more = f" (and {count(len(unreadable) - 1)} runs more)" if len(unreadable) > 1 else ""
         raise DamagedLedgerError(f"run {unreadable[0].run}: {unreadable[0].reason}{more}")
@@ -97,42 +97,17 @@ def _all_runs(ledger: Ledger) -> tuple[list[RunTotals], list[Unreadable]]:
     return found, unreadable
 
 
-_RUN_HEADINGS = ("run", "started", "messages", "delivered", "failed", "state", "verdict", "seed")
-
-
-def _name(totals: RunTotals) -> Text:
-    """What it is called, and its tags; a user's words are no markup."""
-    words = (totals.simulation.name, tag_list(totals.simulation.tags))
-    return Text("  ".join(filter(None, words)))
-
-
-def _run_cells(totals: RunTotals, outcome: Outcome) -> list[str]:
-    run, counts = totals.run, totals.counts
-    return [
-        str(run.id),
-        moment(run.started_at),
-        count(run.total),
-        count(counts.delivered),
-        count(counts.failed),
-        _state(totals, outcome.state),
-        outcome.line,
-        str(run.seed),
-    ]
-
-
-def _state(totals: RunTotals, state: RunState) -> str:
-    if totals.done:
-        return state
-    return f"{state} {percent(totals.counts.finished / totals.run.total)}"
-
-
-def list_senders(ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> None:
+def list_senders(ledger: Ledger, clock: Clock = MACHINE_CLOCK, as_json: bool = False) -> None:
     """Print the workers that are online.
 
     Raises:
         LedgerUnavailableError: the ledger can't be reached.
     """
     online = online_workers(ledger, clock)
+    if as_json:
+        for worker in online:
+            write(json.dumps(_worker_json(worker)))
+        return
     if not online:
         write("No sender is online.")
         return
@@ -161,8 +136,25 @@ def _worker_cells(worker: OnlineWorker) -> list[str]:
     ]
 
 
+def _worker_json(worker: OnlineWorker) -> dict[str, object]:
+    row = worker.row
+    return {
+        "worker": row.id,
+        "host": host_of(row.id) or None,
+        "profile": row.profile,
+        "senders": row.senders,
+        "mean_time": row.mean_time,
+        "failure_rate": row.failure_rate,
+        "seen_seconds_ago": round(worker.seen_seconds_ago, 3),
+    }
+
+
 def list_failures(
-    ledger: Ledger, run: Run, as_csv: bool, number_of: Callable[[int], str] | None = None
+    ledger: Ledger,
+    run: Run,
+    as_csv: bool,
+    number_of: Callable[[int], str] | None = None,
+    as_json: bool = False,
 ) -> None:
     """Print one line for each message that was not reached.
 
@@ -178,9 +170,12 @@ def list_failures(
         listed += 1
         if as_csv:
             write(csv_line(_cells(failure, number)), newline=False)
+        elif as_json:
+            named = zip(_HEADINGS, _cells(failure, number), strict=True)
+            write(json.dumps({"run": run.id, **dict(named)}))
         else:
             write(_line(failure, number))
-    if not as_csv:
+    if not (as_csv or as_json):
         for line in _sum(ledger, run, listed):
             write(line)
 

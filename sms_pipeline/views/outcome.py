@@ -61,6 +61,13 @@ class Outcome:
         return _DOT.join(self._parts())
 
     @property
+    def word(self) -> str:
+        """For a list: proven, or what is wrong."""
+        if self.missed:
+            return f"{self._audit}, {count(self.missed)} missed"
+        return self._audit
+
+    @property
     def tone(self) -> Tone:
         """Bad as soon as a threshold is missed or the audit found something."""
         if self.missed or self.audit is Verdict.BROKEN:

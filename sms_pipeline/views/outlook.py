@@ -23,11 +23,10 @@ def outlook_lines(outlook: Outlook, limits: Sequence[Limit]) -> list[str]:
     """A forecast for people, like the summary of a run."""
     progress = outlook.progress
     return [
-        f"Forecast: {count(progress.total)} messages in {_range(outlook.end)}, "
-        f"average rate {rate(progress.average_rate)}.",
+        _end(outlook),
         f"{count(outlook.runs)} simulated runs, {where(outlook.workers)}; "
         f"{headline(outlook.simulation)}.",
-        ", ".join(_reached(outlook)) + ".",
+        _shares(outlook),
         *summary_of_counts(progress.counts),
         *parts_lines(progress),
         *(f"  {summary_of_profile(profile)}" for profile in progress.profiles),
@@ -36,6 +35,19 @@ def outlook_lines(outlook: Outlook, limits: Sequence[Limit]) -> list[str]:
         *(_threshold(one) for one in outlook.thresholds),
         *_thinned(outlook),
     ]
+
+
+def brief_lines(outlook: Outlook) -> list[str]:
+    """What most people ask of a forecast: how long, and whether thresholds are kept."""
+    return [_end(outlook), _shares(outlook), *(_threshold(one) for one in outlook.thresholds)]
+
+
+def _end(outlook: Outlook) -> str:
+    progress = outlook.progress
+    return (
+        f"Forecast: {count(progress.total)} messages in {_range(outlook.end)}, "
+        f"average rate {rate(progress.average_rate)}."
+    )
 
 
 def outlook_json(outlook: Outlook, limits: Sequence[Limit]) -> dict[str, Any]:
@@ -92,6 +104,10 @@ def where(workers: int | None) -> str:
     if workers is None:
         return "one process"
     return f"{count(workers)} worker{'s' if workers > 1 else ''} of each profile on RabbitMQ"
+
+
+def _shares(outlook: Outlook) -> str:
+    return ", ".join(_reached(outlook)) + "."
 
 
 def _reached(outlook: Outlook) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,8 +52,27 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         ConfigError: it can't be written.
     """
+    _write_file(path, content, "wb")
+
+
+def write_new_file(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet.
+
+    Raises:
+        ConfigError: it is there, or can't be written.
+    """
     try:
-        path.write_bytes(content)
+        _write_file(path, content, "xb")
+    except FileExistsError as error:
+        raise ConfigError(f"{shown(path)}: is there already; name another file") from error
+
+
+def _write_file(path: Path, content: bytes, mode: str) -> None:
+    try:
+        with path.open(mode) as file:
+            file.write(content)
+    except FileExistsError:
+        raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{shown(path)}: can't be written: {reason}") from error
@@ -92,6 +111,16 @@ def write_all(*parts: RenderableType) -> None:
     with writing():
         for part in parts:
             console.print(printable(part) if isinstance(part, str) else part)
+
+
+def write_fitting(fit: Callable[[int], RenderableType], *parts: RenderableType) -> None:
+    """The same, with a table made to the width that there is.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    console = SafeConsole()
+    write_all(fit(console.width if console.is_terminal else PIPE_COLUMNS), *parts)
 
 
 class _SafeTable(Table):

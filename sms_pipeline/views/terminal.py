@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rich.console import Console, Group, RenderableType
@@ -30,8 +30,6 @@ from sms_pipeline.views.output import SafeConsole, writing
 from sms_pipeline.views.percentiles import TAIL, tail
 from sms_pipeline.views.states import lost_time, notices
 
-#: Stands between two figures on a line.
-_GAP = "  "
 _BARS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = "_.-=+*%#"
 #: How many rates the sparkline shows.
@@ -44,6 +42,8 @@ _STYLES = {
     State.UNKNOWN: "dim",
 }
 _TONES = {Tone.GOOD: "bold green", Tone.BAD: "bold red", Tone.OPEN: "bold"}
+#: Longer names of profiles are cut.
+_NAME_WIDTH = 20
 #: Rows of the table on even the lowest terminal.
 _LEAST_ROWS = 1
 
@@ -84,7 +84,9 @@ def render(progress: Progress, console: Console) -> RenderableType:
     head: list[RenderableType] = [_title(progress)]
     # A bar alone does not end its line.
     head.append(Padding(ProgressBar(total=progress.total, completed=progress.counts.finished), 0))
-    head += [Text(line) for line in flow(figures(progress, console.options.ascii_only), width)]
+    head += [
+        Text(line) for line in lines.flow(figures(progress, console.options.ascii_only), width)
+    ]
     tail: list[RenderableType] = [_threshold(one, console) for one in progress.thresholds]
     tail += [Text(f"! {warning}", style="bold yellow") for warning in notices(progress)]
     taken = _height(console, [*head, *tail])
@@ -98,15 +100,10 @@ def render_summary(
 ) -> list[RenderableType]:
     """The summary. It is complete however narrow the screen is."""
     known = outcome or outcome_of(progress)
-    table = _table(progress.profiles, _columns(progress.profiles))
-    if _fits(table, console):
-        profiles: list[RenderableType] = [table]
-    else:
-        profiles = [Text(lines.summary_of_profile(profile)) for profile in progress.profiles]
     return [
         Text(known.line, style=_TONES[known.tone]),
         *(Text(line) for line in lines.summary_of_run(progress, ended)),
-        *profiles,
+        *_tables(progress.profiles, console),
         *(_threshold(one, console) for one in progress.thresholds),
         *(Text(line) for line in lines.seal_lines(known)),
         Text(lines.hint(progress)),
@@ -139,21 +136,6 @@ def figures(progress: Progress, ascii_only: bool = False) -> list[list[str]]:
     ]
 
 
-def flow(groups: Iterable[Sequence[str]], width: int) -> list[str]:
-    """Put each group on lines of its own, which break only between figures."""
-    flowed = []
-    for group in groups:
-        line = ""
-        for figure in group:
-            longer = f"{line}{_GAP}{figure}" if line else figure
-            if line and len(longer) > width:
-                flowed.append(line)
-                longer = figure
-            line = longer
-        flowed.append(line)
-    return flowed
-
-
 def sparkline(rates: Sequence[float], ascii_only: bool = False) -> str:
     """The last rates as bars, relative to the highest of them."""
     bars = _ASCII_BARS if ascii_only else _BARS
@@ -167,7 +149,7 @@ def sparkline(rates: Sequence[float], ascii_only: bool = False) -> str:
 def _title(progress: Progress) -> Text:
     return Text(
         f"{run_title(progress.run, progress.simulation.name)} is {progress.state}: "
-        f"{percent(progress.share)} of {count(progress.total)}{_GAP}"
+        f"{percent(progress.share)} of {count(progress.total)}{lines.GAP}"
         f"{duration(progress.seconds)}, ETA {duration(progress.eta_seconds)}",
         style="bold",
     )
@@ -231,6 +213,18 @@ def profile_table(
     return [_table(shown, columns), *more]
 
 
+def _tables(profiles: Sequence[ProfileProgress], console: Console) -> Iterator[Table]:
+    """The table with all its columns; what does not fit goes on below, beside the same names."""
+    name, *others = _columns(profiles)
+    shown = [name]
+    for column in others:
+        if len(shown) > 1 and not _fits(_table(profiles, [*shown, column]), console):
+            yield _table(profiles, shown)
+            shown = [name]
+        shown.append(column)
+    yield _table(profiles, shown)
+
+
 def _table(profiles: Iterable[ProfileProgress], columns: Sequence[_Column]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in columns:
@@ -240,6 +234,7 @@ def _table(profiles: Iterable[ProfileProgress], columns: Sequence[_Column]) -> T
             justify="left" if is_name else "right",
             no_wrap=True,
             overflow="ellipsis" if is_name else "fold",
+            max_width=_NAME_WIDTH if is_name else None,
         )
     for profile in profiles:
         table.add_row(*(column.cell(profile) for column in columns))

@@ -54,6 +54,14 @@ log = logging.getLogger(__name__)
 EchoHook = Callable[[Batch, Outcomes, NDArray[np.intp]], None]
 
 
+#: Of a worker of all profiles.
+_EVERY_PROFILE = "run"
+
+
+def _name_of(profiles: Sequence[SenderProfile]) -> str:
+    return profiles[0].name if len(profiles) == 1 else _EVERY_PROFILE
+
+
 class Worker:
     """A worker process: takes batches, plays them, settles them."""
 
@@ -64,9 +72,12 @@ class Worker:
         gateways: Callable[[SenderProfile], Gateway] = SimulatedGateway,
         echo: EchoHook | None = None,
         clock: Clock = MACHINE_CLOCK,
+        name: str | None = None,
     ) -> None:
-        #: Unique for each process start.
-        self.id = worker_id(socket.gethostname(), os.getpid(), uuid.uuid4().hex[:6])
+        #: Unique for each process start; Celery knows it by the same name.
+        self.id = worker_id(
+            name or _name_of(profiles), socket.gethostname(), os.getpid(), uuid.uuid4().hex[:6]
+        )
         self.turns = Turns()
         #: Whether it has received a batch of its own ledger.
         self.at_home = False

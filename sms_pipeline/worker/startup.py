@@ -17,7 +17,6 @@ from sms_pipeline.config import places
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.files import load_simulation, new_profile, override_profile
 from sms_pipeline.config.settings import Settings, load_settings
-from sms_pipeline.core.hosts import process_of
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError
@@ -60,8 +59,9 @@ def prepare(app: Celery, controller: Any, options: dict[str, Any]) -> None:
     use_queues(app, [profile.name], settings.queue_type)
     if told := places.doubt(settings):
         click.echo(f"Warning: {told}", err=True)
-    worker = _start_pipeline(settings, [profile], drain, options.get("echo", False))
-    controller.hostname = node_name(controller.hostname, profile, worker.id)
+    name = given_name(controller.hostname)
+    worker = _start_pipeline(settings, [profile], drain, options.get("echo", False), name)
+    controller.hostname = worker.id
 
 
 def use_queues(app: Celery, profiles: Iterable[str], queue_type: str) -> None:
@@ -103,7 +103,11 @@ def _use_log_level(settings: Settings) -> None:
 
 
 def _start_pipeline(
-    settings: Settings, profiles: Sequence[SenderProfile], drain: float, echo: bool = False
+    settings: Settings,
+    profiles: Sequence[SenderProfile],
+    drain: float,
+    echo: bool = False,
+    name: str | None = None,
 ) -> Worker:
     names = [profile.name for profile in profiles]
     waiting = Waiting(partial(click.echo, err=True), MACHINE_CLOCK)
@@ -111,7 +115,7 @@ def _start_pipeline(
         # The ledger first: a URL that can't be used is told before anything is waited for.
         ledger = waiting.until_there(lambda: Ledger.open(settings.database_url))
         publisher = waiting.until_there(lambda: Publisher.open(settings, names))
-        worker = Worker(ledger, profiles, echo=_printing() if echo else None)
+        worker = Worker(ledger, profiles, echo=_printing() if echo else None, name=name)
         waiting.until_there(worker.start)
     install(Pipeline(worker, publisher, drain))
     excuses = {Part.LOOP: lambda: not publisher.answers(), Part.WRITER: lambda: is_away(ledger)}
@@ -168,13 +172,19 @@ def _named_profile(
     return new_profile(name)
 
 
-def node_name(given: str, profile: SenderProfile, worker: str) -> str:
-    """Two workers of one name would shut each other out, so the default name is made unique.
+def given_name(node: str) -> str | None:
+    """The name that `-n` gave the worker, without its host; None if it gave none."""
+    name = node.partition("@")[0]
+    return None if name == "celery" else name
 
-    It ends as the id of the worker in the ledger does, so that one can be found by the other.
-    """
-    name, _, host = given.partition("@")
-    return given if name != "celery" else f"{profile.name}-{process_of(worker)}@{host}"
+
+def ready_line(worker: Worker) -> str:
+    """What a worker says when it takes batches."""
+    senders = ", ".join(
+        f"{profile.count:,} sender{'s' if profile.count > 1 else ''} of profile {profile.name}"
+        for profile in worker.profiles
+    )
+    return f"Ready: {worker.id} with {senders}"
 
 
 def _printing() -> Echo:

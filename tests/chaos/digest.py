@@ -1,4 +1,4 @@
-"""The short form of docs/faults.md for the project's front page, made from that page alone."""
+"""The short form of docs/faults.md, made from that page alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.chaos.faults import Fault
 from tests.chaos.scenario import ROOT
 
 PAGE = ROOT / "docs" / "faults.md"
-FRONT_PAGE = ROOT / "README.md"
+FRONT_PAGE = ROOT / "docs" / "guarantees.md"
 BEGIN, END = "<!-- faults -->\n", "<!-- end of faults -->"
 
 GROUPS: dict[str, tuple[Fault, ...]] = {

@@ -85,14 +85,16 @@ def test_flower_shows_batches_retries_and_profiles_and_no_numbers(
 
     waiting = wait_until(retried, PATIENCE_SECONDS, "Flower shows a retry")
     for row in waiting:
-        assert re.fullmatch(r"retried as batch \d+: \d+ SMS, attempt \d in \d+ s", row["exception"])
+        assert re.fullmatch(
+            r"retried as run \d+, batch \d+: \d+ SMS, attempt \d in \d+ s", row["exception"]
+        )
 
     # And whoever is asked what a worker has in hand, the answer has no numbers
     active = pipeline.start("inspect", "active", "--json", program=CELERY).wait()
     name = wait_until(lambda: rows(url)[0]["worker"], PATIENCE_SECONDS, "the worker is named")
     assert re.fullmatch(r"fast-\d+-[0-9a-f]{6}@.+", name)
     assert name in active.out
-    assert re.search(r"batch \d+: \d+ SMS", active.out)
+    assert re.search(r"run \d+, batch \d+: \d+ SMS", active.out)
     pages = [page(url, f"/worker/{name}"), page(url, "/tasks"), page(url, "/")]
     assert name in pages[0]
 
@@ -105,7 +107,7 @@ def test_flower_shows_batches_retries_and_profiles_and_no_numbers(
     ended = wait_until(all_ended, PATIENCE_SECONDS, "every batch ends as a success")
     assert len(ended) == MESSAGES / 20
     for row in ended:
-        assert re.fullmatch(r"batch \d+: \d+ SMS(, attempt \d)?", row["args"])
+        assert re.fullmatch(r"run \d+, batch \d+: \d+ SMS(, attempt \d)?", row["args"])
         assert row["retries"] == 0 or f"attempt {row['retries'] + 1}" in row["args"]
     pages += [page(url, f"/task/{row['uuid']}") for row in ended] + [json.dumps(ended)]
     columns = make_columns(SEED, 0, MESSAGES, 100, "xxx-xxx-xxxx")

@@ -429,7 +429,8 @@ def test_flower_shows_batches_and_no_recipients(stage: Stage) -> None:
     assert len(tasks) >= 10
     for task in tasks.values():
         if task["name"]:
-            assert re.fullmatch(r"batch \d+: \d+ SMS(, attempt \d)?", task["args"]), task["args"]
+            said = r"run \d+, batch \d+: \d+ SMS(, attempt \d)?"
+            assert re.fullmatch(said, task["args"]), task["args"]
     for page in ("/api/tasks", "/tasks", f"/task/{next(iter(tasks))}"):
         assert not PHONE.search(read(url + page))
 

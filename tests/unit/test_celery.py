@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import runpy
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -25,7 +26,6 @@ from sms_pipeline.broker import codec, memory
 from sms_pipeline.celery import app
 from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.core.batch import TASK_NAME
-from sms_pipeline.core.hosts import worker_id
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
 from sms_pipeline.core.routing import MAX_IN_HAND_SECONDS
 from sms_pipeline.core.simulation import Simulation
@@ -38,6 +38,7 @@ from sms_pipeline.errors import (
     NeedsBrokerError,
     Terminated,
 )
+from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker import pipeline, startup
 from sms_pipeline.worker.consumer import GuardedConsumer
 from sms_pipeline.worker.in_hand import (
@@ -45,10 +46,12 @@ from sms_pipeline.worker.in_hand import (
     require_short_batches,
     threads_for,
 )
+from sms_pipeline.worker.process import Worker
 from sms_pipeline.worker.shutdown import DRAIN_SECONDS
 from sms_pipeline.worker.startup import (
     chosen_profile,
-    node_name,
+    given_name,
+    ready_line,
     require_broker,
     require_threads,
     use_queues,
@@ -192,11 +195,23 @@ def test_bad_options_are_refused(options: dict[str, Any]) -> None:
         chosen_profile(Simulation(), {"profile": "fast", **options})
 
 
-def test_default_node_names_differ_and_given_ones_are_kept() -> None:
-    ids = worker_id("box", 1, "0a1b2c"), worker_id("box", 1, "3d4e5f")
-    assert node_name("mine@host", make.profile(), ids[0]) == "mine@host"
-    names = [node_name("celery@host", make.profile(), one) for one in ids]
-    assert names == ["fast-1-0a1b2c@host", "fast-1-3d4e5f@host"]
+@pytest.mark.parametrize(("node", "name"), [("mine@host", "mine"), ("celery@host", None)])
+def test_a_name_that_is_given_is_kept(node: str, name: str | None) -> None:
+    assert given_name(node) == name
+
+
+def test_a_worker_has_a_name_of_its_own_and_says_what_it_has(ledger: Ledger) -> None:
+    fast = make.profile("fast", count=1_500)
+    first, second = Worker(ledger, [fast]), Worker(ledger, [fast])
+    assert first.id != second.id
+    assert first.id.startswith("fast-")
+    assert first.id.endswith(f"@{socket.gethostname()}")
+    assert Worker(ledger, [fast], name="mine").id.startswith("mine-")
+    line = ready_line(first)
+    assert line == f"Ready: {first.id} with 1,500 senders of profile fast"
+    both = Worker(ledger, [fast, make.profile("slow", count=1)])
+    assert both.id.startswith("run-")
+    assert ready_line(both).endswith("1,500 senders of profile fast, 1 sender of profile slow")
 
 
 def test_worker_without_a_broker_is_refused(clean: object) -> None:
@@ -372,6 +387,10 @@ def test_worker_that_is_not_set_up_does_not_start(
     assert capsys.readouterr().err == told
 
 
+#: A worker, as far as it is told of.
+ONE = SimpleNamespace(id="fast-1-ab@box", profiles=[make.profile("fast")])
+
+
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """Whose signals were taken over, and how long a shutdown waits: (consumer, worker, drain)."""
@@ -385,7 +404,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
             installed.append(self._parts)
 
     monkeypatch.setattr(celery, "Shutdown", FakeShutdown)
-    monkeypatch.setattr(pipeline, "_installed", [SimpleNamespace(worker="worker", drain=2.5)])
+    monkeypatch.setattr(pipeline, "_installed", [SimpleNamespace(worker=ONE, drain=2.5)])
     return installed
 
 
@@ -393,7 +412,7 @@ def test_worker_process_takes_its_signals_over_when_it_is_ready(
     installed: list[tuple[object, ...]],
 ) -> None:
     signals.worker_ready.send(sender="consumer")
-    assert installed == [("consumer", "worker", 2.5)]
+    assert installed == [("consumer", ONE, 2.5)]
 
 
 def test_worker_in_a_thread_has_no_signals_of_its_own(

@@ -171,6 +171,16 @@ def _metric_row(family: Metric) -> str:
     return f"| `{name}` | {family.type} | {shown} | {family.documentation} |"
 
 
+def test_each_message_that_has_a_cure_is_said_somewhere() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    messages = re.findall(r"^\| `([^`]+)` \|", page, re.M)
+    assert len(messages) > 25
+    sources = "".join(path.read_text() for path in (ROOT / "sms_pipeline").rglob("*.py"))
+    # As Python joins the parts of a text.
+    said = re.sub(r'["\s]*\n\s*f?"', "", sources)
+    assert [message for message in messages if message not in said] == []
+
+
 def test_the_audit_in_the_readme_has_the_lines_of_an_audit() -> None:
     page = (ROOT / "README.md").read_text()
     sample = re.search(r"sms-pipeline audit\n(.*?)```", page, re.S)

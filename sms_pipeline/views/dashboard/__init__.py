@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 from sms_pipeline.config.reading import read_text, shown
@@ -22,7 +23,7 @@ def require_packages() -> None:
     if missing:
         raise MissingPackagesError(
             f"the dashboard needs {' and '.join(missing)}; "
-            "install with: pip install 'sms-pipeline[dashboard]', or '.[dashboard]' in its folder"
+            f"install it with: {sys.executable} -m pip install {' '.join(missing)}"
         )
 
 

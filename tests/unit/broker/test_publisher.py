@@ -146,7 +146,7 @@ def test_nothing_but_counts_is_shown_of_a_batch(published: Published, attempt: i
         assert (headers["argsrepr"], headers["kwargsrepr"]) == (batch.describe(), "")
         assert headers["ignore_result"] is True
         assert batch.to[:12] not in str(options)
-    assert shown_as(batch)["argsrepr"].startswith("batch 0: 3 SMS")
+    assert shown_as(batch)["argsrepr"].startswith("run 1, batch 0: 3 SMS")
 
 
 def test_batch_carries_what_its_worker_needs(published: Published) -> None:

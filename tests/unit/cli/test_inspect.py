@@ -97,3 +97,21 @@ def test_message_is_not_followed(ledger: Ledger, ended: None) -> None:
     result = invoke("trace", "--message", "3", "--follow")
     assert result.exit_code == 2
     assert "--follow" in result.stderr
+
+
+def test_a_list_is_shown_again_until_ctrl_c(ended: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    naps = []
+
+    def nap(_clock: object, seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sms_pipeline.config.clock.MachineClock.sleep", nap)
+    result = invoke("runs", "--watch", "--json")
+    assert result.exit_code == 130
+    assert len(result.stdout.splitlines()) == 3 * 2
+
+
+def test_failures_are_csv_or_json_not_both(ended: None) -> None:
+    assert "--csv and --json can't be used together" in refused("failures", "--csv", "--json")

@@ -13,7 +13,7 @@ import click
 import pytest
 
 from sms_pipeline import __version__
-from sms_pipeline.cli import calibrate, doctor, inspect, predict, start, steer, watch
+from sms_pipeline.cli import calibrate, configure, doctor, inspect, predict, start, steer, watch
 from sms_pipeline.cli.main import SECTIONS, cli
 from sms_pipeline.errors import EXIT_FAILURE, EXIT_OK, EXIT_UNFINISHED
 from sms_pipeline.ledger.store import Ledger
@@ -85,7 +85,7 @@ def test_every_option_has_a_help_text(command: str) -> None:
 
 
 def test_every_command_is_offered() -> None:
-    modules = (calibrate, doctor, inspect, predict, start, steer, watch)
+    modules = (calibrate, configure, doctor, inspect, predict, start, steer, watch)
     made = {
         one for module in modules for one in vars(module).values() if isinstance(one, click.Command)
     }
@@ -167,7 +167,7 @@ def test_unknown_run_ends_with_2_and_a_hint(command: str, ledger: Ledger) -> Non
 def test_any_error_of_the_system_is_one_line_that_names_what_failed(
     error: OSError, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("sms_pipeline.views.lists.list_runs", fail)
@@ -194,7 +194,7 @@ def test_output_that_can_not_be_written_is_one_line() -> None:
 
 @pytest.mark.usefixtures("ledger")
 def test_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sms_pipeline.views.lists.list_runs", interrupt)

@@ -144,7 +144,7 @@ def test_run_is_dispatched_played_and_shown_to_its_end(
     assert pipeline.pipeline().worker.stopping.is_set()
     # A worker of that name and size, on queues of those profiles
     (worker,) = {row.id for row in ledger.all_workers()}
-    assert consumer.node == f"run@{worker}"
+    assert consumer.node == worker
     assert consumer.concurrency == 2 * 51
     assert broker.opened == [("memory://localhost", ["fast", "slow"])]
 

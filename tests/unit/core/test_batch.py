@@ -90,8 +90,8 @@ def test_remainder_keeps_texts_whatever_is_in_them(texts: list[str], data: st.Da
 
 def test_description_shows_neither_numbers_nor_texts() -> None:
     batch = make.batch(10, number=17)
-    assert batch.describe() == "batch 17: 10 SMS"
-    assert batch.remainder(np.array([2, 5])).describe() == "batch 17: 2 SMS, attempt 2"
+    assert batch.describe() == "run 1, batch 17: 10 SMS"
+    assert batch.remainder(np.array([2, 5])).describe() == "run 1, batch 17: 2 SMS, attempt 2"
 
 
 @pytest.mark.parametrize("body", [5, None, [1], {}, "x", True, 1.5, [], [{}], {"ledger": 1}])

@@ -45,7 +45,8 @@ def progress(**values: Any) -> Progress:
 def shown(of: Progress, workers: int = 0) -> dict[str, Any]:
     run = Run(of.run, NOON, of.seed, of.total, of.simulation)
     online = tuple(
-        make.worker(worker_id("box", number, "ab"), senders=1_500) for number in range(workers)
+        make.worker(worker_id("fast", "box", number, "ab"), senders=1_500)
+        for number in range(workers)
     )
     reading = Reading(make.snapshot(), of, online, 0.0, decided=True)
     return run_json(run, reading, TIMELINE)["shown"]  # type: ignore[no-any-return]
@@ -114,7 +115,7 @@ def test_a_large_fleet_is_counted() -> None:
     workers = shown(progress(), workers=1_234)["workers"]
     assert (workers["count"], workers["more"]) == ("1,234", "and 1,214 more")
     assert len(workers["cells"]) == len(workers["joined_at"]) == SHOWN_WORKERS
-    assert workers["cells"][0] == ["box-0-ab", "box", "fast", "1,500", "0.1 s", "10%"]
+    assert workers["cells"][0] == ["fast-0-ab@box", "box", "fast", "1,500", "0.1 s", "10%"]
     assert shown(progress())["workers"]["more"] == "No worker is online."
     assert shown(progress(), workers=1)["workers"]["more"] == ""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from sms_pipeline.core.progress import Progress
 from sms_pipeline.views.display import JsonView, PlainView, SummaryJsonView, View, make_view
-from sms_pipeline.views.lines import update_line
+from sms_pipeline.views.lines import LINE_WIDTH, update_line
 from tests.unit.views.runs import progress
 
 DONE = progress(95)
@@ -19,6 +21,48 @@ def test_plain_view_shows_profiles_and_warnings(capsys: pytest.CaptureFixture[st
     assert lines[0] == update_line(progress())
     assert lines[1].strip().startswith("fast: senders 0  backlog 1,000")
     assert lines[2].strip().startswith("! profile fast: 1,010 messages waiting")
+
+
+def shown(view: View, *readings: Progress, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines of the last of these updates."""
+    for reading in readings:
+        capsys.readouterr()
+        view.show(reading)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_an_update_is_one_line_while_nothing_else_changes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (line,) = shown(PlainView(), progress(40), progress(50), capsys=capsys)
+    assert line == update_line(progress(50))
+
+
+def test_a_profile_is_told_when_its_senders_change(capsys: pytest.CaptureFixture[str]) -> None:
+    before = progress(40)
+    (fast,) = before.profiles
+    joined = replace(before, profiles=(replace(fast, senders=20),))
+    _, profile, *_ = shown(PlainView(), before, joined, capsys=capsys)
+    assert profile.strip().startswith("fast: senders 20")
+
+
+def test_a_warning_that_came_back_is_told_again(capsys: pytest.CaptureFixture[str]) -> None:
+    quiet = replace(progress(40), warnings=())
+    assert len(shown(PlainView(), progress(40), quiet, progress(41), capsys=capsys)) == 2
+
+
+def test_verbose_tells_everything_every_time(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(PlainView(verbose=True), progress(40), progress(50), capsys=capsys)
+    text = "\n".join(lines)
+    for part in ("transit ", "p95 ", "fast: senders ", "efficiency ", "! profile fast"):
+        assert part in text
+    assert max(map(len, lines)) <= LINE_WIDTH
+
+
+def test_no_line_of_the_end_is_too_long(capsys: pytest.CaptureFixture[str]) -> None:
+    PlainView().close(DONE, "done")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= LINE_WIDTH
 
 
 def test_json_view_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from tests.unit.make import NOON
 
 def progress_on(*hosts: str) -> Progress:
     """Of a run with a worker of five senders on each of these hosts, side by side."""
-    workers = [make.worker(worker_id(host, 1, f"{n}")) for n, host in enumerate(hosts)]
+    workers = [make.worker(worker_id("fast", host, 1, f"{n}")) for n, host in enumerate(hosts)]
     shot = make.snapshot(make.counts("fast", dispatched=10), workers=tuple(workers))
     tracker = Tracker()
     tracker.update(shot, 0, NOON + 5)
@@ -74,4 +74,4 @@ def test_report_has_the_host_of_each_worker() -> None:
         values = dict.fromkeys(CounterRow._fields, 0)
         return WorkerPart(CounterRow(**{**values, "worker": worker}), None)  # type: ignore[arg-type]
 
-    assert (part(worker_id("box", 7, "a")).host, part("cancel").host) == ("box", None)
+    assert (part(worker_id("fast", "box", 7, "a")).host, part("cancel").host) == ("box", None)

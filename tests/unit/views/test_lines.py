@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import Control, Steering, Step
 from sms_pipeline.views.format import moment
-from sms_pipeline.views.lines import headline, profile_line, summary_lines, update_line
+from sms_pipeline.views.lines import (
+    INDENT,
+    LINE_WIDTH,
+    detail_lines,
+    headline,
+    profile_line,
+    profile_lines,
+    summary_lines,
+    update_line,
+    wrapped,
+)
 from tests.unit import make
 from tests.unit.make import NOON
 
@@ -28,20 +41,52 @@ def progress(delivered: int = 95, checks: tuple[str, ...] = (), **values: Any) -
 def test_update_line_says_what_was_delivered_failed_and_how_long_it_took() -> None:
     line = update_line(progress(delivered=40))
     assert "\n" not in line
-    for part in (
-        "45.0%",
-        "delivered 40",
-        "failed 5",
-        "average time per message 4.222 s (transit 1.556 s, send 0.109 s an attempt)",
-    ):
+    for part in ("45.0%", "delivered 40", "failed 5", "average time 4.222 s", "rate ", "ETA "):
         assert part in line
-    assert "in flight 10" in line
+    assert len(line) <= LINE_WIDTH
+
+
+@pytest.mark.parametrize("name", [None, "drill", "x" * 64])
+@pytest.mark.parametrize("many", [1, 3_400_000, 40_000_000])
+def test_no_line_of_an_update_is_too_long(name: str | None, many: int) -> None:
+    shown = progress(delivered=40)
+    simulation = shown.simulation.model_copy(update={"name": name})
+    counts = replace(shown.counts, delivered=40 * many, failed=5 * many)
+    seconds = 86_400 * 3.0
+    long = replace(shown, simulation=simulation, counts=counts, seconds=seconds, total=100 * many)
+    line = update_line(long)
+    assert len(line) <= LINE_WIDTH
+    assert f"delivered {40 * many:,}  failed {5 * many:,}" in line
+    (fast,) = shown.profiles
+    wide = replace(fast, name="n" * 64, counts=counts)
+    assert len(profile_line(wide)) <= LINE_WIDTH - INDENT
+    everything = [*profile_lines(wide), *detail_lines(long)]
+    assert max(map(len, everything)) <= LINE_WIDTH - INDENT
+
+
+def test_all_that_is_left_out_of_a_line_is_in_the_details() -> None:
+    shown = progress(delivered=40)
+    details = "  ".join(detail_lines(shown))
+    assert "average time per message 4.222 s (transit 1.556 s, send 0.109 s an attempt)" in details
+    assert "p95 " in details
+    assert "failed attempts 15" in details
+    (fast,) = shown.profiles
+    assert "efficiency " in "  ".join(profile_lines(fast))
+
+
+def test_prose_is_wrapped_and_commands_stay_whole() -> None:
+    path = "x" * 120
+    first, *others = wrapped(f"{'word ' * 30}--file {path}")
+    assert len(first) <= LINE_WIDTH
+    assert all(line.startswith("    ") for line in others)
+    assert others[-1].strip() == path
 
 
 def test_profile_line_holds_the_failure_rate_seen_against_the_one_set() -> None:
     (fast,) = progress().profiles
-    assert "failed attempts 13.6% (set 10%)" in profile_line(fast)
-    assert "share 100.0%" in profile_line(fast)
+    text = "  ".join(profile_lines(fast))
+    assert "failed attempts 13.6% (set 10%)" in text
+    assert "share 100.0%" in text
 
 
 def test_summary_is_worth_reading_a_week_later() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 from sms_pipeline.core.hosts import worker_id
 from sms_pipeline.core.messages import SEPARATOR, make_columns
@@ -17,7 +20,9 @@ from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.views import lists
 from sms_pipeline.views.format import moment
 from sms_pipeline.views.lists import list_failures, list_runs, list_senders
+from sms_pipeline.views.outcome import Outcome
 from sms_pipeline.views.reader import Reader
+from sms_pipeline.views.run_table import ListedRun, run_table
 from tests.unit import make
 from tests.unit.make import NOON
 
@@ -42,15 +47,81 @@ def test_runs_are_listed_with_their_state_and_verdict(
     heading, first, second = (
         re.split(r"  +", line.strip()) for line in capsys.readouterr().out.splitlines()
     )
-    assert heading[0] == "run"
-    assert (first[0], first[2:]) == (
-        str(run.id),
-        ["100", "10", "0", "running 10.0%", "Not finished · 0 not reached", "7"],
-    )
-    assert (second[0], second[2:]) == (
-        str(done.id),
-        ["10", "9", "1", "done", "Broken · 1 not reached", "42"],
-    )
+    assert heading == [
+        *("run", "name", "state", "verdict", "messages", "delivered", "duration", "rate"),
+        *("failed", "started"),
+    ]
+    assert first[:5] == [str(run.id), "running 10.0%", "not finished", "100", "10"]
+    assert second[:5] == [str(done.id), "done", "broken", "10", "9"]
+    assert (first[7], second[7]) == ("0", "1")
+
+
+def listed(ledger: Ledger, clock: ManualClock, capsys: Output) -> list[dict[str, Any]]:
+    list_runs(ledger, clock, as_json=True)
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_runs_as_objects_have_all_that_is_known(
+    ledger: Ledger, run: Run, noon: ManualClock, capsys: Output
+) -> None:
+    done = ledger.start_run(make.simulation(num_messages=10, name="drill"), seed=42)
+    ledger.settle([make.settlement(done.id, settled_at=done.started_at + 5)])
+    first, second = listed(ledger, noon, capsys)
+    assert (first["run"], first["state"], first["name"]) == (run.id, "running", None)
+    assert (second["seed"], second["name"], second["done"]) == (42, "drill", True)
+    assert (second["seconds"], second["average_rate"]) == (5.0, 2.0)
+
+
+def test_a_run_in_a_list_took_as_long_as_everywhere(
+    ledger: Ledger, run: Run, noon: ManualClock, capsys: Output
+) -> None:
+    ledger.record_batches(run.id, [make.row(run.id)])
+    ledger.settle([make.settlement(run.id, settled_at=NOON + 3)])
+    noon.advance(60)
+    progress = Reader(ledger, run, clock=noon).read().progress
+    (one,) = listed(ledger, noon, capsys)
+    assert one["seconds"] == pytest.approx(progress.seconds, abs=1e-6)
+    assert one["average_rate"] == pytest.approx(progress.average_rate, abs=1e-6)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+@pytest.mark.parametrize("name", [None, "drill", "x" * 64])
+def test_a_run_is_one_line_at_every_width(ledger: Ledger, width: int, name: str | None) -> None:
+    ledger.start_run(make.simulation(num_messages=10, name=name), seed=1)
+    (totals,) = ledger.totals(1)
+    one = ListedRun(totals, Outcome(RunState.RUNNING, totals.counts), totals.run.started_at + 60)
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(run_table([one], width))
+    lines = console.export_text().splitlines()
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= width
+    if width >= 80:
+        assert "…" not in lines[0]
+        assert lines[1].split()[0] == "1"
+        assert "running 0.0%  not finished" in lines[1]
+
+
+def test_senders_as_objects(ledger: Ledger, capsys: Output) -> None:
+    ledger.join(worker_id("fast", "box", 1, "0a1b2c"), [make.profile("fast", count=3)])
+
+    class Clock(ManualClock):
+        """Time in which the heart beats."""
+
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            ledger.beat(worker_id("fast", "box", 1, "0a1b2c"), round(self.monotonic() * 100))
+
+    list_senders(ledger, Clock(), as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["host"], found["profile"], found["senders"]) == ("box", "fast", 3)
+
+
+def test_failures_as_objects(ledger: Ledger, with_failures: Run, capsys: Output) -> None:
+    list_failures(ledger, with_failures, as_csv=False, as_json=True)
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["message"], one["reason"]) for one in found] == [
+        *((3, "failed"), (5, "expired"), (7, "failed")),
+    ]
 
 
 def test_runs_that_stand_still_are_listed_with_what_gets_them_going(
@@ -94,8 +165,8 @@ def test_only_the_latest_runs_are_audited_in_a_list(
         ledger.settle([make.settlement(run.id, delivery_times={80: 10})])
     list_runs(ledger, noon)
     _, *rows = capsys.readouterr().out.splitlines()
-    assert ["Proven" in row for row in rows] == [False, False, True, True]
-    assert ["Not audited" in row for row in rows] == [True, True, False, False]
+    assert ["proven" in row for row in rows] == [False, False, True, True]
+    assert ["not audited" in row for row in rows] == [True, True, False, False]
 
 
 def test_a_run_started_when_it_was_asked_for(ledger: Ledger, run: Run, capsys: Output) -> None:
@@ -121,7 +192,11 @@ def test_run_whose_messages_expired_or_were_cancelled_is_done(
     run = ledger.start_run(make.simulation(num_messages=10), seed=1)
     ledger.settle([make.settlement(run.id, delivered=2, expired=3, cancelled=5)])
     list_runs(ledger)
-    assert re.search("done +.* 3 not reached · 5 cancelled ", capsys.readouterr().out)
+    assert re.search("1 +done +broken ", capsys.readouterr().out)
+    list_runs(ledger, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["expired"], found["cancelled"]) == (3, 5)
+    assert found["verdict"].endswith("3 not reached · 5 cancelled")
 
 
 def test_failures_name_who_was_not_reached(
@@ -170,7 +245,7 @@ def test_no_sender_online(ledger: Ledger, capsys: Output) -> None:
 
 def test_only_workers_whose_heart_beats_are_listed(ledger: Ledger, capsys: Output) -> None:
     # Given one worker that lives and one that was killed
-    alive = worker_id("box", 1, "0a1b2c")
+    alive = worker_id("fast", "box", 1, "0a1b2c")
     ledger.join(alive, [make.profile("fast", count=1_500, mean_time=0.25, failure_rate=0.5)])
     ledger.join("dead", [make.profile("slow")])
 
@@ -183,5 +258,5 @@ def test_only_workers_whose_heart_beats_are_listed(ledger: Ledger, capsys: Outpu
 
     list_senders(ledger, Clock())
     _, row = capsys.readouterr().out.splitlines()
-    assert row.split()[:6] == ["box-1-0a1b2c", "box", "fast", "1,500", "0.25", "s"]
+    assert row.split()[:6] == ["fast-1-0a1b2c@box", "box", "fast", "1,500", "0.25", "s"]
     assert "50%" in row

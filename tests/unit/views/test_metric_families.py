@@ -32,7 +32,7 @@ PROMTOOL_SECONDS = 30
 #: Senders serve whatever run there is.
 OF_ALL_RUNS = ("sms_pipeline_senders_online", "sms_pipeline_capacity_messages_per_second")
 
-WORKER = worker_id("box", 1, "0a1b2c")
+WORKER = worker_id("fast", "box", 1, "0a1b2c")
 #: All figures differ, so that none can stand for another.
 FAST = make.counts(
     "fast", dispatched=900, first_attempts=700, attempts=760, delivered=600, failed=21,

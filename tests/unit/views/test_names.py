@@ -69,8 +69,10 @@ def test_lists_have_a_column_for_names_where_there_are_any(
 ) -> None:
     list_runs(ledger, noon)
     heading, row = capsys.readouterr().out.splitlines()
-    assert heading.rstrip().endswith("name")
-    assert row.rstrip().endswith(f"{NAME}  region=north, team=[a]")
+    assert heading.startswith("run  name ")
+    assert heading.rstrip().endswith("tags")
+    assert row.startswith(f"1    {NAME}  ")
+    assert row.rstrip().endswith("region=north, team=[a]")
 
 
 def test_dashboard_has_the_name(ledger: Ledger, run: Run, reading: Reading) -> None:

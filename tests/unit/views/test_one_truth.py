@@ -16,7 +16,7 @@ from sms_pipeline.config.settings import Settings
 from sms_pipeline.ledger.timeline import timeline
 from sms_pipeline.views.dashboard.figures import run_json
 from sms_pipeline.views.format import count, duration, message_time, percent, rate
-from sms_pipeline.views.lines import profile_line, summary_lines, update_line
+from sms_pipeline.views.lines import detail_lines, profile_lines, summary_lines, update_line
 from sms_pipeline.views.metrics.families import run_metrics
 from sms_pipeline.views.objects import progress_json
 from sms_pipeline.views.percentiles import percentiles
@@ -129,7 +129,7 @@ def test_the_terminal_says_the_same_at_the_end(case: Case) -> None:
 
 
 def test_plain_lines_say_the_same(case: Case) -> None:
-    line = words(update_line(case.progress))
+    line = words(" ".join([update_line(case.progress), *detail_lines(case.progress)]))
     # A line has no room for what seldom happens, nor for the rate over all.
     shared = ("delivered", "failed", "failed attempts", *TIMES, "duration")
     summary = words(" ".join(summary_lines(case.progress, "ended")))
@@ -139,7 +139,7 @@ def test_plain_lines_say_the_same(case: Case) -> None:
     alone = said(line + extra, rf"\[ ?{TIME}\]")
     assert {name: alone[name] for name in shared} == {name: truth(case)[name] for name in shared}
     for profile in case.progress.profiles:
-        text = words(profile_line(profile))
+        text = words(" ".join(profile_lines(profile)))
         for name, pattern in (("senders", NUMBER), ("share", SHARE), ("efficiency", SHARE)):
             assert found(rf"{name} {pattern}", text) == truth(case)[f"{profile.name} {name}"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from dataclasses import replace
 from io import BytesIO, StringIO, TextIOWrapper
 
 import pytest
@@ -14,10 +15,10 @@ from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import WorkerRow
 from sms_pipeline.ledger.verdict import Verdict
 from sms_pipeline.views import terminal
-from sms_pipeline.views.lines import summary_lines
+from sms_pipeline.views.lines import flow, summary_lines
 from sms_pipeline.views.outcome import outcome_of
 from sms_pipeline.views.output import SafeConsole
-from sms_pipeline.views.terminal import LiveView, flow, render, render_summary, sparkline
+from sms_pipeline.views.terminal import LiveView, render, render_summary, sparkline
 from tests.unit import make
 from tests.unit.make import NOON
 
@@ -183,6 +184,19 @@ def test_summary_leaves_nothing_out_however_narrow(width: int) -> None:
         assert profile.name in text
         assert f"{profile.counts.delivered:,}" in text
     assert "✓ p95 delivery < 30s (seen 1.02s)" in squeezed(text)
+    assert {word for line in text.splitlines() if line.startswith("profile ") for word in
+            line.split()} == set(WIDE)  # fmt: skip
+
+
+def test_long_names_of_profiles_are_cut_and_leave_room_for_figures() -> None:
+    done = progress(done=True)
+    long = replace(done, profiles=tuple(replace(one, name="n" * 64) for one in done.profiles))
+    narrow = console(60)
+    for part in render_summary(long, "done", narrow):
+        narrow.print(part)
+    lines = narrow.export_text().splitlines()
+    assert max(map(len, lines)) <= 60
+    assert any(line.startswith(f"{'n' * 19}…") for line in lines)
 
 
 def test_verdict_is_on_top_and_red_if_a_threshold_was_missed() -> None:

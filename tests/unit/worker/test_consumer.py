@@ -455,7 +455,7 @@ def test_arguments_are_told_in_short_whoever_asks(setting: Setting, safe: bool) 
     assert "555" not in str(request.info())
 
 
-RETRY = "retried as batch 0: 2 SMS, attempt 2 in 3 s"
+RETRY = "retried as run 1, batch 0: 2 SMS, attempt 2 in 3 s"
 
 
 @pytest.mark.parametrize(

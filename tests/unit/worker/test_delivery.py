@@ -88,7 +88,7 @@ def test_an_attempt_is_played_settled_and_its_remainder_handed_on() -> None:
     assert (settlement.worker, settlement.settled_at) == ("w1", NOON + 4)
     assert (settlement.delivered, settlement.retried) == (8, 2)
     assert shell.only(Publish).batch == batch.remainder(np.array(UNSUCCESSFUL))
-    assert said == f"retried as batch 0: 2 SMS, attempt 2 in {shell.only(Publish).delay} s"
+    assert said == f"retried as run 1, batch 0: 2 SMS, attempt 2 in {shell.only(Publish).delay} s"
 
 
 def test_what_is_handed_on_is_what_the_ledger_holds_not_what_was_played() -> None:
@@ -134,7 +134,7 @@ def test_a_batch_of_a_paused_run_comes_back_as_it_is() -> None:
     batch = make.batch(10)
     shell, said = delivery(batch, Standing(Control.PAUSED, None))
     assert shell.asked == [ReadStanding(batch), Publish(batch, PAUSE_SECONDS)]
-    assert said == "retried as batch 0: 10 SMS in 2 s"
+    assert said == "retried as run 1, batch 0: 10 SMS in 2 s"
 
 
 def test_without_a_queue_a_pause_holds_nothing_up() -> None:

@@ -173,7 +173,7 @@ def test_batch_that_no_producer_has_recorded_is_refused(
 ) -> None:
     worker = Worker(ledger, [make.profile("fast"), make.profile("slow")], Scripted)
     batch = dispatched(ledger, run).model_copy(update=changes)
-    with pytest.raises(BadBatchError, match="no producer has recorded batch"):
+    with pytest.raises(BadBatchError, match="no producer has recorded run 1, batch"):
         worker.perform(ReadStanding(batch))
 
 

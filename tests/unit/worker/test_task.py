@@ -116,7 +116,7 @@ def test_remainder_is_handed_on_and_told(
     ((by, remainder, delay),) = publisher.retried
     assert by is task
     assert (remainder.key, remainder.positions().tolist()) == ((run.id, 0, 1), [0, 1])
-    assert told == f"retried as batch 0: 2 SMS, attempt 2 in {delay} s"
+    assert told == f"retried as run 1, batch 0: 2 SMS, attempt 2 in {delay} s"
     assert ledger.snapshot(run).counts.delivered == 8
 
 
@@ -316,7 +316,7 @@ def test_remainder_is_published_again_until_that_is_confirmed(
         "ConnectionResetError",
         "TimeoutError",
     ]
-    assert "batch 0: 2 SMS, attempt 2 is not confirmed" in said[0]
+    assert "run 1, batch 0: 2 SMS, attempt 2 is not confirmed" in said[0]
 
 
 def test_worker_that_stops_leaves_the_batch_to_another_that_can_publish(
