@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache, partial
 
 import numpy as np
@@ -40,7 +41,8 @@ def _known_mean(simulation: Simulation) -> float | None:
 def _around(mean: float, batch: Batch) -> NDArray[np.float64]:
     """The whole numbers on both sides of the mean, as often as makes it."""
     has_more = part_draws(batch, batch.count) < mean % 1
-    return np.where(has_more, np.floor(mean) + 1, np.floor(mean))
+    parts: NDArray[np.float64] = math.floor(mean) + has_more.astype(np.float64)
+    return parts
 
 
 @lru_cache(maxsize=16)
