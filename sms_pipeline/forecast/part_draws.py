@@ -40,8 +40,9 @@ def _known_mean(simulation: Simulation) -> float | None:
 
 def _around(mean: float, batch: Batch) -> NDArray[np.float64]:
     """The whole numbers on both sides of the mean, as often as makes it."""
-    more = (part_draws(batch, batch.count) < mean % 1).astype(np.float64)
-    return more + math.floor(mean)
+    has_more = part_draws(batch, batch.count) < mean % 1
+    parts: NDArray[np.float64] = math.floor(mean) + has_more.astype(np.float64)
+    return parts
 
 
 @lru_cache(maxsize=16)
