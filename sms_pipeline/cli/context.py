@@ -104,6 +104,8 @@ def read_simulation(
     from sms_pipeline.config.files import load_simulation, with_thresholds
     from sms_pipeline.producer.recipients import examined
 
+    if to is not None and not _TO.fullmatch(to):
+        raise ConfigError(f"option --to: must be failed:RUN or delivered:RUN, got {to!r}")
     given = overrides(options, every)
     ledger = read_ledger(settings) if to and settings else None
     if to and ledger:
@@ -118,8 +120,6 @@ def _recipients_of(ledger: Ledger, to: str) -> dict[str, str]:
     """Those of an earlier run, as a file would name them."""
     from sms_pipeline.producer.follow_up import earlier_run
 
-    if not _TO.fullmatch(to):
-        raise ConfigError(f"option --to: must be failed:RUN or delivered:RUN, got {to!r}")
     recipients = earlier_run(ledger, to).simulation.recipients
     known = {"file": recipients.file, "column": recipients.column} if recipients else {}
     return {**known, "only": to}

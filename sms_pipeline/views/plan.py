@@ -54,6 +54,11 @@ def fleet_yaml(fleet: Fleet, goal: Goal) -> str:
         one.model_dump(mode="json", exclude_defaults=True) | {"count": one.count}
         for one in fleet.simulation.senders
     ]
+    if recipients := fleet.simulation.recipients:
+        # What was found in the file is found again when a run starts.
+        kept["recipients"] = recipients.model_dump(exclude={"contents"}, exclude_none=True)
+        for key in ("num_messages", "messages_from"):
+            kept.pop(key, None)
     head = (
         f"# {exact_percent(goal.share)} reached within {exact_seconds(goal.within)}, "
         f"{where(fleet.workers)}.\n"

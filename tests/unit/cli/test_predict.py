@@ -67,6 +67,17 @@ def test_plan_tells_the_fleet_and_writes_its_configuration() -> None:
     assert invoke("forecast", "fleet.yml", *check).exit_code == 0
 
 
+def test_plan_for_a_file_of_recipients_can_be_forecast() -> None:
+    Path("people.csv").write_text("to\n" + "2025550100\n" * 500)
+    Path("lists").mkdir()
+    Path("lists/alert.yml").write_text("recipients: ../people.csv\ntext: Go\n")
+    planned = invoke("plan", "lists/alert.yml", "--within", "10s", "-o", "fleet.yml")
+    assert planned.exit_code == 0, planned.stderr
+    forecast = invoke("forecast", "fleet.yml", "--json")
+    assert forecast.exit_code == 0, forecast.stderr
+    assert json.loads(forecast.stdout)["total"] == 500
+
+
 def test_plan_that_is_impossible_says_why_and_ends_with_3() -> None:
     result = invoke("plan", "-n", "200", "--within", "1s", "--share", "99%")
     assert result.exit_code == 3
