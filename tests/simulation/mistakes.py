@@ -409,8 +409,8 @@ def resumes_as_a_new_attempt() -> Sequence[Change]:
     """`resume` counts what it sends again as a new attempt."""
     next_attempt = producer.next_attempt
 
-    def newer(ledger: str, run: Any, entry: Unsettled, timeline: Any) -> Batch:
-        batch = next_attempt(ledger, run, entry, timeline)
+    def newer(first: Batch, entry: Unsettled) -> Batch:
+        batch = next_attempt(first, entry)
         return batch.at_attempt(batch.attempt + 1, batch.positions())
 
     return [(producer, "next_attempt", newer)]
@@ -419,11 +419,9 @@ def resumes_as_a_new_attempt() -> Sequence[Change]:
 @_mistake
 def resumes_the_whole_batch() -> Sequence[Change]:
     """`resume` sends whole batches again, not what is left of them."""
-    next_attempt = producer.next_attempt
 
-    def whole(ledger: str, run: Any, entry: Unsettled, timeline: Any) -> Batch:
-        batch = next_attempt(ledger, run, entry._replace(remainder=None), timeline)
-        return batch.at_attempt(entry.attempt, batch.positions()) if entry.attempt else batch
+    def whole(first: Batch, entry: Unsettled) -> Batch:
+        return first.at_attempt(entry.attempt, first.positions()) if entry.attempt else first
 
     return [(producer, "next_attempt", whole)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from sms_pipeline.core.batch import Batch
@@ -29,16 +30,18 @@ class VirtualPublishers:
     def __init__(self, process: Process) -> None:
         self._process = process
 
-    def map(self, call: Callable[[Any], Any], arguments: Iterable[Any]) -> Iterable[Any]:
-        futures = [(Future(), argument) for argument in arguments]
-        for future, argument in futures:
-            self._process.start(lambda future=future, one=argument: _answer(future, call, one))
-        return [future.result() for future, _ in futures]
+    def map(self, call: Callable[..., Any], *columns: Iterable[Any]) -> Iterable[Any]:
+        futures = []
+        for arguments in zip(*columns, strict=True):
+            future = Future()
+            self._process.start(partial(_answer, future, call, arguments))
+            futures.append(future)
+        return [future.result() for future in futures]
 
 
-def _answer(future: Future, call: Callable[[Any], Any], argument: Any) -> None:
+def _answer(future: Future, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     try:
-        future.set_result(call(argument))
+        future.set_result(call(*arguments))
     except Exception as error:
         future.set_exception(error)
 

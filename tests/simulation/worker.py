@@ -13,7 +13,7 @@ from sms_pipeline.celery import app
 from sms_pipeline.core.batch import TASK_NAME, Batch
 from sms_pipeline.core.gateway import Outcomes
 from sms_pipeline.core.profiles import SenderProfile
-from sms_pipeline.core.sender_bank import Seconds
+from sms_pipeline.core.submission import Finished, Seconds, Terms
 from sms_pipeline.errors import LedgerUnavailableError, StoppingError
 from sms_pipeline.forecast.agenda import EPOCH
 from sms_pipeline.forecast.senders import Senders
@@ -105,7 +105,9 @@ class VirtualDriver:
     def heartbeat(self) -> int:
         return int(self._process.hub.now)
 
-    def play(self, profile: str, durations: Seconds, give_up_at: float, _echo: Any) -> Seconds:
+    def play(
+        self, profile: str, durations: Seconds, give_up_at: float, _sent: None, terms: Terms
+    ) -> Finished:
         """See `SenderDriver.play`."""
         if self._stopping:
             raise StoppingError("the worker is stopping")
@@ -120,17 +122,19 @@ class VirtualDriver:
             )
         future = Future()
         self._waiting[future] = None
-        self._senders.play(profile, durations, give_up_at, future.set_result)
+        self._senders.play(profile, durations, give_up_at, future.set_result, terms)
         try:
-            ended: Seconds = future.result()
+            finished: Finished = future.result()
         finally:
             del self._waiting[future]
-        self._journal.note(self._process.name, self._process.clock, batch, outcomes, ended)
+        self._journal.note(
+            self._process.name, self._process.clock, batch, outcomes, finished.finish_times
+        )
         if fault is Fault.LATE:
             hubs.sleep(self._rng.random() * _LATE_SECONDS)
         if fault is Fault.DIES_AFTER:
             self._process.die()
-        return ended
+        return finished
 
     def stop(self) -> None:
         self._stopping = True
