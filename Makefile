@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo broker dashboard screenshots test chaos hosts bench mutants lint services docs docs-serve wheel lock clean
+.PHONY: help run demo broker dashboard screenshots test chaos simulate hosts bench mutants lint services docs docs-serve wheel lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,10 @@ test: $(VENV)/.dev ## Run the tests on all cores (JOBS=1: on one); those that ne
 chaos: $(VENV)/.dev ## Run the fault matrix and add it to docs/faults.md (SEED=7 or SEEDS=3; JOBS=5 at once; CASES='link or clock')
 	CHAOS_RECORD=$(if $(ARGS),0,1) SEEDS=$(SEEDS) SEED=$(SEED) $(BIN)/pytest -m chaos tests/chaos \
 		$(if $(CASES),-k '$(CASES)') $(if $(JOBS),--numprocesses $(JOBS) --maxschedchunk 1) $(ARGS)
+
+simulate: $(VENV)/.dev ## Play runs under every fault in virtual time; add them to docs/faults.md (SEEDS=1000; JOBS=2; SEED=7: one)
+	$(BIN)/python -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
 hosts: $(VENV)/.dev ## Run the tests with several hosts and clusters; needs root, RabbitMQ and PostgreSQL
 	$(BIN)/pytest -m hosts tests/hosts $(ARGS)

@@ -20,6 +20,7 @@ from typing import TypeVar
 from tests.chaos.cases import CASES, Case
 from tests.chaos.faults import Fault
 from tests.chaos.scenario import ROOT, Result
+from tests.simulation import report as simulated
 
 HEAD = """\
 # Faults
@@ -227,7 +228,7 @@ def read(file: Path) -> list[Line]:
 def write(lines: list[Line], page: Path) -> None:
     """Write the page, unless there is nothing to tell."""
     if lines:
-        page.write_text(HEAD + "".join(_text(lines)))
+        page.write_text(HEAD + "".join(_text(lines)) + simulated.text())
 
 
 def _text(lines: list[Line]) -> Iterator[str]:
