@@ -132,7 +132,8 @@ class Stage:
         def work() -> None:
             for number in numbers:
                 try:
-                    self.broker.publish(producer, "publish", Message("a", {"attempt": 0}, number), delay)
+                    message = Message("a", {"attempt": 0}, number)
+                    self.broker.publish(producer, "publish", message, delay)
                 except BrokerUnavailableError:
                     self.refused += 1
 
