@@ -103,7 +103,7 @@ class Strand(greenlet.greenlet):
             self._work()
         except Died:
             pass
-        except BaseException as error:
+        except Exception as error:
             self.process.hub.crashes.append((self.process.name, error))
         finally:
             self.process.hub.strands.discard(self)
