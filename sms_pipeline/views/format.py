@@ -40,6 +40,11 @@ def count(value: float | None) -> str:
     return NOTHING if value is None else f"{value:,.0f}"
 
 
+def mean_parts(value: float | None) -> str:
+    """Parts of a message, on average: 1, 1.53."""
+    return NOTHING if value is None else f"{value:.3g}"
+
+
 def rate(value: float | None) -> str:
     """1,234/s; below ten with one decimal, 2.5/s."""
     if value is None:
