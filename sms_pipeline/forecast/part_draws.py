@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.gateway import Parts, part_draws
-from sms_pipeline.core.messages import joined, make_columns
+from sms_pipeline.core.messages import Alphabet, joined, make_columns
 from sms_pipeline.core.parts import count_parts
 from sms_pipeline.core.simulation import Simulation
 
@@ -22,7 +22,7 @@ def parts_in(simulation: Simulation) -> Parts:
     """Draws as many parts for each message of an attempt as texts of that run have."""
     if (mean := _known_mean(simulation)) is not None:
         return partial(_around, mean)
-    return partial(_drawn, _sample(simulation.max_text_length))
+    return partial(_drawn, _sample(simulation.max_text_length, simulation.alphabet))
 
 
 def _known_mean(simulation: Simulation) -> float | None:
@@ -46,8 +46,8 @@ def _around(mean: float, batch: Batch) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=16)
-def _sample(max_text_length: int) -> NDArray[np.float64]:
-    columns = make_columns(_SEED, 0, _SAMPLE, max_text_length, "e164")
+def _sample(max_text_length: int, alphabet: Alphabet) -> NDArray[np.float64]:
+    columns = make_columns(_SEED, 0, _SAMPLE, max_text_length, "e164", alphabet)
     return count_parts(columns.text).astype(np.float64)
 
 

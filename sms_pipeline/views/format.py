@@ -40,6 +40,16 @@ def count(value: float | None) -> str:
     return NOTHING if value is None else f"{value:,.0f}"
 
 
+def mean_parts(value: float | None) -> str:
+    """Parts of a message, on average: 1, 1.53."""
+    return NOTHING if value is None else f"{value:.3g}"
+
+
+def part_limit(limit: float) -> str:
+    """A configured limit: 3 parts/s, 0.1 parts/s."""
+    return f"{limit:g} parts/s"
+
+
 def rate(value: float | None) -> str:
     """1,234/s; below ten with one decimal, 2.5/s."""
     if value is None:

@@ -17,6 +17,7 @@ from sms_pipeline.views.format import (
     exact_seconds,
     message_time,
     moment,
+    part_limit,
     percent,
     rate,
     run_title,
@@ -234,7 +235,7 @@ def headline(simulation: Simulation) -> str:
 
 def _speed(profile: SenderProfile) -> str:
     limit = profile.parts_per_second
-    parts = "" if limit is None else f"{limit:g} parts/s and "
+    parts = "" if limit is None else f"{part_limit(limit)} and "
     return f"{parts}{exact_seconds(profile.mean_time)}"
 
 

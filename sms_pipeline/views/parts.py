@@ -7,7 +7,7 @@ from typing import Any
 
 from sms_pipeline.core.parts import parts_per_message
 from sms_pipeline.core.progress import Progress
-from sms_pipeline.views.format import count
+from sms_pipeline.views.format import count, mean_parts
 
 
 def parts_sent(progress: Progress) -> int | None:
@@ -24,7 +24,7 @@ def parts_lines(progress: Progress) -> Iterator[str]:
     each, sent = parts_per_message(progress.simulation, progress.seed), parts_sent(progress)
     if each is not None and sent is not None:
         about = "" if each.is_integer() else "about "
-        yield f"Parts: {about}{count(sent)} in all attempts, {each:.3g} a message."
+        yield f"Parts: {about}{count(sent)} in all attempts, {mean_parts(each)} a message."
 
 
 def parts_json(progress: Progress) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from sms_pipeline.views.format import (
     event_text,
     exact_percent,
     exact_seconds,
+    mean_parts,
     message_time,
     moment,
     percent,
@@ -111,6 +112,7 @@ KINDS: dict[str, Callable[[RunReport], str]] = {"html": as_html, "json": as_json
 #: Functions of the templates.
 _WORDS: dict[str, Callable[..., object]] = {
     "headline": headline,
+    "mean_parts": mean_parts,
     "parts_sent": parts_sent,
     "parts_per_message": parts_per_message,
     "run_title": run_title,

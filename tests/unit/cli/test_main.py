@@ -13,7 +13,17 @@ import click
 import pytest
 
 from sms_pipeline import __version__
-from sms_pipeline.cli import calibrate, configure, doctor, inspect, predict, start, steer, watch
+from sms_pipeline.cli import (
+    calibrate,
+    configure,
+    doctor,
+    inspect,
+    predict,
+    recipients,
+    start,
+    steer,
+    watch,
+)
 from sms_pipeline.cli.main import SECTIONS, cli
 from sms_pipeline.errors import EXIT_FAILURE, EXIT_OK, EXIT_UNFINISHED
 from sms_pipeline.ledger.store import Ledger
@@ -85,7 +95,7 @@ def test_every_option_has_a_help_text(command: str) -> None:
 
 
 def test_every_command_is_offered() -> None:
-    modules = (calibrate, configure, doctor, inspect, predict, start, steer, watch)
+    modules = (calibrate, configure, doctor, inspect, predict, recipients, start, steer, watch)
     made = {
         one for module in modules for one in vars(module).values() if isinstance(one, click.Command)
     }

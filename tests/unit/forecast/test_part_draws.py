@@ -33,6 +33,15 @@ def test_random_texts_have_as_many_as_texts_of_such_a_run() -> None:
     assert set(drawn) == set(real)
 
 
+def test_texts_of_another_alphabet_have_more() -> None:
+    of_plain, of_cyrillic = (
+        parts_in(make.simulation(max_text_length=160, alphabet=alphabet))(BATCH)
+        for alphabet in ("plain", "ucs-2")
+    )
+    assert set(of_plain) == {1}
+    assert set(of_cyrillic) == {1, 2, 3}
+
+
 def test_texts_to_recipients_have_as_many_as_were_found_in_their_file() -> None:
     drawn = parts_in(simulation("Hi {name}", parts=2_300, columns=("to", "name")))(BATCH)
     assert set(drawn) == {2, 3}
