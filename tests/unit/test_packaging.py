@@ -24,7 +24,6 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
     expected = {str(path.relative_to(ROOT)) for path in (*modules, *pages)} | {
         "sms_pipeline/core/presets.toml",
         "sms_pipeline/py.typed",
-        "sms_pipeline/core/presets.toml",
         "sms_pipeline/views/report/templates/chart.html",
         "sms_pipeline/views/report/templates/report.html",
     }

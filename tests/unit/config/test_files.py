@@ -127,6 +127,7 @@ def test_every_key() -> None:
                 "parts_per_second": None,
                 "validity": 3_600,
                 "daily_cap": 10,
+                "price": 0.5,
             }
         ],
     }
@@ -219,7 +220,11 @@ def test_bad_value_is_refused_by_key_value_and_what_is_allowed(
         ("max_attempts: 5", "max_attempts", "did you mean 'retry.max_attempts'?"),
         ("failure_rate: 0", "failure_rate", "did you mean 'senders[0].failure_rate'?"),
         (sender(tempo=5), "senders[0].tempo", "allowed here: name, mean_time"),
-        ("events: [{at: 1, for: 5, outage: true, seconds: 5}]", "events[0].seconds", "allowed here: at, for"),
+        (
+            "events: [{at: 1, for: 5, outage: true, seconds: 5}]",
+            "events[0].seconds",
+            "allowed here: at, for",
+        ),
         (sender(counts=5), "senders[0].counts", "did you mean 'count'?"),
         ("thresholds: [{check: lost == 0, halt: 1}]", "thresholds[0].halt", "check, abort"),
     ],
