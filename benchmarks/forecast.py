@@ -1,7 +1,9 @@
 """Forecasts against real runs: in one process, and through RabbitMQ with a worker a profile.
 
 Each setting is forecast once and run for real with several seeds. Every run is audited. The times
-at which 50, 90 and 99 % of the messages were reached come from the ledger.
+at which 50, 90 and 99 % of the messages were reached come from the ledger. While a run is on, what
+views say of the time left is noted. Fleets that `plan` chose are run for real, too. `--only` runs a
+part: "RabbitMQ", "plan", the name of a row.
 """
 
 from __future__ import annotations
@@ -9,28 +11,29 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from benchmarks import harness
 from benchmarks.harness import Record
-from benchmarks.rehearsal import TIMEOUT_SECONDS, Services, command
+from benchmarks.rehearsal import Services, await_done, await_run, command, start_workers
 from sms_pipeline.config.files import load_simulation
 from sms_pipeline.core.checks import messages_for
 from sms_pipeline.core.records import Run
+from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.outlook import SHARES, Outlook, Spread, look_ahead
+from sms_pipeline.forecast.plan import Goal, make_plan
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.verdict import Verdict
-from tests.services.waiting import wait_until
-from tests.services.worker import WorkerProcess
+from sms_pipeline.views.reader import Reader
 
 NAME = "forecast"
 SEEDS, TINY_SEEDS = (1, 2, 3), (1,)
 TINY_MESSAGES = 300
-_POLL_SECONDS = 0.25
+#: The time left is looked at from this part of a run on, and until so many seconds before its end.
+_FROM, _LEAST_LEFT = 0.25, 1.0
 _BIG = {"name": "bench", "mean_time": 1.0, "failure_rate": 0.1, "count": 50_000}
 _FIVE = [
     {"name": f"p{number}", "count": 10 * number, "mean_time": 0.05 * number, "failure_rate": 0.04}
@@ -74,8 +77,26 @@ CASES = {
 }
 
 
-def real_times(services: Services, case: Case, seed: int) -> dict[str, float | None]:
-    """When a real run reached its shares, and when it ended; seconds from its start."""
+#: What is planned, and for what.
+PLANS = {
+    "plan: default, 5,000 in 20 s": (Case({"num_messages": 5_000}), Goal(0.99, 20.0)),
+    "plan: five profiles, 20,000 in 30 s": (
+        Case({"num_messages": 20_000, "senders": _FIVE}),
+        Goal(0.9, 30.0),
+    ),
+    "plan: a million in 40 s": (
+        Case({"num_messages": 1_000_000, "senders": [_BIG]}),
+        Goal(0.99, 40.0),
+    ),
+}
+
+
+def real_run(services: Services, case: Case, seed: int) -> dict[str, Any]:
+    """When a real run reached its shares and ended, seconds from its start; and its time left.
+
+    `eta_off` is by how much the time left was off, as a share of it: one figure for each look from
+    a quarter of the run on.
+    """
     folder = services.new_folder()
     config = folder / "simulation.yml"
     config.write_text(yaml.safe_dump(case.configuration | {"seed": seed}))
@@ -84,38 +105,41 @@ def real_times(services: Services, case: Case, seed: int) -> dict[str, float | N
     with ExitStack() as stack:
         ledger = Ledger.open(database_url)
         stack.callback(ledger.close)
-        if case.workers is None:
-            stack.enter_context(command(folder, environment, "run"))
-        else:
+        if case.workers is not None:
             environment["CELERY_BROKER_URL"] = stack.enter_context(services.vhost())
-            _start_workers(case, folder, environment, stack)
-            stack.enter_context(command(folder, environment, "produce"))
-        run = _await_end(ledger)
-        return _times(ledger, run)
+            profiles = [one.name for one in load_simulation(config).senders]
+            start_workers(profiles * case.workers, folder, environment, stack)
+        stack.enter_context(
+            command(folder, environment, "run" if case.workers is None else "produce")
+        )
+        run = await_run(ledger)
+        watched = Watched(ledger, run)
+        await_done(ledger, run, look=watched.look)
+        times = _times(ledger, run)
+        return times | {"eta_off": watched.off(times["end"])}
 
 
-def _start_workers(case: Case, folder: Path, environment: dict[str, str], stack: ExitStack) -> None:
-    simulation = load_simulation(folder / "simulation.yml")
-    workers = [
-        WorkerProcess(profile.name, folder, environment)
-        for profile in simulation.senders
-        for _ in range(case.workers or 1)
-    ]
-    for worker in workers:
-        stack.callback(worker.kill)
-        worker.start()
-    for worker in workers:
-        worker.ready()
+class Watched:
+    """What a view says of the time left, again and again."""
 
+    def __init__(self, ledger: Ledger, run: Run) -> None:
+        self._reader = Reader(ledger, run)
+        self._told: list[tuple[float, float]] = []
 
-def _await_end(ledger: Ledger) -> Run:
-    wait_until(lambda: ledger.latest_run_id() is not None, TIMEOUT_SECONDS, "the run is registered")
-    run = ledger.run()
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not ledger.snapshot(run).done:
-        assert time.monotonic() < deadline, f"run {run.id} is not done"
-        time.sleep(_POLL_SECONDS)
-    return run
+    def look(self) -> None:
+        """Note it, if it is known."""
+        progress = self._reader.read().progress
+        if progress.eta_seconds is not None:
+            self._told.append((progress.seconds, progress.eta_seconds))
+
+    def off(self, end: float | None) -> list[float]:
+        """By which share of the time that was really left it was off, each time."""
+        assert end is not None
+        return [
+            abs(told - (end - at)) / (end - at)
+            for at, told in self._told
+            if end * _FROM <= at <= end - _LEAST_LEFT
+        ]
 
 
 def _times(ledger: Ledger, run: Run) -> dict[str, float | None]:
@@ -130,7 +154,7 @@ def _times(ledger: Ledger, run: Run) -> dict[str, float | None]:
     return found
 
 
-def compared(outlook: Outlook, runs: list[dict[str, float | None]]) -> dict[str, Any]:
+def compared(outlook: Outlook, runs: list[dict[str, Any]]) -> dict[str, Any]:
     """A forecast beside real runs: how far its times are off, at the middle one of the runs."""
     off = {}
     for share, spread in outlook.reached.items():
@@ -138,11 +162,13 @@ def compared(outlook: Outlook, runs: list[dict[str, float | None]]) -> dict[str,
         if spread and len(seen) == len(runs):
             real = harness.median(seen)
             off[f"{share:.0%}"] = (spread.middle - real) / real
-    ends = [end for run in runs if (end := run["end"]) is not None]
+    ends = [run["end"] for run in runs]
+    eta_off = [off for run in runs for off in run["eta_off"]]
     return {
         "forecast": {f"{share:.0%}": _numbers(one) for share, one in outlook.reached.items()}
         | {"end": _numbers(outlook.end)},
-        "runs": runs,
+        "runs": [{name: at for name, at in run.items() if name != "eta_off"} for run in runs],
+        "eta_off": harness.median(eta_off) if eta_off else None,
         "off": off,
         "ends_inside": sum(outlook.end.low <= end <= outlook.end.high for end in ends),
         "thinning_error": outlook.error,
@@ -161,26 +187,57 @@ def measure_case(services: Services, case: Case, seeds: tuple[int, ...]) -> dict
     began = time.process_time()
     outlook = look_ahead(load_simulation(config), case.workers)
     cpu_seconds = time.process_time() - began
-    runs = [real_times(services, case, seed) for seed in seeds]
+    runs = [real_run(services, case, seed) for seed in seeds]
     return compared(outlook, runs) | {"cpu_seconds": cpu_seconds, "workers": case.workers}
+
+
+def measure_plan(
+    services: Services, case: Case, goal: Goal, seeds: tuple[int, ...]
+) -> dict[str, Any]:
+    """A fleet that was planned, run for real."""
+    plan = make_plan(Simulation.model_validate(case.configuration, strict=False), goal)
+    assert plan.chosen is not None
+    fleet = Case(plan.chosen.simulation.model_dump(mode="json"), plan.chosen.workers)
+    runs = [real_run(services, fleet, seed) for seed in seeds]
+    reached = [run[f"{goal.share:.0%}"] for run in runs]
+    return {
+        "share": goal.share,
+        "within": goal.within,
+        "senders": plan.chosen.senders,
+        "workers": plan.chosen.workers,
+        "reached": reached,
+        "in_time": sum(at is not None and at <= goal.within for at in reached),
+    }
 
 
 def measure(record: Record, services: Services) -> None:
     """The rows that are wanted."""
     seeds = TINY_SEEDS if record.tiny else SEEDS
     for title, whole in CASES.items():
-        if not record.wants(title):
-            continue
-        tiny = Case(whole.configuration | {"num_messages": TINY_MESSAGES}, whole.workers)
-        case = tiny if record.tiny else whole
-        row = measure_case(services, case, seeds)
-        record.add("rows", title, row)
-        off = "  ".join(f"{share} {by:+.1%}" for share, by in row["off"].items())
-        print(
-            f"{title:34} {off}  ends {row['ends_inside']} of {len(seeds)} inside  "
-            f"forecast {row['cpu_seconds']:.1f} CPU s",
-            flush=True,
-        )
+        if record.wants(title):
+            case = _tiny(whole) if record.tiny else whole
+            row = measure_case(services, case, seeds)
+            record.add("rows", title, row)
+            print(_told(title, row, len(seeds)), flush=True)
+    for title, (whole, goal) in PLANS.items():
+        if record.wants(title):
+            case = _tiny(whole) if record.tiny else whole
+            row = measure_plan(services, case, goal, seeds)
+            record.add("plans", title, row)
+            print(f"{title:34} {row['in_time']} of {len(seeds)} in time", flush=True)
+
+
+def _tiny(case: Case) -> Case:
+    return Case(case.configuration | {"num_messages": TINY_MESSAGES}, case.workers)
+
+
+def _told(title: str, row: dict[str, Any], runs: int) -> str:
+    off = "  ".join(f"{share} {by:+.1%}" for share, by in row["off"].items())
+    eta = "-" if row["eta_off"] is None else f"{row['eta_off']:.0%}"
+    return (
+        f"{title:34} {off}  ends {row['ends_inside']} of {runs} inside  "
+        f"ETA off {eta}  forecast {row['cpu_seconds']:.1f} CPU s"
+    )
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from benchmarks.harness import RESULTS, Record, write_json
 from benchmarks.rehearsal import (
     BIN,
     MILLION,
+    PROFILE,
     Meter,
     Services,
     Setting,
@@ -120,7 +121,9 @@ class Call:
             environment = environment_for(services.broker.url, database_url, config, self._setting)
             ledger = Ledger.open(database_url)
             stack.callback(ledger.close)
-            workers = start_workers(self._setting.workers, self._folder, environment, stack)
+            workers = start_workers(
+                [PROFILE] * self._setting.workers, self._folder, environment, stack
+            )
             with self._producing(ledger, environment) as (run, producer):
                 roles = {
                     "producer": [producer.pid],

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -239,13 +239,10 @@ class Fleet:
         write_config(setting, self.folder)
         latest = self.ledger.latest_run_id()
         with command(self.folder, self.environment, "produce") as producer:
-            wait_until(
-                lambda: self.ledger.latest_run_id() != latest, timeout, "the run is registered"
-            )
-            run = self.ledger.run()
+            run = await_run(self.ledger, latest, timeout)
             meter = Meter(self._roles(setting, producer.pid))
             meter.start()
-            _await_done(self.ledger, run, timeout)
+            await_done(self.ledger, run, timeout)
             usage = meter.stop()
         return replace(_read(self.ledger, run, setting, self._database_url), usage=usage)
 
@@ -283,7 +280,7 @@ def fleet(services: Services, setting: Setting) -> Iterator[Fleet]:
     database_url = services.database_url(setting.database)
     with services.vhost() as broker_url, ExitStack() as stack:
         environment = environment_for(broker_url, database_url, config, setting)
-        workers = start_workers(setting.workers, folder, environment, stack)
+        workers = start_workers([PROFILE] * setting.workers, folder, environment, stack)
         ledger = Ledger.open(database_url)
         stack.callback(ledger.close)
         yield Fleet(services, folder, environment, workers, ledger)
@@ -330,10 +327,10 @@ def write_config(setting: Setting, folder: Path) -> Path:
 
 
 def start_workers(
-    count: int, folder: Path, environment: dict[str, str], stack: ExitStack
+    profiles: Iterable[str], folder: Path, environment: dict[str, str], stack: ExitStack
 ) -> list[WorkerProcess]:
-    """Workers of the benchmark's profile, all ready; they end with the stack."""
-    workers = [WorkerProcess(PROFILE, folder, environment) for _ in range(count)]
+    """A worker for each of the profiles, all ready; they end with the stack."""
+    workers = [WorkerProcess(profile, folder, environment) for profile in profiles]
     for worker in workers:
         stack.callback(worker.kill)
         worker.start()
@@ -371,10 +368,24 @@ def command(
             process.wait()
 
 
-def _await_done(ledger: Ledger, run: Run, timeout: float) -> None:
+def await_run(ledger: Ledger, before: int | None = None, timeout: float = TIMEOUT_SECONDS) -> Run:
+    """Wait for a run that is not `before`, and return it."""
+    wait_until(lambda: ledger.latest_run_id() != before, timeout, "the run is registered")
+    return ledger.run()
+
+
+def await_done(
+    ledger: Ledger,
+    run: Run,
+    timeout: float = TIMEOUT_SECONDS,
+    look: Callable[[], object] | None = None,
+) -> None:
+    """Wait until a run is done; meanwhile, `look` again and again."""
     deadline = time.monotonic() + timeout
     while ledger.snapshot(run).counts.finished < run.total:
         assert time.monotonic() < deadline, f"run {run.id} is not done after {timeout:g} s"
+        if look:
+            look()
         time.sleep(_POLL_SECONDS)
 
 

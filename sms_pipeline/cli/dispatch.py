@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sms_pipeline.cli.parts import Parts, parts_of, start_run
 from sms_pipeline.config.settings import Settings
+from sms_pipeline.core.counts import of_messages
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
@@ -30,7 +31,7 @@ def produce(settings: Settings, simulation: Simulation) -> None:
     """
     parts = start_run(settings, simulation)
     run = parts.run
-    write(f"Run {run.id}: {count(run.total)} messages. Watch it: sms-pipeline monitor {run.id}")
+    write(f"Run {run.id}: {of_messages(run.total)}. Watch it: sms-pipeline monitor {run.id}")
     _dispatch(parts, messages_of(parts.ledger, run), Producer.dispatch)
 
 

@@ -101,10 +101,12 @@ def failures(run_id: int | None, as_csv: bool, as_json: bool, file: Path | None)
     if as_csv and as_json:
         raise click.UsageError("--csv and --json can't be used together")
     settings = context.read_settings()
+    from sms_pipeline.ledger.forecasts import require_sent
     from sms_pipeline.views.lists import list_failures
 
     ledger = context.read_ledger(settings)
     run = ledger.run(run_id)
+    require_sent(run)
     list_failures(ledger, run, as_csv, _numbers(ledger, run, file), as_json)
 
 
@@ -139,11 +141,13 @@ def trace(run_id: int | None, follow: bool, index: int | None) -> None:
     if follow and index is not None:
         raise click.UsageError("--message shows what is known now: leave out --follow")
     settings = context.read_settings()
+    from sms_pipeline.ledger.forecasts import require_sent
     from sms_pipeline.views.trace import trace as print_trace
     from sms_pipeline.views.trace import trace_message
 
     ledger = context.read_ledger(settings)
     run = ledger.run(run_id)
+    require_sent(run)
     if index is None:
         print_trace(ledger, run, follow)
     else:

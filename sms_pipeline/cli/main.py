@@ -16,6 +16,7 @@ from sms_pipeline.cli import (
     doctor,
     ending,
     inspect,
+    measure,
     predict,
     recipients,
     start,
@@ -127,6 +128,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Look ahead": (
         predict.forecast,
         predict.plan,
+        measure.measure,
         calibrate.calibrate,
         doctor.doctor,
     ),

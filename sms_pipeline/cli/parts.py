@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from functools import partial
 from typing import NamedTuple
 
@@ -14,11 +13,9 @@ from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.producer import Publish
+from sms_pipeline.producer.seed import draw_seed
 from sms_pipeline.views.output import say
 from sms_pipeline.worker.startup import use_queues
-
-#: The ledger holds signed 64-bit integers.
-_SEED_BITS = 63
 
 
 class Parts(NamedTuple):
@@ -43,7 +40,7 @@ def start_run(settings: Settings, simulation: Simulation) -> Parts:
     """
     publisher = _open_queues(settings, simulation)
     ledger = Ledger.open(settings.database_url)
-    seed = secrets.randbits(_SEED_BITS) if simulation.seed is None else simulation.seed
+    seed = draw_seed() if simulation.seed is None else simulation.seed
     run = ledger.start_run(simulation, seed, settings.embedded)
     return Parts(settings, ledger, publisher, run)
 

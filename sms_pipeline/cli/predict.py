@@ -1,4 +1,4 @@
-"""Commands that look ahead; they need no broker and no ledger."""
+"""Commands that look ahead; they need no broker, and a ledger only to keep what they see."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from sms_pipeline.cli import completion, context
+from sms_pipeline.cli.measure import measured
 from sms_pipeline.cli.options import (
     SimulationOptions,
     config_option,
@@ -18,6 +19,8 @@ from sms_pipeline.cli.options import (
 from sms_pipeline.errors import EXIT_THRESHOLD, ConfigError, ThresholdMissedError
 
 if TYPE_CHECKING:
+    from sms_pipeline.config.settings import Settings
+    from sms_pipeline.forecast.outlook import Outlook
     from sms_pipeline.forecast.plan import Goal
 
 workers_option = click.option(
@@ -34,6 +37,7 @@ workers_option = click.option(
 @threshold_option
 @workers_option
 @click.option("--exact", is_flag=True, help="Simulate every message, however long that takes.")
+@click.option("--save", is_flag=True, help="Keep it in the ledger, as a run marked forecast.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def forecast(
     config: Path | None,
@@ -41,14 +45,16 @@ def forecast(
     checks: tuple[str, ...],
     workers: int | None,
     exact: bool,
+    save: bool,
     as_json: bool,
     **options: Unpack[SimulationOptions],
 ) -> None:
     """Tell how long a run will take, in seconds instead of hours.
 
     The pipeline's own code plays the run on a virtual clock, many times with different seeds. No
-    broker and no ledger are needed. A threshold that does not hold in nine of ten of these runs is
-    missed, and the exit code is then 3.
+    broker is needed, and a ledger only with --save: there it can be shown and compared like any
+    other run, and is drawn beside those of the same configuration. A threshold that does not hold
+    in nine of ten of these runs is missed, and the exit code is then 3.
 
     \b
     Examples:
@@ -56,10 +62,12 @@ def forecast(
       sms-pipeline forecast alert.yml -n 340000000
       sms-pipeline forecast alert.yml --workers 3 --json
       sms-pipeline forecast alert.yml --threshold "reached 99% < 10m"
+      sms-pipeline forecast alert.yml --save
     """
     settings = context.read_settings()
     file = config or config_file or settings.config
     simulation = context.read_simulation(file, options, checks)
+    from sms_pipeline.forecast.costs import COSTS
     from sms_pipeline.forecast.limits import limits_of
     from sms_pipeline.forecast.outlook import FIRST_SEED, look_ahead
     from sms_pipeline.views.outlook import outlook_json, outlook_lines
@@ -68,12 +76,16 @@ def forecast(
 
     require_playable(simulation)
     seed = FIRST_SEED if simulation.seed is None else simulation.seed
-    outlook = look_ahead(simulation, workers, seed, exact)
-    limits = limits_of(simulation, workers)
+    measurement = measured(settings, workers)
+    costs = measurement.costs if measurement else COSTS
+    outlook = look_ahead(simulation, workers, seed, exact, costs)
+    limits = limits_of(simulation, workers, costs, outlook.ends)
     if as_json:
-        write(json.dumps(outlook_json(outlook, limits)))
+        write(json.dumps(outlook_json(outlook, limits, measurement)))
     else:
-        write("\n".join(outlook_lines(outlook, limits)))
+        write("\n".join(outlook_lines(outlook, limits, measurement)))
+    if save:
+        _save(settings, outlook, seed)
     if outlook.missed:
         listed = "; ".join(
             f"{one.judgement.check.text} ({one.judgement.seen_text}, held in {one.held} of "
@@ -81,6 +93,18 @@ def forecast(
             for one in outlook.missed
         )
         raise ThresholdMissedError(f"threshold will be missed: {listed}")
+
+
+def _save(settings: Settings, outlook: Outlook, seed: int) -> None:
+    from sms_pipeline.forecast.saving import as_forecast, records_of
+    from sms_pipeline.views.output import say
+
+    ledger = context.open_ledger(settings)
+    run = ledger.start_run(as_forecast(outlook.simulation), seed, outlook.workers is None)
+    rows, settlements = records_of(outlook, run)
+    ledger.record_batches(run.id, rows)
+    ledger.settle(settlements)
+    say(f"Saved as run {run.id}. Show it: sms-pipeline report {run.id}")
 
 
 @click.command()
@@ -134,11 +158,14 @@ def plan(
     settings = context.read_settings()
     goal = _goal(share, within)
     simulation = context.read_simulation(config or config_file or settings.config, options, ())
+    from sms_pipeline.forecast.costs import COSTS
     from sms_pipeline.forecast.plan import make_plan
     from sms_pipeline.views.output import say, write, write_file
     from sms_pipeline.views.plan import fleet_yaml, plan_json, plan_lines
 
-    found = make_plan(simulation, goal, grow, workers)
+    measurement = measured(settings, workers)
+    costs = measurement.costs if measurement else COSTS
+    found = make_plan(simulation, goal, grow, workers, costs)
     write(json.dumps(plan_json(found)) if as_json else "\n".join(plan_lines(found)))
     if found.chosen is None:
         click.get_current_context().exit(EXIT_THRESHOLD)

@@ -124,3 +124,8 @@ def total(parts: Iterable[Counts]) -> Counts:
         longest_delivery=max((part.longest_delivery for part in added), default=0.0),
         delivery_times=dict(delivery_times),
     )
+
+
+def of_messages(number: int) -> str:
+    """1 message, 1,234 messages."""
+    return f"{number:,} message{'' if number == 1 else 's'}"

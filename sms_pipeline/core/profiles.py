@@ -27,6 +27,8 @@ MAX_SENDERS = 10_000_000
 MAX_SEND_SECONDS = 86_400
 #: Of the distribution of send times: from "most take no time at all" to "all take the same".
 MIN_SHAPE, MAX_SHAPE = 0.01, 1_000_000
+#: Of a message; no currency needs more.
+MAX_PRICE = 1_000_000_000
 #: Of `times`: two say where a distribution begins and ends, more than these say nothing new.
 MIN_QUANTILES, MAX_QUANTILES = 2, 1_000
 
@@ -103,6 +105,12 @@ class SenderProfile(Frozen):
         le=MAX_DAILY_CAP,
         description="messages that each sender may send in a day; only a forecast looks at it",
         examples=[2_000],
+    )
+    price: float | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_PRICE,
+        description="money for each message that is delivered, in any currency",
     )
 
     @model_validator(mode="before")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sms_pipeline.core.ahead import Moment, TimeLeft, next_retry
 from sms_pipeline.core.checks import parse
-from sms_pipeline.core.counts import Counts, ProfileCounts
+from sms_pipeline.core.counts import Counts, ProfileCounts, of_messages
 from sms_pipeline.core.hosts import HostPart, by_host
 from sms_pipeline.core.liveness import Liveness, present_workers
 from sms_pipeline.core.rates import Pace
-from sms_pipeline.core.records import Control, Snapshot, WorkerRow
-from sms_pipeline.core.remaining import Ahead, seconds_left
+from sms_pipeline.core.records import Control, Retrying, Snapshot, WorkerRow
 from sms_pipeline.core.run_state import RunState, paused_seconds, state_of
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import Evidence, Judgement, State, judge
@@ -26,6 +25,8 @@ class Findings:
     stuck: Mapping[str, int] = field(default_factory=dict)
     #: Seconds since the epoch at which so many messages were delivered.
     reached_at: Mapping[int, float] = field(default_factory=dict)
+    #: Batches whose messages are retried.
+    retrying: Sequence[Retrying] = ()
     #: From the audit; None before it.
     lost: int | None = None
     doubled: int | None = None
@@ -52,8 +53,15 @@ class ProfileProgress:
     #: How busy senders were, 0 to 1: seconds on attempts that are settled, per second that senders
     #: were there while the run was on. None where that is not known, or sending takes no time.
     efficiency: float | None
+    #: For each message that is delivered; None where the configuration has none.
+    price: float | None = None
     #: Where those senders are, by name of the host.
     hosts: tuple[HostPart, ...] = ()
+
+    @property
+    def cost(self) -> float | None:
+        """Money for what was delivered; None without a price."""
+        return None if self.price is None else self.price * self.counts.delivered
 
     @property
     def is_unattended(self) -> bool:
@@ -90,7 +98,10 @@ class Progress:
     paused_seconds: float
     #: … and for which nothing happened before a `resume`.
     interrupted_seconds: float
+    #: Until it is done; None if that is not known, and while it stands still.
     eta_seconds: float | None
+    #: Until the next message is tried again, while all that are left wait for that; else None.
+    next_retry_seconds: float | None
     profiles: tuple[ProfileProgress, ...]
     warnings: tuple[str, ...]
     thresholds: tuple[Judgement, ...] = ()
@@ -111,6 +122,12 @@ class Progress:
         return tuple(one for one in self.thresholds if one.state is State.MISSED)
 
     @property
+    def cost(self) -> float | None:
+        """Money for what was delivered, where there is a price; None if there is none at all."""
+        costs = [part.cost for part in self.profiles if part.cost is not None]
+        return sum(costs) if costs else None
+
+    @property
     def reached(self) -> float:
         """Delivered messages, 0 to 1 of the run."""
         return self.counts.delivered / self.total
@@ -122,6 +139,7 @@ class Tracker:
     def __init__(self, trusted: Iterable[str] = ()) -> None:
         self._liveness = Liveness(trusted)
         self._pace = Pace()
+        self._time_left = TimeLeft()
         #: Whether it can tell by now who is online; before that it warns about nobody.
         self.decided = False
         #: Workers that are online, as of the last update.
@@ -143,6 +161,8 @@ class Tracker:
         profiles = self._profiles(snapshot, counts, wall)
         ended_at = _end(snapshot, wall)
         seconds = max(ended_at - snapshot.started_at, 0.0)
+        state = state_of(snapshot, wall, self.decided and not self.online)
+        retrying = findings.retrying
         return Progress(
             run=snapshot.run,
             total=snapshot.total,
@@ -150,7 +170,7 @@ class Tracker:
             simulation=snapshot.simulation,
             control=snapshot.control,
             counts=counts,
-            state=state_of(snapshot, wall, self.decided and not self.online),
+            state=state,
             started_at=snapshot.started_at,
             seconds=seconds,
             rate=self._pace.rate,
@@ -159,7 +179,12 @@ class Tracker:
             still_seconds=self._pace.still_seconds,
             paused_seconds=paused_seconds(snapshot.steps, ended_at),
             interrupted_seconds=sum(step.idle_seconds for step in snapshot.steps),
-            eta_seconds=self._seconds_left(snapshot, counts, profiles),
+            eta_seconds=self._time_left.tell(
+                snapshot, state, self.online, retrying, self._pace, Moment(now, wall)
+            ),
+            next_retry_seconds=next_retry(snapshot, retrying, wall)
+            if state is RunState.RUNNING
+            else None,
             profiles=profiles,
             warnings=_warnings(snapshot, profiles, findings.stuck) if self.decided else (),
             thresholds=_judgements(snapshot, counts, seconds, findings),
@@ -174,26 +199,6 @@ class Tracker:
         return tuple(
             _profile(snapshot, part, counts, shown, ended_at) for part in snapshot.profiles
         )
-
-    def _seconds_left(
-        self, snapshot: Snapshot, counts: Counts, profiles: Iterable[ProfileProgress]
-    ) -> float | None:
-        parts = list(profiles)
-        capacity = sum(part.capacity for part in parts)
-        mean_time = counts.mean_send or max(
-            (sender.mean_time for sender in snapshot.simulation.senders), default=0.0
-        )
-        ahead = Ahead(
-            untried=snapshot.total - counts.first_attempts,
-            tried=counts.first_attempts,
-            retrying=counts.retrying,
-            attempts_per_second=self._pace.attempts_rate
-            or (capacity if math.isfinite(capacity) else 0.0),
-            failure_rate=_expected_failure_rate(counts, parts),
-            mean_time=mean_time,
-            retry=snapshot.simulation.retry,
-        )
-        return seconds_left(ahead)
 
 
 def _end(snapshot: Snapshot, wall: float) -> float:
@@ -219,6 +224,7 @@ def _profile(
         capacity=sum(worker.capacity for worker in mine),
         efficiency=_efficiency(snapshot, part, ended_at),
         hosts=by_host(mine),
+        price=_price(snapshot.simulation, part.profile),
     )
 
 
@@ -231,6 +237,10 @@ def _failure_rate(
     return configured.get(profile)
 
 
+def _price(simulation: Simulation, profile: str) -> float | None:
+    return next((one.price for one in simulation.senders if one.name == profile), None)
+
+
 def _efficiency(snapshot: Snapshot, part: ProfileCounts, ended_at: float) -> float | None:
     available = sum(
         worker.sender_seconds(snapshot.started_at, ended_at)
@@ -240,13 +250,6 @@ def _efficiency(snapshot: Snapshot, part: ProfileCounts, ended_at: float) -> flo
     if not available or not part.send_seconds:
         return None
     return min(part.send_seconds / available, 1.0)
-
-
-def _expected_failure_rate(counts: Counts, profiles: Iterable[ProfileProgress]) -> float:
-    """The share of attempts that fail: as seen, or as set while nothing was."""
-    if counts.failure_rate is not None:
-        return counts.failure_rate
-    return max((part.failure_rate or 0.0 for part in profiles), default=0.0)
 
 
 def _judgements(
@@ -274,12 +277,12 @@ def _warnings(
     control = snapshot.control
     steered = [] if control is Control.RUNNING else [f"the run is {control}"]
     waiting = [
-        f"profile {profile.name}: {profile.counts.in_flight:,} messages waiting, no sender online"
+        f"profile {profile.name}: {of_messages(profile.counts.in_flight)} waiting, no sender online"
         for profile in profiles
         if profile.is_unattended
     ]
     old = [
-        f"profile {name}: {messages:,} messages stuck: dispatched long ago and not settled"
+        f"profile {name}: {of_messages(messages)} stuck: dispatched long ago and not settled"
         for name, messages in stuck.items()
     ]
     return (*steered, *waiting, *_passed_over(snapshot, profiles), *old)

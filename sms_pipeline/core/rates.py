@@ -54,9 +54,19 @@ class Pace:
 
     @property
     def attempts_rate(self) -> float:
-        """Attempts a second that were settled, over the last `RATE_SECONDS`."""
-        first, last = self._readings[0], self._readings[-1]
+        """Attempts a second that were settled, over `attempts_seconds`."""
+        first, last = self._first_with_attempts, self._readings[-1]
         return (last.attempts - first.attempts) / (last.at - first.at) if last.at > first.at else 0
+
+    @property
+    def attempts_seconds(self) -> float:
+        """The last `RATE_SECONDS`, or since attempts were first seen to be settled."""
+        return self._readings[-1].at - self._first_with_attempts.at
+
+    @property
+    def _first_with_attempts(self) -> _Reading:
+        """Before that nothing could be settled: senders had only begun."""
+        return next((one for one in self._readings if one.attempts), self._readings[-1])
 
     @property
     def history(self) -> tuple[float, ...]:

@@ -362,6 +362,18 @@ class Unsettled(NamedTuple):
     remainder: bytes | None
 
 
+class Retrying(NamedTuple):
+    """Messages of a batch that failed an attempt and whose next one is not settled."""
+
+    batch: int
+    profile: str
+    #: The attempt that failed; 0 is the first.
+    attempt: int
+    messages: int
+    #: When that was settled, seconds since the epoch.
+    settled_at: float
+
+
 class Recorded(NamedTuple):
     """Which messages a batch has, as its producer wrote it down."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-import random
 
 from pydantic import Field
 
@@ -15,6 +15,11 @@ _MAX_DOUBLINGS = 64
 MAX_ATTEMPTS = 1_000_000
 #: A day.
 MAX_PAUSE = 86_400
+#: A number in [0, 1) is drawn from so many bytes.
+_CHANCE_BYTES = 8
+#: … of which so many bits fit in the number.
+_MANTISSA_BITS = 53
+_SPARE_BITS = 8 * _CHANCE_BYTES - _MANTISSA_BITS
 
 
 class RetryPolicy(Frozen):
@@ -46,13 +51,27 @@ def full_pause(policy: RetryPolicy, attempt: int) -> float:
     return min(policy.backoff_max, policy.backoff * 2.0 ** min(attempt, _MAX_DOUBLINGS))
 
 
-def retry_delay(policy: RetryPolicy, attempt: int, rng: random.Random) -> int:
-    """Whole seconds between the failure of `attempt` (0 is the first) and the next attempt.
+def retry_delay(policy: RetryPolicy, seed: int, key: tuple[int, int, int]) -> int:
+    """Whole seconds between the failure of an attempt and the next one.
 
     pause = min(backoff_max, backoff * 2**attempt), then * (1 - jitter * u) with u uniform in
     [0, 1), rounded half up. Whole seconds, because the broker's delayed delivery knows no others.
+
+    Args:
+        policy: the retry policy.
+        seed: that of the run.
+        key: (run, batch number, attempt), where 0 is the first. u depends on seed and key alone, so
+            who reads the ledger knows when a retry is due.
     """
-    return math.floor(full_pause(policy, attempt) * (1 - policy.jitter * rng.random()) + 0.5)
+    *_, attempt = key
+    return math.floor(full_pause(policy, attempt) * (1 - policy.jitter * _chance(seed, key)) + 0.5)
+
+
+def _chance(seed: int, key: tuple[int, int, int]) -> float:
+    """A number in [0, 1), as good as random."""
+    named = ",".join(map(str, (seed, *key))).encode()
+    digest = hashlib.blake2b(named, digest_size=_CHANCE_BYTES).digest()
+    return math.ldexp(int.from_bytes(digest) >> _SPARE_BITS, -_MANTISSA_BITS)
 
 
 def longest_pause(policy: RetryPolicy) -> float:

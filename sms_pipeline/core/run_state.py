@@ -31,6 +31,12 @@ class RunState(StrEnum):
     STALLED = "stalled"
     #: Every message is in a terminal state.
     DONE = "done"
+    #: It was never sent, but forecast.
+    FORECAST = "forecast"
+
+
+#: States of runs that are over.
+OVER = (RunState.DONE, RunState.FORECAST)
 
 
 class RunFacts(Protocol):
@@ -65,6 +71,8 @@ def state_of(run: RunFacts, wall: float, nobody_online: bool) -> RunState:
         wall: now.
         nobody_online: it is known that no worker is.
     """
+    if run.simulation.is_forecast:
+        return RunState.FORECAST
     if run.done:
         return RunState.DONE
     if run.embedded and nobody_online:

@@ -173,10 +173,10 @@ class Simulation(Frozen):
         description="seconds after which an unsettled batch is reported as stuck",
     )
     retry: RetryPolicy = Field(default=RetryPolicy(), description="retry policy")
-    messages_from: Literal["seed", "caller", "recipients"] = Field(
+    messages_from: Literal["seed", "caller", "recipients", "forecast"] = Field(
         default="seed",
-        description="`seed`; `caller` (`send_sms.delay(number, text)`) and `recipients` are set by "
-        "the program, never in a file",
+        description="`seed`; `caller` (`send_sms.delay(number, text)`), `recipients` and "
+        "`forecast` (`forecast --save`) are set by the program, never in a file",
     )
     thresholds: Annotated[
         tuple[
@@ -296,6 +296,16 @@ class Simulation(Frozen):
             )
         return self
 
+    @property
+    def is_forecast(self) -> bool:
+        """Whether it is of a run that was forecast: no message of it was ever sent."""
+        return self.messages_from == "forecast"
+
+    def takes_as_long_as(self, other: Simulation) -> bool:
+        """Whether nothing differs but what has no influence on the times of a run."""
+        same = {name: getattr(other, name) for name in _WITHOUT_INFLUENCE}
+        return self.model_copy(update=same) == other
+
     def profile(self, name: str) -> SenderProfile:
         """The profile called `name`.
 
@@ -341,6 +351,18 @@ class Simulation(Frozen):
             # Only a worker's command line says so; beside it the configured ones take nothing.
             return 1.0
         return profile.capacity / sum(sender.capacity for sender in self.senders)
+
+
+_WITHOUT_INFLUENCE = (
+    "name",
+    "tags",
+    "seed",
+    "report_period",
+    "phone_format",
+    "stuck_after",
+    "thresholds",
+    "messages_from",
+)
 
 
 def parse_simulation(text: str) -> Simulation:

@@ -45,6 +45,18 @@ class Costs:
             retry_batch=self.retry_batch * batches,
         )
 
+    def slower(self, factor: float) -> Costs:
+        """On a machine that takes `factor` times as long for everything."""
+        return Costs(**{name: getattr(self, name) * factor for name in Costs.__slots__})
+
+    def per_message(self) -> float:
+        """CPU of a message's first attempt in one process."""
+        return self.make_message + self.play_message
+
+    def per_batch(self) -> float:
+        """CPU of a batch's first attempt in one process."""
+        return self.publish_batch + self.play_batch
+
 
 #: Measured on two shared cores with a broker beside them: benchmarks/forecast.py.
 COSTS = Costs()
@@ -58,8 +70,11 @@ class Processor:
     def __init__(self, agenda: Agenda) -> None:
         self._agenda = agenda
         self._free_at = 0.0
+        #: For how long it has worked, or is going to, seconds.
+        self.busy = 0.0
 
     def take(self, seconds: float) -> float:
         """Work for so long as soon as it is free; return when that is done."""
+        self.busy += seconds
         self._free_at = max(self._free_at, self._agenda.monotonic()) + seconds
         return self._free_at

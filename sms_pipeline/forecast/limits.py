@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.forecast.costs import NO_COSTS
+from sms_pipeline.forecast.costs import COSTS, NO_COSTS, Costs
 from sms_pipeline.forecast.outlook import FEW_RUNS, FIRST_SEED, ROUGH, RUNS, play
 from sms_pipeline.forecast.setting import Setting, exact_setting
 from sms_pipeline.forecast.thinning import thin
@@ -31,12 +31,24 @@ class Limit(NamedTuple):
     end: float
 
 
-def limits_of(simulation: Simulation, workers: int | None) -> list[Limit]:
-    """What holds a run up, the worst first; nothing that hardly matters."""
-    now = _ends_of(exact_setting(simulation, workers))
+def limits_of(
+    simulation: Simulation,
+    workers: int | None,
+    costs: Costs = COSTS,
+    ends: Sequence[float] = (),
+) -> list[Limit]:
+    """What holds a run up, the worst first; nothing that hardly matters.
+
+    Args:
+        simulation: what is rehearsed.
+        workers: see `look_ahead`.
+        costs: what the machine takes.
+        ends: when runs end, if that is known.
+    """
+    now = ends or _ends_of(exact_setting(simulation, workers, costs))
     found = [
         Limit(without, fmean(ends))
-        for without, setting in _changes(simulation, workers)
+        for without, setting in _changes(simulation, workers, costs)
         if _is_gain(now, ends := _ends_of(setting))
     ]
     return sorted(found, key=lambda limit: limit.end)
@@ -52,35 +64,34 @@ def _ends_of(whole: Setting) -> list[float]:
 def _is_gain(now: Sequence[float], then: Sequence[float]) -> bool:
     """Whether runs end sooner, and not just by chance."""
     gain = fmean(now) - fmean(then)
-    by_chance = _SURE * math.hypot(stdev(now), stdev(then)) / math.sqrt(len(now))
+    errors = (stdev(ends) / math.sqrt(len(ends)) for ends in (now, then))
+    by_chance = _SURE * math.hypot(*errors)
     return gain > max(LEAST_GAIN * fmean(now), by_chance)
 
 
-def _changes(simulation: Simulation, workers: int | None) -> Iterator[tuple[str, Setting]]:
+def _changes(
+    simulation: Simulation, workers: int | None, costs: Costs
+) -> Iterator[tuple[str, Setting]]:
     """What could be taken away, and the setting without it."""
-    instant = tuple(_instant(profile) for profile in simulation.senders)
+
+    def changed(**changes: object) -> Setting:
+        return exact_setting(simulation.model_copy(update=changes), workers, costs)
+
     at_once = simulation.retry.model_copy(update={"backoff": 0.0})
-    yield "senders took no time", exact_setting(_with(simulation, senders=instant), workers)
-    yield "retries did not wait", exact_setting(_with(simulation, retry=at_once), workers)
+    yield "senders took no time", changed(senders=tuple(map(_instant, simulation.senders)))
+    yield "retries did not wait", changed(retry=at_once)
     yield "the machine took no time", exact_setting(simulation, workers, NO_COSTS)
     yield (
         "workers took more batches in hand",
-        exact_setting(simulation, workers, threads_for=lambda *_: _ENDLESS),
+        exact_setting(simulation, workers, costs, threads_for=lambda *_: _ENDLESS),
     )
     if simulation.events:
-        yield "nothing went wrong", exact_setting(_with(simulation, events=()), workers)
+        yield "nothing went wrong", changed(events=())
     if len(simulation.senders) > 1:
         for profile in simulation.senders:
             others = tuple(one for one in simulation.senders if one is not profile)
-            yield (
-                f"there were no {profile.name}",
-                exact_setting(_with(simulation, senders=others), workers),
-            )
+            yield f"there were no {profile.name}", changed(senders=others)
 
 
 def _instant(profile: SenderProfile) -> SenderProfile:
     return profile.model_copy(update={"mean_time": 0.0, "parts_per_second": None})
-
-
-def _with(simulation: Simulation, **changes: object) -> Simulation:
-    return simulation.model_copy(update=changes)

@@ -11,7 +11,7 @@ from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import Judgement, State
 from sms_pipeline.forecast.caps import PassedCap, passed_caps
 from sms_pipeline.forecast.costs import COSTS, Costs
-from sms_pipeline.forecast.rehearsal import Course, rehearse
+from sms_pipeline.forecast.rehearsal import Course, Mark, rehearse
 from sms_pipeline.forecast.setting import Setting, exact_setting
 from sms_pipeline.forecast.stretch import rate_of, stretched
 from sms_pipeline.forecast.thinning import Budget, thin
@@ -35,6 +35,10 @@ FINEST = Budget(messages=6_000_000, batches=2_000)
 CLOSE = 0.03
 #: Without thinning so many messages are simulated in all, but never in less than a few runs.
 _EXACT_MESSAGES = 20_000_000
+#: Of its time; a machine that is busier than that decides how long a run takes …
+NEAR_CEILING = 0.7
+#: … and is never quite as fast as it was when it was measured.
+UNSURE = 0.15
 #: Thinning is not trusted beyond this, whatever the comparison says.
 _LEAST_ERROR = 0.002
 
@@ -81,6 +85,8 @@ class Outlook:
     runs: int
     #: The run whose end is in the middle, as if it were done.
     progress: Progress
+    #: What that run settled; one message may stand for many.
+    marks: tuple[Mark, ...]
     end: Spread
     #: By share; None where not all runs reached it.
     reached: dict[float, Spread | None]
@@ -88,6 +94,10 @@ class Outlook:
     #: By how much times may be off because not every message was simulated, 0 to 1; None if every
     #: one was.
     error: float | None
+    #: When each of the runs ends that tell the range; empty with `exact`.
+    ends: tuple[float, ...] = ()
+    #: How busy the busiest process is, 0 to 1, until 90 % have ended.
+    load: float = 0.0
     #: Daily caps that the run will pass.
     caps: tuple[PassedCap, ...] = ()
 
@@ -156,16 +166,25 @@ def look_ahead(
     whole = exact_setting(simulation, workers, costs)
     if exact:
         runs = min(RUNS, max(FEW_RUNS, _EXACT_MESSAGES // simulation.num_messages))
-        return _outlook(play(whole, simulation, seed, runs), workers)
+        return _sure(_outlook(play(whole, simulation, seed, runs), workers))
     rough = play(thin(whole, ROUGH), simulation, seed, RUNS)
     if rough.setting is whole:
-        return _outlook(rough, workers)
+        return _sure(replace(_outlook(rough, workers), ends=tuple(rough.ends)))
     fine = play(thin(whole, FINE), simulation, seed, FEW_RUNS)
     error = _error(rough, fine)
     if error > CLOSE:
         finest = play(thin(whole, FINEST), simulation, seed, 1)
         error, fine = _error(fine, finest), finest
-    return _refined(rough, fine, error, workers)
+    return _sure(_refined(rough, fine, error, workers))
+
+
+def _sure(outlook: Outlook) -> Outlook:
+    """With a range that is wider where the machine has hardly any time left."""
+    if outlook.load <= NEAR_CEILING:
+        return outlook
+    end = outlook.end
+    wide = Spread(end.low * (1 - UNSURE), end.middle, end.high * (1 + UNSURE))
+    return replace(outlook, end=wide)
 
 
 def _outlook(runs: Runs, workers: int | None) -> Outlook:
@@ -175,10 +194,12 @@ def _outlook(runs: Runs, workers: int | None) -> Outlook:
         workers=workers,
         runs=len(runs.courses),
         progress=middle,
+        marks=runs.middle.marks,
         end=Spread.of(runs.ends),
         reached={share: runs.reached(share) for share in SHARES},
         thresholds=_thresholds(runs, middle) if middle.thresholds else (),
         error=None,
+        load=median(course.load for course in runs.courses),
         caps=passed_caps(runs.simulation, workers, middle),
     )
 
@@ -189,6 +210,7 @@ def _refined(rough: Runs, fine: Runs, error: float, workers: int | None) -> Outl
     return replace(
         outlook,
         runs=len(rough.courses),
+        ends=tuple(rough.ends),
         end=Spread.of(rough.ends).moved(outlook.end.middle),
         error=error,
     )

@@ -9,6 +9,7 @@ from sms_pipeline.core.profiles import MAX_SENDERS, SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.forecast.caps import PassedCap, passed_caps
+from sms_pipeline.forecast.costs import COSTS, Costs
 from sms_pipeline.forecast.limits import Limit, limits_of
 from sms_pipeline.forecast.outlook import (
     FEW_RUNS,
@@ -56,6 +57,8 @@ class Fleet:
     end: Spread
     #: Daily caps that it passes.
     caps: tuple[PassedCap, ...] = ()
+    #: Money for what is delivered; None without prices.
+    cost: float | None = None
 
     @property
     def senders(self) -> dict[str, int]:
@@ -83,7 +86,11 @@ class Plan:
 
 
 def make_plan(
-    simulation: Simulation, goal: Goal, grow: str | None = None, workers: int | None = None
+    simulation: Simulation,
+    goal: Goal,
+    grow: str | None = None,
+    workers: int | None = None,
+    costs: Costs = COSTS,
 ) -> Plan:
     """Find the smallest fleet that meets a goal.
 
@@ -92,16 +99,17 @@ def make_plan(
         goal: what is wanted.
         grow: only this profile gets more senders, or fewer.
         workers: processes of each profile; None: as few as can do it.
+        costs: what the machine takes.
 
     Raises:
         ConfigError: there is no such profile.
     """
-    search = _Search(simulation, goal, grow)
+    search = _Search(simulation, goal, grow, costs)
     for count in _WORKERS if workers is None else (workers,):
         largest = search.fleet(search.plenty, count)
         if largest.meets(goal):
             return _plan(search, goal, largest)
-    return Plan(goal, None, {}, largest, limits_of(largest.simulation, largest.workers))
+    return Plan(goal, None, {}, largest, limits_of(largest.simulation, largest.workers, costs))
 
 
 def _plan(search: _Search, goal: Goal, largest: Fleet) -> Plan:
@@ -111,13 +119,14 @@ def _plan(search: _Search, goal: Goal, largest: Fleet) -> Plan:
     while not (chosen := search.fleet(scale, workers, FINE)).meets(goal) and scale < search.plenty:
         scale *= _CLOSE
     beside = {name: search.fleet(scale * by, workers) for name, by in _BESIDE.items()}
-    return Plan(goal, chosen, beside, largest, limits_of(chosen.simulation, workers))
+    return Plan(goal, chosen, beside, largest, limits_of(chosen.simulation, workers, search.costs))
 
 
 class _Search:
     """Fleets of one configuration by their scale: 1 is what is configured."""
 
-    def __init__(self, simulation: Simulation, goal: Goal, grow: str | None) -> None:
+    def __init__(self, simulation: Simulation, goal: Goal, grow: str | None, costs: Costs) -> None:
+        self.costs = costs
         self._simulation = simulation
         self._goal = goal
         self._grow = None if grow is None else simulation.profile(grow).name
@@ -141,11 +150,12 @@ class _Search:
 
     def _play(self, scale: float, workers: int | None, budget: Budget, runs: int) -> Fleet:
         simulation = self._scaled(scale, workers or 1)
-        setting = thin(exact_setting(simulation, workers), budget)
+        setting = thin(exact_setting(simulation, workers, self.costs), budget)
         played = play(setting, simulation, FIRST_SEED, runs)
         reached = played.reached(self._goal.share)
-        caps = passed_caps(simulation, workers, played.progress(played.middle))
-        return Fleet(simulation, workers, reached, Spread.of(played.ends), caps)
+        middle = played.progress(played.middle)
+        caps = passed_caps(simulation, workers, middle)
+        return Fleet(simulation, workers, reached, Spread.of(played.ends), caps, middle.cost)
 
     def smallest(self, workers: int | None) -> float:
         """About the smallest scale that meets the goal; that of plenty does."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 from sms_pipeline.core.checks import messages_for
@@ -60,6 +60,8 @@ class Course:
     snapshot: Snapshot
     #: All settlements, in order of time.
     marks: tuple[Mark, ...]
+    #: How busy the busiest process was until most messages had ended, 0 to 1.
+    load: float
 
     @property
     def seconds(self) -> float:
@@ -118,18 +120,30 @@ def rehearse(setting: Setting, seed: int, opening: Opening = MemoryBooks) -> Cou
         PipelineError: it did not end.
     """
     simulation = setting.simulation
-    agenda, rng = Agenda(), random.Random(seed)  # noqa: S311 - a simulation, not a secret
+    agenda = Agenda()
     run = Run(_RUN, EPOCH, seed, simulation.num_messages, simulation, setting.workers is None)
     workers = _workers(setting)
     books = opening(run, workers, agenda)
-    world = World(run, agenda, Broker(agenda), books, setting.costs, setting.tick, rng)
+    world = World(run, agenda, Broker(agenda), books, setting.costs, setting.tick)
     record = _Record(run.total)
     world.on_settled.append(record.see)
-    _start(setting, workers, world)
+    processors = _start(setting, workers, world)
     agenda.run(record.is_full)
     if not record.is_full():
         raise PipelineError("the simulated run does not end; this is a mistake in the simulation")
-    return Course(books.snapshot(run), record.marks())
+    marks = record.marks()
+    return Course(books.snapshot(run), marks, _load(processors, marks))
+
+
+def _load(processors: Iterable[Processor], marks: Sequence[Mark]) -> float:
+    """Later than that, only retries are waited for."""
+    ended = list(accumulate(mark.ended for mark in marks))
+    at = next((m.at for m, sofar in zip(marks, ended, strict=True) if sofar >= _MOST * ended[-1]))
+    return min(max(one.busy for one in processors) / at, 1.0) if at else 0.0
+
+
+#: Of the messages.
+_MOST = 0.9
 
 
 def _workers(setting: Setting) -> dict[str, tuple[SenderProfile, ...]]:
@@ -145,14 +159,17 @@ def _workers(setting: Setting) -> dict[str, tuple[SenderProfile, ...]]:
 
 def _start(
     setting: Setting, workers: Mapping[str, tuple[SenderProfile, ...]], world: World
-) -> None:
+) -> list[Processor]:
     """Let workers and producer begin. Inside one process they share its CPU and know each other."""
     inside = setting.workers is None
     producing = Processor(world.agenda)
+    processors = [producing]
     for name, profiles in workers.items():
         threads = sum(setting.threads[profile.name] for profile in profiles)
         processor = producing if inside else Processor(world.agenda)
+        processors.append(processor)
         VirtualWorker(name, profiles, threads, processor, world)
     trusted = workers if inside else ()
     loads = Loads(setting.simulation, trusted, setting.max_batches())
     VirtualProducer(loads, producing, world).begin()
+    return processors

@@ -40,14 +40,16 @@ def stretched(course: Course, left_out: int, rate: float) -> Course:
     share = left_out / sum(mark.ended for mark in marks)
     added = [mark for name in _names(course) for mark in gap.filled(name, marks, share)]
     snapshot = course.snapshot
-    return Course(
-        replace(
+    later = (mark._replace(at=gap.later(mark.at)) for mark in course.marks)
+    return replace(
+        course,
+        snapshot=replace(
             snapshot,
             total=snapshot.total + left_out,
             profiles=tuple(gap.widened(part, added) for part in snapshot.profiles),
             settled_at=EPOCH + gap.later(course.seconds),
         ),
-        tuple(sorted([*(mark._replace(at=gap.later(mark.at)) for mark in course.marks), *added])),
+        marks=tuple(sorted([*later, *added])),
     )
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from sms_pipeline.core.empirical import shape_of
 from sms_pipeline.core.gamma import capped_mean
 from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.remaining import attempts_each
 from sms_pipeline.core.retry import RetryPolicy, full_pause
 from sms_pipeline.core.routing import BACKLOG_SECONDS, Load, delivery_rate
 from sms_pipeline.core.simulation import Simulation
@@ -61,7 +62,9 @@ def thin(setting: Setting, budget: Budget) -> Setting:
     """A setting of the same shape within `budget`; `setting` itself if it is within."""
     whole = setting.simulation
     shares = shares_of(whole)
-    attempts = sum(share * _attempts_at_messages(whole, one) for one, share in _zip(whole, shares))
+    most = whole.retry.max_attempts or _MOST_ATTEMPTS
+    each = {one.name: attempts_each(one.failure_rate, most) for one in whole.senders}
+    attempts = sum(share * each[name] for name, share in shares.items())
     messages = attempts * whole.num_messages / budget.messages
     batches = _attempts_at_batches(whole, shares) / budget.batches
     too_much = max(messages, batches)
@@ -168,12 +171,6 @@ def shares_of(simulation: Simulation) -> dict[str, float]:
 
 def _zip(simulation: Simulation, shares: Mapping[str, float]) -> list[tuple[SenderProfile, float]]:
     return [(one, shares[one.name]) for one in simulation.senders]
-
-
-def _attempts_at_messages(simulation: Simulation, profile: SenderProfile) -> float:
-    """Attempts at a message, on average: 1 + p + p^2 + …"""
-    most, rate = simulation.retry.max_attempts or _MOST_ATTEMPTS, profile.failure_rate
-    return float(most) if rate == 1 else (1 - rate**most) / (1 - rate)
 
 
 def _attempts_at_batches(simulation: Simulation, shares: Mapping[str, float]) -> float:

@@ -77,7 +77,7 @@ class VirtualWorker:
 
     def steps(self, batch: Batch) -> Delivery:
         """What to do with a batch."""
-        return deliver(batch, self.id, self._world.agenda, self._world.rng)
+        return deliver(batch, self.id, self._world.agenda)
 
     def _acknowledge(self, _result: str | None) -> None:
         self._in_hand -= 1

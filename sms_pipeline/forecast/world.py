@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -15,7 +14,7 @@ from sms_pipeline.forecast.standing import Books
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The time, the broker, the ledger, what things cost, and chance."""
+    """The time, the broker, the ledger, and what things cost."""
 
     run: Run
     agenda: Agenda
@@ -25,7 +24,6 @@ class World:
     costs: Mapping[str, Costs]
     #: Shortest pause between two steps of the senders, seconds.
     tick: float
-    rng: random.Random
     #: Are told of each settlement once it is committed.
     on_settled: list[Callable[[Settlement], None]] = field(default_factory=list)
 

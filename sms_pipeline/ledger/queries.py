@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, bindparam, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exists, func, or_, select
 from sqlalchemy.exc import DatabaseError
 
 from sms_pipeline.core.counts import Counts, ProfileCounts
@@ -66,6 +66,17 @@ def unsettled(run_id: int) -> Select[Any]:
             or_(ends.c.attempt.is_(None), ends.c.remainder.is_not(None)),
         )
         .order_by(batch.number)
+    )
+
+
+def retrying(run_id: int, settled_after: float) -> Select[Any]:
+    """Settlements since then that left a remainder whose next attempt is not settled."""
+    one, later = schema.settlements.c, schema.settlements.alias().c
+    is_settled = exists().where(
+        and_(later.run == one.run, later.batch == one.batch, later.attempt == one.attempt + 1)
+    )
+    return select(one.batch, one.profile, one.attempt, one.retried, one.settled_at).where(
+        one.run == run_id, one.settled_at >= settled_after, one.retried > 0, ~is_settled
     )
 
 
@@ -153,8 +164,13 @@ def read_present_workers(connection: Connection) -> tuple[WorkerRow, ...]:
 
 
 def read_workers_of(connection: Connection, run: Run, done: bool) -> tuple[WorkerRow, ...]:
-    """Those that were there while the run was on; if it is done, those that settled some of it."""
+    """Those that were there while the run was on; if it is done, those that settled some of it.
+
+    Those of a forecast never were there.
+    """
     worker = schema.workers
+    if run.simulation.is_forecast:
+        return _foretold_workers(connection, run)
     if done:
         query = settled_workers(run.id)
     else:
@@ -162,6 +178,29 @@ def read_workers_of(connection: Connection, run: Run, done: bool) -> tuple[Worke
         query = select(worker).where(present)
     ordered = query.order_by(worker.c.joined_at, worker.c.id)
     return tuple(to_worker(row) for row in connection.execute(ordered))
+
+
+def _foretold_workers(connection: Connection, run: Run) -> tuple[WorkerRow, ...]:
+    counter = schema.counters.c
+    query = select(counter.profile, counter.worker).where(counter.run == run.id)
+    ended_at = read_last_settled(connection, run.id) or run.started_at
+    profiles = {profile.name: profile for profile in run.simulation.senders}
+    return tuple(
+        WorkerRow.playing(profiles[name], worker, joined_at=run.started_at, seen_at=ended_at)
+        for name, worker in connection.execute(query.order_by(counter.worker))
+        if name in profiles
+    )
+
+
+def is_forecast() -> ColumnElement[bool]:
+    """Whether a run was forecast: its configuration says so, as JSON without spaces."""
+    return schema.runs.c.simulation.contains('"messages_from":"forecast"', autoescape=True)
+
+
+def forecasts(count: int) -> Select[Any]:
+    """The latest saved forecasts, newest first."""
+    run = schema.runs.c
+    return select(schema.runs).where(is_forecast()).order_by(run.id.desc()).limit(count)
 
 
 def settled_workers(run_id: int) -> Select[Any]:

@@ -27,6 +27,7 @@ from sms_pipeline.core.records import (
     Failure,
     Key,
     Recorded,
+    Retrying,
     Run,
     RunPage,
     RunTotals,
@@ -153,14 +154,14 @@ class Ledger:
         return Run(run_id, started_at, seed, total, simulation, embedded)
 
     def run(self, run_id: int | None = None) -> Run:
-        """The run with this id, or the latest.
+        """The run with this id, or the latest that is no forecast.
 
         Raises:
             UnknownRunError: there is none.
         """
         query = select(schema.runs).order_by(schema.runs.c.id.desc()).limit(1)
-        if run_id is not None:
-            query = query.where(schema.runs.c.id == run_id)
+        wanted = ~queries.is_forecast() if run_id is None else schema.runs.c.id == run_id
+        query = query.where(wanted)
         with self._database.reading() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
@@ -172,10 +173,16 @@ class Ledger:
         return to_run(row)
 
     def latest_run_id(self) -> int | None:
-        """None while there is no run."""
+        """None while there is no run; a forecast is none."""
+        query = select(func.max(schema.runs.c.id)).where(~queries.is_forecast())
         with self._database.reading() as connection:
-            latest: int | None = connection.execute(select(func.max(schema.runs.c.id))).scalar()
+            latest: int | None = connection.execute(query).scalar()
             return latest
+
+    def forecasts(self, count: int) -> list[Run]:
+        """The latest saved forecasts, newest first."""
+        with self._database.reading() as connection:
+            return [to_run(row) for row in connection.execute(queries.forecasts(count))]
 
     def page(self, count: int, before: int | None = None) -> RunPage:
         """The latest `count` runs, or the latest of those older than `before`, newest first."""
@@ -267,6 +274,15 @@ class Ledger:
         with self._database.reading() as connection:
             rows = connection.execute(queries.unsettled(run_id))
             return [to_unsettled(row) for row in rows]
+
+    def retrying(self, run_id: int, settled_after: float) -> list[Retrying]:
+        """Batches that wait for a retry, or are in it, of those settled since then.
+
+        Since: seconds since the epoch.
+        """
+        with self._database.reading() as connection:
+            rows = connection.execute(queries.retrying(run_id, settled_after))
+            return [Retrying(*row) for row in rows]
 
     # Settlement
 

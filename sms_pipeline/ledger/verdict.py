@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from sms_pipeline.core.counts import of_messages
 from sms_pipeline.errors import EXIT_BROKEN, EXIT_OK, EXIT_UNFINISHED
 
 #: Problems and batch numbers that are listed; the others are counted.
@@ -23,6 +24,8 @@ class Verdict(StrEnum):
     BROKEN = "broken"
     #: Nothing contradicts, but some messages have no fate yet.
     UNFINISHED = "not finished"
+    #: No message was sent, so there is nothing to prove.
+    FORECAST = "forecast"
 
 
 #: What the `audit` command ends with.
@@ -30,6 +33,7 @@ EXIT_CODES = {
     Verdict.PROVEN: EXIT_OK,
     Verdict.BROKEN: EXIT_BROKEN,
     Verdict.UNFINISHED: EXIT_UNFINISHED,
+    Verdict.FORECAST: EXIT_OK,
 }
 
 
@@ -39,6 +43,8 @@ class AuditResult:
 
     run: int
     total: int
+    #: Whether the run was forecast: its records say what would be.
+    forecast: bool = False
     delivered: int = 0
     failed: int = 0
     expired: int = 0
@@ -71,6 +77,8 @@ class AuditResult:
     @property
     def verdict(self) -> Verdict:
         """Broken when anything contradicts; else proven once nothing is left to settle."""
+        if self.forecast:
+            return Verdict.FORECAST
         if self.problems:
             return Verdict.BROKEN
         finished = self.delivered + self.failed + self.expired + self.cancelled
@@ -114,7 +122,10 @@ class AuditResult:
 
     def lines(self) -> Iterator[str]:
         """A short table and the verdict, for people."""
-        yield f"Run {self.run}: {self.total:,} messages"
+        yield f"Run {self.run}: {of_messages(self.total)}"
+        if self.forecast:
+            yield "Verdict: a forecast, nothing to prove"
+            return
         for name in ("delivered", "failed", "expired", "cancelled", "in_flight", "undispatched"):
             count = getattr(self, name)
             if count or name in ("delivered", "failed"):

@@ -14,6 +14,7 @@ from sms_pipeline.core.records import Control, Run
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.following import readings
+from sms_pipeline.ledger.forecasts import require_sent
 from sms_pipeline.ledger.steering import cancel_unpublished
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.producer import Producer
@@ -44,11 +45,12 @@ def dispatch_again(
 
 
 def require_messages(run: Run) -> None:
-    """Refuse a run whose messages are known to nobody but the caller who gave them.
+    """Refuse a run whose messages only the caller knew who gave them, and one that was forecast.
 
     Raises:
         ConfigError: it is such a run.
     """
+    require_sent(run)
     if run.simulation.messages_from == "caller":
         raise ConfigError(
             f"run {run.id} was sent by send_sms.delay, and its number and text are not kept; "

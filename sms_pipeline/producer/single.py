@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable, Iterable
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
@@ -18,9 +17,9 @@ from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.steering import cancel_unpublished
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.dispatching import first_attempt
+from sms_pipeline.producer.seed import draw_seed
 
 _NUMBER = re.compile(NUMBER_PATTERN)
-_SEED_BITS = 63
 _FIRST_BATCH = 0
 #: A worker whose last sign of life is so much older than another's is gone. Heartbeats come about
 #: every second, and the clocks of hosts may differ a little.
@@ -51,7 +50,7 @@ def send_one(
     """
     require_sms(to, text)
     single = simulation.model_copy(update={"num_messages": 1, "messages_from": "caller"})
-    run = ledger.start_run(single, secrets.randbits(_SEED_BITS), embedded)
+    run = ledger.start_run(single, draw_seed(), embedded)
     profile = profile_for(single, ledger.workers())
     row = BatchRow(run.id, _FIRST_BATCH, profile, 0, 1, clock.wall())
     ledger.record_batches(run.id, [row])

@@ -96,7 +96,9 @@ def _table(calibration: Calibration) -> Table:
 
 
 def interval(estimate: Estimate, show: Callable[[float], str]) -> str:
-    """A figure and its interval: 0.951 s (0.948 s to 0.954 s)."""
+    """A figure and its interval: 0.951 s (0.948 s to 0.954 s); one that is no wider is none."""
+    if estimate.low == estimate.high:
+        return f"{show(estimate.value)} (no interval)"
     return f"{show(estimate.value)} ({show(estimate.low)} to {show(estimate.high)})"
 
 

@@ -15,7 +15,7 @@ from sms_pipeline.config.files import dotted
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Run
-from sms_pipeline.core.run_state import RunState
+from sms_pipeline.core.run_state import OVER, RunState
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import Timeline, timeline
@@ -25,6 +25,7 @@ from sms_pipeline.views.format import (
     duration,
     exact_percent,
     message_time,
+    money,
     percent,
     points,
     rate,
@@ -80,7 +81,7 @@ class Comparison(NamedTuple):
         return {
             "runs": list(self.runs),
             "names": list(self.names),
-            "done": [state is RunState.DONE for state in self.states],
+            "done": [state in OVER for state in self.states],
             "states": [state.value for state in self.states],
             "figures": {
                 figure.name: {
@@ -144,6 +145,7 @@ _OUTCOMES = (
     "paused_seconds",
     "interrupted_seconds",
     "average_rate",
+    "cost",
     "mean_delivery_seconds",
     "mean_transit_seconds",
     "mean_send_seconds",
@@ -167,7 +169,8 @@ def differing(first: dict[str, object], second: dict[str, object]) -> Iterator[S
 
 
 def _by_name(simulation: Simulation) -> dict[str, Any]:
-    values = simulation.model_dump(mode="json")
+    # That one of them is a forecast is its state.
+    values = simulation.model_dump(mode="json", exclude={"messages_from"})
     senders = {sender.pop("name"): sender for sender in values.pop("senders")}
     checks = [threshold["check"] for threshold in values.pop("thresholds")]
     return {**values, "senders": senders, "thresholds": checks}
@@ -225,14 +228,14 @@ def _settings_parts(comparison: Comparison) -> Iterator[RenderableType]:
 
 def _notes(comparison: Comparison) -> Iterator[str]:
     for run, state, found in zip(comparison.runs, comparison.states, comparison.cures, strict=True):
-        if state is not RunState.DONE:
+        if state not in OVER:
             yield f"Run {run} is not done; its figures are as of now."
         if found:
             yield f"Run {run} is {found}"
 
 
 #: Figures that are shown where they are not zero.
-_SELDOM = ("paused_seconds", "interrupted_seconds")
+_SELDOM = ("paused_seconds", "interrupted_seconds", "cost")
 _TITLES = {
     "seconds": "duration",
     "paused_seconds": "paused for",
@@ -263,5 +266,6 @@ _WRITERS: dict[str, Callable[[float | None], str]] = {
     "paused_seconds": duration,
     "interrupted_seconds": duration,
     "average_rate": rate,
+    "cost": money,
     "failure_rate_seen": percent,
 }

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import NamedTuple
 
+import numpy as np
+
 from sms_pipeline.core import histogram
-from sms_pipeline.core.counts import Counts
+from sms_pipeline.core.counts import Counts, of_messages
 from sms_pipeline.core.events import Event
 from sms_pipeline.ledger.timeline import Bin, Timeline
 from sms_pipeline.views.format import (
-    count,
     duration,
     event_text,
     exact_percent,
@@ -32,7 +33,7 @@ _ROUNDING = 1e-9
 
 #: Names of what is drawn, as people read them.
 DELIVERED, NOT_DELIVERED, ATTEMPTS = "delivered", "not delivered", "attempts"
-REACHED = "reached"
+REACHED, FORECAST = "reached", "forecast"
 DELIVERY_TIMES = "delivery times"
 
 
@@ -101,7 +102,7 @@ class Bar(NamedTuple):
         longest = round_time(self.longest)
         is_first = self.shortest < histogram.SHORTEST
         times = f"up to {longest}" if is_first else f"{round_time(self.shortest)} to {longest}"
-        return f"{times}: {count(self.messages)} messages ({percent(self.share)})"
+        return f"{times}: {of_messages(self.messages)} ({percent(self.share)})"
 
 
 class Band(NamedTuple):
@@ -121,6 +122,8 @@ class Course:
     throughput: tuple[Stretch, ...]
     reach: tuple[Reach, ...]
     marks: tuple[Mark, ...]
+    #: What was forecast for the same configuration, until `end`; empty if nothing was.
+    foretold: tuple[Reach, ...]
     delivery_times: tuple[Bar, ...]
     #: Seconds, by name.
     percentiles: dict[str, float]
@@ -129,7 +132,11 @@ class Course:
 
 
 def make_course(
-    timeline: Timeline, seconds: float, counts: Counts, events: Sequence[Event] = ()
+    timeline: Timeline,
+    seconds: float,
+    counts: Counts,
+    events: Sequence[Event] = (),
+    foretold: Timeline | None = None,
 ) -> Course:
     """Make the points of a run.
 
@@ -138,6 +145,7 @@ def make_course(
         seconds: from the start of the run to now, or to its end.
         counts: what its messages came to.
         events: what goes wrong in it.
+        foretold: what was forecast for the same configuration, if anything was.
     """
     end = max(seconds, timeline.seconds)
     return Course(
@@ -147,6 +155,7 @@ def make_course(
         marks=tuple(
             Mark(at, share) for share, at in timeline.time_to_reach.items() if at is not None
         ),
+        foretold=tuple(_foretold(foretold, end)) if foretold else (),
         delivery_times=tuple(_bars(counts.delivery_times)),
         percentiles={name: at for name, at in percentiles(counts).items() if at is not None},
         bands=tuple(_bands(timeline, end, events)),
@@ -205,6 +214,16 @@ def _reach(timeline: Timeline, end: float) -> list[Reach]:
     marks = [(at, share) for share, at in timeline.time_to_reach.items() if at is not None]
     points = {(0.0, 0.0), *zip(ends, shares, strict=True), *marks, (end, shares[-1])}
     return [Reach(*point) for point in sorted(points)]
+
+
+def _foretold(foretold: Timeline, end: float) -> Iterator[Reach]:
+    """Its curve from 0 to `end`, on which it stays where it ended before."""
+    if not foretold.bins:
+        return
+    points = _reach(foretold, foretold.seconds)
+    at, shares = [point.seconds for point in points], [point.share for point in points]
+    yield from (point for point in points if point.seconds < end)
+    yield Reach(end, float(np.interp(end, at, shares)))
 
 
 def _bars(counts: Mapping[int, int]) -> list[Bar]:

@@ -28,6 +28,8 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 #: Longer lists of numbers are summed up.
 _LONG_LIST = 5
 _HUNDRED = 100
+#: Less than that is not rounded to hundredths.
+_CENT = 0.01
 #: Suffixes of large round counts.
 _MULTIPLES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -88,6 +90,13 @@ def signed(value: float | None, show: Callable[[float | None], str]) -> str:
     return f"{'+' if value > 0 else '-'}{show(abs(value))}"
 
 
+def money(value: float | None) -> str:
+    """An amount in the currency of its price: 1,234.50; below a hundredth as it is, 0.0075."""
+    if value is None:
+        return NOTHING
+    return f"{value:.2g}" if 0 < value < _CENT else f"{value:,.2f}"
+
+
 # Durations
 
 
@@ -123,6 +132,14 @@ def exact_seconds(seconds: float | None) -> str:
 def estimated_time(seconds: float) -> str:
     """0.951 s; also times far below a millisecond."""
     return f"{seconds:.4g} s"
+
+
+def small_time(seconds: float) -> str:
+    """What one of many takes, with three digits: 1.43 us, 5.73 ms, 1.2 s."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
 
 
 def parameter(value: float) -> str:

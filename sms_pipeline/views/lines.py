@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from sms_pipeline.core.counts import Counts
+from sms_pipeline.core.counts import Counts, of_messages
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.progress import ProfileProgress, Progress
 from sms_pipeline.core.simulation import Simulation
@@ -17,6 +17,7 @@ from sms_pipeline.views.format import (
     exact_seconds,
     message_time,
     moment,
+    money,
     part_limit,
     percent,
     rate,
@@ -26,7 +27,7 @@ from sms_pipeline.views.format import (
 from sms_pipeline.views.outcome import Outcome, outcome_of
 from sms_pipeline.views.parts import parts_lines
 from sms_pipeline.views.percentiles import TAIL, percentiles, tail
-from sms_pipeline.views.states import cure, lost_time
+from sms_pipeline.views.states import cure, lost_time, time_left
 
 #: One for each state of a threshold.
 SYMBOLS = {State.HOLDING: "✓", State.PASSED: "✓", State.MISSED: "✗", State.UNKNOWN: "…"}
@@ -54,7 +55,7 @@ def update_line(progress: Progress) -> str:
         f"failed {count(counts.failed)}",
         f"average time {message_time(counts.mean_delivery)}",
         f"rate {rate(progress.rate)}",
-        f"ETA {duration(progress.eta_seconds)}",
+        time_left(progress),
         f"in flight {count(counts.in_flight)}",
     ]
     return fitted([head, *figures])
@@ -172,6 +173,7 @@ def summary_of_run(progress: Progress, ended: str) -> list[str]:
         f"{headline(progress.simulation)}.",
         *summary_of_counts(counts),
         *parts_lines(progress),
+        *cost_lines(progress),
     ]
 
 
@@ -189,12 +191,21 @@ def summary_of_counts(counts: Counts) -> list[str]:
     ]
 
 
+def cost_lines(progress: Progress) -> list[str]:
+    """What was delivered cost so much, where profiles have prices."""
+    if progress.cost is None:
+        return []
+    priced = [part for part in progress.profiles if part.cost is not None]
+    listed = ", ".join(f"{part.name} {money(part.cost)}" for part in priced)
+    return [f"Cost of what was delivered: {money(progress.cost)} ({listed})."]
+
+
 def summary_of_profile(profile: ProfileProgress) -> str:
     """A profile's part in the run."""
     counts = profile.counts
     return (
         f"{profile.name}: {count(profile.senders)} senders{_spread(profile)}, "
-        f"{count(counts.dispatched)} messages ({percent(profile.share)}), "
+        f"{of_messages(counts.dispatched)} ({percent(profile.share)}), "
         f"delivered {count(counts.delivered)}, failed {count(counts.failed)}; "
         f"failed attempts {failure_rates(profile)}; "
         f"{average_times(counts)}, {TAIL} {message_time(tail(counts))}; "

@@ -16,7 +16,7 @@ from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.display import View, tell_outages
 from sms_pipeline.views.outcome import final_outcome
 from sms_pipeline.views.output import say
-from sms_pipeline.views.reader import POLL_SECONDS, Reader
+from sms_pipeline.views.reader import POLL_SECONDS, Reader, Reading
 
 #: How often to look for a new run.
 NEW_RUN_POLL_SECONDS = 0.5
@@ -44,18 +44,20 @@ def follow(
         The last reading; None if the ledger could never be read.
     """
 
-    def read() -> tuple[Progress, str | None]:
-        progress = reader.read().progress
-        return progress, abort(progress) if abort else None
+    def read() -> tuple[Reading, str | None]:
+        reading = reader.read()
+        return reading, abort(reading.progress) if abort else None
 
     progress: Progress | None = None
     due_at = clock.monotonic()
-    for progress, said in readings(read, min(POLL_SECONDS, every), wait, tell_outages(view.note)):
+    for reading, said in readings(read, min(POLL_SECONDS, every), wait, tell_outages(view.note)):
+        progress = reading.progress
         if progress.done:
             break
         if said:
             view.note(said)
-        if clock.monotonic() >= due_at:
+        # Before it is known who is online, an update would say that nobody is.
+        if reading.decided and clock.monotonic() >= due_at:
             due_at = clock.monotonic() + every
             view.show(progress)
     return progress

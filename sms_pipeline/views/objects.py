@@ -37,7 +37,9 @@ def progress_json(progress: Progress) -> dict[str, Any]:
         "interrupted_seconds": round(progress.interrupted_seconds, 3),
         "still_seconds": round(progress.still_seconds, 3),
         "eta_seconds": rounded(progress.eta_seconds),
+        "next_retry_seconds": rounded(progress.next_retry_seconds),
         "reached": rounded(progress.reached),
+        "cost": rounded(progress.cost),
         "profiles": [profile_json(profile) for profile in progress.profiles],
         "warnings": list(progress.warnings),
         "thresholds": [judgement.to_json() for judgement in progress.thresholds],
@@ -54,6 +56,7 @@ def profile_json(profile: ProfileProgress) -> dict[str, Any]:
         "failure_rate": rounded(profile.failure_rate),
         "capacity": rounded(profile.capacity),
         "efficiency": rounded(profile.efficiency),
+        "cost": rounded(profile.cost),
         "hosts": [{**part._asdict(), "capacity": rounded(part.capacity)} for part in profile.hosts],
     }
 

@@ -12,7 +12,7 @@ from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import RunTotals
-from sms_pipeline.core.run_state import RunState
+from sms_pipeline.core.run_state import OVER, RunState
 from sms_pipeline.core.thresholds import State
 from sms_pipeline.errors import DamagedLedgerError, LedgerUnavailableError
 from sms_pipeline.ledger.audit import audit_ledger
@@ -77,7 +77,7 @@ class Outcome:
     def _parts(self) -> Iterator[str]:
         yield self._audit.capitalize()
         word = "threshold" if self.thresholds == 1 else "thresholds"
-        if self.thresholds and self.state is RunState.DONE:
+        if self.thresholds and self.state in OVER:
             yield f"{count(self.passed)} of {count(self.thresholds)} {word} passed"
         elif self.missed:
             yield f"{count(self.missed)} of {count(self.thresholds)} {word} missed"
@@ -87,6 +87,8 @@ class Outcome:
 
     @property
     def _audit(self) -> str:
+        if self.state is RunState.FORECAST:
+            return Verdict.FORECAST
         if self.state is not RunState.DONE:
             return Verdict.UNFINISHED
         return self.audit or "not audited"

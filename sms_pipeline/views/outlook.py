@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from sms_pipeline.core.counts import of_messages
 from sms_pipeline.forecast.caps import PassedCap
 from sms_pipeline.forecast.limits import Limit
-from sms_pipeline.forecast.outlook import CheckOutlook, Outlook, Spread
-from sms_pipeline.views.format import count, duration, exact_percent, percent, rate
+from sms_pipeline.forecast.measuring import Measurement
+from sms_pipeline.forecast.outlook import NEAR_CEILING, UNSURE, CheckOutlook, Outlook, Spread
+from sms_pipeline.views.format import (
+    count,
+    duration,
+    exact_percent,
+    iso,
+    moment,
+    percent,
+    rate,
+    small_time,
+)
 from sms_pipeline.views.lines import (
+    cost_lines,
     headline,
     summary_of_counts,
     summary_of_profile,
@@ -19,7 +31,9 @@ from sms_pipeline.views.objects import counts_json, profile_json, rounded
 from sms_pipeline.views.parts import parts_json, parts_lines
 
 
-def outlook_lines(outlook: Outlook, limits: Sequence[Limit]) -> list[str]:
+def outlook_lines(
+    outlook: Outlook, limits: Sequence[Limit], measurement: Measurement | None = None
+) -> list[str]:
     """A forecast for people, like the summary of a run."""
     progress = outlook.progress
     return [
@@ -29,8 +43,10 @@ def outlook_lines(outlook: Outlook, limits: Sequence[Limit]) -> list[str]:
         _shares(outlook),
         *summary_of_counts(progress.counts),
         *parts_lines(progress),
+        *cost_lines(progress),
         *(f"  {summary_of_profile(profile)}" for profile in progress.profiles),
         *limit_lines(limits),
+        *_machine(outlook, measurement),
         *cap_lines(outlook.caps),
         *(_threshold(one) for one in outlook.thresholds),
         *_thinned(outlook),
@@ -45,12 +61,14 @@ def brief_lines(outlook: Outlook) -> list[str]:
 def _end(outlook: Outlook) -> str:
     progress = outlook.progress
     return (
-        f"Forecast: {count(progress.total)} messages in {_range(outlook.end)}, "
+        f"Forecast: {of_messages(progress.total)} in {_range(outlook.end)}, "
         f"average rate {rate(progress.average_rate)}."
     )
 
 
-def outlook_json(outlook: Outlook, limits: Sequence[Limit]) -> dict[str, Any]:
+def outlook_json(
+    outlook: Outlook, limits: Sequence[Limit], measurement: Measurement | None = None
+) -> dict[str, Any]:
     """The fields of `--json`."""
     progress = outlook.progress
     return {
@@ -68,8 +86,11 @@ def outlook_json(outlook: Outlook, limits: Sequence[Limit]) -> dict[str, Any]:
         **counts_json(progress.counts),
         **parts_json(progress),
         "reached": rounded(progress.reached),
+        "cost": rounded(progress.cost),
         "profiles": [profile_json(profile) for profile in progress.profiles],
         "limits": limits_json(limits),
+        "machine_load": rounded(outlook.load),
+        "measured": measurement_json(measurement) if measurement else None,
         "caps_passed": caps_json(outlook.caps),
         "thresholds": [
             {**one.judgement.to_json(), "held": one.held, "runs": one.runs}
@@ -77,6 +98,41 @@ def outlook_json(outlook: Outlook, limits: Sequence[Limit]) -> dict[str, Any]:
         ],
         "thinning_error": rounded(outlook.error),
     }
+
+
+def measurement_line(measurement: Measurement) -> str:
+    """What a machine takes, for people."""
+    costs, broker = measurement.costs, "no broker" if measurement.embedded else "RabbitMQ"
+    return (
+        f"Measured on {measurement.machine} with {broker} (run {measurement.run}, "
+        f"{moment(measurement.at)}): {small_time(costs.per_message())} a message and "
+        f"{small_time(costs.per_batch())} a batch in one process."
+    )
+
+
+def measurement_json(measurement: Measurement) -> dict[str, Any]:
+    """The fields of `measure --json`."""
+    costs = measurement.costs
+    return {
+        "machine": measurement.machine,
+        "run": measurement.run,
+        "at": iso(measurement.at),
+        "embedded": measurement.embedded,
+        "factor": rounded(measurement.factor),
+        "seconds_per_message": costs.per_message(),
+        "seconds_per_batch": rounded(costs.per_batch()),
+    }
+
+
+def _machine(outlook: Outlook, measurement: Measurement | None) -> Iterator[str]:
+    if measurement:
+        yield measurement_line(measurement)
+    if outlook.load > NEAR_CEILING:
+        advice = "" if measurement else " Measure it: sms-pipeline measure"
+        yield (
+            f"The machine, not the senders, decides: it would be busy {percent(outlook.load)} of "
+            f"the time, so the range is {exact_percent(UNSURE)} wider.{advice}"
+        )
 
 
 def limits_json(limits: Iterable[Limit]) -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from sms_pipeline.forecast.plan import Fleet, Goal, Plan
-from sms_pipeline.views.format import NOTHING, count, duration, exact_percent, exact_seconds
+from sms_pipeline.views.format import NOTHING, count, duration, exact_percent, exact_seconds, money
+from sms_pipeline.views.objects import rounded
 from sms_pipeline.views.outlook import (
     cap_lines,
     caps_json,
@@ -73,16 +74,24 @@ def _fleet_json(fleet: Fleet) -> dict[str, Any]:
         "reached_seconds": spread_json(fleet.reached),
         "seconds": spread_json(fleet.end),
         "caps_passed": caps_json(fleet.caps),
+        "cost": rounded(fleet.cost),
     }
 
 
 def _table(plan: Plan, chosen: Fleet) -> Iterator[str]:
     """The chosen fleet between half and double of it, times at the latest."""
     fleets = {"half": plan.beside["half"], "chosen": chosen, "double": plan.beside["double"]}
+    priced = chosen.cost is not None
+    cost = ("cost",) if priced else ()
     rows = [
-        ("fleet", f"{exact_percent(plan.goal.share)} reached", "end", *chosen.senders),
+        ("fleet", f"{exact_percent(plan.goal.share)} reached", "end", *cost, *chosen.senders),
         *(
-            (name, *_times(fleet), *map(count, fleet.senders.values()))
+            (
+                name,
+                *_times(fleet),
+                *((money(fleet.cost),) if priced else ()),
+                *map(count, fleet.senders.values()),
+            )
             for name, fleet in fleets.items()
         ),
     ]

@@ -6,16 +6,21 @@ import dataclasses
 from dataclasses import dataclass
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.ahead import RECKONED_SECONDS
 from sms_pipeline.core.checks import parse
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.liveness import ONLINE_SECONDS
 from sms_pipeline.core.progress import Findings, Progress, Tracker
-from sms_pipeline.core.records import Run, Snapshot, WorkerRow
+from sms_pipeline.core.records import Retrying, Run, Snapshot, WorkerRow
+from sms_pipeline.core.run_state import STALLED_SECONDS, patience
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.following import readings
 from sms_pipeline.ledger.store import Ledger
 
 #: How often a run is read to notice its end, or who is online.
 POLL_SECONDS = 0.1
+#: No more of the time than this is spent on looking for retries.
+LOOKING_SHARE = 0.05
 #: How often to look for stuck batches: that query reads rows, not counters.
 STUCK_PERIOD_SECONDS = 10.0
 
@@ -60,6 +65,7 @@ class Reader:
         self._clock = clock
         self._tracker = Tracker(trusted)
         self._inquiry = None if counters_only else Inquiry(ledger, run, clock)
+        self._retries = Retries(ledger, run, clock)
         self._position: tuple[int, int] | None = None
         self._moved_at = 0.0
 
@@ -72,6 +78,7 @@ class Reader:
         now = self._clock.monotonic()
         snapshot = self._ledger.snapshot(self.run)
         findings = self._inquiry.look(snapshot) if self._inquiry else Findings()
+        findings = dataclasses.replace(findings, retrying=self._retries.look(snapshot))
         progress = self._tracker.update(snapshot, now, self._clock.wall(), findings)
         return Reading(
             snapshot=snapshot,
@@ -97,6 +104,34 @@ class Reader:
         if position != self._position:
             self._position, self._moved_at = position, now
         return now - self._moved_at
+
+
+class Retries:
+    """Looks up which batches are retried, for the time that is left."""
+
+    def __init__(self, ledger: Ledger, run: Run, clock: Clock = MACHINE_CLOCK) -> None:
+        self._ledger = ledger
+        self._run = run
+        self._clock = clock
+        self._found: list[Retrying] = []
+        self._due_at = clock.monotonic()
+        # Who was not tried again since then waits for no pause any more.
+        self._back = patience(run.simulation) - STALLED_SECONDS + ONLINE_SECONDS
+
+    def look(self, snapshot: Snapshot) -> list[Retrying]:
+        """Look them up if that is due; return what is known.
+
+        Raises:
+            LedgerUnavailableError: the ledger can't be reached.
+        """
+        if not snapshot.counts.retrying or snapshot.settled_at is None:
+            return []
+        now = self._clock.monotonic()
+        if now >= self._due_at:
+            self._found = self._ledger.retrying(self._run.id, snapshot.settled_at - self._back)
+            took = self._clock.monotonic() - now
+            self._due_at = now + max(RECKONED_SECONDS, took / LOOKING_SHARE)
+        return self._found
 
 
 class Inquiry:

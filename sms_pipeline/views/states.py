@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Snapshot, WorkerRow
 from sms_pipeline.core.run_state import RunState
-from sms_pipeline.views.format import duration
+from sms_pipeline.views.format import count, duration
 
 
 def cure(progress: Progress) -> str | None:
@@ -54,6 +54,29 @@ def notices(progress: Progress) -> list[str]:
         return list(progress.warnings)
     first = f"the run is {found}"
     return [first, *(one for one in progress.warnings if not first.startswith(one))]
+
+
+#: States in which nothing can be said of the end before somebody does something.
+_STANDING = (RunState.PAUSED, RunState.INTERRUPTED, RunState.STALLED)
+
+
+def time_left(progress: Progress) -> str:
+    """How long the run will still take, in words."""
+    if progress.state in _STANDING:
+        return f"{progress.state}, no ETA"
+    waiting = waiting_retries(progress)
+    told = f"ETA {duration(progress.eta_seconds)}"
+    return f"{told} ({waiting})" if waiting else told
+
+
+def waiting_retries(progress: Progress) -> str | None:
+    """What a run waits for of which only retries are left; None while others are."""
+    seconds, messages = progress.next_retry_seconds, progress.counts.retrying
+    if seconds is None:
+        return None
+    if messages == 1:
+        return f"1 message waits for its retry, in {duration(seconds)}"
+    return f"{count(messages)} messages wait for their retry, next in {duration(seconds)}"
 
 
 def lost_time(progress: Progress) -> Iterator[tuple[str, str]]:

@@ -28,7 +28,7 @@ from sms_pipeline.views.format import (
 from sms_pipeline.views.outcome import Outcome, Tone, outcome_of
 from sms_pipeline.views.output import SafeConsole, writing
 from sms_pipeline.views.percentiles import TAIL, tail
-from sms_pipeline.views.states import lost_time, notices
+from sms_pipeline.views.states import lost_time, notices, time_left
 
 _BARS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = "_.-=+*%#"
@@ -150,7 +150,7 @@ def _title(progress: Progress) -> Text:
     return Text(
         f"{run_title(progress.run, progress.simulation.name)} is {progress.state}: "
         f"{percent(progress.share)} of {count(progress.total)}{lines.GAP}"
-        f"{duration(progress.seconds)}, ETA {duration(progress.eta_seconds)}",
+        f"{duration(progress.seconds)}, {time_left(progress)}",
         style="bold",
     )
 

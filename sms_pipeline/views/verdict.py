@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 def audit_run(settings: Settings, ledger: Ledger, run: Run) -> AuditResult:
     """Audit the run; also check who is online, and count dead letters."""
     report = audit_ledger(ledger, run)
+    if report.forecast:
+        return report
     if report.in_flight and run.embedded and not online_workers(ledger):
         report = audit_ledger(ledger, run, lost=True)
     if not settings.embedded:

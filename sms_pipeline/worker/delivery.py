@@ -6,7 +6,6 @@ batch when the protocol has ended, and not before: what was settled and handed o
 
 from __future__ import annotations
 
-import random
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -80,9 +79,7 @@ Effect = ReadStanding | Play | Settle | Publish | Note
 Delivery = Generator[Effect, Any, str | None]
 
 
-def deliver(
-    batch: Batch, worker: str, clock: Clock, rng: random.Random, queued: bool = True
-) -> Delivery:
+def deliver(batch: Batch, worker: str, clock: Clock, queued: bool = True) -> Delivery:
     """Play one attempt of the batch, settle it, and hand its remainder to the next attempt.
 
     An attempt that is settled already is answered from the ledger. The remainder that is handed on
@@ -92,7 +89,6 @@ def deliver(
         batch: what was delivered.
         worker: who settles it.
         clock: tells when it was settled.
-        rng: draws the jitter of the pause before the next attempt.
         queued: False in eager mode, where no queue can hold the batch of a paused run.
     """
     standing: Standing = yield ReadStanding(batch)
@@ -109,7 +105,7 @@ def deliver(
     if settled.remainder is None:
         return None
     remainder = batch.remainder(unpack_offsets(settled.remainder, batch.size))
-    return (yield from _publish(remainder, retry_delay(batch.retry, batch.attempt, rng)))
+    return (yield from _publish(remainder, retry_delay(batch.retry, batch.seed, batch.key)))
 
 
 def _attempt(batch: Batch, worker: str, clock: Clock) -> Generator[Effect, Any, Settled]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import socket
 import threading
 import uuid
@@ -91,7 +90,6 @@ class Worker:
         self._gateways = {profile.name: gateways(profile) for profile in profiles}
         self._echo = echo
         self._clock = clock
-        self._rng = random.Random()  # noqa: S311 - jitter, not a secret
         banks = {profile.name: SenderBank(profile.lanes) for profile in profiles}
         self._driver = SenderDriver(banks, clock, self.signs)
         self._writer = LedgerWriter(
@@ -153,7 +151,7 @@ class Worker:
     def deliver(self, batch: Batch, queued: bool) -> Delivery:
         """What to do with the batch; drive it with `perform`. See `delivery.deliver`."""
         clock = Ahead(self._clock, self._lead_of(batch))
-        return deliver(batch, self.id, clock, self._rng, queued)
+        return deliver(batch, self.id, clock, queued)
 
     def note(self, kind: Absorbed, batch: Batch) -> None:
         """Count what came twice, for the audit."""

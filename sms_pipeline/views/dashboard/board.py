@@ -16,6 +16,7 @@ from sms_pipeline.core.liveness import Liveness
 from sms_pipeline.core.records import Control, Run, RunTotals, WorkerRow
 from sms_pipeline.core.run_state import RunState, state_of
 from sms_pipeline.errors import DamagedLedgerError
+from sms_pipeline.ledger.forecasts import foretold
 from sms_pipeline.ledger.steering import steer
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import History
@@ -95,6 +96,8 @@ class Watch:
         self._outcomes = outcomes
         self._reading = Shared(Reader(ledger, run, clock=clock).read, pool, clock)
         self._timeline = Shared(History(ledger, run, BINS).read, pool, clock)
+        self._foretold = Shared(partial(foretold, ledger, run, BINS), pool, clock)
+        self._foretold.period = ENDED_PERIOD_SECONDS
         self._asked_at = clock.monotonic()
 
     async def show(self) -> dict[str, Any]:
@@ -107,7 +110,7 @@ class Watch:
         outcome = await asyncio.get_running_loop().run_in_executor(
             self._pool, self._outcomes.of, reading.progress
         )
-        return run_json(self._run, reading, timeline, outcome)
+        return run_json(self._run, reading, timeline, outcome, await self._foretold.get())
 
     def expire(self) -> None:
         """Something has changed: read it again."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from sms_pipeline.views import axes
 from sms_pipeline.views.axes import Axis
-from sms_pipeline.views.course import DELIVERY_TIMES, REACHED, Course
+from sms_pipeline.views.course import DELIVERY_TIMES, FORECAST, REACHED, Course
 
 #: Decimals of a value.
 _DIGITS = 6
@@ -41,7 +43,7 @@ def _reach(course: Course) -> dict[str, Any]:
         "across": _axis(axes.time_axis(course)),
         "up": _axis(axes.reach_axis()),
         "seconds": [point.seconds for point in course.reach],
-        "series": {REACHED: [_short(point.share) for point in course.reach]},
+        "series": {REACHED: [_short(point.share) for point in course.reach], **_foretold(course)},
         "texts": [point.text for point in course.reach],
         "marks": [
             {"seconds": mark.seconds, "share": mark.share, "text": mark.text}
@@ -54,6 +56,15 @@ def _reach(course: Course) -> dict[str, Any]:
 def _bands(course: Course) -> list[dict[str, Any]]:
     """Times in which something went wrong."""
     return [{"start": one.start, "end": one.end, "text": one.text} for one in course.bands]
+
+
+def _foretold(course: Course) -> dict[str, list[float]]:
+    """The forecast at the moments of the curve."""
+    if not course.foretold:
+        return {}
+    at, shares = zip(*course.foretold, strict=True)
+    wanted = [point.seconds for point in course.reach]
+    return {FORECAST: [_short(share) for share in np.interp(wanted, at, shares)]}
 
 
 def _delivery_times(course: Course) -> dict[str, Any]:

@@ -30,18 +30,23 @@ from sms_pipeline.views.objects import progress_json
 from sms_pipeline.views.outcome import Outcome, Tone, outcome_of
 from sms_pipeline.views.percentiles import PERCENTILES, tail
 from sms_pipeline.views.reader import Reading
-from sms_pipeline.views.states import cure_of, lost_time, notices
+from sms_pipeline.views.states import cure_of, lost_time, notices, waiting_retries
 
 #: A page lists so many workers and counts the others.
 SHOWN_WORKERS = 20
 
 
 def run_json(
-    run: Run, reading: Reading, timeline: Timeline, outcome: Outcome | None = None
+    run: Run,
+    reading: Reading,
+    timeline: Timeline,
+    outcome: Outcome | None = None,
+    foretold: Timeline | None = None,
 ) -> dict[str, Any]:
     """A run for its page: the fields of `--json`, and the texts and charts of the page."""
     progress = reading.progress
-    course = make_course(timeline, progress.seconds, progress.counts, run.simulation.events)
+    events = run.simulation.events
+    course = make_course(timeline, progress.seconds, progress.counts, events, foretold)
     return {
         **progress_json(progress),
         # A browser's numbers hold 53 bits.
@@ -140,7 +145,7 @@ def _texts(progress: Progress) -> dict[str, str]:
         "rate-more": "over the whole run" if done else f"average rate {average}",
         "eta-name": "Took" if done else "Time left",
         "eta": duration(progress.seconds) if done else _time_left(progress),
-        "eta-more": "" if done else f"{duration(progress.seconds)} so far",
+        "eta-more": "" if done else _time_left_more(progress),
         "unfinished": count(progress.total - counts.finished),
     }
 
@@ -155,6 +160,11 @@ def _failed_more(progress: Progress) -> str:
 def _time_left(progress: Progress) -> str:
     moving = progress.state in (RunState.RUNNING, RunState.CANCELLED)
     return duration(progress.eta_seconds) if moving else progress.state
+
+
+def _time_left_more(progress: Progress) -> str:
+    waiting = waiting_retries(progress)
+    return f"{duration(progress.seconds)} so far{f'; {waiting}' if waiting else ''}"
 
 
 def _times(progress: Progress, timeline: Timeline) -> Iterator[tuple[str, str]]:

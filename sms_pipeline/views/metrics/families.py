@@ -122,6 +122,13 @@ def _about_run(reading: Reading, run: str) -> Iterator[Metric]:
     }
     for name, (text, value) in figures.items():
         yield _gauge(name, text, _RUN, {(run,): value})
+    if progress.eta_seconds is not None:
+        yield _gauge(
+            "run_left_seconds",
+            "Seconds until the run is done; not there while that is not known.",
+            _RUN,
+            {(run,): progress.eta_seconds},
+        )
 
 
 def _message_counters(profiles: Iterable[ProfileCounts], run: str) -> Iterator[Metric]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sms_pipeline.views import axes
@@ -12,6 +12,7 @@ from sms_pipeline.views.course import (
     ATTEMPTS,
     DELIVERED,
     DELIVERY_TIMES,
+    FORECAST,
     NOT_DELIVERED,
     REACHED,
     Course,
@@ -102,11 +103,18 @@ def reach(course: Course) -> Chart:
     shapes = (
         Shape(REACHED, scale.area(curve, _floor(curve))),
         Shape(REACHED, scale.line(curve), line=True),
+        *_foretold(course, scale),
     )
     marks = [scale.mark(one.seconds, one.share, one.text) for one in course.marks]
     pairs = zip(course.reach, course.reach[1:], strict=False)
     hovers = [scale.hover(before.seconds, one.seconds, one.text) for before, one in pairs]
     return Chart(*scale.labels, shapes, marks, hovers, scale.bands(course))
+
+
+def _foretold(course: Course, scale: _Scale) -> Iterator[Shape]:
+    points = [(point.seconds, point.share) for point in course.foretold]
+    if points:
+        yield Shape(FORECAST, scale.line(points), line=True)
 
 
 def delivery_times(course: Course) -> Chart:

@@ -18,6 +18,7 @@ from sms_pipeline.core.hosts import host_of
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Run, WorkerRow
 from sms_pipeline.core.recovery import time_to_recover
+from sms_pipeline.ledger.forecasts import foretold
 from sms_pipeline.ledger.scan import Records
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.sums import CounterRow
@@ -73,6 +74,8 @@ class RunReport:
     versions: dict[str, str]
     made_at: float
     struck: tuple[Struck, ...] = ()
+    #: What was forecast for the same configuration, if anything was saved.
+    foretold: Timeline | None = None
 
     @property
     def not_reached(self) -> int:
@@ -97,6 +100,7 @@ class RunReport:
             "progress": progress_json(self.progress),
             "not_reached": self.not_reached,
             "course": _course_json(self.timeline),
+            "forecast": _course_json(self.foretold) if self.foretold else None,
             "delivery_times": {
                 str(bucket): delivery_times[bucket] for bucket in sorted(delivery_times)
             },
@@ -129,6 +133,7 @@ def make_report(
         versions=_versions(run, *database),
         made_at=clock.wall(),
         struck=_struck(ledger, run),
+        foretold=foretold(ledger, run, BINS),
     )
 
 

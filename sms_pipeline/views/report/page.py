@@ -9,6 +9,7 @@ from tornado.template import Loader
 
 from sms_pipeline.config.files import dotted
 from sms_pipeline.config.reading import shown
+from sms_pipeline.core.counts import of_messages
 from sms_pipeline.core.parts import parts_per_message
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.views.course import make_course
@@ -21,6 +22,7 @@ from sms_pipeline.views.format import (
     mean_parts,
     message_time,
     moment,
+    money,
     percent,
     rate,
     run_title,
@@ -62,7 +64,9 @@ _KILO = 1_000
 def as_html(report: RunReport) -> str:
     """The page."""
     simulation, counts = report.run.simulation, report.progress.counts
-    course = make_course(report.timeline, report.progress.seconds, counts, simulation.events)
+    course = make_course(
+        report.timeline, report.progress.seconds, counts, simulation.events, report.foretold
+    )
     page = Loader(str(TEMPLATES)).load("report.html")
     content: bytes = page.generate(
         report=report,
@@ -88,7 +92,7 @@ def as_html(report: RunReport) -> str:
 
 def headline(progress: Progress) -> str:
     """The one sentence for readers who read no further."""
-    total, time = f"{count(progress.total)} messages", duration(progress.seconds)
+    total, time = of_messages(progress.total), duration(progress.seconds)
     if not progress.done:
         return f"Not done yet: {percent(progress.reached)} of {total} reached after {time}"
     if progress.counts.delivered == progress.total:
@@ -130,4 +134,5 @@ _WORDS: dict[str, Callable[..., object]] = {
     "exact_seconds": exact_seconds,
     "rate": rate,
     "moment": moment,
+    "money": money,
 }

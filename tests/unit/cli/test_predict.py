@@ -52,6 +52,28 @@ def test_forecast_refuses_what_run_refuses() -> None:
     assert "a broker lets a message wait" in refused("forecast", "slow.yml")
 
 
+def test_a_forecast_can_be_kept_and_compared() -> None:
+    told = json.loads(invoke("forecast", "-n", "300", "--json", "--save").stdout)
+    listed = invoke("runs").stdout
+    assert "Forecast · 0 not reached" in listed
+    report = json.loads(invoke("report", "1", "--format", "json").stdout)
+    assert report["verdict"].startswith("Forecast")
+    assert report["progress"]["delivered"] == told["delivered"]
+    assert "a forecast, nothing to prove" in invoke("audit", "1").stdout
+    # Nothing can be done with it, and no command takes it for the latest run
+    for command in ("resume", "failures", "trace"):
+        assert "run 1 is a forecast" in refused(command, "1")
+    assert invoke("pause", "1").exit_code != 0
+    assert "no run yet" in refused("report")
+    # A real run is beside it
+    assert invoke("run", "-n", "300", "--seed", "3").exit_code == 0
+    beside = json.loads(invoke("report", "--format", "json").stdout)
+    assert beside["run"] == 2
+    assert beside["forecast"]["bins"] == report["course"]["bins"]
+    assert 'class="forecast line"' in invoke("report", "--format", "html").stdout
+    assert "forecast" in invoke("compare", "1", "2").stdout
+
+
 def test_plan_tells_the_fleet_and_writes_its_configuration() -> None:
     arguments = ("plan", "-n", "1000", "--within", "5s", "--share", "90%")
     result = invoke(*arguments, "-o", "fleet.yml")
@@ -76,6 +98,27 @@ def test_plan_for_a_file_of_recipients_can_be_forecast() -> None:
     forecast = invoke("forecast", "fleet.yml", "--json")
     assert forecast.exit_code == 0, forecast.stderr
     assert json.loads(forecast.stdout)["total"] == 500
+
+
+def test_prices_are_told_by_forecast_and_plan() -> None:
+    Path("priced.yml").write_text(
+        "num_messages: 1000\n"
+        "senders: [{name: a, count: 50, mean_time: 0.1, failure_rate: 0, price: 0.25}]\n"
+    )
+    forecast = invoke("forecast", "priced.yml")
+    assert "Cost of what was delivered: 250.00 (a 250.00)." in forecast.stdout
+    assert json.loads(invoke("forecast", "priced.yml", "--json").stdout)["cost"] == 250
+    arguments = ("plan", "priced.yml", "--within", "3s")
+    heading, *rows = invoke(*arguments).stdout.splitlines()[1:5]
+    assert heading.split() == ["fleet", "99%", "reached", "end", "cost", "a"]
+    assert all(" 250.00 " in row for row in rows)
+    assert json.loads(invoke(*arguments, "--json").stdout)["chosen"]["cost"] == 250
+    assert "price" in refused("forecast", "--config", bad_price())
+
+
+def bad_price() -> str:
+    Path("bad.yml").write_text("senders: [{name: a, mean_time: 1, failure_rate: 0, price: -1}]")
+    return "bad.yml"
 
 
 def test_plan_that_is_impossible_says_why_and_ends_with_3() -> None:

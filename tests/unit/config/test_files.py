@@ -127,6 +127,7 @@ def test_every_key() -> None:
                 "parts_per_second": None,
                 "validity": 3_600,
                 "daily_cap": 10,
+                "price": 0.5,
             }
         ],
     }

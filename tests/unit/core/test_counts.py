@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms_pipeline.core.counts import Counts, ProfileCounts, total
+from sms_pipeline.core.counts import Counts, ProfileCounts, of_messages, total
 from sms_pipeline.core.histogram import count_buckets, upper_bound
 from tests.unit import make
 
@@ -136,3 +136,9 @@ def test_nothing_attempted_has_no_rates_and_no_times(counted: dict[str, Any]) ->
     assert counts.failure_rate is counts.mean_send is counts.mean_send_in_all is None
     assert counts.mean_delivery is counts.mean_transit is None
     assert counts.percentile(0.5) is None
+
+
+def test_one_message_is_no_messages() -> None:
+    assert [of_messages(number) for number in (0, 1, 1_234)] == [
+        "0 messages", "1 message", "1,234 messages",
+    ]  # fmt: skip

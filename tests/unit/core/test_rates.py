@@ -55,8 +55,24 @@ def test_rates_are_taken_over_the_last_seconds(
     readings: list[tuple[float, int]], rate: float
 ) -> None:
     assert RATE_SECONDS == 5
+    assert paced(*readings).rate == rate
+
+
+@pytest.mark.parametrize(
+    ("readings", "rate", "seconds"),
+    [
+        # Before the first was settled, senders had only begun.
+        ([(100, 0), (101, 0), (102, 10), (104, 40)], 15, 2),
+        ([(100, 0), (101, 90), (102, 140), (106, 180), (107, 190)], 10, 5),
+        ([(100, 0), (101, 0)], 0, 0),
+        ([(100, 0), (101, 10)], 0, 0),
+    ],
+)
+def test_attempts_count_from_when_they_are_seen(
+    readings: list[tuple[float, int]], rate: float, seconds: float
+) -> None:
     pace = paced(*readings)
-    assert (pace.rate, pace.attempts_rate) == (rate, rate * ATTEMPTS_EACH)
+    assert (pace.attempts_rate, pace.attempts_seconds) == (rate * ATTEMPTS_EACH, seconds)
 
 
 def test_attempts_that_finish_nothing_have_a_rate() -> None:

@@ -2,87 +2,132 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
-from sms_pipeline.core.remaining import Ahead, seconds_left
+from sms_pipeline.core.remaining import Ahead, Part, Waiting, attempts_each, seconds_left
 from sms_pipeline.core.retry import RetryPolicy
 
 #: Pauses of 1, 2, 4 … seconds, four attempts.
 POLICY = RetryPolicy(jitter=0)
+#: Settling, and handing a retry on, may take so long.
+OVERHEAD = 0.2
 
 
-def ahead(**values: Any) -> Ahead:
+def part(**values: Any) -> Part:
     given = {
         "untried": 0,
-        "tried": 0,
-        "retrying": 0,
-        "attempts_per_second": 10.0,
-        "failure_rate": 0.0,
+        "rate": 10.0,
         "mean_time": 0.5,
-        "retry": POLICY,
+        "shape": 10_000.0,
+        "failure_rate": 0.0,
+        "batch_size": 1,
         **values,
     }
-    return Ahead(**given)
+    return Part(**given)
+
+
+def left(*parts: Part, undispatched: int = 0, **values: Any) -> float | None:
+    return seconds_left(Ahead(undispatched, parts, **{"retry": POLICY, **values}))
 
 
 def test_nothing_left_takes_no_time() -> None:
-    assert seconds_left(ahead()) == 0.0
+    assert left(part()) == 0.0
 
 
-def test_without_any_rate_it_is_not_known() -> None:
-    assert seconds_left(ahead(untried=1, attempts_per_second=0.0)) is None
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [part(untried=1, rate=0.0)],
+        [part(waiting=(Waiting(1, 1, 0.0),), rate=0.0)],
+        # The others can do nothing for it.
+        [part(untried=1, rate=0.0), part(untried=5)],
+    ],
+)
+def test_what_nobody_can_send_never_ends(parts: list[Part]) -> None:
+    assert left(*parts) is None
+    assert left(part(rate=0.0), undispatched=1) is None
 
 
-def test_without_failures_it_is_the_work_and_the_last_attempt() -> None:
-    assert seconds_left(ahead(untried=100)) == 10.0 + 0.5
+def test_without_failures_it_is_the_work() -> None:
+    assert left(part(untried=100)) == pytest.approx(10, abs=OVERHEAD)
+
+
+def test_of_the_batch_that_is_being_sent_half_has_ended() -> None:
+    assert left(part(untried=100, batch_size=20)) == pytest.approx(10 - 1, abs=OVERHEAD)
 
 
 def test_every_attempt_that_is_still_needed_counts() -> None:
     # 1 + 0.5 + 0.25 + 0.125 attempts each, which take longer than the pauses of the last one
-    found = seconds_left(ahead(untried=1_000, failure_rate=0.5, retry=RetryPolicy(backoff=0)))
-    assert found == pytest.approx(1_000 * 1.875 / 10)
+    found = left(part(untried=1_000, failure_rate=0.5), retry=RetryPolicy(backoff=0))
+    assert found == pytest.approx(1_000 * 1.875 / 10, rel=0.03)
 
 
 def test_the_last_messages_wait_for_all_their_retries() -> None:
-    # A hundred of a hundred fail again and again until they are out of attempts
-    found = seconds_left(ahead(untried=1, failure_rate=1.0))
-    # The first attempt starts within 0.1 s; then three retries, 1, 2 and 4 s after each other
-    assert found == pytest.approx(0.1 + 4 * 0.5 + 1 + 2 + 4)
+    # They fail again and again until they are out of attempts
+    found = left(part(untried=1, failure_rate=1.0))
+    assert found == pytest.approx(4 * 0.5 + 1 + 2 + 4, abs=4 * OVERHEAD)
 
 
-def test_rounds_that_no_message_is_expected_to_need_are_left_out() -> None:
-    # Ten of a hundred are tried again, one of them a third time, none a fourth
-    found = seconds_left(ahead(untried=100, failure_rate=0.1))
-    assert found == pytest.approx(10 + 3 * 0.5 + 1 + 2)
+def test_what_has_never_been_tried_is_shared_out_so_that_all_are_done_together() -> None:
+    # 300 messages at 40 a second, though one profile has 60 already
+    both = (part(untried=60, rate=20.0), part(rate=20.0))
+    assert left(*both, undispatched=240) == pytest.approx(300 / 40, abs=OVERHEAD)
+    # One that has more than its share takes its own time
+    assert left(part(untried=600), part(rate=100.0), undispatched=10) == pytest.approx(
+        60, abs=OVERHEAD
+    )
 
 
-def test_messages_that_only_wait_for_a_retry_are_not_at_their_end() -> None:
-    assert seconds_left(ahead(retrying=1, failure_rate=0.1)) == pytest.approx(2 * 0.5 + 1)
+@pytest.mark.parametrize(("attempt", "seconds"), [(1, 2 + 4), (2, 4), (3, 0)])
+def test_waiting_messages_have_only_the_attempts_before_them(attempt: int, seconds: int) -> None:
+    waiting = (Waiting(attempt, 10, 8.0),)
+    found = left(part(failure_rate=1.0, waiting=waiting))
+    attempts = 4 - attempt
+    assert found == pytest.approx(8 + attempts * 0.5 + seconds, abs=4 * OVERHEAD)
 
 
-@pytest.mark.parametrize(("retrying", "pause"), [(1, 6.0), (3, 7.0)])
-def test_the_longest_of_some_pauses_counts(retrying: int, pause: float) -> None:
-    policy = RetryPolicy(backoff=8, jitter=0.5)
-    assert seconds_left(ahead(retrying=retrying, retry=policy)) == pytest.approx(2 * 0.5 + pause)
-
-
-@pytest.mark.parametrize(("retrying", "pause"), [(100, 1 + 2 + 4), (10, 2 + 4), (1, 4)])
-def test_the_fewer_are_left_the_more_often_they_have_failed(retrying: int, pause: float) -> None:
-    # Of a thousand, a tenth fails: a hundred once, ten twice, one three times
-    left = ahead(tried=1_000, retrying=retrying, failure_rate=0.1, attempts_per_second=10_000.0)
-    rounds = {100: 3, 10: 2, 1: 1}[retrying]
-    assert seconds_left(left) == pytest.approx((rounds + 1) * 0.5 + pause)
+def test_more_messages_are_less_lucky() -> None:
+    # One in two fails: of one message none is expected to fail thrice, of a hundred many do
+    few, many = (
+        left(part(rate=1_000.0, failure_rate=0.5, waiting=(Waiting(1, number, 0.0),)))
+        for number in (1, 100)
+    )
+    assert few is not None and many is not None
+    assert few < 3 < 2 + 4 < many
 
 
 def test_no_pause_is_longer_than_the_longest() -> None:
     policy = RetryPolicy(backoff=8, backoff_max=10, jitter=0, max_attempts=3)
-    found = seconds_left(ahead(untried=1, failure_rate=1.0, retry=policy))
-    assert found == pytest.approx(0.1 + 3 * 0.5 + 8 + 10)
+    found = left(part(untried=1, failure_rate=1.0), retry=policy)
+    assert found == pytest.approx(3 * 0.5 + 8 + 10, abs=4 * OVERHEAD)
 
 
-def test_without_a_limit_it_ends_when_nothing_is_expected_to_be_left() -> None:
+def test_without_a_limit_it_ends_when_hardly_anything_is_left() -> None:
     policy = RetryPolicy(max_attempts=None, backoff=0)
-    found = seconds_left(ahead(untried=100, failure_rate=0.5, retry=policy))
-    assert found == pytest.approx(20.0)
+    found = left(part(untried=100, failure_rate=0.5), retry=policy)
+    assert found == pytest.approx(20.0, rel=0.2)
+
+
+def test_a_retry_stands_in_line_behind_what_waits() -> None:
+    # The only message that failed is due at once, but all others have come before it
+    behind = left(part(untried=100, waiting=(Waiting(1, 1, 0.0),)))
+    assert behind == pytest.approx(10 + 0.5, abs=OVERHEAD)
+
+
+def test_after_the_deadline_only_pauses_are_waited_for() -> None:
+    assert left(part(untried=1_000), due_in=7.0) == pytest.approx(7, abs=OVERHEAD)
+    # A message expires when its pause is over, and is not sent then
+    late = part(failure_rate=1.0, waiting=(Waiting(2, 5, 9.0),))
+    assert left(late, due_in=7.0) == pytest.approx(9, abs=OVERHEAD)
+    assert left(part(waiting=(Waiting(1, 5, 3.0),)), due_in=0.0) == pytest.approx(3, abs=OVERHEAD)
+
+
+@pytest.mark.parametrize(
+    ("rate", "most", "attempts"),
+    [(0.0, 4, 1), (0.5, 4, 1.875), (1.0, 4, 4), (0.5, math.inf, 2), (0.5, 0, 0)],
+)
+def test_attempts_at_one_message(rate: float, most: float, attempts: float) -> None:
+    assert attempts_each(rate, most) == attempts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
 from dataclasses import replace
 from functools import partial
@@ -108,9 +107,7 @@ def in_simulated_shell() -> Events:
     run = Run(1, EPOCH, SEED, SIMULATION.num_messages, SIMULATION)
     names = [profile.name for profile in SIMULATION.senders]
     books = MemoryBooks(run, {"w": SIMULATION.senders}, agenda)
-    world = World(
-        run, agenda, Broker(agenda), books, dict.fromkeys(names, COSTS), 0.02, random.Random(1)
-    )
+    world = World(run, agenda, Broker(agenda), books, dict.fromkeys(names, COSTS), 0.02)
     processor = Processor(agenda)
     Witness(events, "w", SIMULATION.senders, 10, processor, world)
     VirtualProducer(Loads(SIMULATION), processor, world).begin()

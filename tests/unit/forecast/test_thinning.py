@@ -91,7 +91,7 @@ def test_thinned_runs_take_as_long_as_whole_ones(simulation: Simulation) -> None
     after = thinned.progress(thinned.middle)
     assert after.counts.finished == before.counts.finished == simulation.num_messages
     assert after.counts.delivered == pytest.approx(before.counts.delivered, rel=0.01)
-    assert after.counts.failed_attempts == pytest.approx(before.counts.failed_attempts, rel=0.1)
+    assert after.counts.failed_attempts == pytest.approx(before.counts.failed_attempts, rel=0.15)
     for name in ("mean_delivery", "mean_send", "mean_transit"):
         was = getattr(before.counts, name)
         assert getattr(after.counts, name) == pytest.approx(was, rel=0.1), name

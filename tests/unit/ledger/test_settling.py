@@ -223,3 +223,25 @@ def test_it_knows_when_so_many_were_delivered(
     other = ledger.start_run(make.simulation(), seed=1)
     ledger.settle([make.settlement(other.id, settled_at=NOON)])
     assert ledger.delivered_at(run.id, messages) == (None if at is None else NOON + at)
+
+
+def test_batches_that_are_retried_are_those_whose_next_attempt_is_not_settled(
+    ledger: Ledger, run: Run
+) -> None:
+    # Given three batches that left something, and one that did not
+    left = {"delivered": 8, "retried": 2, "remainder": bitmap(3, 4)}
+    for number in range(3):
+        ledger.settle([make.settlement(run.id, number, settled_at=NOON + number, **left)])
+    ledger.settle([make.settlement(run.id, 3)])
+    # When the next attempt at one settles, and leaves one message
+    again = make.settlement(
+        run.id, 1, 1, messages=2, delivered=1, retried=1, taken=bitmap(3, 4), remainder=bitmap(4),
+        settled_at=NOON + 9,
+    )  # fmt: skip
+    ledger.settle([again])
+    # Then that attempt counts instead
+    found = {(one.batch, one.attempt, one.messages) for one in ledger.retrying(run.id, NOON)}
+    assert found == {(0, 0, 2), (1, 1, 1), (2, 0, 2)}
+    # And only what is not older than asked for
+    assert {one.batch for one in ledger.retrying(run.id, NOON + 1)} == {1, 2}
+    assert ledger.retrying(run.id + 1, NOON) == []

@@ -30,6 +30,8 @@ def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("show", "texts"),
     [
+        (format.small_time, {0: "0 us", 1.432e-6: "1.43 us", 0.00573: "5.73 ms", 1.2: "1.2 s"}),
+        (format.money, {None: "-", 0: "0.00", 1_234.5: "1,234.50", 0.01: "0.01", 0.0075: "0.0075"}),
         (format.count, {None: "-", 0: "0", 7: "7", 1234: "1,234", 340_000_000: "340,000,000"}),
         (
             format.rate,

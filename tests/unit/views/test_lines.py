@@ -21,6 +21,7 @@ from sms_pipeline.views.lines import (
     update_line,
     wrapped,
 )
+from sms_pipeline.views.objects import progress_json
 from tests.unit import make
 from tests.unit.make import NOON
 
@@ -105,6 +106,23 @@ def test_summary_is_worth_reading_a_week_later() -> None:
         "sms-pipeline audit 1",
     ):
         assert part in text
+
+
+def test_summary_says_what_the_delivered_messages_cost() -> None:
+    counts = [make.counts("fast", delivered=60, failed=5), make.counts("slow", delivered=30)]
+    fast = make.profile("fast", price=0.075)
+    senders = (fast, make.profile("slow", price=100), make.profile("free"))
+    simulation = make.simulation(senders=senders)
+    priced = Tracker().update(make.snapshot(*counts, simulation=simulation), 0, NOON)
+    said = "Cost of what was delivered: 3,004.50 (fast 4.50, slow 3,000.00)."
+    assert said in summary_lines(priced, "done")
+    # Failed messages cost nothing
+    assert [one.cost for one in priced.profiles] == [4.5, 3_000]
+    shown = progress_json(priced)
+    assert (shown["cost"], shown["profiles"][0]["cost"]) == (3_004.5, 4.5)
+    # And where there is no price, there is no such line
+    assert not any("Cost" in line for line in summary_lines(progress(), "done"))
+    assert progress_json(progress())["cost"] is None
 
 
 def test_summary_of_a_run_that_has_not_ended_says_where_to_look() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from itertools import islice
@@ -77,6 +78,13 @@ def test_updates_come_every_so_many_seconds_however_often_it_reads() -> None:
     view = Shown()
     followed(view, 2.0, *(reading(number) for number in range(45)), DONE)
     assert [one.counts.delivered for one in view.shown] == [0, 20, 40]
+
+
+def test_nothing_is_shown_before_it_is_known_who_is_online() -> None:
+    view = Shown()
+    unknown = dataclasses.replace(reading(1), decided=False)
+    assert followed(view, 0.1, unknown, unknown, reading(2), DONE) is DONE.progress
+    assert [one.counts.delivered for one in view.shown] == [2]
 
 
 def test_following_ends_when_it_is_stopped() -> None:

@@ -52,7 +52,7 @@ def test_json_holds_the_figures() -> None:
     assert found.pop("profiles") == [
         {
             "name": "fast", "senders": 2, "share": 1.0, **of_messages,
-            "failure_rate": 0.1, "capacity": 20.0, "efficiency": 0.6875,
+            "failure_rate": 0.1, "capacity": 20.0, "efficiency": 0.6875, "cost": None,
                 "hosts": [{"host": None, "workers": 1, "senders": 2, "capacity": 20.0}],
         }
     ]  # fmt: skip
@@ -63,7 +63,8 @@ def test_json_holds_the_figures() -> None:
         "cure": None, "control": "running",
         "rate": 5.0, "history": [5.0], "still_seconds": 0.0,
         "paused_seconds": 0.0, "interrupted_seconds": 0.0,
-        "eta_seconds": round(progress.eta_seconds or 0.0, 6),
+        "eta_seconds": round(progress.eta_seconds or 0.0, 6), "next_retry_seconds": None,
+        "cost": None,
         "reached": 0.2, "thresholds": [],
     }  # fmt: skip
 
@@ -71,7 +72,8 @@ def test_json_holds_the_figures() -> None:
 def test_json_says_null_where_nothing_is_known() -> None:
     found = progress_json(Tracker().update(make.snapshot(make.counts("strange")), 0, NOON))
     unknown = {
-        "name", "cure", "eta_seconds", "failure_rate_seen", "mean_send_seconds",
+        "name", "cure", "cost", "eta_seconds", "next_retry_seconds",
+        "failure_rate_seen", "mean_send_seconds",
         "mean_send_in_all_seconds", "mean_transit_seconds", "mean_delivery_seconds",
         "p50_delivery_seconds", "p95_delivery_seconds",
         "p99_delivery_seconds",

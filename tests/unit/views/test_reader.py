@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sms_pipeline.core.records import Run
+from sms_pipeline.core.retry import retry_delay
 from sms_pipeline.core.thresholds import State
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
@@ -78,6 +79,35 @@ def test_trusted_workers_are_online_at_once(ledger: Ledger, run: Run, clock: Man
 
 
 # What the counters do not tell
+
+
+def test_retries_are_looked_up_once_a_second_and_only_while_there_are_some(
+    ledger: Ledger, run: Run, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    retrying = ledger.retrying
+    monkeypatch.setattr(
+        ledger, "retrying", lambda *a: asked.append(clock.monotonic()) or retrying(*a)
+    )
+    policy, key = run.simulation.retry, (run.id, 0, 0)
+    watching = Reader(ledger, run, trusted=("w1",), counters_only=True, clock=clock)
+    ledger.record_batches(run.id, [make.row(run.id, size=run.total)])
+    assert (watching.read().progress.next_retry_seconds, asked) == (None, [])
+    ledger.settle([
+        make.settlement(
+            run.id, messages=run.total, delivered=run.total - 2, retried=2,
+            remainder=make.bitmap(1, 2, size=run.total), settled_at=clock.wall(),
+        )
+    ])  # fmt: skip
+    clock.advance(0.05)
+    began = clock.monotonic()
+    for tenths in range(20):
+        found = watching.read().progress.next_retry_seconds
+        # Between two tenths, where no rounding decides.
+        left = retry_delay(policy, run.seed, key) - tenths / 10 - 0.05
+        assert found == (pytest.approx(left, abs=1e-3) if left > 0 else None)
+        clock.advance(0.1)
+    assert asked == pytest.approx([began, began + 1])
 
 
 def test_old_batches_are_named(ledger: Ledger, run: Run) -> None:

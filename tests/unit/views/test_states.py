@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from sms_pipeline.core.progress import Progress, Tracker
-from sms_pipeline.core.records import Control, Steering, Step
+from sms_pipeline.core.progress import Findings, Progress, Tracker
+from sms_pipeline.core.records import Control, Retrying, Steering, Step
+from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.run_state import RunState
 from sms_pipeline.views.lines import update_line
 from sms_pipeline.views.objects import progress_json
-from sms_pipeline.views.states import cure, cure_of, lost_time, notices
+from sms_pipeline.views.states import (
+    cure,
+    cure_of,
+    lost_time,
+    notices,
+    time_left,
+    waiting_retries,
+)
 from tests.unit import make
 from tests.unit.make import NOON
 
@@ -76,6 +86,42 @@ def test_lost_time_is_told_where_there_was_any() -> None:
         "interrupted for": "5.0 s",
     }
     assert dict(lost_time(progress())) == {}
+
+
+# Time left
+
+
+def only_retries(messages: int, **values: object) -> Progress:
+    """A run in which nothing but so many messages is left; they are due in 8 s."""
+    done = 100 - messages
+    counts = make.counts(
+        "fast", dispatched=100, first_attempts=100, attempts=100, delivered=done, retried=messages
+    )
+    simulation = make.simulation(retry=RetryPolicy(backoff=10, jitter=0, max_attempts=2))
+    found = Findings(retrying=[Retrying(0, "fast", 0, messages, NOON - 2)])
+    snapshot = make.snapshot(counts, simulation=simulation, workers=(make.worker(),), **values)
+    return Tracker(["w1"]).update(snapshot, 0, NOON, found)
+
+
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        (15, "15 messages wait for their retry, next in 8.0 s"),
+        (1, "1 message waits for its retry, in 8.0 s"),
+    ],
+)
+def test_a_run_that_only_waits_for_retries_says_so(messages: int, said: str) -> None:
+    waiting = only_retries(messages)
+    assert waiting_retries(waiting) == said
+    assert re.fullmatch(rf"ETA 8\.[2-6] s \({said}\)", time_left(waiting))
+    assert update_line(waiting).endswith(time_left(waiting))
+
+
+def test_time_left_is_not_told_while_nothing_moves() -> None:
+    assert time_left(only_retries(3, control=Control.PAUSED)) == "paused, no ETA"
+    assert time_left(progress(3_600)) == "stalled, no ETA"
+    assert time_left(progress(embedded=True)) == "interrupted, no ETA"
+    assert time_left(progress()) == "ETA -"
 
 
 # Profiles that get nothing

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,7 +75,7 @@ def delivery(
             Settle: settled or Settled(bitmap(*UNSUCCESSFUL)),
         }
     )
-    steps = deliver(batch, "w1", ManualClock(NOON + 4), random.Random(1), **options)
+    steps = deliver(batch, "w1", ManualClock(NOON + 4), **options)
     return shell, drive(steps, shell.perform)
 
 

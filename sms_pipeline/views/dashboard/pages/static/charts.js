@@ -99,7 +99,10 @@ export function drawReach(element, { reach: chart }) {
     y,
     name,
     mode: "lines",
-    line: { color: colour("good"), width: 2.5 },
+    line:
+      name === "forecast"
+        ? { color: colour("muted"), width: 1.5, dash: "dash" }
+        : { color: colour("good"), width: 2.5 },
     ...told(chart.texts),
   }));
   const shapes = [

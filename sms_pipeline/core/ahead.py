@@ -1,0 +1,194 @@
+"""What a run has in front of it, from a reading of its records. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from sms_pipeline.core.counts import ProfileCounts
+from sms_pipeline.core.rates import Pace
+from sms_pipeline.core.records import Control, Retrying, Snapshot, WorkerRow
+from sms_pipeline.core.remaining import Ahead, Part, Waiting, seconds_left
+from sms_pipeline.core.retry import retry_delay
+from sms_pipeline.core.run_state import RunState
+
+#: The time left is reckoned anew so often; between, it is what was told less what has passed.
+RECKONED_SECONDS = 1.0
+#: The failure rate that is set counts as so many attempts; then those that were seen outweigh it.
+_SET_ATTEMPTS = 100
+#: Retries that are due within the same part of a second are one.
+_GRAIN_SECONDS = 0.25
+#: Senders that are watched for so long …
+_WATCHED_SECONDS = 3.0
+#: … and whose batches come in much less than that …
+_LUMP_SECONDS = 1.5
+#: … and that make less than this share of what they could, are held up by the machine.
+_HELD_UP = 0.8
+
+
+class Moment(NamedTuple):
+    """Now."""
+
+    #: On a clock that only moves forward.
+    now: float
+    #: Seconds since the epoch.
+    wall: float
+
+
+#: States in which a run gets on.
+_MOVING = (RunState.RUNNING, RunState.CANCELLED)
+
+
+class TimeLeft:
+    """How long a run will still take, as one reader tells it from reading to reading."""
+
+    def __init__(self) -> None:
+        self._reckoned_at = -math.inf
+        self._told: float | None = None
+
+    def tell(
+        self,
+        snapshot: Snapshot,
+        state: RunState,
+        online: Sequence[WorkerRow],
+        retrying: Iterable[Retrying],
+        pace: Pace,
+        moment: Moment,
+    ) -> float | None:
+        """Seconds until every message is at its end; None if that is not known or never happens.
+
+        Args:
+            snapshot: the counters.
+            state: how the run stands.
+            online: workers that are there.
+            retrying: batches whose messages are retried; what is missing among them is due now.
+            pace: how fast it went lately.
+            moment: now.
+        """
+        if snapshot.done:
+            return 0.0
+        if state not in _MOVING:
+            self._reckoned_at = -math.inf
+            return None
+        if self._told is None or moment.now - self._reckoned_at >= RECKONED_SECONDS:
+            ahead = ahead_of(snapshot, online, retrying, moment.wall, pace)
+            self._told, self._reckoned_at = seconds_left(ahead), moment.now
+        passed = moment.now - self._reckoned_at
+        return None if self._told is None else max(self._told - passed, 0.0)
+
+
+def next_retry(snapshot: Snapshot, retrying: Iterable[Retrying], wall: float) -> float | None:
+    """Seconds until the next message is tried again, if nothing else is left and none is due."""
+    counts = snapshot.counts
+    if counts.dispatched < snapshot.total or counts.backlog or not counts.retrying:
+        return None
+    soonest = min((due_at(snapshot, one) - wall for one in retrying), default=0.0)
+    return soonest if soonest > 0 else None
+
+
+def ahead_of(
+    snapshot: Snapshot,
+    online: Sequence[WorkerRow],
+    retrying: Iterable[Retrying],
+    wall: float,
+    pace: Pace,
+) -> Ahead:
+    """What is left of a run, and who is there to do it."""
+    waits = _waits(snapshot, retrying, wall)
+    parts = [
+        _part(snapshot, counts, online, waits[counts.profile], pace.attempts_rate)
+        for counts in snapshot.profiles
+    ]
+    usage = _usage(parts, pace) if _is_busy(snapshot, online) else 1.0
+    return Ahead(
+        undispatched=snapshot.total - snapshot.counts.dispatched,
+        parts=tuple(replace(part, rate=part.rate * usage) for part in parts),
+        retry=snapshot.simulation.retry,
+        due_in=_due_in(snapshot, wall),
+    )
+
+
+def due_at(snapshot: Snapshot, one: Retrying) -> float:
+    """When the pause of a retry is over, seconds since the epoch."""
+    key = (snapshot.run, one.batch, one.attempt)
+    return one.settled_at + retry_delay(snapshot.simulation.retry, snapshot.seed, key)
+
+
+def _due_in(snapshot: Snapshot, wall: float) -> float:
+    if snapshot.control is Control.CANCELLED:
+        return 0.0
+    deadline = snapshot.simulation.deadline
+    return math.inf if deadline is None else max(snapshot.started_at + deadline - wall, 0.0)
+
+
+def _waits(
+    snapshot: Snapshot, retrying: Iterable[Retrying], wall: float
+) -> dict[str, Counter[tuple[int, float]]]:
+    """By profile: how many messages wait for which attempt, due in how many seconds."""
+    found = defaultdict[str, Counter[tuple[int, float]]](Counter)
+    for one in retrying:
+        due_in = max(due_at(snapshot, one) - wall, 0.0)
+        due_in = round(due_in / _GRAIN_SECONDS) * _GRAIN_SECONDS
+        found[one.profile][one.attempt + 1, due_in] += one.messages
+    return found
+
+
+def _part(
+    snapshot: Snapshot,
+    counts: ProfileCounts,
+    online: Iterable[WorkerRow],
+    waits: Counter[tuple[int, float]],
+    seen_rate: float,
+) -> Part:
+    mine = [worker for worker in online if worker.profile == counts.profile]
+    senders = sum(worker.senders for worker in mine)
+    capacity = sum(worker.capacity for worker in mine)
+    endless = math.isinf(capacity)
+    simulation = snapshot.simulation
+    profile = next((one for one in simulation.senders if one.name == counts.profile), None)
+    return Part(
+        untried=counts.backlog,
+        # Where sending takes no time, the machine alone decides.
+        rate=seen_rate if endless else capacity,
+        mean_time=0.0 if endless or not capacity else senders / capacity,
+        shape=mine[0].shape if mine else 1.0,
+        failure_rate=_failure_rate(counts, mine, senders),
+        batch_size=simulation.batch_size_for(profile) if profile else 1,
+        waiting=_waiting(counts.retrying, waits),
+    )
+
+
+def _waiting(retrying: int, waits: Counter[tuple[int, float]]) -> tuple[Waiting, ...]:
+    """As many as the counters say; those of which nothing else is known are due."""
+    if not retrying:
+        return ()
+    missing = retrying - waits.total()
+    if missing > 0:
+        waits[1, 0.0] += missing
+    return tuple(Waiting(attempt, messages, at) for (attempt, at), messages in waits.items())
+
+
+def _failure_rate(counts: ProfileCounts, workers: Iterable[WorkerRow], senders: int) -> float:
+    """As seen; before much is seen, as it is set."""
+    failures = sum(worker.failure_rate * worker.senders for worker in workers)
+    as_set = failures / senders if senders else 0.0
+    seen = counts.failed_attempts + _SET_ATTEMPTS * as_set
+    return min(seen / (counts.attempts_made + _SET_ATTEMPTS), 1.0)
+
+
+def _is_busy(snapshot: Snapshot, online: Iterable[WorkerRow]) -> bool:
+    """Whether there is more to do than senders to do it."""
+    return snapshot.counts.backlog > sum(worker.senders for worker in online)
+
+
+def _usage(parts: Iterable[Part], pace: Pace) -> float:
+    """Which share of what busy senders can do, 0 to 1, the machine lets them do."""
+    active = [part for part in parts if part.rate]
+    slowest = max((part.mean_time + part.batch_size / part.rate for part in active), default=0.0)
+    if slowest > _LUMP_SECONDS or pace.attempts_seconds < _WATCHED_SECONDS:
+        return 1.0
+    share = pace.attempts_rate / sum(part.rate for part in active) if active else 1.0
+    return share if 0 < share < _HELD_UP else 1.0
