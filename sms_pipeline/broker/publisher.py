@@ -250,7 +250,7 @@ class Publisher:
                 yield producer
                 self._unconfirmed = 0
             except BaseException as error:
-                cause = _cause(error)
+                cause = cause_of(error)
                 self._ways_are_lost |= _leads_nowhere(cause)
                 self._unconfirmed += _is_timeout(cause)
                 # `collect` drops the socket; `close` would wait for a blocked broker for ever.
@@ -322,8 +322,8 @@ def _unavailable(what: str, error: Exception) -> BrokerUnavailableError:
     return kind(f"{what}: {reason}")
 
 
-def _cause(error: BaseException) -> BaseException | None:
-    """`Task.retry` turns whatever went wrong with the publish into a Reject."""
+def cause_of(error: BaseException) -> BaseException | None:
+    """What went wrong with a publish: `Task.retry` turns that into a Reject."""
     return error.__context__ if isinstance(error, Reject) else error
 
 

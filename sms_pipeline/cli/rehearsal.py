@@ -29,7 +29,7 @@ from sms_pipeline.views.outcome import final_outcome
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.worker.background import Consumption
 from sms_pipeline.worker.echo import Echo
-from sms_pipeline.worker.in_hand import require_playable, threads_for
+from sms_pipeline.worker.in_hand import require_playable, threads_for, threads_of
 from sms_pipeline.worker.pipeline import Pipeline, install
 from sms_pipeline.worker.process import Worker
 
@@ -120,7 +120,7 @@ def _working(worker: Worker, parts: Parts) -> Iterator[threading.Event]:
     worker.start()
     install(Pipeline(worker, parts.publisher))
     simulation, embedded = parts.run.simulation, parts.settings.embedded
-    threads = sum(threads_for(p, simulation.batch_size_for(p)) for p in simulation.senders)
+    threads = sum(threads_of(simulation).values())
     consumption = Consumption(app, threads, worker.id, ended)
     consumption.start()
     try:

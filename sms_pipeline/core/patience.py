@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    retry_if_exception_type,
+    wait_random_exponential,
+)
 
 from sms_pipeline.errors import StoppingError
 
@@ -33,7 +39,7 @@ class Stop(Protocol):
 
 def patiently(
     call: Callable[[], T],
-    errors: type[Exception],
+    errors: type[Exception] | Callable[[BaseException], bool],
     pauses: Pauses,
     stop: Stop,
     tell: Callable[[BaseException, float], None],
@@ -42,7 +48,7 @@ def patiently(
 
     Args:
         call: what may fail for a while; must be safe to repeat.
-        errors: those that pass by themselves. All others are raised.
+        errors: those that pass by themselves, or whether one does. All others are raised.
         pauses: between two tries.
         stop: ends the waiting.
         tell: is told each error, and the seconds until the next try.
@@ -60,9 +66,15 @@ def patiently(
             tell(error, state.next_action.sleep)
 
     retrying = Retrying(
-        retry=retry_if_exception_type(errors),
+        retry=_retry_if(errors),
         wait=wait_random_exponential(pauses.first, max=pauses.longest, min=pauses.first),
         sleep=pause,
         before_sleep=tell_of,
     )
     return retrying(call)
+
+
+def _retry_if(errors: type[Exception] | Callable[[BaseException], bool]) -> retry_if_exception:
+    return (
+        retry_if_exception_type(errors) if isinstance(errors, type) else retry_if_exception(errors)
+    )

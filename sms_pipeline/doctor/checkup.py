@@ -22,7 +22,7 @@ from sms_pipeline.doctor.check import Check, fault, ok
 from sms_pipeline.doctor.examination import Step
 from sms_pipeline.doctor.ledger_steps import ledger_steps
 from sms_pipeline.errors import ConfigError
-from sms_pipeline.worker.in_hand import threads_for
+from sms_pipeline.worker.in_hand import threads_of
 
 CONFIGURATION = "configuration"
 _BROKER = "broker"
@@ -94,9 +94,7 @@ def _machine(simulation: Simulation, settings: Settings) -> list[Step]:
 
 def threads_wanted(simulation: Simulation, embedded: bool) -> int:
     """Of the process with the most: a worker's; without a broker there is one for all profiles."""
-    each = [
-        threads_for(profile, simulation.batch_size_for(profile)) for profile in simulation.senders
-    ]
+    each = threads_of(simulation).values()
     return sum(each) if embedded else max(each)
 
 

@@ -159,6 +159,8 @@ def _reachable(where: str) -> Iterator[None]:
 
 #: What SQLite ends with when a file is not one of its own, or not any more.
 _SQLITE_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+#: What it has no code for; sums of counts are the only ones that can become too big.
+_SQLITE_DAMAGE_WORDS = ("no such table", "no such column", "integer overflow")
 #: The lowest byte of an error's code says what kind it is.
 _SQLITE_KIND = 0xFF
 #: Of PostgreSQL: damaged data or index; a table or a column that is not there.
@@ -174,7 +176,7 @@ def damage_of(error: DatabaseError) -> str | None:
             # The rest of the message is the text.
             return "a text in it is not UTF-8"
         kind = getattr(cause, "sqlite_errorcode", 0) & _SQLITE_KIND
-        is_damaged = kind in _SQLITE_DAMAGE or said.startswith(("no such table", "no such column"))
+        is_damaged = kind in _SQLITE_DAMAGE or said.startswith(_SQLITE_DAMAGE_WORDS)
         return said if is_damaged else None
     return said if getattr(cause, "sqlstate", None) in _POSTGRES_DAMAGE else None
 

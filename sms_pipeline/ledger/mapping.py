@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import (
@@ -16,11 +16,15 @@ from sms_pipeline.core.records import (
     Run,
     Settled,
     Settlement,
+    Steering,
+    Step,
     Unsettled,
     WorkerRow,
 )
 from sms_pipeline.core.simulation import parse_simulation
 from sms_pipeline.errors import DamagedLedgerError
+
+T = TypeVar("T")
 
 #: Columns that may hold nothing.
 _OPTIONAL = {"published_at", "taken", "remainder", "left_at", "max_time"}
@@ -34,9 +38,20 @@ def fields(row: Any, names: Iterable[str]) -> dict[str, Any]:
     """
     found = {name: getattr(row, name) for name in names}
     for name, value in found.items():
-        if value is None and name not in _OPTIONAL:
-            raise DamagedLedgerError(f"the ledger has a row that can't be read: no {name}")
+        if name not in _OPTIONAL:
+            known(value, name)
     return found
+
+
+def known(value: T | None, name: str) -> T:
+    """A value that must be there.
+
+    Raises:
+        DamagedLedgerError: it is not.
+    """
+    if value is None:
+        raise DamagedLedgerError(f"the ledger has a row that can't be read: no {name}")
+    return value
 
 
 def to_run(row: Any) -> Run:
@@ -53,6 +68,11 @@ def to_run(row: Any) -> Run:
             f"run {found['id']} can't be read: its configuration is none of sms-pipeline"
         ) from None
     return Run(**{**found, "simulation": simulation, "control": Control(found["control"])})
+
+
+def to_step(row: Any) -> Step:
+    found = fields(row, Step._fields)
+    return Step(**{**found, "what": Steering(found["what"])})
 
 
 def to_batch(row: Any) -> BatchRow:

@@ -18,7 +18,6 @@ from sms_pipeline.core.records import (
     RunPage,
     RunTotals,
     Snapshot,
-    Steering,
     Step,
     Unreadable,
     WorkerRow,
@@ -26,7 +25,7 @@ from sms_pipeline.core.records import (
 from sms_pipeline.errors import DamagedLedgerError
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.database import damage_of
-from sms_pipeline.ledger.mapping import plain_numbers, to_batch, to_run, to_worker
+from sms_pipeline.ledger.mapping import known, plain_numbers, to_batch, to_run, to_step, to_worker
 
 
 def stuck(run_id: int, queued_before: float) -> Select[Any]:
@@ -219,7 +218,7 @@ def read_steps(connection: Connection, run_id: int) -> tuple[Step, ...]:
     step = schema.steps.c
     query = select(step.what, step.at, step.idle_seconds).where(step.run == run_id)
     rows = connection.execute(query.order_by(step.id))
-    return tuple(Step(Steering(row.what), row.at, row.idle_seconds) for row in rows)
+    return tuple(to_step(row) for row in rows)
 
 
 def read_last_activity(connection: Connection, run_id: int) -> float | None:
@@ -284,13 +283,13 @@ def read_profile_counts(connection: Connection, run: Run) -> tuple[ProfileCounts
     summed = [func.sum(counter[name]).label(name) for name in _COUNTED]
     summed.append(func.max(counter.longest_delivery).label("longest_delivery"))
     counts = {
-        row.profile: row._mapping
+        known(row.profile, "profile"): row._mapping
         for row in connection.execute(
             select(counter.profile, *summed).where(counter.run == run.id).group_by(counter.profile)
         )
     }
     dispatched = {
-        row.profile: row.messages
+        known(row.profile, "profile"): known(row.messages, "messages")
         for row in connection.execute(
             select(dispatch.profile, dispatch.messages).where(dispatch.run == run.id)
         )
@@ -301,7 +300,7 @@ def read_profile_counts(connection: Connection, run: Run) -> tuple[ProfileCounts
         .where(times.run == run.id)
         .group_by(times.profile, times.bucket)
     ):
-        histograms[profile][bucket] = int(messages)
+        histograms[profile][known(bucket, "bucket")] = int(messages or 0)
     configured = [profile.name for profile in run.simulation.senders]
     return tuple(
         ProfileCounts(

@@ -12,7 +12,7 @@ from sms_pipeline.core.records import Absorbed, BatchRow, Failure, Run, Settleme
 from sms_pipeline.core.seal import Link, Place, first_link
 from sms_pipeline.errors import UnknownRunError
 from sms_pipeline.ledger import chains, schema
-from sms_pipeline.ledger.mapping import to_batch, to_failure, to_run, to_settlement
+from sms_pipeline.ledger.mapping import known, to_batch, to_failure, to_run, to_settlement
 from sms_pipeline.ledger.queries import read_steps, settled_workers
 from sms_pipeline.ledger.sums import CounterRow, Dispatched, Settler
 
@@ -133,6 +133,11 @@ class Records:
             sums[row.kind] = (batches + row.batches, messages + row.messages)
         return sums
 
-    def _rows(self, table: Table, *order: Any) -> Any:
+    def _rows(self, table: Table, *order: Any) -> Iterator[Any]:
         query = select(table).where(table.c.run == self._run.id).order_by(*order)
-        return self._connection.execute(query)
+        needed = [(n, one.name) for n, one in enumerate(table.columns) if not one.nullable]
+        for row in self._connection.execute(query):
+            if None in row:
+                for place, name in needed:
+                    known(row[place], name)
+            yield row

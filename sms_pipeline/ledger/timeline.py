@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, cast, func, select
 from sms_pipeline.core.checks import messages_for
 from sms_pipeline.core.records import Run
 from sms_pipeline.ledger import schema
+from sms_pipeline.ledger.mapping import known
 from sms_pipeline.ledger.store import Ledger
 
 #: Shares of all messages; for each it is said when so many had been delivered.
@@ -283,7 +284,7 @@ class _Rows:
             .group_by(number)
         )
         return [
-            (min(max(row[0], 0), self._last), int(row[1]), row[2])
+            (min(max(known(row[0], "queued_at"), 0), self._last), int(row[1] or 0), row[2])
             for row in self._connection.execute(query)
         ]
 
@@ -297,8 +298,9 @@ class _Rows:
             query = query.where(settled.settled_at >= self._before(from_bin))
         found: dict[int, Bin] = {}
         for row in self._connection.execute(query):
-            place = max(row[0], 0)
-            found[place] = found.get(place, Bin()).plus(Bin(0, *map(int, row[1:])))
+            place = max(known(row[0], "settled_at"), 0)
+            sums = (int(some or 0) for some in row[1:])
+            found[place] = found.get(place, Bin()).plus(Bin(0, *sums))
         return {place: sums for place, sums in found.items() if place >= from_bin}
 
     def deliveries(self, number: int) -> Any:

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sms_pipeline.core.records import BatchRow, Settlement
 from sms_pipeline.core.story import Attempt
 from sms_pipeline.core.story import attempts_at as attempts_of_batch
+from sms_pipeline.errors import BadBatchError, DamagedLedgerError
 from sms_pipeline.ledger import queries, schema
 from sms_pipeline.ledger.mapping import to_batch, to_settlement
 from sms_pipeline.ledger.store import Ledger
@@ -51,6 +52,7 @@ def attempts_at(ledger: Ledger, run_id: int, index: int) -> tuple[BatchRow | Non
 
     Raises:
         LedgerUnavailableError: the ledger can't be reached.
+        DamagedLedgerError: its records of the batch contradict one another.
     """
     with ledger.reading() as connection:
         row = connection.execute(queries.batch_of(run_id, index)).one_or_none()
@@ -60,4 +62,7 @@ def attempts_at(ledger: Ledger, run_id: int, index: int) -> tuple[BatchRow | Non
         chain = connection.execute(queries.chain(run_id, batch.number)).all()
         reason = connection.execute(queries.reason(run_id, index)).scalar()
     settlements = [to_settlement(settled) for settled in chain]
-    return batch, list(attempts_of_batch(index, batch, settlements, reason))
+    try:
+        return batch, list(attempts_of_batch(index, batch, settlements, reason))
+    except BadBatchError as error:
+        raise DamagedLedgerError(f"batch {batch.number} can't be read: {error}") from error

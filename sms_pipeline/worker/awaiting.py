@@ -15,7 +15,6 @@ from sms_pipeline.errors import (
     BrokerRefusedError,
     BrokerUnavailableError,
     LedgerUnavailableError,
-    PipelineError,
     Terminated,
 )
 from sms_pipeline.ledger.opening import may_pass
@@ -26,10 +25,6 @@ T = TypeVar("T")
 _PAUSES = Pauses(first=0.5, longest=5.0)
 #: What is still the same is said again after so long.
 REPEAT_SECONDS = 60.0
-
-
-class AwayError(PipelineError):
-    """What a worker needs is not there yet."""
 
 
 class Waiting:
@@ -49,16 +44,7 @@ class Waiting:
         Raises:
             PipelineError: waiting does not help; the message says why.
         """
-
-        def attempt() -> T:
-            try:
-                return call()
-            except (BrokerUnavailableError, LedgerUnavailableError) as error:
-                if _passes(error):
-                    raise AwayError(str(error)) from error
-                raise
-
-        return patiently(attempt, AwayError, _PAUSES, self._stop, self._tell)
+        return patiently(call, _passes, _PAUSES, self._stop, self._tell)
 
     def _tell(self, error: BaseException, _pause: float) -> None:
         now, text = self._clock.monotonic(), str(error)
@@ -68,10 +54,10 @@ class Waiting:
         self._say(f"Waiting: {text}")
 
 
-def _passes(error: BrokerUnavailableError | LedgerUnavailableError) -> bool:
+def _passes(error: BaseException) -> bool:
     if isinstance(error, LedgerUnavailableError):
         return may_pass(error)
-    return not isinstance(error, BrokerRefusedError)
+    return isinstance(error, BrokerUnavailableError) and not isinstance(error, BrokerRefusedError)
 
 
 @contextmanager

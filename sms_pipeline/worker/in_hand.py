@@ -16,6 +16,14 @@ def threads_for(profile: SenderProfile, batch_size: int) -> int:
     return batches_in_hand(profile.in_play, profile.capacity, batch_size)
 
 
+def threads_of(simulation: Simulation) -> dict[str, int]:
+    """The same for a worker of each profile, by name."""
+    return {
+        profile.name: threads_for(profile, simulation.batch_size_for(profile))
+        for profile in simulation.senders
+    }
+
+
 def require_short_batches(profile: SenderProfile, batch_size: int) -> None:
     """Refuse senders that would hold one batch for more than `MAX_BATCH_SECONDS`.
 

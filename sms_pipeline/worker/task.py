@@ -11,6 +11,7 @@ from celery.exceptions import Reject
 from celery.utils.log import get_task_logger
 from celery.worker import state
 
+from sms_pipeline.broker.publisher import cause_of
 from sms_pipeline.core.batch import TASK_NAME, Batch
 from sms_pipeline.core.patience import Pauses, patiently
 from sms_pipeline.core.records import Absorbed
@@ -97,8 +98,7 @@ def _publish(task: Task, parts: Pipeline, effect: Publish) -> None:
     """
 
     def tell(error: BaseException, seconds: float) -> None:
-        # `Task.retry` turns whatever went wrong with the publish into a Reject.
-        cause = error.__context__ if isinstance(error, Reject) else error
+        cause = cause_of(error)
         reason = str(cause) if isinstance(cause, BrokerUnavailableError) else type(cause).__name__
         log.warning(
             "%s is not confirmed by the broker (%s); publishing it again in %.1f s",

@@ -121,3 +121,18 @@ def test_other_errors_are_not_repeated() -> None:
     with pytest.raises(ValueError, match=r"^another$"):
         patiently(call, LedgerUnavailableError, PAUSES, waits, lambda error, _: told.append(error))
     assert (waits.seconds, told) == ([], [])
+
+
+def test_whether_an_error_passes_may_be_asked() -> None:
+    # Given an error that passes, then one of the same kind that does not
+    errors = [LedgerUnavailableError("busy"), LedgerUnavailableError("wrong password")]
+
+    def call() -> None:
+        raise errors.pop(0)
+
+    def passes(error: BaseException) -> bool:
+        return "busy" in str(error)
+
+    with pytest.raises(LedgerUnavailableError, match="wrong password"):
+        patiently(call, passes, PAUSES, Waits(), nothing)
+    assert errors == []
