@@ -19,15 +19,15 @@ NUMBER_COLUMN = "to"
 class Contents(Frozen):
     """What was found in a file of recipients when the run was started."""
 
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    #: Without the header.
-    rows: int = Field(ge=1)
-    #: Those that are used: the numbers and the fields of the text.
-    columns: Annotated[tuple[str, ...], Field(strict=False)]
-    #: Of the texts of all messages of the run.
-    parts: int = Field(ge=1)
-    #: Most that one message takes on the wire: its number, its text, two separators.
-    message_bytes: int = Field(ge=1)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the file")
+    rows: int = Field(ge=1, description="without the header")
+    columns: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        description="those that are used: the numbers and the fields of the text"
+    )
+    parts: int = Field(ge=1, description="of the texts of all messages of the run")
+    message_bytes: int = Field(
+        ge=1, description="most that a message takes on the wire: number, text, two separators"
+    )
 
 
 class Recipients(Frozen):

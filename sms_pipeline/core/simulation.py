@@ -141,7 +141,10 @@ class Simulation(Frozen):
     max_text_length: int = Field(
         default=100, ge=1, le=MAX_TEXT_LENGTH, description="longest text, characters"
     )
-    recipients: Annotated[Recipients | None, BeforeValidator(_recipients)] = Field(
+    recipients: Annotated[
+        Recipients | None,
+        BeforeValidator(_recipients, json_schema_input_type=str | Recipients | None),
+    ] = Field(
         default=None,
         description="a file with who the messages go to; null = random numbers and texts",
     )

@@ -9,6 +9,7 @@ import csv
 import gzip
 import io
 import re
+import sys
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -33,6 +34,9 @@ CHUNK_ROWS, BLOCK = 10_000, 250_000
 MAX_LINE = 1_000_000
 #: Longest part of a name that an error repeats.
 _SHOWN_LENGTH = 40
+
+#: What to do where it is missing.
+INSTALL_PYARROW = f"install it with: {sys.executable} -m pip install pyarrow"
 
 #: A list with the values of each column, all equally long.
 Chunk = Sequence[Sequence[str]]
@@ -290,8 +294,7 @@ class _ParquetTable:
     def __init__(self, path: Path) -> None:
         if find_spec("pyarrow") is None:
             raise MissingPackagesError(
-                f"{shown(path)}: reading Parquet needs a package: "
-                "pip install 'sms-pipeline[parquet]'"
+                f"{shown(path)}: reading Parquet needs pyarrow; {INSTALL_PYARROW}"
             )
         self._path = path
         with self._file() as file:

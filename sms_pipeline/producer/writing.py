@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from sms_pipeline.config.reading import shown
 from sms_pipeline.errors import ConfigError, MissingPackagesError
-from sms_pipeline.producer.table import Chunk
+from sms_pipeline.producer.table import INSTALL_PYARROW, Chunk
 
 #: Larger ones are read no faster.
 _ROWS_OF_A_GROUP = 20_000
@@ -91,7 +91,7 @@ class _Csv:
 def _parquet(path: Path, part: Path, names: Sequence[str]) -> Iterator[Sink]:
     if find_spec("pyarrow") is None:
         raise MissingPackagesError(
-            f"{shown(path)}: writing Parquet needs a package: pip install 'sms-pipeline[parquet]'"
+            f"{shown(path)}: writing Parquet needs pyarrow; {INSTALL_PYARROW}"
         )
     import pyarrow as pa
     import pyarrow.parquet as pq
