@@ -29,6 +29,8 @@ from sms_pipeline.ledger.store import Ledger
 
 #: Runs that were started here and are still going on.
 MAX_RUNNING = 4
+#: Of those that have ended, so many are remembered.
+MAX_ENDED = 100
 #: A command registers its run in this time, or is stopped.
 START_SECONDS = 60.0
 #: How often the ledger is asked for the run.
@@ -104,6 +106,7 @@ class Launches:
                 raise PipelineError(
                     f"{MAX_RUNNING} runs that were started here are still going on; wait for one"
                 )
+            self._forget()
             latest = await _aside(self._latest)
             launch = await self._launch(text, await self.workers(simulation))
             self._launches.append(launch)
@@ -176,6 +179,12 @@ class Launches:
         finally:
             if launch.run is None:
                 _signal(launch, signal.SIGKILL)
+
+    def _forget(self) -> None:
+        ended = [launch for launch in self._launches if not launch.running]
+        for launch in ended[:-MAX_ENDED]:
+            self._launches.remove(launch)
+            launch.said.unlink(missing_ok=True)
 
     def _latest(self) -> int:
         return self._ledger.page(1).oldest or 0
