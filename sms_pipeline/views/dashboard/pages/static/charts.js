@@ -214,6 +214,9 @@ function shortened(name) {
   return cut.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }
 
+/** Of the axes of trends. */
+const UNITS = { p95: { ticksuffix: " s" }, reach: { tickformat: ".1~%" }, rate: { ticksuffix: "/s" } };
+
 /** A figure by run. */
 export function drawTrend(element, key, runs) {
   const traces = [
@@ -228,6 +231,6 @@ export function drawTrend(element, key, runs) {
   ];
   const ticks = runs.map((_, index) => index);
   const axis = { range: [-0.5, runs.length - 0.5], ticks, labels: runs.map((run) => `${run.run}`) };
-  const yaxis = { rangemode: "tozero", ...(key === "reach" ? { tickformat: ".1~%" } : { tickformat: "~s" }) };
+  const yaxis = { rangemode: "tozero", ...UNITS[key] };
   draw(element, traces, layout(across(axis, element), yaxis));
 }
