@@ -175,3 +175,7 @@ def main() -> None:
     ending.require_output()
     cli(prog_name="sms-pipeline")
     raise SystemExit(EXIT_OK)
+
+
+if __name__ == "__main__":
+    main()

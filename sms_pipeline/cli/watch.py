@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _LOOPBACK = "127.0.0.1"
 _DASHBOARD_PORT, _MAX_PORT = 8080, 65_535
+
+#: How the dashboard starts runs; `-P`: no file of the current folder stands in for a module.
+THIS_COMMAND = (sys.executable, "-P", "-m", "sms_pipeline.cli.main")
 
 allow_host_option = click.option(
     "--allow-host", multiple=True, metavar="NAME", help="Another host name that leads here."
@@ -137,7 +141,7 @@ def _serving_metrics(
     help="Ask for a password that protects the page. A password given here can be seen in `ps`; "
     "better set SMS_DASHBOARD_PASSWORD.",
 )
-@click.option("--read-only", is_flag=True, help="Let nobody pause, continue or cancel.")
+@click.option("--read-only", is_flag=True, help="Let nobody start, pause, continue or cancel.")
 @allow_host_option
 def dashboard(
     host: str,
@@ -147,7 +151,7 @@ def dashboard(
     read_only: bool,
     allow_host: tuple[str, ...],
 ) -> None:
-    """Serve a web page of all runs, with live figures, charts and buttons that steer.
+    """Serve a web page of all runs, with live figures, charts and buttons that start and steer.
 
     It listens on this machine only, unless --host says otherwise; then a password is required.
 
@@ -170,6 +174,7 @@ def dashboard(
     serve(
         partial(context.read_ledger, settings, or_make=True),
         door,
-        lambda url: write(f"The dashboard is at {url} (Ctrl-C ends it)"),
+        write,
         settings,
+        THIS_COMMAND,
     )

@@ -18,7 +18,7 @@ from sms_pipeline.core.records import Run
 from sms_pipeline.core.run_state import OVER, RunState
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.ledger.timeline import Timeline, timeline
+from sms_pipeline.ledger.timeline import BINS, Timeline, timeline
 from sms_pipeline.views.format import (
     NOTHING,
     count,
@@ -99,25 +99,44 @@ class Comparison(NamedTuple):
         }
 
 
+class Side(NamedTuple):
+    """One of two runs, as it is now."""
+
+    run: Run
+    progress: Progress
+    timeline: Timeline
+
+
+def read_side(run: Run, ledger: Ledger, clock: Clock = MACHINE_CLOCK, bins: int = BINS) -> Side:
+    """Read a run to compare it.
+
+    Raises:
+        LedgerUnavailableError: the ledger can't be reached.
+    """
+    progress = Reader(ledger, run, clock=clock).read_decided().progress
+    return Side(run, progress, timeline(ledger, run, bins))
+
+
 def compare(first: Run, second: Run, ledger: Ledger, clock: Clock = MACHINE_CLOCK) -> Comparison:
     """Compare two runs as they are now.
 
     Raises:
         LedgerUnavailableError: the ledger can't be reached.
     """
-    readings = [
-        (Reader(ledger, run, clock=clock).read_decided().progress, timeline(ledger, run))
-        for run in (first, second)
-    ]
-    figures = [outcome(*reading) for reading in readings]
-    before, after = (progress for progress, _ in readings)
+    return comparison_of(read_side(first, ledger, clock), read_side(second, ledger, clock))
+
+
+def comparison_of(first: Side, second: Side) -> Comparison:
+    """Compare what was read of two runs."""
+    before, after = first.progress, second.progress
+    figures = [outcome(side.progress, side.timeline) for side in (first, second)]
     return Comparison(
-        runs=(first.id, second.id),
-        names=(first.simulation.name, second.simulation.name),
+        runs=(first.run.id, second.run.id),
+        names=(first.run.simulation.name, second.run.simulation.name),
         states=(before.state, after.state),
         cures=(cure(before), cure(after)),
         figures=tuple(Figure(name, figures[0][name], figures[1][name]) for name in figures[0]),
-        settings=tuple(differing(*(settings_of(run) for run in (first, second)))),
+        settings=tuple(differing(settings_of(first.run), settings_of(second.run))),
     )
 
 
@@ -188,28 +207,43 @@ def show(comparison: Comparison, as_json: bool) -> None:
     if as_json:
         write(json.dumps(comparison.to_json()))
         return
-    write_all(figures_table(comparison), "", *_settings_parts(comparison), *_notes(comparison))
+    write_all(figures_table(comparison), "", *_settings_parts(comparison), *notes(comparison))
 
 
 def figures_table(comparison: Comparison) -> Table:
     """The figures of both, side by side."""
     runs = (f"run {run}" for run in comparison.runs)
     table = new_table("", *runs, "difference", "change", numbers_from=1)
+    for row in figure_rows(comparison):
+        # A user's words are no markup.
+        table.add_row(*map(Text, row))
+    return table
+
+
+def figure_rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    """Rows of texts: a name, both figures, their difference and its share of the first."""
     if any(comparison.names):
-        table.add_row("name", *(Text(name or NOTHING) for name in comparison.names))
-    table.add_row("state", *comparison.states)
+        yield "name", *(name or NOTHING for name in comparison.names), "", ""
+    yield "state", *comparison.states, "", ""
     for figure in comparison.figures:
         if figure.name in _SELDOM and not figure.first and not figure.second:
             continue
         show = _writer_of(figure.name)
-        table.add_row(
+        yield (
             _title(figure.name),
             show(figure.first),
             show(figure.second),
             signed(figure.difference, points if show is percent else show),
             signed(figure.change, percent),
         )
-    return table
+
+
+def setting_rows(comparison: Comparison) -> Iterator[tuple[str, str, str]]:
+    """Rows of texts: the key of a setting that differs, and both values."""
+    for one in comparison.settings:
+        # A seed is an identifier: thousands separators would get in the way.
+        show = str if one.key == "seed" else setting
+        yield one.key, show(one.first), show(one.second)
 
 
 def _settings_parts(comparison: Comparison) -> Iterator[RenderableType]:
@@ -218,15 +252,13 @@ def _settings_parts(comparison: Comparison) -> Iterator[RenderableType]:
         return
     runs = (f"run {run}" for run in comparison.runs)
     table = new_table("configuration", *runs, numbers_from=1)
-    for one in comparison.settings:
-        # A seed is an identifier: thousands separators would get in the way.
-        show = str if one.key == "seed" else setting
-        # A user's words are no markup.
-        table.add_row(*(Text(cell) for cell in (one.key, show(one.first), show(one.second))))
+    for row in setting_rows(comparison):
+        table.add_row(*map(Text, row))
     yield table
 
 
-def _notes(comparison: Comparison) -> Iterator[str]:
+def notes(comparison: Comparison) -> Iterator[str]:
+    """What to keep in mind about runs that are not done."""
     for run, state, found in zip(comparison.runs, comparison.states, comparison.cures, strict=True):
         if state not in OVER:
             yield f"Run {run} is not done; its figures are as of now."

@@ -18,6 +18,7 @@ from sms_pipeline.views.format import (
     duration,
     event_text,
     exact_percent,
+    message_time,
     percent,
     rate,
     round_time,
@@ -26,8 +27,10 @@ from sms_pipeline.views.percentiles import percentiles
 
 #: Bins in a timeline: few enough to tell them apart on a phone.
 BINS = 120
-#: A profile settles about two batches a second, so rates over less time than this are noise.
+#: A profile settles about two batches a second, so rates over less time than this are noise …
 RATE_SECONDS = 1.0
+#: … but in a short run batches are smaller, and it has at least so many stretches.
+LEAST_STRETCHES = 5
 #: Tolerance of rounding, in stretches.
 _ROUNDING = 1e-9
 
@@ -35,6 +38,8 @@ _ROUNDING = 1e-9
 DELIVERED, NOT_DELIVERED, ATTEMPTS = "delivered", "not delivered", "attempts"
 REACHED, FORECAST = "reached", "forecast"
 DELIVERY_TIMES = "delivery times"
+#: Instead of a chart, and of its summary.
+NOTHING_YET = "Nothing has been settled yet."
 
 
 class Stretch(NamedTuple):
@@ -131,6 +136,36 @@ class Course:
     bands: tuple[Band, ...] = ()
 
 
+def throughput_summary(course: Course) -> str:
+    """What the chart of the throughput shows, in words."""
+    if not course.throughput:
+        return NOTHING_YET
+    best = max(course.throughput, key=lambda one: one.delivered)
+    return (
+        f"At most {rate(best.delivered)} delivered, {duration(best.start)} to {duration(best.end)} "
+        f"after the start; {duration(course.end)} in all."
+    )
+
+
+def reach_summary(course: Course) -> str:
+    """What the chart of the reach shows, in words."""
+    if not course.reach:
+        return NOTHING_YET
+    marks = [mark.text for mark in course.marks]
+    last = course.reach[-1]
+    bands = [band.text for band in course.bands]
+    return f"{'; '.join([*marks, last.text, *bands])}."
+
+
+def delivery_times_summary(course: Course) -> str:
+    """What the chart of the delivery times shows, in words."""
+    if not course.delivery_times:
+        return NOTHING_YET
+    named = [f"{name} {message_time(at)}" for name, at in course.percentiles.items()]
+    most = max(course.delivery_times, key=lambda bar: bar.share)
+    return f"{', '.join(named)}; the largest bar: {most.text}."
+
+
 def make_course(
     timeline: Timeline,
     seconds: float,
@@ -171,12 +206,13 @@ def _bands(timeline: Timeline, end: float, events: Sequence[Event]) -> Iterator[
 
 
 def _throughput(timeline: Timeline, end: float) -> list[Stretch]:
-    """Stretches of at least `RATE_SECONDS`, without gaps, from 0 to `end`.
+    """Stretches of at least `RATE_SECONDS`, or shorter ones of a short run, from 0 to `end`.
 
     The last one is longer when there is some time left over: as a stretch of its own it would look
     like a drop.
     """
-    together = max(math.ceil(RATE_SECONDS / timeline.width - _ROUNDING), 1)
+    least = min(RATE_SECONDS, end / LEAST_STRETCHES)
+    together = max(math.ceil(least / timeline.width - _ROUNDING), 1)
     width = together * timeline.width
     parts = [
         _sum(timeline.bins[first : first + together])

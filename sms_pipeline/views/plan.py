@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-
 from sms_pipeline.forecast.plan import Fleet, Goal, Plan
+from sms_pipeline.views.configuration import configuration_yaml
 from sms_pipeline.views.format import NOTHING, count, duration, exact_percent, exact_seconds, money
 from sms_pipeline.views.objects import rounded
 from sms_pipeline.views.outlook import (
@@ -50,21 +49,11 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 
 def fleet_yaml(fleet: Fleet, goal: Goal) -> str:
     """A configuration with this fleet."""
-    kept = fleet.simulation.model_dump(mode="json", exclude_defaults=True)
-    kept["senders"] = [
-        one.model_dump(mode="json", exclude_defaults=True) | {"count": one.count}
-        for one in fleet.simulation.senders
-    ]
-    if recipients := fleet.simulation.recipients:
-        # What was found in the file is found again when a run starts.
-        kept["recipients"] = recipients.model_dump(exclude={"contents"}, exclude_none=True)
-        for key in ("num_messages", "messages_from"):
-            kept.pop(key, None)
     head = (
         f"# {exact_percent(goal.share)} reached within {exact_seconds(goal.within)}, "
         f"{where(fleet.workers)}.\n"
     )
-    return head + yaml.safe_dump(kept, sort_keys=False)
+    return head + configuration_yaml(fleet.simulation)
 
 
 def _fleet_json(fleet: Fleet) -> dict[str, Any]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.views.hosts import is_loopback
+
+#: The parameter that names the page to show after the login.
+WANTED = "next"
+#: Browsers take two slashes for another host, read a backslash as a slash, and skip tabs.
+_PATH_HERE = re.compile(r"/(?![/\\])[\x21-\x7e]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,17 @@ def is_password(given: str, wanted: str) -> bool:
     """Compare in a time that reveals nothing about `wanted`, not even its length."""
     digests = [hashlib.sha256(text.encode()).digest() for text in (given, wanted)]
     return hmac.compare_digest(*digests)
+
+
+def path_here(wanted: str) -> str:
+    """`wanted` if it is the path of a page of this server, else that of the first page."""
+    return wanted if _PATH_HERE.fullmatch(wanted) else "/"
+
+
+def login_path(wanted: str) -> str:
+    """Where to log in so that `wanted` comes next."""
+    path = path_here(wanted)
+    return "/login" if path == "/" else f"/login?{urlencode({WANTED: path})}"
 
 
 def _site_of(origin: str) -> str | None:

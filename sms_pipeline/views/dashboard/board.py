@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
@@ -15,12 +16,14 @@ from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.liveness import Liveness
 from sms_pipeline.core.records import Control, Run, RunTotals, WorkerRow
 from sms_pipeline.core.run_state import RunState, state_of
-from sms_pipeline.errors import DamagedLedgerError
+from sms_pipeline.errors import DamagedLedgerError, UnknownRunError
 from sms_pipeline.ledger.forecasts import foretold
 from sms_pipeline.ledger.steering import steer
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import History
+from sms_pipeline.views.compare import read_side
 from sms_pipeline.views.course import BINS
+from sms_pipeline.views.dashboard.compared import comparison_json, trend_json
 from sms_pipeline.views.dashboard.figures import run_json, totals_json, unreadable_json
 from sms_pipeline.views.outcome import Outcomes
 from sms_pipeline.views.reader import Reader
@@ -40,6 +43,10 @@ IDLE_SHARE = 20
 FORGET_SECONDS = 60.0
 #: Readings at the same time; the ledger has as many connections.
 THREADS = 4
+#: Pairs of runs whose comparison is kept.
+MAX_PAIRS = 20
+#: Trends are those of so many latest runs.
+TREND_RUNS = 50
 
 T = TypeVar("T")
 
@@ -48,7 +55,11 @@ class Shared(Generic[T]):
     """A reading that all callers share. It is renewed when it is old, never twice at a time."""
 
     def __init__(
-        self, read: Callable[[], T], pool: ThreadPoolExecutor, clock: Clock = MACHINE_CLOCK
+        self,
+        read: Callable[[], T],
+        pool: ThreadPoolExecutor,
+        clock: Clock = MACHINE_CLOCK,
+        period: float | None = None,
     ) -> None:
         self._read = read
         self._pool = pool
@@ -56,7 +67,7 @@ class Shared(Generic[T]):
         self._task: asyncio.Task[T] | None = None
         self._due_at = 0.0
         #: A reading is good for at least so long.
-        self.period = PERIOD_SECONDS
+        self.period = PERIOD_SECONDS if period is None else period
 
     async def get(self) -> T:
         """The latest reading, or the error that it ended in."""
@@ -137,6 +148,10 @@ class Board:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="dashboard")
         self._pages: dict[int | None, Shared[dict[str, Any]]] = {}
         self._watches: dict[int, Watch] = {}
+        self._pairs: dict[tuple[int, int], Shared[dict[str, Any]]] = {}
+        self._trends = Shared(self._read_trends, self._pool, clock)
+        #: Of runs that are done, so it does not change.
+        self._ended: dict[int, dict[str, Any]] = {}
 
     async def runs(self, before: int | None = None) -> dict[str, Any]:
         """A page of the list, newest first.
@@ -167,6 +182,51 @@ class Board:
                 run_id, Watch(self._ledger, run, self._pool, self._clock, self._outcomes)
             )
         return await watch.show()
+
+    async def has(self, run_id: int) -> bool:
+        """Whether there is a run of that number.
+
+        Raises:
+            LedgerUnavailableError: the ledger can't be reached.
+            DamagedLedgerError: the run can't be read.
+        """
+        try:
+            await self.find(run_id)
+        except UnknownRunError:
+            return False
+        return True
+
+    async def find(self, run_id: int) -> Run:
+        """The run of that number.
+
+        Raises:
+            UnknownRunError: there is none.
+            LedgerUnavailableError: the ledger can't be reached.
+        """
+        return await self._do(partial(self._ledger.run, run_id))
+
+    async def comparison(self, first: int, second: int) -> dict[str, Any]:
+        """Two runs beside each other.
+
+        Raises:
+            UnknownRunError: there is none of one of these numbers.
+            LedgerUnavailableError: the ledger can't be reached.
+        """
+        pair = (first, second)
+        if pair not in self._pairs:
+            while len(self._pairs) >= MAX_PAIRS:
+                del self._pairs[next(iter(self._pairs))]
+            read = partial(self._compare, first, second)
+            self._pairs[pair] = Shared(read, self._pool, self._clock, ENDED_PERIOD_SECONDS)
+        return await self._pairs[pair].get()
+
+    async def trends(self) -> dict[str, Any]:
+        """How the latest runs that are done went, oldest first.
+
+        Raises:
+            LedgerUnavailableError: the ledger can't be reached.
+        """
+        return await self._trends.get()
 
     async def steer(self, run_id: int, wanted: Control) -> dict[str, Any]:
         """Pause, continue or cancel a run, as the commands do.
@@ -202,15 +262,37 @@ class Board:
         run = self._ledger.run(run_id)
         return KINDS[kind](make_report(self._settings, self._ledger, run))
 
+    def _compare(self, first: int, second: int) -> dict[str, Any]:
+        sides = (
+            read_side(self._ledger.run(run_id), self._ledger, self._clock, BINS)
+            for run_id in (first, second)
+        )
+        return comparison_json(*sides)
+
+    def _read_trends(self) -> dict[str, Any]:
+        done = [totals.run for totals in self._ledger.totals(TREND_RUNS) if totals.done]
+        self._ended = {run.id: self._ended.get(run.id) or self._trend(run) for run in done}
+        return {"runs": [self._ended[run.id] for run in reversed(done)]}
+
+    def _trend(self, run: Run) -> dict[str, Any]:
+        reader = Reader(self._ledger, run, clock=self._clock, counters_only=True)
+        return trend_json(run, reader.read().progress)
+
     def _read_page(self, before: int | None) -> dict[str, Any]:
-        page = self._ledger.page(PAGE_RUNS, before)
+        # One more than is shown tells whether there are older ones.
+        page = self._ledger.page(PAGE_RUNS + 1, before)
         online = self._online()
-        rows = [self._row(totals, online, before is None) for totals in page.runs]
-        rows += [unreadable_json(one) for one in page.unreadable]
-        is_last = page.oldest is None or not self._ledger.page(1, page.oldest).oldest
+        numbers = [totals.run.id for totals in page.runs] + [one.run for one in page.unreadable]
+        shown = sorted(numbers, reverse=True)[:PAGE_RUNS]
+        rows = [
+            self._row(totals, online, latest=before is None)
+            for totals in page.runs
+            if totals.run.id in shown
+        ]
+        rows += [unreadable_json(one) for one in page.unreadable if one.run in shown]
         return {
-            "runs": sorted(rows, key=lambda row: row["run"], reverse=True),
-            "older": None if is_last else page.oldest,
+            "runs": sorted(rows, key=itemgetter("run"), reverse=True),
+            "older": shown[-1] if len(numbers) > PAGE_RUNS else None,
         }
 
     def _row(

@@ -15,8 +15,8 @@ MAX_CONNECTIONS, MAX_OF_ONE_ADDRESS = 500, 100
 IDLE_SECONDS = 20.0
 #: So must the body of a request, once it has begun.
 BODY_SECONDS = 10.0
-#: Largest body of a request: all it can hold is a password and a token.
-MAX_BODY_BYTES = 64 * 1024
+#: Largest body of a request: all it can hold is a configuration, or a password and a token.
+MAX_BODY_BYTES = 256 * 1024
 
 
 class BoundedServer(HTTPServer):

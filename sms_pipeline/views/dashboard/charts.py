@@ -8,7 +8,15 @@ import numpy as np
 
 from sms_pipeline.views import axes
 from sms_pipeline.views.axes import Axis
-from sms_pipeline.views.course import DELIVERY_TIMES, FORECAST, REACHED, Course
+from sms_pipeline.views.course import (
+    DELIVERY_TIMES,
+    FORECAST,
+    REACHED,
+    Course,
+    delivery_times_summary,
+    reach_summary,
+    throughput_summary,
+)
 
 #: Decimals of a value.
 _DIGITS = 6
@@ -23,16 +31,25 @@ def charts_json(course: Course) -> dict[str, Any]:
     }
 
 
+def summaries_json(course: Course) -> dict[str, str]:
+    """What the charts show, in words, by the id of their element: not everybody can see them."""
+    return {
+        "throughput": throughput_summary(course),
+        "reach": reach_summary(course),
+        "delivery-times": delivery_times_summary(course),
+    }
+
+
 def _throughput(course: Course) -> dict[str, Any]:
     """A value of a series holds from the start of its stretch to the start of the next."""
     stretches = course.throughput
     names = stretches[0].rates
     return {
-        "across": _axis(axes.time_axis(course)),
-        "up": _axis(axes.rate_axis(course)),
+        "across": axis_json(axes.time_axis(course)),
+        "up": axis_json(axes.rate_axis(course)),
         "starts": [stretch.start for stretch in stretches],
         "end": stretches[-1].end,
-        "series": {name: [_short(one.rates[name]) for one in stretches] for name in names},
+        "series": {name: [short(one.rates[name]) for one in stretches] for name in names},
         "texts": [stretch.text for stretch in stretches],
         "bands": _bands(course),
     }
@@ -40,10 +57,10 @@ def _throughput(course: Course) -> dict[str, Any]:
 
 def _reach(course: Course) -> dict[str, Any]:
     return {
-        "across": _axis(axes.time_axis(course)),
-        "up": _axis(axes.reach_axis()),
+        "across": axis_json(axes.time_axis(course)),
+        "up": axis_json(axes.reach_axis()),
         "seconds": [point.seconds for point in course.reach],
-        "series": {REACHED: [_short(point.share) for point in course.reach], **_foretold(course)},
+        "series": {REACHED: [short(point.share) for point in course.reach], **_foretold(course)},
         "texts": [point.text for point in course.reach],
         "marks": [
             {"seconds": mark.seconds, "share": mark.share, "text": mark.text}
@@ -64,18 +81,18 @@ def _foretold(course: Course) -> dict[str, list[float]]:
         return {}
     at, shares = zip(*course.foretold, strict=True)
     wanted = [point.seconds for point in course.reach]
-    return {FORECAST: [_short(share) for share in np.interp(wanted, at, shares)]}
+    return {FORECAST: [short(share) for share in np.interp(wanted, at, shares)]}
 
 
 def _delivery_times(course: Course) -> dict[str, Any]:
     bars = course.delivery_times
     across = axes.delivery_time_axis(bars)
     return {
-        "across": _axis(across),
-        "up": _axis(axes.share_axis(bars)),
+        "across": axis_json(across),
+        "up": axis_json(axes.share_axis(bars)),
         "shortest": [bar.shortest for bar in bars],
         "longest": [bar.longest for bar in bars],
-        "series": {DELIVERY_TIMES: [_short(bar.share) for bar in bars]},
+        "series": {DELIVERY_TIMES: [short(bar.share) for bar in bars]},
         "texts": [bar.text for bar in bars],
         "marks": [
             {"seconds": max(seconds, across.low), "text": name}
@@ -84,7 +101,8 @@ def _delivery_times(course: Course) -> dict[str, Any]:
     }
 
 
-def _axis(axis: Axis) -> dict[str, Any]:
+def axis_json(axis: Axis) -> dict[str, Any]:
+    """The range and the ticks of an axis."""
     return {
         "range": [axis.low, axis.high],
         "ticks": [tick.at for tick in axis.ticks],
@@ -92,5 +110,6 @@ def _axis(axis: Axis) -> dict[str, Any]:
     }
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
+    """With no more digits than anybody can see."""
     return round(value, _DIGITS)

@@ -13,7 +13,7 @@ from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import Judgement
 from sms_pipeline.ledger.timeline import Timeline
 from sms_pipeline.views.course import make_course
-from sms_pipeline.views.dashboard.charts import charts_json
+from sms_pipeline.views.dashboard.charts import charts_json, summaries_json
 from sms_pipeline.views.format import (
     NOTHING,
     count,
@@ -63,6 +63,7 @@ def run_json(
             "thresholds": [_threshold(judgement) for judgement in progress.thresholds],
             "workers": _workers(reading),
             "notices": notices(progress),
+            "charts": summaries_json(course),
         },
         "charts": charts_json(course),
     }

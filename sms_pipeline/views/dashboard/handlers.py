@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import http
 import logging
-import math
 import re
-from collections.abc import Awaitable
 from importlib.metadata import version
 from typing import Any
 
@@ -16,29 +13,19 @@ from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 from sms_pipeline import __version__
 from sms_pipeline.config.listening import Answer
 from sms_pipeline.core.records import Control
-from sms_pipeline.errors import (
-    DamagedLedgerError,
-    LedgerUnavailableError,
-    PipelineError,
-    UnknownRunError,
-)
 from sms_pipeline.views.dashboard import access
-from sms_pipeline.views.dashboard.access import Door
-from sms_pipeline.views.dashboard.board import Board
-from sms_pipeline.views.dashboard.doorkeeper import (
-    MAX_WAITING,
-    SESSION_SECONDS,
-    WRONG_PASSWORD_SECONDS,
-    Doorkeeper,
-    TooManyWrongError,
+from sms_pipeline.views.dashboard.guards import (
+    READ_ONLY,
+    SECURITY_HEADERS,
+    SESSION_COOKIE,
+    Guarded,
+    JsonHandler,
+    PageHandler,
 )
-from sms_pipeline.views.hosts import is_known_host
-from sms_pipeline.views.metrics.exporter import HEALTH_PATH, METRICS_PATH, Exporter
+from sms_pipeline.views.metrics.exporter import HEALTH_PATH, METRICS_PATH
 
 log = logging.getLogger(__name__)
 
-SESSION_COOKIE = "sms_dashboard"
-_DAY = 86_400
 #: What the buttons do, by the names of the commands.
 ACTIONS = {"pause": Control.PAUSED, "continue": Control.RUNNING, "cancel": Control.CANCELLED}
 #: The types of the reports, by the names of their formats.
@@ -46,97 +33,20 @@ REPORTS = {"html": "text/html", "json": "application/json", "csv": "text/csv"}
 #: The number of a run in a path.
 RUN_NUMBER = "[0-9]{1,9}"
 _RUN_OR_NOTHING = re.compile(f"({RUN_NUMBER})?")
-#: Load nothing from elsewhere, and let no other page frame ours. Plotly sets inline styles.
-SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data:; connect-src 'self'; form-action 'self'; "
-        "frame-ancestors 'none'; base-uri 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 
 
-class _Guarded(RequestHandler):
-    """Accepts known host names only, and changes only from our own pages."""
+def run_or_none(text: str) -> int | None:
+    """The number of a run in a query; None if there is none.
 
-    door: Door
-    doorkeeper: Doorkeeper
-    board: Board
-    exporter: Exporter
-
-    def initialize(
-        self, door: Door, doorkeeper: Doorkeeper, board: Board, exporter: Exporter
-    ) -> None:
-        self.door, self.doorkeeper = door, doorkeeper
-        self.board, self.exporter = board, exporter
-
-    def set_default_headers(self) -> None:
-        for name, value in SECURITY_HEADERS.items():
-            self.set_header(name, value)
-        self.set_header("Cache-Control", "no-store")
-        self.clear_header("Server")
-
-    def prepare(self) -> Awaitable[None] | None:
-        names = {*self.door.names, self.door.host}
-        if not is_known_host(self.request.headers.get("Host", ""), names):
-            raise HTTPError(http.HTTPStatus.MISDIRECTED_REQUEST)
-        if self.request.method == "POST" and not access.is_same_site(self.request.headers):
-            raise HTTPError(http.HTTPStatus.FORBIDDEN)
-        return None
-
-    def get_current_user(self) -> str | None:
-        """Somebody, if they may see the runs; None if not."""
-        if not self.doorkeeper.asks:
-            return "anyone"
-        token = self.session()
-        return token if token and self.doorkeeper.knows(token) else None
-
-    def session(self) -> str | None:
-        """The token that this browser brought along, if it is one that we gave it."""
-        token = self.get_signed_cookie(SESSION_COOKIE, max_age_days=SESSION_SECONDS / _DAY)
-        return None if token is None else token.decode()
-
-    async def admits(self, given: str) -> bool:
-        """Whether `given` is the password; a client that is guessing is told to wait."""
-        try:
-            return await self.doorkeeper.admits(given, self.request.remote_ip or "")
-        except TooManyWrongError:
-            raise HTTPError(http.HTTPStatus.TOO_MANY_REQUESTS) from None
-
-    def write_error(self, status_code: int, **_: Any) -> None:
-        """Answer with one line; details are in the log only."""
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.say_when(status_code)
-        self.finish(f"{status_code} {http.HTTPStatus(status_code).phrase}\n")
-
-    def say_when(self, status_code: int) -> None:
-        """Tell a client that has to wait for how long."""
-        if status_code == http.HTTPStatus.TOO_MANY_REQUESTS:
-            self.set_header("Retry-After", str(math.ceil(MAX_WAITING * WRONG_PASSWORD_SECONDS)))
+    Raises:
+        HTTPError: it is something else.
+    """
+    if not _RUN_OR_NOTHING.fullmatch(text):
+        raise HTTPError(http.HTTPStatus.BAD_REQUEST)
+    return int(text) if text else None
 
 
-class _Page(_Guarded):
-    """A page. Its script fills in the figures."""
-
-    def prepare(self) -> Awaitable[None] | None:
-        super().prepare()
-        if self.current_user is None:
-            self.redirect("/login")
-        return None
-
-    def show(self, name: str, **values: Any) -> None:
-        """Render the template `name`."""
-        self.render(
-            name, version=__version__, door=self.door, locked=self.doorkeeper.asks, **values
-        )
-
-
-class RunsPage(_Page):
+class RunsPage(PageHandler):
     """All runs, the latest first."""
 
     def get(self) -> None:
@@ -144,27 +54,46 @@ class RunsPage(_Page):
         self.show("runs.html")
 
 
-class RunPage(_Page):
+class RunPage(PageHandler):
     """One run, live."""
 
-    def get(self, run_id: str) -> None:
+    async def get(self, run_id: str) -> None:
         """The page."""
-        self.show("run.html", run_id=int(run_id), charts_version=version("plotly"))
+        if await self.has(int(run_id)):
+            self.show("run.html", run_id=int(run_id), charts_version=version("plotly"))
 
 
-class LoginPage(_Guarded):
-    """Asks for the password."""
+class ComparePage(PageHandler):
+    """Two runs beside each other."""
+
+    async def get(self, first: str, second: str) -> None:
+        """The page."""
+        pair = int(first), int(second)
+        if await self.has(*pair):
+            self.show("compare.html", runs=pair, charts_version=version("plotly"))
+
+
+class TrendsPage(PageHandler):
+    """How the latest runs went."""
+
+    def get(self) -> None:
+        """The page."""
+        self.show("trends.html", charts_version=version("plotly"))
+
+
+class LoginPage(Guarded):
+    """Asks for the password, and leads back to the page that was asked for."""
 
     def get(self) -> None:
         """The form."""
-        self.render("login.html", version=__version__, wrong=False)
+        self._ask(wrong=False)
 
     async def post(self) -> None:
         """Open a session."""
         given = self.get_body_argument("password", "", strip=False)
         if self.doorkeeper.asks and not await self.admits(given):
             self.set_status(http.HTTPStatus.FORBIDDEN)
-            self.render("login.html", version=__version__, wrong=True)
+            self._ask(wrong=True)
             return
         self.set_signed_cookie(
             SESSION_COOKIE,
@@ -174,10 +103,17 @@ class LoginPage(_Guarded):
             samesite="Strict",
             secure=self.request.protocol == "https",
         )
-        self.redirect("/")
+        self.redirect(self._wanted)
+
+    def _ask(self, wrong: bool) -> None:
+        self.render("login.html", version=__version__, wrong=wrong, wanted=self._wanted)
+
+    @property
+    def _wanted(self) -> str:
+        return access.path_here(self.get_argument(access.WANTED, ""))
 
 
-class LogoutPage(_Guarded):
+class LogoutPage(Guarded):
     """Ends the session of this browser."""
 
     def post(self) -> None:
@@ -187,65 +123,47 @@ class LogoutPage(_Guarded):
         self.redirect("/login")
 
 
-class _Answer(_Guarded):
-    """An answer as JSON; an error is one line under the key `error`."""
-
-    async def prepare(self) -> None:
-        super().prepare()
-        if self.current_user is None and not await self._has_credentials():
-            raise HTTPError(http.HTTPStatus.UNAUTHORIZED)
-
-    async def answer(self, coming: Awaitable[Any]) -> None:
-        """Send what is awaited; errors get a status that says who can mend them."""
-        try:
-            self.write(await coming)
-        except UnknownRunError as error:
-            self._refuse(http.HTTPStatus.NOT_FOUND, str(error))
-        except (LedgerUnavailableError, DamagedLedgerError) as error:
-            self._refuse(http.HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-        except PipelineError as error:
-            self._refuse(http.HTTPStatus.CONFLICT, str(error))
-
-    def write_error(self, status_code: int, **_: Any) -> None:
-        self.say_when(status_code)
-        self._refuse(status_code, http.HTTPStatus(status_code).phrase)
-
-    def _refuse(self, status: int, error: str) -> None:
-        self.set_status(status)
-        self.finish({"error": error})
-
-    async def _has_credentials(self) -> bool:
-        """Whether the password came by basic authentication, as scripts send it; any user name."""
-        kind, _, encoded = self.request.headers.get("Authorization", "").partition(" ")
-        if kind.lower() != "basic":
-            return False
-        try:
-            _, _, given = base64.b64decode(encoded, validate=True).decode().partition(":")
-        except ValueError:
-            return False
-        return await self.admits(given)
-
-
-class RunsAnswer(_Answer):
+class RunsAnswer(JsonHandler):
     """The list of runs, a page at a time."""
 
     async def get(self) -> None:
         """Runs older than the one named by `before`."""
-        before = self.get_query_argument("before", "")
-        if not _RUN_OR_NOTHING.fullmatch(before):
-            raise HTTPError(http.HTTPStatus.BAD_REQUEST)
-        await self.answer(self.board.runs(int(before) if before else None))
+        before = run_or_none(self.get_query_argument("before", ""))
+        await self.answer(self.board.runs(before))
 
 
-class RunAnswer(_Answer):
+class RunAnswer(JsonHandler):
     """One run's figures."""
 
     async def get(self, run_id: str) -> None:
         """What `run.html` shows."""
-        await self.answer(self.board.run(int(run_id)))
+        await self.answer(self._shown(int(run_id)))
+
+    async def _shown(self, run_id: int) -> dict[str, Any]:
+        shown = await self.board.run(run_id)
+        failure = self.starter.failure(run_id) if self.starter else None
+        if failure:
+            shown["shown"]["notices"].insert(0, f"what was started here ended with: {failure}")
+        return shown
 
 
-class ReportAnswer(_Answer):
+class CompareAnswer(JsonHandler):
+    """Two runs' figures and curves."""
+
+    async def get(self, first: str, second: str) -> None:
+        """What `compare.html` shows."""
+        await self.answer(self.board.comparison(int(first), int(second)))
+
+
+class TrendsAnswer(JsonHandler):
+    """A few figures of each of the latest runs."""
+
+    async def get(self) -> None:
+        """What `trends.html` shows."""
+        await self.answer(self.board.trends())
+
+
+class ReportAnswer(JsonHandler):
     """The report of a run, to keep."""
 
     async def get(self, run_id: str, kind: str) -> None:
@@ -259,19 +177,19 @@ class ReportAnswer(_Answer):
         return report
 
 
-class SteerAnswer(_Answer):
+class SteerAnswer(JsonHandler):
     """Pause, continue or cancel."""
 
     async def post(self, run_id: str, action: str) -> None:
         """Do what the command of this name does."""
         if self.door.read_only:
-            self._refuse(http.HTTPStatus.FORBIDDEN, "this dashboard is read-only")
+            self.refuse(http.HTTPStatus.FORBIDDEN, READ_ONLY)
             return
         log.info("%s run %s, asked from %s", action, run_id, self.request.remote_ip)
         await self.answer(self.board.steer(int(run_id), ACTIONS[action]))
 
 
-class MetricsAnswer(_Answer):
+class MetricsAnswer(JsonHandler):
     """What Prometheus scrapes."""
 
     def get(self) -> None:
@@ -279,7 +197,7 @@ class MetricsAnswer(_Answer):
         _send(self, self.exporter.answer(METRICS_PATH))
 
 
-class HealthAnswer(_Guarded):
+class HealthAnswer(Guarded):
     """For health checks; without the password it says only whether all is well."""
 
     def get(self) -> None:
@@ -313,9 +231,12 @@ class Asset(StaticFileHandler):
         return super().parse_url_path(url_path)
 
 
-class Missing(_Guarded):
+class Missing(Guarded):
     """Any other path."""
 
     def prepare(self) -> None:
         super().prepare()
-        raise HTTPError(http.HTTPStatus.NOT_FOUND)
+        if "text/html" in self.request.headers.get("Accept", ""):
+            self.missing("There is no such page.")
+        else:
+            raise HTTPError(http.HTTPStatus.NOT_FOUND)

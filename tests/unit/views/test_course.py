@@ -14,7 +14,17 @@ from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.events import Event
 from sms_pipeline.ledger.timeline import Bin, Timeline
 from sms_pipeline.views import axes
-from sms_pipeline.views.course import BINS, Course, Mark, Reach, make_course
+from sms_pipeline.views.course import (
+    BINS,
+    NOTHING_YET,
+    Course,
+    Mark,
+    Reach,
+    delivery_times_summary,
+    make_course,
+    reach_summary,
+    throughput_summary,
+)
 from sms_pipeline.views.dashboard.charts import charts_json
 from sms_pipeline.views.report import charts
 
@@ -70,12 +80,34 @@ def test_what_is_not_a_whole_stretch_is_joined_to_the_one_before() -> None:
 
 
 def test_narrow_bins_are_taken_together_up_to_a_second() -> None:
-    made = make_course(timeline(*[5] * 20, width=0.1, total=1_000), 2.0, Counts())
-    assert [one.delivered for one in made.throughput] == [50, 50]
-    assert len(made.reach) > 20
+    made = make_course(timeline(*[5] * 60, width=0.1, total=1_000), 6.0, Counts())
+    assert [one.delivered for one in made.throughput] == [50] * 6
+    assert len(made.reach) > 60
 
 
-@pytest.mark.parametrize(("until", "rate"), [(0.0, 100), (0.1, 100), (0.5, 20)])
+def test_a_short_run_has_shorter_stretches() -> None:
+    made = course(*[0, 0, 0, 0, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 9, 9], width=0.1, until=1.8)
+    assert [round(one.end, 1) for one in made.throughput] == [0.4, 0.8, 1.2, 1.8]
+    assert [round(one.delivered) for one in made.throughput] == [0, 50, 50, 63]
+
+
+# Summaries
+
+
+def test_a_chart_can_be_told() -> None:
+    counts = Counts(delivered=100, delivery_times={40: 60, 80: 40}, longest_delivery=9.0)
+    made = make_course(timeline(10, 50, 40, width=1, total=200), 3.0, counts)
+    assert throughput_summary(made) == (
+        "At most 50/s delivered, 1.0 s to 2.0 s after the start; 3.0 s in all."
+    )
+    assert reach_summary(made).endswith("3.0 s: 50.0% reached.")
+    assert delivery_times_summary(made).startswith("p50 ")
+    nothing = make_course(Timeline(1, 100), 0.0, Counts())
+    for summary in (throughput_summary, reach_summary, delivery_times_summary):
+        assert summary(nothing) == NOTHING_YET
+
+
+@pytest.mark.parametrize(("until", "rate"), [(0.0, 100), (0.1, 100)])
 def test_a_run_of_less_than_a_second_has_a_rate(until: float, rate: float) -> None:
     (only,) = make_course(timeline(10, width=0.1), until, Counts()).throughput
     assert only.delivered == pytest.approx(rate)

@@ -7,22 +7,18 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
-from tornado.testing import bind_unused_port
 
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.errors import ConfigError, LedgerUnavailableError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.views.dashboard import access, board, doorkeeper, read_password, server
-from sms_pipeline.views.dashboard.access import Door
 from sms_pipeline.views.dashboard.board import (
     FORGET_SECONDS,
     PAGE_RUNS,
@@ -30,101 +26,11 @@ from sms_pipeline.views.dashboard.board import (
     Board,
     Shared,
 )
-from sms_pipeline.views.dashboard.bounded import BoundedServer
 from sms_pipeline.views.dashboard.handlers import ACTIONS
-from sms_pipeline.views.dashboard.server import make_application
-from sms_pipeline.views.metrics.exporter import Exporter
 from tests.unit import make
+from tests.unit.views.browser import ANSWER_SECONDS, Browser
 
 PASSWORD = "correct horse"  # noqa: S105 - made up
-ANSWER_SECONDS = 20
-
-
-class Browser:
-    """Keeps cookies, as browsers do, and says nothing about where its requests come from."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, port: int) -> None:
-        self._loop = loop
-        self._url = f"http://127.0.0.1:{port}"
-        self.host = f"127.0.0.1:{port}"
-        self.cookies: dict[str, str] = {}
-
-    def ask(self, path: str, method: str = "GET", body: str = "", **headers: str) -> HTTPResponse:
-        """The response, whatever its status; `Sec_Fetch_Site=…` is a header of that name."""
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        given["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        request = HTTPRequest(
-            self._url + path,
-            method,
-            headers=given,
-            body=body if method == "POST" else None,
-            follow_redirects=False,
-            request_timeout=ANSWER_SECONDS,
-        )
-
-        async def fetch() -> HTTPResponse:
-            return await AsyncHTTPClient().fetch(request, raise_error=False)
-
-        response = self._loop.run_until_complete(fetch())
-        for cookie in response.headers.get_list("Set-Cookie"):
-            name, _, rest = cookie.partition("=")
-            self.cookies[name] = rest.partition(";")[0]
-        return response
-
-    def json(self, path: str) -> Any:
-        """The answer to a GET that must succeed."""
-        response = self.ask(path)
-        assert response.code == HTTPStatus.OK, response.body
-        return json.loads(response.body)
-
-    def token(self, page: str = "/") -> str:
-        """What a page gives to its own scripts."""
-        found = re.search(r'data-xsrf="([^"]+)"', self.ask(page).body.decode())
-        assert found
-        return found[1]
-
-    def log_in(self, password: str) -> HTTPResponse:
-        """Fill in the form."""
-        token = self.token("/login")
-        return self.ask("/login", "POST", f"password={password}&_xsrf={token}")
-
-
-@pytest.fixture
-def serve(ledger: Ledger, dashboard_packages: None) -> Iterator[Callable[..., Browser]]:
-    """Start the dashboard behind a door; returns someone who knocks."""
-    loop = asyncio.new_event_loop()
-    boards: list[Board] = []
-    servers: list[BoundedServer] = []
-
-    def start(**door: Any) -> Browser:
-        async def listen() -> int:
-            exporter = Exporter(ledger)
-            exporter.read()
-            boards.append(Board(ledger))
-            made = Door(**{"host": "127.0.0.1", "port": 0, **door})
-            servers.append(BoundedServer(make_application(made, boards[-1], exporter)))
-            socket, port = bind_unused_port()
-            servers[-1].add_sockets([socket])
-            return int(port)
-
-        return Browser(loop, loop.run_until_complete(listen()))
-
-    async def stop() -> None:
-        for one in servers:
-            one.stop()
-            await one.close_all_connections()
-
-    yield start
-    loop.run_until_complete(stop())
-    for opened in boards:
-        opened.close()
-    loop.close()
-
-
-@pytest.fixture
-def browser(serve: Callable[..., Browser]) -> Browser:
-    """Of someone at this machine, without a password."""
-    return serve()
 
 
 def control_of(ledger: Ledger, run: Run) -> Control:
@@ -233,6 +139,45 @@ def test_an_unknown_run_is_not_found(browser: Browser, run: Run) -> None:
     response = browser.ask(f"/api/runs/{run.id + 1}")
     assert response.code == HTTPStatus.NOT_FOUND
     assert f"no run {run.id + 1}" in json.loads(response.body)["error"]
+
+
+def test_there_is_no_page_of_an_unknown_run(browser: Browser, run: Run) -> None:
+    response = browser.ask(f"/runs/{run.id + 1}")
+    assert response.code == HTTPStatus.NOT_FOUND
+    assert f"There is no run {run.id + 1}." in response.body.decode()
+    assert browser.ask(f"/runs/{run.id}").code == HTTPStatus.OK
+
+
+def test_a_page_waits_for_a_ledger_that_is_away(
+    browser: Browser, ledger: Ledger, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise LedgerUnavailableError("the ledger can't be reached")
+
+    monkeypatch.setattr(ledger, "run", away)
+    assert browser.ask(f"/runs/{run.id}").code == HTTPStatus.OK
+
+
+def test_people_are_told_of_a_page_that_is_not_there_in_a_page(browser: Browser) -> None:
+    response = browser.ask("/nowhere", Accept="text/html,*/*")
+    assert response.code == HTTPStatus.NOT_FOUND
+    assert "There is no such page." in response.body.decode()
+    assert browser.ask("/nowhere").body == b"404 Not Found\n"
+
+
+def test_a_page_of_the_list_is_read_once(
+    ledger: Ledger, noon: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [ledger.start_run(make.simulation(num_messages=20), seed=1) for _ in range(PAGE_RUNS)]
+    read: list[object] = []
+    page = ledger.page
+    monkeypatch.setattr(ledger, "page", lambda *given: read.append(given) or page(*given))
+    board = Board(ledger, noon)
+    listed = asyncio.run(board.runs())
+    board.close()
+    assert len(read) == 1
+    assert [one["run"] for one in listed["runs"]] == [run.id for run in reversed(runs)]
+    assert listed["older"] is None
 
 
 def test_runs_come_in_pages_newest_first(browser: Browser, ledger: Ledger) -> None:
@@ -461,10 +406,53 @@ def test_figures_need_the_password(serve: Callable[..., Browser], run: Run, path
     assert serve(password=PASSWORD).ask(path).code == HTTPStatus.UNAUTHORIZED
 
 
-@pytest.mark.parametrize("path", ["/", "/runs/1"])
-def test_pages_lead_to_the_login(serve: Callable[..., Browser], run: Run, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "login"),
+    [
+        ("/", "/login"),
+        ("/runs/1", "/login?next=%2Fruns%2F1"),
+        ("/?before=7", "/login?next=%2F%3Fbefore%3D7"),
+        # Whether there is such a run is not for strangers.
+        ("/runs/99", "/login?next=%2Fruns%2F99"),
+    ],
+)
+def test_pages_lead_to_the_login(
+    serve: Callable[..., Browser], run: Run, path: str, login: str
+) -> None:
     response = serve(password=PASSWORD).ask(path)
-    assert (response.code, response.headers["Location"]) == (HTTPStatus.FOUND, "/login")
+    assert (response.code, response.headers["Location"]) == (HTTPStatus.FOUND, login)
+
+
+def test_the_login_leads_to_the_page_that_was_asked_for(serve: Callable[..., Browser]) -> None:
+    browser = serve(password=PASSWORD)
+    form = browser.ask("/login?next=%2Fruns%2F1").body.decode()
+    assert '<input type="hidden" name="next" value="/runs/1">' in form
+    body = f"password=correct+horse&next=%2Fruns%2F1&_xsrf={browser.token('/login')}"
+    response = browser.ask("/login", "POST", body)
+    assert (response.code, response.headers["Location"]) == (HTTPStatus.FOUND, "/runs/1")
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "",
+        "runs/1",
+        "//evil.example",
+        "/\\evil.example",
+        "/\t/evil.example",
+        "https://evil.example/",
+        "javascript:alert(1)",
+        "/a\r\nSet-Cookie: x=y",
+        "/ünicode",
+    ],
+)
+def test_the_login_never_leads_elsewhere(wanted: str) -> None:
+    assert access.path_here(wanted) == "/"
+
+
+@pytest.mark.parametrize("wanted", ["/", "/runs/1", "/?before=20", "/compare?first=1&second=2"])
+def test_the_login_leads_to_any_page_here(wanted: str) -> None:
+    assert access.path_here(wanted) == wanted
 
 
 def test_steering_needs_the_password(

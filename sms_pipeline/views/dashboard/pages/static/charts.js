@@ -1,8 +1,13 @@
-// Draws the three charts of a run with Plotly. Values, ticks and texts come from the server, and the
+// Draws charts with Plotly. Values, ticks and texts come from the server, and the
 // report shows the same ones.
 
 const CONFIG = { displayModeBar: false, responsive: true, scrollZoom: false };
-const TICK_PIXELS = 62;
+/** Of a letter of a tick, between two ticks, and beside the plot. */
+const LETTER_PIXELS = 7.5;
+const GAP_PIXELS = 14;
+const MARGIN_PIXELS = 64;
+/** A label in this last part of an axis stands on the left of its mark. */
+const LATE = 0.75;
 const LABEL_HEIGHTS = [0.34, 0.2, 0.06];
 const SERIES = {
   delivered: { fill: "tozeroy", colour: "accent", soft: "accent-soft", width: 2 },
@@ -46,16 +51,33 @@ function layout(xaxis, yaxis, more = {}) {
   };
 }
 
-/** As many ticks as fit into the element. */
+/** As many ticks as fit into the element without touching. */
 function across({ range, ticks, labels }, element, place = (value) => value) {
-  const every = Math.ceil((ticks.length * TICK_PIXELS) / Math.max(element.clientWidth, TICK_PIXELS));
-  const shown = (_, index) => index % every === 0;
-  return { range: range.map(place), tickvals: ticks.map(place).filter(shown), ticktext: labels.filter(shown) };
+  const [low, high] = range.map(place);
+  const pixels = Math.max(element.clientWidth - MARGIN_PIXELS, 1);
+  const room = Math.max(...labels.map((label) => label.length)) * LETTER_PIXELS + GAP_PIXELS;
+  const shown = [];
+  ticks.forEach((tick, index) => {
+    const at = ((place(tick) - low) / (high - low)) * pixels;
+    if (!shown.length || at - shown.at(-1).at >= room) shown.push({ at, value: place(tick), label: labels[index] });
+  });
+  return { range: [low, high], tickvals: shown.map(({ value }) => value), ticktext: shown.map(({ label }) => label) };
 }
 
 const up = ({ range, ticks, labels }) => ({ range, tickvals: ticks, ticktext: labels });
 
 const told = (texts) => ({ customdata: texts, hovertemplate: "%{customdata}<extra></extra>" });
+
+const legend = {
+  orientation: "h",
+  traceorder: "normal",
+  x: 0,
+  y: 1.02,
+  xanchor: "left",
+  yanchor: "bottom",
+  itemclick: false,
+  itemdoubleclick: false,
+};
 
 export function drawThroughput(element, { throughput: chart }) {
   if (!chart) return;
@@ -77,16 +99,6 @@ export function drawThroughput(element, { throughput: chart }) {
       ...told([...chart.texts, chart.texts.at(-1)]),
     };
   });
-  const legend = {
-    orientation: "h",
-    traceorder: "normal",
-    x: 0,
-    y: 1.02,
-    xanchor: "left",
-    yanchor: "bottom",
-    itemclick: false,
-    itemdoubleclick: false,
-  };
   const shapes = chart.bands.map(band);
   draw(element, traces, layout(across(chart.across, element), up(chart.up), { shapes, showlegend: true, legend }));
 }
@@ -111,13 +123,10 @@ export function drawReach(element, { reach: chart }) {
   ];
   // Below the curve, one under the other.
   const annotations = chart.marks.map((mark, index) => {
-    const late = mark.seconds > end * 0.7;
-    return label(mark.text, {
+    return label(mark.text, mark.seconds / end, {
       x: mark.seconds,
       y: LABEL_HEIGHTS[index % LABEL_HEIGHTS.length],
-      xanchor: late ? "right" : "left",
       yanchor: "middle",
-      xshift: late ? -3 : 3,
     });
   });
   draw(element, traces, layout(across(chart.across, element), up(chart.up), { shapes, annotations }));
@@ -137,17 +146,13 @@ export function drawDeliveryTimes(element, { delivery_times: chart }) {
     ...told(chart.texts),
   }));
   const shapes = chart.marks.map((mark) => rule(Math.log10(mark.seconds), { yref: "paper", y0: 0, y1: 1 }));
-  const annotations = chart.marks.map((mark, index) =>
-    label(mark.text, {
-      x: Math.log10(mark.seconds),
-      yref: "paper",
-      y: 1 - 0.1 * index,
-      xanchor: "left",
-      yanchor: "top",
-      xshift: 3,
-    }),
-  );
   const xaxis = across(chart.across, element, Math.log10);
+  const [from, to] = xaxis.range;
+  const annotations = chart.marks.map((mark, index) => {
+    const x = Math.log10(mark.seconds);
+    const where = { x, yref: "paper", y: 1 - 0.12 * index, yanchor: "top" };
+    return label(mark.text, (x - from) / (to - from), where);
+  });
   draw(element, traces, layout(xaxis, up(chart.up), { shapes, annotations, bargap: 0 }));
 }
 
@@ -172,10 +177,63 @@ function rule(x, where) {
   return { type: "line", x0: x, x1: x, ...where, line: { color: colour("muted"), width: 1, dash: "dot" } };
 }
 
-function label(text, where) {
-  return { text, ...where, showarrow: false, font: { size: 13, color: colour("ink") } };
+/** Beside its mark, which is `part` of the way along the axis. */
+function label(text, part, where) {
+  const side = part > LATE ? { xanchor: "right", xshift: -4 } : { xanchor: "left", xshift: 4 };
+  return { text, ...where, ...side, showarrow: false, bgcolor: colour("card"), font: { size: 13, color: colour("ink") } };
 }
 
-function draw(element, traces, layout) {
-  Plotly.react(element, traces, layout, CONFIG);
+async function draw(element, traces, layout) {
+  await Plotly.react(element, traces, layout, CONFIG);
+  // With it a drawing fits on paper of any size, too.
+  for (const svg of element.querySelectorAll(".main-svg")) {
+    svg.setAttribute("viewBox", `0 0 ${svg.getAttribute("width")} ${svg.getAttribute("height")}`);
+  }
+}
+
+// Several runs
+
+const COLOURS = ["accent", "warn"];
+
+/** Two runs over each other. */
+export function drawLines(element, chart, { shape = "linear", logarithmic = false }) {
+  const place = logarithmic ? Math.log10 : (value) => value;
+  const traces = chart.lines.map(({ name, x, y, texts }, index) => ({
+    x: x.map(place),
+    y,
+    name: shortened(name),
+    mode: "lines",
+    line: { color: colour(COLOURS[index]), width: 2.5, shape, dash: index ? "dash" : "solid" },
+    ...told(texts.map((text) => `${shortened(name)}<br>${text}`)),
+  }));
+  draw(element, traces, layout(across(chart.across, element, place), up(chart.up), { showlegend: true, legend }));
+}
+
+const LONGEST_NAME = 24;
+
+/** As Plotly takes it: no markup, and cut where it is long. */
+function shortened(name) {
+  const cut = name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 1)}…` : name;
+  return cut.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+}
+
+/** Of the axes of trends. */
+const UNITS = { p95: { ticksuffix: " s" }, reach: { tickformat: ".1~%" }, rate: { ticksuffix: "/s" } };
+
+/** A figure by run. */
+export function drawTrend(element, key, runs) {
+  const traces = [
+    {
+      x: runs.map((_, index) => index),
+      y: runs.map((run) => run.values[key]),
+      mode: "lines+markers",
+      line: { color: colour("accent"), width: 1.5 },
+      marker: { size: 8 },
+      ...told(runs.map((run) => `Run ${run.run}: ${run.texts[key]}`)),
+    },
+  ];
+  const ticks = runs.map((_, index) => index);
+  const axis = { range: [-0.5, runs.length - 0.5], ticks, labels: runs.map((run) => `${run.run}`) };
+  const yaxis = { rangemode: "tozero", ...UNITS[key] };
+  draw(element, traces, layout(across(axis, element), yaxis));
 }

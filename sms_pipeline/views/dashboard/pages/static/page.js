@@ -19,6 +19,16 @@ export function moment(epoch) {
   return `${day} ${time} ${zone}`;
 }
 
+/** The same, to be broken between day and time only. */
+export function momentCell(epoch) {
+  const cell = document.createElement("span");
+  const [day, ...time] = moment(epoch).split(" ");
+  cell.append(whole(day), " ", whole(time.join(" ")));
+  return cell;
+}
+
+const whole = (text) => Object.assign(document.createElement("span"), { textContent: text, className: "whole" });
+
 /** Of that day. */
 export const clock = (epoch) => moment(epoch).split(" ")[1];
 
@@ -49,30 +59,49 @@ export function newBar(run) {
   return bar;
 }
 
-/** Fill a table; `rows` are lists of cells: a text or number, or {content, kind}. */
+/**
+ * Fill a table; `rows` are lists of cells: texts or elements. What is cut has a title. Cells that
+ * stay the same are left alone, so that the keyboard's focus stays where it is.
+ */
 export function fill(table, rows) {
-  const names = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
-  const kinds = [...table.tHead.rows[0].cells].map((cell) => cell.className);
-  table.tBodies[0].replaceChildren(
-    ...rows.map((cells) => {
-      const row = document.createElement("tr");
-      cells.forEach((content, index) => {
-        const cell = row.insertCell();
-        cell.dataset.name = names[index];
-        cell.className = index ? kinds[index] : "name broken";
-        cell.append(content);
-      });
-      return row;
-    }),
-  );
+  const body = table.tBodies[0];
+  const heads = [...table.tHead.rows[0].cells];
+  rows.forEach((cells, number) => {
+    const row = body.rows[number] ?? body.insertRow();
+    cells.forEach((content, index) => {
+      const cell = newCell(heads[index], index, content);
+      const before = row.cells[index];
+      if (!before) row.append(cell);
+      else if (!before.isEqualNode(cell)) before.replaceWith(cell);
+    });
+  });
+  while (body.rows.length > rows.length) body.lastElementChild.remove();
+}
+
+function newCell(head, index, content) {
+  const cell = document.createElement("td");
+  cell.dataset.name = head.textContent;
+  cell.className = index ? head.className : `${head.className} name cut`.trim();
+  cell.append(typeof content === "object" ? content : inside(cell, content));
+  return cell;
+}
+
+function inside(cell, text) {
+  const words = Object.assign(document.createElement("span"), { textContent: text });
+  if (cell.classList.contains("cut")) Object.assign(words, { title: text, className: "cut" });
+  return words;
 }
 
 async function read(url) {
   const response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) });
-  if (response.status === 401) location.assign("/login");
+  if (response.status === 401) logIn();
   const answer = await response.json();
   if (!response.ok) throw Object.assign(new Error(answer.error), { status: response.status });
   return answer;
+}
+
+function logIn() {
+  location.assign(`/login?${new URLSearchParams({ next: location.pathname + location.search })}`);
 }
 
 /** Read `url()` once a second for as long as the page is looked at; returns what reads it now. */
@@ -102,9 +131,14 @@ export function follow(url, show) {
 function trouble(error, shownAt, again) {
   const what = error.status ? error.message : "The dashboard does not answer";
   const old = shownAt ? ` The figures are those of ${clock(shownAt)}.` : "";
-  byId("trouble").textContent = sentence(what) + old + (again ? " Trying again…" : "");
+  say("trouble", sentence(what) + old + (again ? " Trying again…" : ""));
   byId("trouble").hidden = false;
   byId("read").textContent = "";
+}
+
+/** Set a text that is read out aloud: only when it changes. */
+export function say(id, text) {
+  if (byId(id).textContent !== text) byId(id).textContent = text;
 }
 
 export function sentence(text) {
@@ -112,10 +146,30 @@ export function sentence(text) {
   return /[.!?…]$/.test(capital) ? capital : `${capital}.`;
 }
 
+const PATIENCE_TO_ASK_MS = 90000;
+
+/** GET without values, POST with; the answer, or an error that says what is wrong. */
+export async function ask(url, values, signal) {
+  const patience = AbortSignal.timeout(PATIENCE_TO_ASK_MS);
+  const sent = values === undefined ? {} : { method: "POST", body: JSON.stringify(values), headers: token() };
+  let response;
+  try {
+    response = await fetch(url, { ...sent, signal: signal ? AbortSignal.any([signal, patience]) : patience });
+  } catch {
+    throw new Error("the dashboard does not answer");
+  }
+  if (response.status === 401) logIn();
+  const answer = await response.json();
+  if (!response.ok || answer.error) throw new Error(answer.error);
+  return answer;
+}
+
+const token = () => ({ "X-Xsrftoken": document.body.dataset.xsrf });
+
 export async function post(url) {
   const response = await fetch(url, {
     method: "POST",
-    headers: { "X-Xsrftoken": document.body.dataset.xsrf },
+    headers: token(),
     signal: AbortSignal.timeout(4 * PATIENCE_MS),
   });
   const answer = await response.json();

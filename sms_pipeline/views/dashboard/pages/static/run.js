@@ -1,12 +1,13 @@
 // One run, live.
 
-import { byId, clock, fill, follow, moment, post, sentence, setBar, showState } from "./page.js";
+import { ask, byId, clock, fill, follow, moment, momentCell, post, say, sentence, setBar, showState, stateOf } from "./page.js";
 import { drawDeliveryTimes, drawReach, drawThroughput, onThemeChange } from "./charts.js";
 
 const number = document.body.dataset.run;
 const url = `/api/runs/${number}`;
 
 let latest = null;
+let spoken = null;
 
 const set = (id, text) => {
   byId(id).textContent = text;
@@ -25,10 +26,11 @@ function show(run) {
   draw(run);
 }
 
-function draw({ charts }) {
+function draw({ charts, shown }) {
   drawThroughput(byId("throughput"), charts);
   drawReach(byId("reach"), charts);
   drawDeliveryTimes(byId("delivery-times"), charts);
+  for (const [id, text] of Object.entries(shown.charts)) byId(id).setAttribute("aria-label", text);
 }
 
 function showHeading(run) {
@@ -38,7 +40,9 @@ function showHeading(run) {
   byId("about").hidden = false;
   set("verdict", run.verdict);
   set("name", run.shown.name);
+  byId("name").title = run.shown.name;
   byId("name").hidden = !run.shown.name;
+  announce(run);
   byId("verdict").className = run.tone;
   byId("downloads").hidden = false;
   const { notices } = run.shown;
@@ -50,11 +54,20 @@ function showHeading(run) {
   showButtons(run);
 }
 
+/** For those who hear the page: how the run stands, when that changes. */
+function announce(run) {
+  if (!spoken) spoken = stateOf(run);
+  if (spoken === stateOf(run)) return;
+  spoken = stateOf(run);
+  say("spoken", `Run ${number}: ${spoken}. ${sentence(run.verdict)}`);
+}
+
 function showButtons(run) {
   if (!byId("pause")) return;
   byId("pause").hidden = run.done || run.control !== "running";
   byId("continue").hidden = run.done || run.control !== "paused";
   byId("cancel").hidden = run.done || run.control === "cancelled";
+  if (byId("again")) byId("again").hidden = !run.done;
 }
 
 function showTiles(run) {
@@ -79,7 +92,7 @@ function showWorkers(run) {
   set("worker-count", count);
   fill(
     byId("workers"),
-    cells.map((texts, index) => [...texts, moment(joined[index])]),
+    cells.map((texts, index) => [...texts, momentCell(joined[index])]),
   );
   byId("workers").hidden = cells.length === 0;
   byId("more-workers").hidden = !more;
@@ -106,6 +119,18 @@ async function steer(action) {
   readNow();
 }
 
+async function again() {
+  byId("again").disabled = true;
+  try {
+    const { run } = await ask(`${url}/again`, {});
+    location.assign(`/runs/${run}`);
+  } catch (error) {
+    set("said", sentence(error.message));
+    byId("said").hidden = false;
+    byId("again").disabled = false;
+  }
+}
+
 function confirmCancel() {
   byId("confirm").returnValue = "";
   byId("confirm").showModal();
@@ -117,5 +142,6 @@ if (byId("pause")) {
   byId("cancel").addEventListener("click", confirmCancel);
   byId("confirm").addEventListener("close", () => byId("confirm").returnValue === "cancel" && steer("cancel"));
 }
+byId("again")?.addEventListener("click", again);
 onThemeChange(() => latest && draw(latest));
 const readNow = follow(() => url, show);

@@ -1,0 +1,70 @@
+"""What a configuration that somebody is writing means, and how a run of it would go.
+
+A process of its own answers, one request a line: a few lines of YAML, or a large run, can take
+longer than a server may be held up, and only a process can be stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from sms_pipeline.config.files import read_simulation
+from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.errors import ConfigError
+from sms_pipeline.forecast.outlook import look_ahead
+from sms_pipeline.views.format import count
+from sms_pipeline.views.lines import headline
+from sms_pipeline.views.outlook import outlook_json, outlook_lines
+
+#: What errors call the text.
+NAME = "configuration"
+#: Runs that are under way come first.
+_NICE = 10
+
+
+def check(text: str) -> dict[str, Any]:
+    """Whether the text is a configuration, by the rules of the command line."""
+    try:
+        simulation = read_simulation(text, NAME)
+    except ConfigError as error:
+        return {"problem": str(error)}
+    return {
+        "problem": None,
+        "simulation": simulation.model_dump_json(),
+        "means": f"{count(simulation.num_messages)} messages; {headline(simulation)}.",
+    }
+
+
+def forecast(text: str, workers: int | None) -> dict[str, Any]:
+    """The same figures as those of the command `forecast`, without what holds the run up.
+
+    Args:
+        text: the configuration.
+        workers: processes of each profile, on RabbitMQ; None: all in one.
+    """
+    try:
+        simulation: Simulation = read_simulation(text, NAME)
+    except ConfigError as error:
+        return {"problem": str(error)}
+    outlook = look_ahead(simulation, workers)
+    return {"problem": None, "lines": outlook_lines(outlook, ()), **outlook_json(outlook, ())}
+
+
+_QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {"check": check, "forecast": forecast}
+
+
+def main() -> None:
+    """Answer until nobody asks any more: the server ends, or closes the pipe."""
+    os.nice(_NICE)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        answer = _QUESTIONS[asked.pop("question")](**asked)
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

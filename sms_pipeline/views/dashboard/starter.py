@@ -1,0 +1,87 @@
+"""What the page for starting runs asks for: is it right, how will it go, start it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sms_pipeline.config.reading import read_text
+from sms_pipeline.config.settings import Settings
+from sms_pipeline.core.records import Run
+from sms_pipeline.core.simulation import Simulation, parse_simulation
+from sms_pipeline.errors import ConfigError
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.views.configuration import configuration_yaml
+from sms_pipeline.views.dashboard.beside import Beside
+from sms_pipeline.views.dashboard.launches import Launches
+
+CHECK_SECONDS, FORECAST_SECONDS = 10.0, 60.0
+
+
+class Starter:
+    """Checks configurations, forecasts runs of them, and starts them. For one event loop."""
+
+    def __init__(self, ledger: Ledger, settings: Settings, command: Sequence[str]) -> None:
+        """See `Launches`."""
+        self.file = settings.config
+        self._launches = Launches(ledger, settings, command)
+        # Who is typing need not wait for somebody's forecast.
+        self._checks, self._forecasts = Beside(CHECK_SECONDS), Beside(FORECAST_SECONDS)
+
+    def text(self, run: Run | None = None, from_file: bool = False) -> str:
+        """A configuration to begin with: of a run, of the file that is set, or the built-in one.
+
+        Raises:
+            ConfigError: the file can't be read.
+        """
+        if from_file and self.file:
+            return read_text(self.file, "SMS_CONFIG")
+        if run:
+            return configuration_yaml(run.simulation)
+        simulation = Simulation()
+        return f"num_messages: {simulation.num_messages}\n{configuration_yaml(simulation)}"
+
+    async def check(self, text: str) -> dict[str, Any]:
+        """What is wrong with a configuration, or else what it means.
+
+        Raises:
+            TooMuchError: it takes too long.
+        """
+        answer = await self._checks.ask("check", text=text)
+        return {key: value for key, value in answer.items() if key != "simulation"}
+
+    async def forecast(self, text: str) -> dict[str, Any]:
+        """How a run of it would go, and who would send it.
+
+        Raises:
+            ConfigError: it is wrong.
+            TooMuchError: it takes too long.
+            LedgerUnavailableError: the ledger can't be reached.
+        """
+        workers = await self._launches.workers(await self._read(text))
+        return await self._forecasts.ask("forecast", text=text, workers=workers)
+
+    async def start(self, text: str) -> dict[str, Any]:
+        """Start a run.
+
+        Raises:
+            ConfigError: the configuration is wrong.
+            PipelineError: the run can't be started.
+        """
+        return {"run": await self._launches.start(text, await self._read(text))}
+
+    def failure(self, run: int) -> str | None:
+        """What went wrong with a run that was started here."""
+        return self._launches.failure(run)
+
+    async def close(self) -> list[int]:
+        """End what goes on; returns the runs that are now interrupted."""
+        await self._checks.close()
+        await self._forecasts.close()
+        return await self._launches.close()
+
+    async def _read(self, text: str) -> Simulation:
+        answer = await self._checks.ask("check", text=text)
+        if answer["problem"]:
+            raise ConfigError(answer["problem"])
+        return parse_simulation(answer["simulation"])
