@@ -190,9 +190,11 @@ def forecast_table(results: Content) -> Iterable[str]:
         reached = [f"{told[share][1]:.1f}" if told[share] else "-" for share in _SHARES]
         low, _, high = told["end"]
         ends = f"{row['ends_inside']} of {len(runs)} in {low:.1f} to {high:.1f} s"
-        rows.append((title, ", ".join(reached), *off, ends, f"{row['cpu_seconds']:.1f}"))
+        eta = row.get("eta_off")
+        left = "-" if eta is None else f"{eta:.0%}"
+        rows.append((title, ", ".join(reached), *off, ends, left, f"{row['cpu_seconds']:.1f}"))
     headings = ("run", "50, 90, 99 % reached, s", *(f"{share} off" for share in _SHARES))
-    yield from _table((*headings, "real ends", "CPU seconds"), rows)
+    yield from _table((*headings, "real ends", "time left off", "CPU seconds"), rows)
 
 
 _SHARES = ("50%", "90%", "99%")

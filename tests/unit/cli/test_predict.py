@@ -61,9 +61,10 @@ def test_a_forecast_can_be_kept_and_compared() -> None:
     assert report["progress"]["delivered"] == told["delivered"]
     assert "a forecast, nothing to prove" in invoke("audit", "1").stdout
     # Nothing can be done with it, and no command takes it for the latest run
-    for command in ("resume", "failures", "trace"):
+    for command in ("failures", "trace"):
         assert "run 1 is a forecast" in refused(command, "1")
     assert invoke("pause", "1").exit_code != 0
+    assert "nothing to resume" in invoke("resume", "1").output
     assert "no run yet" in refused("report")
     # A real run is beside it
     assert invoke("run", "-n", "300", "--seed", "3").exit_code == 0

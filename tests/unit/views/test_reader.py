@@ -99,14 +99,14 @@ def test_retries_are_looked_up_once_a_second_and_only_while_there_are_some(
             remainder=make.bitmap(1, 2, size=run.total), settled_at=clock.wall(),
         )
     ])  # fmt: skip
-    clock.advance(0.05)
+    # Between two quarters of a second, where no rounding decides
+    clock.advance(1 / 8)
     began = clock.monotonic()
-    for tenths in range(20):
+    for quarters in range(8):
         found = watching.read().progress.next_retry_seconds
-        # Between two tenths, where no rounding decides.
-        left = retry_delay(policy, run.seed, key) - tenths / 10 - 0.05
+        left = retry_delay(policy, run.seed, key) - quarters / 4 - 1 / 8
         assert found == (pytest.approx(left, abs=1e-3) if left > 0 else None)
-        clock.advance(0.1)
+        clock.advance(1 / 4)
     assert asked == pytest.approx([began, began + 1])
 
 
