@@ -26,8 +26,8 @@ from sms_pipeline.producer.producer import Producer
 from sms_pipeline.producer.recipients import examined
 
 NAME = "producing"
-MESSAGES, TINY_MESSAGES = 2_000_000, 20_000
-ROUNDS = 5
+MESSAGES, TINY_MESSAGES = 1_000_000, 20_000
+ROUNDS = 3
 _SENDERS = (SenderProfile(name="bench", count=100_000, mean_time=1.0, failure_rate=0.0),)
 _ZONES = ("north", "south", "east of the river", "old town")
 

@@ -69,12 +69,12 @@ def resume_here(
             pipeline failed, or the run missed a threshold.
         KeyboardInterrupt: the user stopped it; the view has shown the summary.
     """
+    messages = messages_of(ledger, run, moved_to)
     if not run.embedded:
         raise NeedsBrokerError(
             f"run {run.id} went through a broker; set CELERY_BROKER_URL to the same one"
         )
     require_playable(run.simulation)
-    messages = messages_of(ledger, run, moved_to)
     if not force:
         _require_nobody_online(ledger, run)
     parts = parts_of(settings, ledger, run)

@@ -99,11 +99,12 @@ def joined(entries: Sequence[str]) -> str:
     """A column of these entries; their line breaks, of whatever kind, become `LINE_BREAK`."""
     column = SEPARATOR.join(entries)
     if LINE_BREAK in column or column.count(SEPARATOR) >= len(entries):
-        column = SEPARATOR.join(_on_one_line(entry) for entry in entries)
+        column = SEPARATOR.join(on_one_line(entry) for entry in entries)
     return column
 
 
-def _on_one_line(entry: str) -> str:
+def on_one_line(entry: str) -> str:
+    """With `LINE_BREAK` for line breaks of whatever kind."""
     return entry.replace("\r\n", LINE_BREAK).replace("\n", LINE_BREAK)
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from sms_pipeline.core.messages import LINE_BREAK, SEPARATOR, joined, on_one_line
+
+#: Stands for the value, where it is looked for; nobody types it.
+_MARK = "\0"
 #: A doubled brace, a field, or a brace that is neither.
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}\n]*)\}|[{}]")
 
@@ -56,3 +60,15 @@ class Template:
         places = dict(zip(self.fields, columns, strict=True))
         values = zip(*(places[name] for name in self._places), strict=True)
         return list(map(self._format.__mod__, values))
+
+    def column(self, columns: Sequence[Sequence[str]], rows: int) -> str:
+        """The same as a column of a batch: see `messages.joined`."""
+        if len(self._places) == 1 and _MARK not in self._format:
+            # Most texts are so, and one call makes them all.
+            (values,) = columns
+            start, end = map(on_one_line, (self._format % _MARK).split(_MARK))
+            made = f"{start}{f'{end}{SEPARATOR}{start}'.join(values)}{end}"
+            breaks = rows * (start + end).count(LINE_BREAK)
+            if made.count(SEPARATOR) == rows - 1 and made.count(LINE_BREAK) == breaks:
+                return made
+        return joined(self.fill(columns, rows))

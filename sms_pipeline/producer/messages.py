@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sms_pipeline.config.reading import shown
-from sms_pipeline.core.messages import SEPARATOR, Columns, joined
+from sms_pipeline.core.messages import SEPARATOR, Columns
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.template import Template
 from sms_pipeline.errors import ConfigError
@@ -133,5 +133,4 @@ class FromFile:
         )
 
     def _make(self, numbers: Sequence[str], fields: Sequence[Sequence[str]]) -> Columns:
-        texts = self._template.fill(fields, len(numbers))
-        return Columns(SEPARATOR.join(numbers), joined(texts))
+        return Columns(SEPARATOR.join(numbers), self._template.column(fields, len(numbers)))

@@ -7,7 +7,7 @@ import gzip
 import io
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,15 +45,19 @@ def open_sink(path: Path | None, names: Sequence[str]) -> Iterator[Sink]:
     if path is None:
         yield _Nowhere()
         return
-    part = path.with_name(path.name + _HIDDEN)
+    part = path.parent / f"{path.name}{_HIDDEN}"
     try:
+        if path.exists() and not path.is_file():
+            # Another file would take the place of a device.
+            raise ConfigError(f"{shown(path)}: can't be written: it is no file")
         with _opened(path, part, names) as sink:
             yield sink
         part.replace(path)
     except OSError as error:
         raise ConfigError(f"{shown(path)}: can't be written: {error.strerror or error}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 class _Nowhere:

@@ -30,6 +30,8 @@ AWAY = "amqp://guest:secret@127.0.0.1:1//"
 LEDGER = "sms_pipeline.db"
 #: A provider's log, right in itself.
 LOG = "log.csv"
+#: A file of recipients, right in itself.
+PEOPLE = "people.csv"
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,13 @@ WRONG = {
     "--within": Wrong(("", "abc", "10", "-1s", "10x", "nan", "9" * 400 + "s", ESCAPE)),
     "--share": Wrong(("", "abc", "10", "0%", "101%", "-1%", "nan%", ESCAPE)),
     "--profile": Wrong(("nope", "a b", ESCAPE, NOT_TEXT)),
+    "--recipients": Wrong(("", "nope.csv", ".", "/dev/zero", LOG, ESCAPE, NOT_TEXT), "recipients"),
+    "--column": Wrong(("", "nope", "+12025550100", ESCAPE, NOT_TEXT), "recipients.file", 3),
+    "--text": Wrong(("", "{", "now", "x" * 10_001, NOT_TEXT)),
+    "--to": Wrong(("", "failed", "failed:0", "lost:1", "failed:1", "failed:99", ESCAPE), "no run"),
+    "--country": Wrong(("", "U", "USA", "12", ESCAPE, NOT_TEXT)),
+    "--suppress": Wrong(("", "nope.csv", ".", "/dev/zero", LOG, ESCAPE), "file"),
+    "--rejects": Wrong(("", "none/x.csv", ".", "/dev/full", PEOPLE, "x" * 300), "written"),
     "--log-level": Wrong(("", "LOUD", "10", ESCAPE, NOT_TEXT)),
 }
 #: Options that name a text file.
@@ -175,14 +184,15 @@ RIGHT = {
     "run": ("-n", "1"),
     "forecast": ("-n", "1"),
     "calibrate": (LOG,),
+    "recipients": (PEOPLE, "-o", "clean.csv"),
     "plan": ("--within", "10m", "-n", "1"),
 }
 
 
 #: Commands that list what is wrong with a file, among other things.
 TELLING = {"doctor"}
-#: Noticed only when the rest is done and printed.
-LATE = {("plan", "--output")}
+#: Noticed only when the rest is done and printed, or where there is something left to do.
+LATE = {("plan", "--output"), ("resume", "--recipients")}
 #: Commands that share their options with `run` get every third value only.
 SAMPLED = {"produce": 3, "forecast": 3, "plan": 3, "resume": 3}
 
@@ -273,6 +283,8 @@ def _in_place(model: type[BaseModel], key: str, value: object) -> dict[str, Any]
         return {"retry": {key: value}}
     if model is Threshold:
         return {"thresholds": [{"check": "lost == 0", key: value}]}
+    if model is Recipients:
+        return {"recipients": {"file": "people.csv", key: value}, "text": "Go"}
     return {key: value}
 
 
@@ -313,6 +325,8 @@ NO_VALUES: dict[str, tuple[object, ...]] = {
     "contents": (5, True, "", [], {}, {"rows": 5}),
     "retry": (None, 5, True, "", [], {"tries": 5}),
     "thresholds": (None, 5, True, "failed < 1%", {}, [5], [{}], [None], ["lost == 0"] * 101),
+    "events": (None, 5, True, "", {}, [5], [{}], [None], [{"at": 1, "for": 1}]),
+    "preset": (5, True, "", "nope", [], {}),
     "times": (
         *(5, True, "", "abc", {}, [], [1], [None], ["a"], [float("nan"), 1], [1, float("inf")]),
         *([2, 1], [-1, 1], [1, 2**64], [0.1] * 10_000, [[1], [2]]),

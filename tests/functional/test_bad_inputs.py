@@ -13,6 +13,7 @@ from tests.functional.bad_inputs import (
     LEDGER,
     LOG,
     MODELS,
+    PEOPLE,
     BadInput,
     bad_inputs,
     is_number,
@@ -55,6 +56,7 @@ def furnish(folder: Path, template: Path, case: BadInput) -> None:
     """Lay out what the command finds."""
     shutil.copy(template, folder / LEDGER)
     (folder / LOG).write_text(LOG_LINES)
+    (folder / PEOPLE).write_text("to\n2025550100\n")
     if case.prepare:
         case.prepare(folder)
 

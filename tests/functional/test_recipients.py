@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 ROWS, BATCH = 30_000, 500
 PATIENCE_SECONDS = 100.0
 ZONES = ("north", "so\nuth", "é€st, or so", "中央")
-FLEET = [{"name": "fast", "count": 300, "mean_time": 0.03, "failure_rate": 0.2}]
+FLEET = [{"name": "fast", "count": 60, "mean_time": 0.03, "failure_rate": 0.2}]
 
 
 def number(row: int) -> str:
@@ -77,7 +77,11 @@ def test_kills_at_any_time_neither_lose_nor_double_a_row(
 
     # Given a worker, and a producer that is killed somewhere
     app = "tests.functional.seen_app"
-    variables = {SEEN: str(folder), "PYTHONPATH": str(ROOT)}
+    variables = {
+        SEEN: str(folder),
+        "PYTHONPATH": str(ROOT),
+        "SMS_CONFIG": terminal.environment["SMS_CONFIG"],
+    }
     worker = start_worker("fast", variables, app=app)
     producer = terminal.start("produce")
     at = chance.randrange(3, 15)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sms_pipeline.core.messages import joined
 from sms_pipeline.core.template import Template
 
 
@@ -66,3 +67,11 @@ def test_a_value_is_said_as_it_stands() -> None:
 def test_a_brace_too_many_is_refused(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         Template(text)
+
+
+@pytest.mark.parametrize("text", ["{a}", "Go {a}\nnow\r\n", "now", "{a}{a}", "{b}{a}", "\0{a}\0"])
+@pytest.mark.parametrize("values", [["x", "y"], ["x\ny", "z"], ["x\r\n", "\r"], ["", ""]])
+def test_a_column_has_the_texts(text: str, values: list[str]) -> None:
+    template = Template(text)
+    columns = [values for _ in template.fields]
+    assert template.column(columns, 2) == joined(template.fill(columns, 2))
