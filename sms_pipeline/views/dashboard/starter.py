@@ -32,10 +32,15 @@ class Starter:
         """A configuration to begin with: of a run, of the file that is set, or the built-in one.
 
         Raises:
-            ConfigError: the file can't be read.
+            ConfigError: the file can't be read, or the run's numbers are not in the ledger.
         """
         if from_file and self.file:
             return read_text(self.file, "SMS_CONFIG")
+        if run and run.simulation.messages_from != "seed":
+            raise ConfigError(
+                f"run {run.id} sent to numbers that the ledger does not hold; start it anew from a "
+                "terminal"
+            )
         if run:
             return configuration_yaml(run.simulation)
         simulation = Simulation()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -91,6 +92,12 @@ def test_a_run_s_configuration_can_be_used_again(run: Run) -> None:
     changed = run.simulation.model_copy(update={"name": "drill: ünlucky", "seed": 3})
     assert read_simulation(configuration_yaml(changed), "again") == changed
     assert read_simulation(Fake().text(), "built-in") == Simulation()
+
+
+def test_a_run_whose_numbers_are_elsewhere_is_not_started_from_here(run: Run) -> None:
+    single = run.simulation.model_copy(update={"messages_from": "caller"})
+    with pytest.raises(ConfigError, match=f"run {run.id} sent to numbers"):
+        Fake().text(dataclasses.replace(run, simulation=single))
 
 
 # The process beside the server
