@@ -34,7 +34,6 @@ from sms_pipeline.producer.producer import Producer
 from sms_pipeline.worker import delivery, process, task
 from sms_pipeline.worker.delivery import ReadStanding, Settle
 from sms_pipeline.worker.process import Worker
-from sms_pipeline.worker.turns import Turns
 from sms_pipeline.worker.writer import LedgerWriter
 from tests.simulation import producer as simulated
 from tests.simulation.database import database
@@ -154,12 +153,6 @@ def gives_up_on_the_ledger() -> Sequence[Change]:
             raise Reject("no ledger", requeue=False) from None
 
     return [(process, "patiently", impatient), (WorkerProcess, "run_task", strict)]
-
-
-@_mistake
-def takes_put_back_for_done() -> Sequence[Change]:
-    """A batch of a paused run that was put back counts as done for who waits for its turn."""
-    return [(Turns, "put_back", lambda _turns, _key: None)]
 
 
 @_mistake

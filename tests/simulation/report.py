@@ -126,12 +126,26 @@ def text(file: Path = RESULTS) -> str:
     return HEAD + "".join([*_versions(tallies), *_coverage(tallies), *_mistakes(found)])
 
 
+_COLUMNS = (
+    "source",
+    "machine",
+    "runs",
+    "failed",
+    "messages",
+    "sent twice",
+    "faults",
+    "virtual hours",
+    "runs a CPU second",
+)
+
+
 def _versions(tallies: list[Tally]) -> Iterator[str]:
     sums: dict[tuple[str, str], Tally] = {}
     for tally in tallies:
         key = tally.source, tally.machine
         sums.setdefault(key, Tally(tally.first, *key)).include(tally)
-    yield from _header("source", "machine", ("runs", "failed", "messages", "sent twice"), *_MORE)
+    yield f"| {' | '.join(_COLUMNS)} |\n"
+    yield f"| --- | --- | {' | '.join(['--:'] * (len(_COLUMNS) - 2))} |\n"
     for (source, machine), one in sums.items():
         rate = one.seeds / one.cpu_seconds if one.cpu_seconds else 0.0
         hours = one.virtual_seconds / 3_600
@@ -142,17 +156,6 @@ def _versions(tallies: list[Tally]) -> Iterator[str]:
     for one in tallies:
         for seed, problems in one.failed.items():
             yield f"\nSeed {seed} of {one.source} failed: {problems[0]}\n"
-
-
-_MORE = ("faults", "virtual hours", "runs a CPU second")
-
-
-def _header(first: str, second: str, *figures: object) -> Iterator[str]:
-    columns = [first, second]
-    for one in figures:
-        columns += one if isinstance(one, tuple) else [str(one)]
-    yield f"| {' | '.join(columns)} |\n"
-    yield f"| --- | --- | {' | '.join(['--:'] * (len(columns) - 2))} |\n"
 
 
 def _coverage(tallies: Iterable[Tally]) -> Iterator[str]:

@@ -69,6 +69,14 @@ def test_only_the_faults_that_are_kept_happen() -> None:
     assert play(outcome.seed, []).fired == []
 
 
+def test_every_kind_of_fault_has_struck() -> None:
+    # With a few hundred runs on record; each of them draws half of the kinds.
+    tallies, _ = report.read()
+    assert tallies
+    struck = {fault for one in tallies for row in one.coverage.values() for fault in row}
+    assert {fault.value for fault in Fault} <= struck
+
+
 # Shrinking
 
 

@@ -247,6 +247,8 @@ class WorkerProcess(Process):
         self.profile = profile.name
         self.is_foreign = is_foreign
         self.senders = profile
+        #: Which of the setting's workers it stands for.
+        self.place = 0
         #: See `celery.worker.state.should_stop`.
         self.should_stop: int | None = None
         self._broker = broker

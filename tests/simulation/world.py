@@ -33,7 +33,7 @@ HORIZON_SECONDS = 30.0
 REPLACE_SECONDS = 2.0
 #: Whatever is left of a healthy run is done by then: seconds, and things that happened.
 PATIENCE_SECONDS = 3_000.0
-MOST_ACTS = 100_000
+MOST_ACTS = 30_000
 #: No clock is off by more: beyond `rules.CLOCKS_DIFFER_SECONDS` the audit says so.
 SKEW_SECONDS = 140.0
 #: How long a worker that is told to stop lets its batches go on.
@@ -103,10 +103,10 @@ class World:
             self._rng.choice(_DRAINS),
             is_foreign,
         )
+        process.place = place
         ledger = self._ledger(process)
         if is_foreign:
             ledger = ForeignLedger(ledger, _FOREIGN_ID)
-        process.place = place
         worker = VirtualWorker(ledger, profile, process, self.chance, self.journal)
         process.install(worker)
         self.workers.append(process)
