@@ -344,7 +344,7 @@ def test_workers_with_a_profile_of_their_own_get_work() -> None:
     snapshot = make.snapshot(make.counts("fast"), make.counts("slow"), workers=workers)
     found = loads().read(snapshot, 0.0)
     # Then each has its load, those that are configured first
-    assert [(one.profile, one.outstanding, one.senders) for one in found] == [
+    assert [(one.profile, one.outstanding, one.in_play) for one in found] == [
         ("slow", 0, 1), ("another", 0, 1), ("brandnew", 0, 4),
     ]  # fmt: skip
     assert [one.rate for one in found[1:]] == [pytest.approx(0.5), pytest.approx(8.0)]
@@ -376,7 +376,7 @@ def test_static_routing_takes_no_notice_of_new_profiles() -> None:
 def test_with_nobody_online_every_profile_counts_as_configured() -> None:
     reading = loads()
     found = reading.read(make.snapshot(make.counts("fast"), make.counts("slow")), 0.0)
-    assert [(one.profile, one.senders) for one in found] == [("fast", 1), ("slow", 1)]
+    assert [(one.profile, one.in_play) for one in found] == [("fast", 1), ("slow", 1)]
     assert not reading.anyone_online
 
 
