@@ -27,7 +27,7 @@ from sms_pipeline.views.format import (
 from sms_pipeline.views.outcome import Outcome, outcome_of
 from sms_pipeline.views.parts import parts_lines
 from sms_pipeline.views.percentiles import TAIL, percentiles, tail
-from sms_pipeline.views.states import cure, lost_time, time_left
+from sms_pipeline.views.states import cure, eta, lost_time
 
 #: One for each state of a threshold.
 SYMBOLS = {State.HOLDING: "✓", State.PASSED: "✓", State.MISSED: "✗", State.UNKNOWN: "…"}
@@ -55,7 +55,7 @@ def update_line(progress: Progress) -> str:
         f"failed {count(counts.failed)}",
         f"average time {message_time(counts.mean_delivery)}",
         f"rate {rate(progress.rate)}",
-        time_left(progress),
+        eta(progress),
         f"in flight {count(counts.in_flight)}",
     ]
     return fitted([head, *figures])

@@ -60,13 +60,17 @@ def notices(progress: Progress) -> list[str]:
 _STANDING = (RunState.PAUSED, RunState.INTERRUPTED, RunState.STALLED)
 
 
-def time_left(progress: Progress) -> str:
-    """How long the run will still take, in words."""
+def eta(progress: Progress) -> str:
+    """How long the run will still take, in two or three words."""
     if progress.state in _STANDING:
         return f"{progress.state}, no ETA"
+    return f"ETA {duration(progress.eta_seconds)}"
+
+
+def time_left(progress: Progress) -> str:
+    """The same, and what it waits for of which only retries are left."""
     waiting = waiting_retries(progress)
-    told = f"ETA {duration(progress.eta_seconds)}"
-    return f"{told} ({waiting})" if waiting else told
+    return f"{eta(progress)} ({waiting})" if waiting else eta(progress)
 
 
 def waiting_retries(progress: Progress) -> str | None:

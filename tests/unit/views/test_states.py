@@ -10,11 +10,13 @@ from sms_pipeline.core.progress import Findings, Progress, Tracker
 from sms_pipeline.core.records import Control, Retrying, Steering, Step
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.run_state import RunState
+from sms_pipeline.views.display import PlainView
 from sms_pipeline.views.lines import update_line
 from sms_pipeline.views.objects import progress_json
 from sms_pipeline.views.states import (
     cure,
     cure_of,
+    eta,
     lost_time,
     notices,
     time_left,
@@ -110,11 +112,15 @@ def only_retries(messages: int, **values: object) -> Progress:
         (1, "1 message waits for its retry, in 8.0 s"),
     ],
 )
-def test_a_run_that_only_waits_for_retries_says_so(messages: int, said: str) -> None:
+def test_a_run_that_only_waits_for_retries_says_so(
+    messages: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     waiting = only_retries(messages)
     assert waiting_retries(waiting) == said
     assert re.fullmatch(rf"ETA 8\.[2-6] s \({said}\)", time_left(waiting))
-    assert update_line(waiting).endswith(time_left(waiting))
+    assert eta(waiting) in update_line(waiting)
+    PlainView().show(waiting)
+    assert f"    {said}\n" in capsys.readouterr().out
 
 
 def test_time_left_is_not_told_while_nothing_moves() -> None:
