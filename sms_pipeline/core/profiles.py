@@ -110,7 +110,7 @@ class SenderProfile(Frozen):
         default=None,
         ge=0,
         le=MAX_PRICE,
-        description="money for each message that is delivered, in any currency",
+        description="money for each part of a delivered message, in any currency",
     )
 
     @model_validator(mode="before")

@@ -10,6 +10,7 @@ from sms_pipeline.core.checks import parse
 from sms_pipeline.core.counts import Counts, ProfileCounts, of_messages
 from sms_pipeline.core.hosts import HostPart, by_host
 from sms_pipeline.core.liveness import Liveness, present_workers
+from sms_pipeline.core.parts import parts_per_message
 from sms_pipeline.core.rates import Pace
 from sms_pipeline.core.records import Control, Retrying, Snapshot, WorkerRow
 from sms_pipeline.core.run_state import RunState, paused_seconds, state_of
@@ -224,7 +225,7 @@ def _profile(
         capacity=sum(worker.capacity for worker in mine),
         efficiency=_efficiency(snapshot, part, ended_at),
         hosts=by_host(mine),
-        price=_price(snapshot.simulation, part.profile),
+        price=_price(snapshot, part.profile),
     )
 
 
@@ -237,8 +238,13 @@ def _failure_rate(
     return configured.get(profile)
 
 
-def _price(simulation: Simulation, profile: str) -> float | None:
-    return next((one.price for one in simulation.senders if one.name == profile), None)
+def _price(snapshot: Snapshot, profile: str) -> float | None:
+    """Of a message: that of its parts, on average; of one where nobody knows them."""
+    senders = snapshot.simulation.senders
+    price = next((one.price for one in senders if one.name == profile), None)
+    if price is None:
+        return None
+    return price * (parts_per_message(snapshot.simulation, snapshot.seed) or 1.0)
 
 
 def _efficiency(snapshot: Snapshot, part: ProfileCounts, ended_at: float) -> float | None:

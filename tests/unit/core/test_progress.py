@@ -249,3 +249,18 @@ def test_thresholds_are_judged_on_all_that_is_known_of_the_run() -> None:
     mild = make.simulation(thresholds=texts)
     found = Tracker().update(make.snapshot(simulation=mild), 0, NOON)
     assert not any(one.abort for one in found.thresholds)
+
+
+def test_a_price_is_for_each_part() -> None:
+    # Given texts of which each takes two parts, on average
+    senders = (make.profile("fast", price=0.01),)
+    contents = {"sha256": "0" * 64, "rows": 100, "columns": ("to",), "message_bytes": 300}
+    recipients = {"file": "people.csv", "contents": contents | {"parts": 200}}
+    simulation = make.simulation(
+        num_messages=100, senders=senders, recipients=recipients, text="Go"
+    )
+
+    # Then what was delivered costs twice its price
+    counts = make.counts(dispatched=100, first_attempts=100, attempts=100, delivered=90, failed=10)
+    snapshot = make.snapshot(counts, simulation=simulation)
+    assert Tracker().update(snapshot, 0, NOON + 10).cost == pytest.approx(90 * 2 * 0.01)
