@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from sms_pipeline.errors import PipelineError
+from sms_pipeline.views.format import exact_seconds
 
 #: `-P`: no file of the current folder stands in for a module.
 COMMAND = (sys.executable, "-P", "-m", "sms_pipeline.views.dashboard.drafts")
@@ -68,7 +69,9 @@ class Beside:
             raise
         if not line:
             await self.close()
-            raise TooMuchError(f"this takes more than {self._seconds:g} s, or too much memory")
+            raise TooMuchError(
+                f"this takes more than {exact_seconds(self._seconds)}, or too much memory"
+            )
         answer: dict[str, Any] = json.loads(line)
         return answer
 

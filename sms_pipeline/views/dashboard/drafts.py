@@ -19,6 +19,7 @@ from sms_pipeline.forecast.outlook import look_ahead
 from sms_pipeline.views.format import count
 from sms_pipeline.views.lines import headline
 from sms_pipeline.views.outlook import outlook_json, outlook_lines
+from sms_pipeline.views.output import write
 
 #: What errors call the text.
 NAME = "configuration"
@@ -63,7 +64,7 @@ def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         answer = _QUESTIONS[asked.pop("question")](**asked)
-        print(json.dumps(answer), flush=True)
+        write(json.dumps(answer))
 
 
 if __name__ == "__main__":

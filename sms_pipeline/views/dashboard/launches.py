@@ -26,6 +26,7 @@ from sms_pipeline.errors import (
 )
 from sms_pipeline.ledger.following import online_workers
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.views.format import exact_seconds
 
 #: Runs that were started here and are still going on.
 MAX_RUNNING = 4
@@ -175,7 +176,7 @@ class Launches:
                         raise PipelineError(launch.failure or "it ended before the run began")
                     await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
-            raise PipelineError(f"it did not begin within {START_SECONDS:g} s") from None
+            raise PipelineError(f"it did not begin within {exact_seconds(START_SECONDS)}") from None
         finally:
             if launch.run is None:
                 _signal(launch, signal.SIGKILL)
