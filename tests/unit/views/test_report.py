@@ -158,7 +158,9 @@ def test_it_tells_what_went_wrong_and_how_long_the_run_took_to_recover(ledger: L
     assert [(one["start"], one["end"], one["outage"]) for one in found] == [(22, 32, True)]
     assert found[0]["time_to_recover"] == pytest.approx(4, abs=1)
     text = text_of(as_html(report))
-    assert re.search(r"22 s to 32 s outage of fast recovered [345][.\d]* s after its end", text)
+    assert re.search(
+        r"22\.0 s to 32\.0 s outage of fast recovered [345][.\d]* s after its end", text
+    )
     # … and what comes later is not told
     assert "times as slow" not in text
 
