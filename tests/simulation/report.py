@@ -169,7 +169,7 @@ def _coverage(tallies: Iterable[Tally]) -> Iterator[str]:
     order = [fault.value for fault in Fault]
     for effect in sorted(rows):
         row = rows[effect]
-        struck = ", ".join(f"{fault} {row[fault]:,}" for fault in order if row[fault])
+        struck = "; ".join(f"{fault}: {row[fault]:,}" for fault in order if row[fault])
         yield f"| {effect} | {row.total():,} | {struck or '-'} |\n"
 
 

@@ -155,7 +155,7 @@ def test_sums_of_portions_are_those_of_the_whole(tmp_path: Path) -> None:
     report.keep(report.Found("ours", {"a mistake": 4, "another": None}, 2_000), file)
     page = report.text(file)
     assert "| ours | here | 4 | 1 | 400 | 2 | 2 | 0 |" in page
-    assert "| settle | 8 | fails 2 |" in page
+    assert "| settle | 8 | fails: 2 |" in page
     assert "| a mistake | 5 |" in page
     assert "| another | not in 2,000 |" in page
     assert "Seed 1 of ours failed: lost" in page
