@@ -90,6 +90,8 @@ def test_the_commands_for_separate_terminals_work_together(
 
 def test_the_configuration_shown_is_accepted(tmp_path: Path) -> None:
     pages = README + (ROOT / "docs" / "configuration.md").read_text()
+    people = [f"+1202555{row:04},north" for row in range(100)]
+    (tmp_path / "people.csv").write_text("\n".join(["to,zone", *people]))
     for number, example in enumerate(re.findall(r"```yaml\n(.*?)```", pages, re.S)):
         file = tmp_path / f"{number}.yml"
         file.write_text(example)
