@@ -67,4 +67,4 @@ def test_workers_that_are_all_process_1_live_side_by_side(start: Start, database
         ids = [row.id for row in ledger.workers()]
     assert len(set(ids)) == 2
     assert {host_of(one) for one in ids} == {socket.gethostname()}
-    assert all(one.startswith(f"{socket.gethostname()}-1-") for one in ids)
+    assert all("-1-" in one for one in ids)
