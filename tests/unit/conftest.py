@@ -33,8 +33,9 @@ def _check_nothing(connection: object, *_: object) -> None:
 @pytest.fixture(autouse=True)
 def _no_vital_thread_left() -> Iterator[None]:
     """A thread that may end its process must not outlive its test: it would end the others'."""
+    before = set(threading.enumerate())
     yield
-    left = [thread for thread in threading.enumerate() if thread.name in VITAL_THREADS]
+    left = [one for one in threading.enumerate() if one.name in VITAL_THREADS and one not in before]
     for thread in left:
         thread.join(PATIENCE_SECONDS)
     assert not [thread.name for thread in left if thread.is_alive()]
