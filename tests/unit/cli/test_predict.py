@@ -52,6 +52,7 @@ def test_forecast_refuses_what_run_refuses() -> None:
     assert "a broker lets a message wait" in refused("forecast", "slow.yml")
 
 
+@pytest.mark.usefixtures("process_kept")
 def test_a_forecast_can_be_kept_and_compared() -> None:
     told = json.loads(invoke("forecast", "-n", "300", "--json", "--save").stdout)
     listed = invoke("runs").stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +13,6 @@ import orjson
 import pytest
 from numpy.typing import NDArray
 
-from sms_pipeline.celery import app
 from sms_pipeline.cli import dispatch, parts, rehearsal
 from sms_pipeline.cli.dispatch import produce, resume_elsewhere
 from sms_pipeline.cli.rehearsal import resume_here, run_here
@@ -44,21 +43,7 @@ from tests.unit.cli.inside import PATIENCE_SECONDS, Broker, Consumption, Screen
 #: Both have their ledger in the current folder, which is empty.
 INSIDE, WITH_BROKER = Settings(), Settings(broker_url="amqp://host//")
 
-pytestmark = pytest.mark.usefixtures("_process_kept")
-
-
-@pytest.fixture
-def _process_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a rehearsal changes of its process is put back."""
-    monkeypatch.setattr(pipeline, "_installed", [])
-    queues = app.conf.task_queues
-    celery = logging.getLogger("celery")
-    level = celery.level
-    yield
-    celery.setLevel(level)
-    app.conf.task_queues = queues
-    if queues is not None:
-        app.amqp.queues = queues
+pytestmark = pytest.mark.usefixtures("process_kept")
 
 
 @pytest.fixture(autouse=True)
