@@ -10,9 +10,6 @@ from sms_pipeline.core.gateway import Outcomes, SimulatedGateway
 
 __all__ = ["app"]
 
-#: The folder for what was seen; each process writes a file of its own.
-SEEN = "SEEN_FOLDER"
-
 _attempt = SimulatedGateway.attempt
 
 
@@ -20,7 +17,8 @@ def _seen(gateway: SimulatedGateway, batch: Batch) -> Outcomes:
     line = json.dumps(
         [batch.number, batch.attempt, batch.positions().tolist(), batch.to, batch.text]
     )
-    with (Path(os.environ[SEEN]) / str(os.getpid())).open("a") as file:
+    # Each process writes a file of its own.
+    with (Path(os.environ["SEEN_FOLDER"]) / str(os.getpid())).open("a") as file:
         file.write(line + "\n")
     return _attempt(gateway, batch)
 

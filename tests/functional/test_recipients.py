@@ -11,13 +11,14 @@ import pytest
 
 from sms_pipeline.core.messages import split
 from tests.functional import checker
-from tests.functional.seen_app import SEEN
 from tests.functional.terminal import Terminal
 from tests.services.waiting import wait_until
 from tests.services.worker import WorkerProcess
 
 ROOT = Path(__file__).parents[2]
 ROWS, BATCH = 30_000, 500
+#: Tells `seen_app` its folder. That module changes the pipeline when it is imported.
+SEEN = "SEEN_FOLDER"
 PATIENCE_SECONDS = 100.0
 ZONES = ("north", "so\nuth", "é€st, or so", "中央")
 FLEET = [{"name": "fast", "count": 60, "mean_time": 0.03, "failure_rate": 0.2}]
