@@ -42,6 +42,8 @@ _DRAINS = (0.0, 0.2, 2.0)
 _OLD = 5
 _PRODUCER_HOST = "h0"
 _FOREIGN_ID = "elsewhere"
+#: No worker has it: even those of another ledger must put such a batch back.
+_THIRD_ID = "nowhere"
 
 
 class StuckError(Exception):
@@ -268,7 +270,7 @@ class World:
             return self._rng.choice((None, 5, "x", [], {}, {"run": 1}))
         changed = self._rng.choice(
             (
-                {"ledger": _FOREIGN_ID},
+                {"ledger": _THIRD_ID},
                 {"run": 77},
                 {"number": 7_777},
                 {"profile": "nobody's"},
