@@ -38,9 +38,6 @@ MAX_LINE = 1_000_000
 #: Longest part of a name that an error repeats.
 _SHOWN_LENGTH = 40
 
-#: What to do where it is missing.
-INSTALL_PYARROW = f"install it with: {sys.executable} -m pip install pyarrow"
-
 #: A list with the values of each column, all equally long.
 Chunk = Sequence[Sequence[str]]
 
@@ -77,6 +74,19 @@ def open_table(path: Path) -> Table:
         with path.open("rb") as file:
             start = file.read(len(_PARQUET))
     return _ParquetTable(path) if start == _PARQUET else _CsvTable(path)
+
+
+def require_pyarrow(path: Path, doing: str) -> None:
+    """Refuse Parquet where its package is missing; `doing` says what was to be done.
+
+    Raises:
+        MissingPackagesError: it is.
+    """
+    if find_spec("pyarrow") is None:
+        raise MissingPackagesError(
+            f"{shown(path)}: {doing} Parquet needs pyarrow; "
+            f"install it with: {sys.executable} -m pip install pyarrow"
+        )
 
 
 def _no_file(path: Path) -> str:
@@ -302,10 +312,7 @@ class _ParquetTable:
     """See `Table`."""
 
     def __init__(self, path: Path) -> None:
-        if find_spec("pyarrow") is None:
-            raise MissingPackagesError(
-                f"{shown(path)}: reading Parquet needs pyarrow; {INSTALL_PYARROW}"
-            )
+        require_pyarrow(path, "reading")
         self._path = path
         with self._file() as file:
             self.names = list(file.schema_arrow.names)

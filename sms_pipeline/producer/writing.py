@@ -8,13 +8,12 @@ import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
 from sms_pipeline.config.reading import shown
-from sms_pipeline.errors import ConfigError, MissingPackagesError
-from sms_pipeline.producer.table import INSTALL_PYARROW, Chunk
+from sms_pipeline.errors import ConfigError
+from sms_pipeline.producer.table import Chunk, require_pyarrow
 
 #: Larger ones are read no faster.
 _ROWS_OF_A_GROUP = 20_000
@@ -93,10 +92,7 @@ class _Csv:
 
 @contextmanager
 def _parquet(path: Path, part: Path, names: Sequence[str]) -> Iterator[Sink]:
-    if find_spec("pyarrow") is None:
-        raise MissingPackagesError(
-            f"{shown(path)}: writing Parquet needs pyarrow; {INSTALL_PYARROW}"
-        )
+    require_pyarrow(path, "writing")
     import pyarrow as pa
     import pyarrow.parquet as pq
 
