@@ -176,7 +176,6 @@ class Dispatching:
 
         Ends early when the run is cancelled.
         """
-        yield from self._find_origin()
         while self.next_index < self._run.total:
             snapshot: Snapshot = yield ReadSnapshot()
             if snapshot.control is Control.CANCELLED:
@@ -204,7 +203,7 @@ class Dispatching:
 
     def _find_origin(self) -> Steps:
         """Only the events of a bad day count from it."""
-        if self._run.simulation.events and self.next_batch and self._origin is None:
+        if self._run.simulation.events and self._origin is None:
             self._origin = yield ReadOrigin()
 
     def _plan(self, snapshot: Snapshot) -> Generator[Effect, Any, list[BatchRow]]:
@@ -247,7 +246,6 @@ class Dispatching:
             # Another producer, or `cancel`, took the batches that were planned here.
             run: Run = yield ReadRun()
             self.next_index, self.next_batch = run.next_index, run.next_batch
-            yield from self._find_origin()
             return
         self.next_index = rows[-1].first_index + rows[-1].size
         self.next_batch = rows[-1].number + 1
