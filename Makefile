@@ -12,10 +12,10 @@ help: ## List the targets
 run: $(VENV)/.run ## Rehearse 1,000 messages; needs only Python 3.11 or newer
 	$(BIN)/sms-pipeline run
 
-demo: $(VENV)/.demo ## Rehearse over RabbitMQ: broker, three workers, a run, the dashboard (MESSAGES=20000); Ctrl-C ends all
+demo: $(VENV)/.dev ## Rehearse over RabbitMQ: broker, three workers, a run, the dashboard (MESSAGES=20000); Ctrl-C ends all
 	@$(BIN)/python -m scripts.demo $(MESSAGES)
 
-broker: $(VENV)/.demo ## Start RabbitMQ and tell what to export; Ctrl-C ends it
+broker: $(VENV)/.dev ## Start RabbitMQ and tell what to export; Ctrl-C ends it
 	@$(BIN)/python -m scripts.broker
 
 dashboard: $(VENV)/.dashboard ## Serve the web page of all runs on http://127.0.0.1:8080 (ARGS: its options)
@@ -93,11 +93,6 @@ $(VENV)/.run: $(VENV)/.venv requirements.lock pyproject.toml
 $(VENV)/.dashboard: $(VENV)/.run requirements-dashboard.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes \
 		-r requirements-dashboard.lock
-	@touch $@
-
-# What starts a private RabbitMQ needs one package more.
-$(VENV)/.demo: $(VENV)/.dashboard requirements-dev.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements-dev.lock psutil
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
