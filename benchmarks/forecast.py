@@ -57,6 +57,18 @@ def _one(messages: int, workers: int | None = None, retry: Any = None, **sender:
     return Case(configuration | ({"retry": retry} if retry else {}), workers)
 
 
+_LIMITED = {"name": "bench", "failure_rate": 0.02}
+
+
+def _bad(events: list[dict[str, Any]], workers: int | None = None, **sender: Any) -> Case:
+    """20,000 messages through two profiles, in about half a minute without the events."""
+    senders = [
+        {"name": "fast", "count": 60, "mean_time": 0.1, "failure_rate": 0.05} | sender,
+        {"name": "slow", "count": 60, "mean_time": 0.4, "failure_rate": 0.05} | sender,
+    ]
+    return Case({"num_messages": 20_000, "senders": senders, "events": events}, workers)
+
+
 CASES = {
     "default": Case(),
     "default, 20,000": Case({"num_messages": 20_000}),
@@ -76,6 +88,25 @@ CASES = {
     ),
 }
 
+#: Those with carriers' limits and bad days.
+CASES |= {
+    "bad day: parts a second": Case(
+        {
+            "num_messages": 3_000,
+            "max_text_length": 400,
+            "senders": [_LIMITED | {"mean_time": 1.0, "count": 40, "parts_per_second": 3}],
+        }
+    ),
+    "bad day: outage": _bad([{"at": 5, "for": 10, "outage": True}]),
+    "bad day: outage of half a profile": _bad(
+        [{"at": 5, "for": 10, "profile": "fast", "share": 0.5, "outage": True}]
+    ),
+    "bad day: slowdown and failures": _bad(
+        [{"at": 5, "for": 15, "profile": "slow", "slowdown": 3, "failure_rate": 0.6}]
+    ),
+    "bad day: validity": _bad([{"at": 5, "for": 10, "profile": "fast", "outage": True}], validity=4),
+    "bad day: RabbitMQ, outage": _bad([{"at": 5, "for": 10, "outage": True}], workers=1),
+}
 
 #: What is planned, and for what.
 PLANS = {
