@@ -104,7 +104,9 @@ CASES |= {
     "bad day: slowdown and failures": _bad(
         [{"at": 5, "for": 15, "profile": "slow", "slowdown": 3, "failure_rate": 0.6}]
     ),
-    "bad day: validity": _bad([{"at": 5, "for": 10, "profile": "fast", "outage": True}], validity=4),
+    "bad day: validity": _bad(
+        [{"at": 5, "for": 10, "profile": "fast", "outage": True}], validity=4
+    ),
     "bad day: RabbitMQ, outage": _bad([{"at": 5, "for": 10, "outage": True}], workers=1),
 }
 
