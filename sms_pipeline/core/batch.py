@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sms_pipeline.core.bitmap import Offsets, pack_offsets, unpack_offsets
+from sms_pipeline.core.clock import MAX_BOOT
 from sms_pipeline.core.events import MAX_EVENTS, Spell
 from sms_pipeline.core.messages import SEPARATOR
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, PROFILE_NAME
@@ -44,7 +45,7 @@ class Batch(BaseModel):
     #: When the batch was dispatched, seconds since the epoch; the same in every attempt.
     queued_at: float = Field(ge=0)
     #: By which timeline these times go: see `clock.Timeline`.
-    boot: str | None = Field(default=None, max_length=128)
+    boot: str | None = Field(default=None, max_length=MAX_BOOT)
     offset: float = 0.0
     seed: int = Field(ge=0, lt=2**63)
     retry: RetryPolicy

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+#: Longest name of a start of a machine.
+MAX_BOOT = 128
+
 
 class Timeline(NamedTuple):
     """What a wall clock goes by once nobody can set it any more."""
@@ -37,6 +40,33 @@ class Clock(Protocol):
 
     def sleep(self, seconds: float) -> None:
         """Return `seconds` later."""
+
+
+class Timed(Protocol):
+    """What has times of a timeline: a run, a batch."""
+
+    @property
+    def boot(self) -> str | None:
+        """See `Timeline`."""
+
+    @property
+    def offset(self) -> float:
+        """See `Timeline`."""
+
+
+def lead_of(timed: Timed, clock: Clock) -> float:
+    """By how many seconds its timeline is ahead of the clock.
+
+    A machine's clock may have been set between the starts of two processes.
+    """
+    timeline = clock.timeline
+    return timeline.lead(timed.boot, timed.offset) if timeline else 0.0
+
+
+def clock_of(timed: Timed, clock: Clock) -> Clock:
+    """The clock by its timeline: as if nobody had set this machine's since then."""
+    lead = lead_of(timed, clock)
+    return Ahead(clock, lead) if lead else clock
 
 
 class Ahead:

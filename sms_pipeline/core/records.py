@@ -58,6 +58,9 @@ class Run:
     control: Control = Control.RUNNING
     next_index: int = 0
     next_batch: int = 0
+    #: By which timeline its times go, those of all who work on it: see `clock.Timeline`.
+    boot: str | None = None
+    offset: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.bitmap import bitmap_as_number
-from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.clock import Clock, clock_of
 from sms_pipeline.core.records import BatchRow, Failure, Run, Settlement
 from sms_pipeline.core.seal import Contents
 from sms_pipeline.errors import BadBatchError
@@ -36,19 +36,20 @@ def audit_ledger(
     """
     if run.simulation.is_forecast:
         return AuditResult(run.id, run.total, forecast=True)
+    clock = clock_of(run, clock)
     with ledger.reading() as connection:
         result = audit(Records(connection, run), clock.wall(), lost)
-        _compare_seal(result, connection, clock.wall())
+        _compare_seal(result, connection, clock)
     if result.seal and not result.sealed and not result.problems:
         recorded = record_seal(ledger, run.id, clock)
         result.seal, result.sealed = recorded or result.seal, recorded is not None
     return result
 
 
-def _compare_seal(result: AuditResult, connection: Connection, now: float) -> None:
+def _compare_seal(result: AuditResult, connection: Connection, clock: Clock) -> None:
     """Hold the records against the seal that the first to see the run's end has recorded."""
     recorded = read_seal(connection, result.run)
-    if recorded is None and not may_be_sealed(connection, result.run, now):
+    if recorded is None and not may_be_sealed(connection, result.run, clock):
         return
     found = seal_of(connection, result.run)
     result.seal, result.sealed = recorded or found, recorded is not None

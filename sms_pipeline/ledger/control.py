@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.clock import Clock, clock_of
 from sms_pipeline.core.records import Control, Steering
 from sms_pipeline.ledger import chains, queries, schema
 from sms_pipeline.ledger.database import Database
@@ -53,8 +53,14 @@ class Controls:
                 connection.execute(resumed).scalar() or 0.0,
                 queries.read_last_activity(connection, run_id) or 0.0,
             )
-            idle = max(self._clock.wall() - last, 0.0)
+            idle = max(self._now(connection, run_id) - last, 0.0)
             self._note(connection, run_id, Steering.RESUMED, idle)
+
+    def _now(self, connection: Connection, run_id: int) -> float:
+        """By the run's timeline: whoever steers it may have started after the clock was set."""
+        run = schema.runs.c
+        query = select(run.boot, run.offset).where(run.id == run_id)
+        return clock_of(connection.execute(query).one(), self._clock).wall()
 
     def _note(
         self, connection: Connection, run_id: int, what: Steering, idle_seconds: float = 0.0
@@ -62,7 +68,7 @@ class Controls:
         row: dict[str, Any] = {
             "run": run_id,
             "what": what,
-            "at": self._clock.wall(),
+            "at": self._now(connection, run_id),
             "idle_seconds": idle_seconds,
             **self._writer.signature(connection, run_id),
         }

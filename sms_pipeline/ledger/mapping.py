@@ -27,7 +27,7 @@ from sms_pipeline.errors import DamagedLedgerError
 T = TypeVar("T")
 
 #: Columns that may hold nothing.
-_OPTIONAL = {"published_at", "taken", "remainder", "left_at", "max_time"}
+_OPTIONAL = {"published_at", "taken", "remainder", "left_at", "max_time", "boot"}
 
 
 def fields(row: Any, names: Iterable[str]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     text,
 )
 
+from sms_pipeline.core.clock import MAX_BOOT
 from sms_pipeline.core.histogram import LAST_BUCKET
 from sms_pipeline.core.hosts import MAX_WORKER_ID
 from sms_pipeline.core.records import Absorbed, Control, Steering
@@ -30,11 +31,11 @@ from sms_pipeline.errors import DamagedLedgerError, LedgerUnavailableError, NoLe
 from sms_pipeline.ledger.columns import Bits, Choice, Flag, Moment, Number, Whole, Word
 
 #: Raised with every change of the tables; a ledger of another version is refused.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 #: Any fixed number: whoever holds it may create the tables.
 _CREATE_LOCK = 7_436_219
 #: Longest words that columns hold.
-_PROFILE, _WORKER, _CHOICE, _ID = 64, MAX_WORKER_ID, 16, 64
+_PROFILE, _WORKER, _CHOICE, _ID, _BOOT = 64, MAX_WORKER_ID, 16, 64, MAX_BOOT
 #: Why a message is listed as a failure.
 REASONS = ("failed", "expired")
 
@@ -150,6 +151,9 @@ runs = _table(
     #: dispatch the batches between, so two producers of one run can't overlap.
     _value("next_index", _index()),
     _value("next_batch", _number()),
+    #: By which timeline its times go: see `clock.Timeline`.
+    _value("boot", _text(_BOOT), nullable=True),
+    _value("offset", Moment()),
     #: Of what never changes of it.
     _digest(),
     CheckConstraint("next_index <= total"),

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, and_, exists, func, select
 from sqlalchemy.exc import DBAPIError
 
-from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.clock import Clock, clock_of
 from sms_pipeline.core.records import Control
 from sms_pipeline.core.seal import Value, seal_over
 from sms_pipeline.errors import LedgerUnavailableError
@@ -35,12 +35,12 @@ def record_seal(ledger: Ledger, run_id: int, clock: Clock) -> str | None:
         # Looking takes no lock and no right to write.
         with ledger.reading() as connection:
             recorded = read_seal(connection, run_id)
-            if recorded is not None or not may_be_sealed(connection, run_id, clock.wall()):
+            if recorded is not None or not may_be_sealed(connection, run_id, clock):
                 return recorded
         with ledger.writing() as connection:
             connection.execute(queries.lock_control(run_id))
             recorded = read_seal(connection, run_id)
-            if recorded is None and may_be_sealed(connection, run_id, clock.wall()):
+            if recorded is None and may_be_sealed(connection, run_id, clock):
                 recorded = seal_of(connection, run_id)
                 row = {"run": run_id, "seal": recorded, "sealed_at": clock.wall()}
                 connection.execute(schema.seals.insert(), row)
@@ -49,14 +49,16 @@ def record_seal(ledger: Ledger, run_id: int, clock: Clock) -> str | None:
         return None
 
 
-def may_be_sealed(connection: Connection, run_id: int, now: float) -> bool:
+def may_be_sealed(connection: Connection, run_id: int, clock: Clock) -> bool:
     """Whether the run has ended, and nobody has anything more to note of it."""
     run, batch = schema.runs.c, schema.batches.c
-    found = connection.execute(select(run.total, run.control).where(run.id == run_id)).one()
+    query = select(run.total, run.control, run.boot, run.offset).where(run.id == run_id)
+    found = connection.execute(query).one()
     settled = queries.read_settled(connection, [run_id]).get(run_id)
     if settled is None or queries.finished(settled) < found.total:
         return False
     unconfirmed = select(exists().where(batch.run == run_id, batch.published_at.is_(None)))
+    now = clock_of(found, clock).wall()
     if found.control == Control.CANCELLED or now - settled.last_at > LATE_SECONDS:
         return True
     return not connection.execute(unconfirmed).scalar()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
-from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.clock import Clock, clock_of
 from sms_pipeline.core.liveness import present_workers
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import (
@@ -112,6 +112,7 @@ def cancel_unpublished(ledger: Ledger, run: Run, clock: Clock = MACHINE_CLOCK) -
 
     If a batch was published after all, the worker that receives it is answered from the ledger.
     """
+    clock = clock_of(run, clock)
     claim_rest(ledger, run, clock)
     never = unpublished(ledger, run.id)
     for start in range(0, len(never), CANCEL_GROUP):

@@ -131,6 +131,7 @@ class Ledger:
         call with the same ones finds the run that the first has made.
         """
         started_at = self._clock.wall() if started_at is None else started_at
+        boot, offset = self._clock.timeline or (None, 0.0)
         total = simulation.num_messages
         run = schema.runs.c
         same = select(run.id).where(run.started_at == started_at, run.seed == seed)
@@ -143,6 +144,8 @@ class Ledger:
             "control": Control.RUNNING,
             "next_index": 0,
             "next_batch": 0,
+            "boot": boot,
+            "offset": offset,
         }
         row["digest"] = chains.digest(schema.runs, row)
         with self._database.writing() as connection:
@@ -151,7 +154,7 @@ class Ledger:
                 run_id = connection.execute(
                     schema.runs.insert().returning(run.id), row
                 ).scalar_one()
-        return Run(run_id, started_at, seed, total, simulation, embedded)
+        return Run(run_id, started_at, seed, total, simulation, embedded, boot=boot, offset=offset)
 
     def run(self, run_id: int | None = None) -> Run:
         """The run with this id, or the latest that is no forecast.

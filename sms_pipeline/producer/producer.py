@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import Batch
-from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.clock import Clock, clock_of
 from sms_pipeline.core.patience import Pauses, patiently
 from sms_pipeline.core.records import BatchRow, Run, Unsettled
 from sms_pipeline.core.steps import drive
@@ -64,9 +64,9 @@ class Producer:
         self._publish = publish
         self._run = run
         self._on_status = on_status
-        self._clock = clock
+        self._clock = clock_of(run, clock)
         self._messages = messages or Generated(run)
-        self._dispatching = Dispatching(run, loads, clock)
+        self._dispatching = Dispatching(run, loads, self._clock)
         self._status: str | None = None
         self._stopping = threading.Event()
         self._publishers = ThreadPoolExecutor(PUBLISHERS, thread_name_prefix="publisher")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
-from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.clock import Clock, clock_of
 from sms_pipeline.core.hosts import host_of
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Failure, Run, RunTotals, Unreadable, WorkerRow
@@ -43,10 +43,10 @@ def list_runs(ledger: Ledger, clock: Clock = MACHINE_CLOCK, as_json: bool = Fals
     """
     found, unreadable = _all_runs(ledger)
     online = _survey(ledger, found, clock)
-    states = [state_of(totals, clock.wall(), online is not None and not online) for totals in found]
+    states = [_state(totals, clock, online is not None and not online) for totals in found]
     outcomes = Outcomes(ledger, clock)
     listed = [
-        ListedRun(totals, outcomes.listed(totals, state, place < AUDITED_RUNS), clock.wall())
+        ListedRun(totals, outcomes.listed(totals, state, place < AUDITED_RUNS), _now(totals, clock))
         for place, (totals, state) in enumerate(zip(found, states, strict=True))
     ]
     if as_json:
@@ -60,13 +60,21 @@ def list_runs(ledger: Ledger, clock: Clock = MACHINE_CLOCK, as_json: bool = Fals
         raise DamagedLedgerError(f"run {unreadable[0].run}: {unreadable[0].reason}{more}")
 
 
+def _state(totals: RunTotals, clock: Clock, nobody_online: bool) -> RunState:
+    return state_of(totals, _now(totals, clock), nobody_online)
+
+
+def _now(totals: RunTotals, clock: Clock) -> float:
+    return clock_of(totals.run, clock).wall()
+
+
 def _survey(
     ledger: Ledger, found: Iterable[RunTotals], clock: Clock
 ) -> tuple[WorkerRow, ...] | None:
     """Who is online; None where that makes no difference, since finding out takes a while."""
     unclear = (RunState.RUNNING, RunState.STALLED, RunState.CANCELLED)
     for totals in found:
-        state = state_of(totals, clock.wall(), nobody_online=False)
+        state = _state(totals, clock, nobody_online=False)
         if state is RunState.STALLED or (totals.embedded and state in unclear):
             try:
                 return tuple(worker.row for worker in online_workers(ledger, clock))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.ahead import RECKONED_SECONDS
 from sms_pipeline.core.checks import parse
-from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.clock import Clock, clock_of
 from sms_pipeline.core.liveness import ONLINE_SECONDS
 from sms_pipeline.core.progress import Findings, Progress, Tracker
 from sms_pipeline.core.records import Retrying, Run, Snapshot, WorkerRow
@@ -62,7 +62,7 @@ class Reader:
         """
         self.run = run
         self._ledger = ledger
-        self._clock = clock
+        self._clock = clock = clock_of(run, clock)
         self._tracker = Tracker(trusted)
         self._inquiry = None if counters_only else Inquiry(ledger, run, clock)
         self._retries = Retries(ledger, run, clock)

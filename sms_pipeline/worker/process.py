@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import Batch
-from sms_pipeline.core.clock import Ahead, Clock
+from sms_pipeline.core.clock import Clock, clock_of, lead_of
 from sms_pipeline.core.gateway import Gateway, Outcomes, SimulatedGateway
 from sms_pipeline.core.hosts import worker_id
 from sms_pipeline.core.patience import patiently
@@ -150,7 +150,7 @@ class Worker:
 
     def deliver(self, batch: Batch, queued: bool) -> Delivery:
         """What to do with the batch; drive it with `perform`. See `delivery.deliver`."""
-        clock = Ahead(self._clock, self._lead_of(batch))
+        clock = clock_of(batch, self._clock)
         return deliver(batch, self.id, clock, queued)
 
     def note(self, kind: Absorbed, batch: Batch) -> None:
@@ -175,14 +175,6 @@ class Worker:
                 return self.note(kind, batch)
         raise TypeError(f"not an effect that a worker performs: {type(effect).__name__}")
 
-    def _lead_of(self, batch: Batch) -> float:
-        """By how much the clock that the batch's times go by is ahead of ours, seconds.
-
-        The machine's clock may have been set between the starts of its producer and this process.
-        """
-        timeline = self._clock.timeline
-        return timeline.lead(batch.boot, batch.offset) if timeline else 0.0
-
     def _standing(self, batch: Batch) -> Standing:
         try:
             standing = patiently(
@@ -200,7 +192,7 @@ class Worker:
 
     def _play(self, batch: Batch, give_up_at: float) -> Played:
         outcomes = self._gateways[batch.profile].attempt(batch)
-        epoch = self._epoch + self._lead_of(batch)
+        epoch = self._epoch + lead_of(batch, self._clock)
         terms = terms_of(batch, self._profiles[batch.profile], outcomes, epoch)
         give_up_at -= epoch
         sent = partial(self._sent, batch, outcomes, epoch) if self._echo else None

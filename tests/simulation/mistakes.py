@@ -276,7 +276,7 @@ def lets_late_messages_pass() -> Sequence[Change]:
 @_mistake
 def judges_deadlines_by_its_own_clock() -> Sequence[Change]:
     """A worker whose clock was set meanwhile judges deadlines by it."""
-    return [(Worker, "_lead_of", lambda _worker, _batch: 0.0)]
+    return [(process, "lead_of", lambda _batch, _clock: 0.0)]
 
 
 @_mistake

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.settings import Settings
-from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.clock import Clock, clock_of
 from sms_pipeline.core.liveness import Liveness
 from sms_pipeline.core.records import Control, Run, RunTotals, WorkerRow
 from sms_pipeline.core.run_state import RunState, state_of
@@ -299,7 +299,7 @@ class Board:
         self, totals: RunTotals, online: tuple[WorkerRow, ...] | None, latest: bool
     ) -> dict[str, Any]:
         nobody_online = online is not None and not online
-        state = state_of(totals, self._clock.wall(), nobody_online)
+        state = state_of(totals, clock_of(totals.run, self._clock).wall(), nobody_online)
         outcome = self._outcomes.listed(totals, state, audited=latest)
         if state is not RunState.STALLED or online is None:
             return totals_json(totals, outcome)

@@ -7,10 +7,17 @@ from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import select
 
+from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.clock import clock_of
 from sms_pipeline.core.events import Event
 from sms_pipeline.core.records import Control, Run, Unsettled
+from sms_pipeline.ledger import schema
+from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.producer.load import Loads
+from sms_pipeline.producer.producer import Producer
 from sms_pipeline.producer.recovery import (
     QUIET_SECONDS,
     await_quiet,
@@ -18,8 +25,9 @@ from sms_pipeline.producer.recovery import (
     quiet_seconds,
     take_dead_letters,
 )
-from sms_pipeline.testing.clock import ManualClock
+from sms_pipeline.testing.clock import START, ManualClock
 from sms_pipeline.testing.ledger import memory_ledger
+from sms_pipeline.views.reader import Reader
 from tests.unit import make
 
 
@@ -37,6 +45,34 @@ def test_quiet_is_longer_where_senders_are_stopped_or_slow() -> None:
         senders=(make.profile(mean_time=30.0),), batch_size=2, events=(slowdown,)
     )
     assert quiet_seconds(slow) == 3 * 2 * (2 * 30 + 4 * 30)
+
+
+# A clock that was set
+
+
+def test_run_keeps_its_times_when_the_clock_was_set_back_before_it_was_resumed() -> None:
+    # Given a run that was paused half-way
+    clock = ManualClock()
+    ledger = memory_ledger(clock)
+    run = ledger.start_run(make.simulation(num_messages=20, batch_size=10, deadline=600.0), seed=7)
+    ledger.record_batches(run.id, [make.row(run.id, queued_at=clock.wall())])
+    ledger.control(run.id, Control.PAUSED)
+    # When the clock is set back by an hour, and whoever resumes it starts only then
+    clock.advance(60)
+    clock.step_wall(-3_600)
+    ledger.control(run.id, Control.RUNNING)
+    published: list[Batch] = []
+    again = Producer(ledger, published.append, run, Loads(run.simulation), clock=clock)
+    dispatch_again(ledger, ledger.run(run.id), lambda _: None, clock)(again)
+    # Then nothing of it happened before it began
+    with ledger.reading() as connection:
+        queued = connection.execute(select(schema.batches.c.queued_at)).scalars().all()
+    steps = [step.at for step in ledger.snapshot(run).steps]
+    assert (steps, set(queued)) == ([START, START + 60, START + 60], {START, START + 60})
+    # And a worker goes by the same clock
+    assert {clock_of(batch, clock).wall() for batch in published} == {START + 60}
+    assert not audit_ledger(ledger, run, clock=clock).problems
+    assert Reader(ledger, run, clock=clock).read().progress.seconds == 60
 
 
 # Waiting
