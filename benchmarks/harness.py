@@ -26,19 +26,25 @@ class Record:
     """The results of one benchmark; the file is written after each row, so a stop loses little."""
 
     def __init__(self, name: str, output: Path | None, tiny: bool = False, only: str = "") -> None:
-        """Nothing is written yet; without `output` nothing ever is."""
+        """Nothing is written yet; without `output` nothing ever is.
+
+        A part (`only`) that goes to a file of results leaves the other rows there as they are.
+        """
         self.tiny = tiny
         self._only = only
         self._output = output
         self._content: dict[str, Any] = {"benchmark": name, "at": time.time(), "machine": machine()}
+        if only and output is not None and output.exists():
+            self._content = _earlier(output, self._content)
 
     def wants(self, title: str) -> bool:
         """Whether the user asked for this row."""
         return self._only in title
 
     def add(self, part: str, title: str, row: dict[str, Any]) -> None:
-        """Keep a row of a part of the results."""
-        self._content.setdefault(part, {})[title] = row
+        """Keep a row of a part of the results, with when it was measured and under what load."""
+        when = {"at": time.time(), "load_average_after": os.getloadavg()}
+        self._content.setdefault(part, {})[title] = row | when
         self._write()
 
     def note(self, **values: Any) -> None:
@@ -52,6 +58,24 @@ class Record:
             self._output.parent.mkdir(parents=True, exist_ok=True)
             write_json(self._output, self._content)
 
+
+def _earlier(path: Path, fresh: dict[str, Any]) -> dict[str, Any]:
+    """The content of a results file that more rows are measured for."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        benchmark, machine = content["benchmark"], content["machine"]
+        same = all(machine[key] == fresh["machine"][key] for key in _SAME_MACHINE)
+    except (ValueError, TypeError, KeyError):
+        sys.exit(f"{path} has no results of a benchmark; write to another file")
+    if benchmark != fresh["benchmark"]:
+        sys.exit(f"{path} has results of the benchmark {benchmark}; write to another file")
+    if not same:
+        sys.exit(f"{path} has results of another machine; write to another file")
+    return content
+
+
+#: What tells that rows can stand beside one another.
+_SAME_MACHINE = ("cores", "processor")
 
 Measure = Callable[[Record, Services], None]
 
@@ -85,12 +109,13 @@ def options(name: str, description: str | None) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     parser.add_argument("--tiny", action="store_true", help="every row in seconds, nothing kept")
-    parser.add_argument("--only", default="", help="rows with this in their name; see --output")
+    parser.add_argument("--only", default="", help="rows with this in their name; see -o")
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
-        help=f"results file; default: {name}.json in benchmarks/results, none for a part of it",
+        help=f"results file; default: {name}.json in benchmarks/results, none for a part of it; a "
+        "part is added to the rows that a file has",
     )
     return parser
 

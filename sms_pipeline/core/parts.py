@@ -66,15 +66,20 @@ def parts_per_message(simulation: Simulation, seed: int) -> float | None:
 
     Of random texts the first 10,000 are counted, of those to a file of recipients all were.
     """
-    recipients = simulation.recipients
-    if recipients and recipients.contents:
-        return recipients.contents.parts / simulation.num_messages
+    if (mean := parts_per_recipient(simulation)) is not None:
+        return mean
     if simulation.messages_from == "caller":
         return None
     if simulation.max_text_length <= _UNITS.alone:
         return 1.0
     count = min(simulation.num_messages, _SAMPLE)
     return _mean_of_sample(seed, count, simulation.max_text_length, simulation.alphabet)
+
+
+def parts_per_recipient(simulation: Simulation) -> float | None:
+    """How many parts the texts to a file of recipients take on average; None before it is read."""
+    contents = simulation.recipients and simulation.recipients.contents
+    return contents.parts / simulation.num_messages if contents else None
 
 
 @lru_cache(maxsize=64)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.gateway import Parts, part_draws
 from sms_pipeline.core.messages import Alphabet, joined, make_columns
-from sms_pipeline.core.parts import count_parts
+from sms_pipeline.core.parts import count_parts, parts_per_recipient
 from sms_pipeline.core.simulation import Simulation
 
 #: So many texts tell how often a message has how many parts.
@@ -32,10 +32,8 @@ def _known_mean(simulation: Simulation) -> float | None:
     """
     if simulation.text is None:
         return None
-    contents = simulation.recipients and simulation.recipients.contents
-    if contents:
-        return contents.parts / simulation.num_messages
-    return float(count_parts(joined([simulation.text]))[0])
+    mean = parts_per_recipient(simulation)
+    return float(count_parts(joined([simulation.text]))[0]) if mean is None else mean
 
 
 def _around(mean: float, batch: Batch) -> NDArray[np.float64]:

@@ -150,9 +150,70 @@ def test_a_results_file_grows_row_by_row(tmp_path: Path) -> None:
     path = tmp_path / "deeper" / "some.json"
     record = Record("some", path)
     record.add("rows", "first", {"rate": 1.0})
-    assert json.loads(path.read_text())["rows"] == {"first": {"rate": 1.0}}
+    assert rates(path) == {"first": 1.0}
     record.add("rows", "second", {"rate": 2.0})
-    assert list(json.loads(path.read_text())["rows"]) == ["first", "second"]
+    assert rates(path) == {"first": 1.0, "second": 2.0}
+
+
+def rates(path: Path) -> dict[str, float]:
+    return {title: row["rate"] for title, row in json.loads(path.read_text())["rows"].items()}
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    """A file with two rows of an earlier day."""
+    path = tmp_path / "some.json"
+    record = Record("some", path)
+    for title in ("first", "second"):
+        record.add("rows", title, {"rate": 1.0})
+    content = json.loads(path.read_text())
+    for row in content["rows"].values():
+        row["at"] = 5.0
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_part_is_added_to_the_rows_that_a_file_has(measured: Path) -> None:
+    record = Record("some", measured, only="second")
+    record.add("rows", "second", {"rate": 2.0})
+    record.add("plans", "second", {"rate": 3.0})
+    assert rates(measured) == {"first": 1.0, "second": 2.0}
+    content = json.loads(measured.read_text())
+    assert content["plans"]["second"]["rate"] == 3.0
+    # And each row says when it was measured
+    first, second = (content["rows"][title] for title in ("first", "second"))
+    assert first["at"] == 5.0 and second["at"] > 5.0
+    assert len(second["load_average_after"]) == 3
+
+
+def test_a_whole_benchmark_replaces_the_rows_that_a_file_has(measured: Path) -> None:
+    Record("some", measured).add("rows", "third", {"rate": 2.0})
+    assert rates(measured) == {"third": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"benchmark": "other"}, "of the benchmark other"),
+        ({"machine": {"cores": 64, "processor": "another"}}, "another machine"),
+        ({"machine": 5}, "no results"),
+    ],
+)
+def test_a_part_is_never_added_to_other_results(
+    measured: Path, changes: dict[str, Any], why: str
+) -> None:
+    before = json.dumps(json.loads(measured.read_text()) | changes)
+    measured.write_text(before)
+    with pytest.raises(SystemExit, match=why):
+        Record("some", measured, only="first")
+    assert measured.read_text() == before
+
+
+def test_a_part_is_never_added_to_what_is_no_json(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("notes")
+    with pytest.raises(SystemExit, match="no results"):
+        Record("some", path, only="first")
 
 
 def call(seconds: float, finished: int, cpu: float, memory: float) -> dict[str, Any]:
