@@ -174,11 +174,15 @@ class Dispatching:
     def dispatch(self) -> Steps:
         """Dispatch what is left of the run. Ends when the broker has confirmed the last batch.
 
-        Ends early when the run is cancelled.
+        Ends early when the run is cancelled, or when another producer has dispatched the rest.
         """
         while self.next_index < self._run.total:
             snapshot: Snapshot = yield ReadSnapshot()
             if snapshot.control is Control.CANCELLED:
+                break
+            if snapshot.counts.dispatched >= self._run.total:
+                # Of a paused run nobody would ever be told so by a refused record.
+                self.next_index = self._run.total
                 break
             rows = [] if snapshot.control is Control.PAUSED else (yield from self._plan(snapshot))
             yield Say(self._waits_for(snapshot))

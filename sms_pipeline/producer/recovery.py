@@ -99,6 +99,11 @@ def await_quiet(
             if not online or quiet >= quiet_seconds(run.simulation):
                 return
         reason = _why_wait(depth, bool(online) or not decided)
+        if depth and snapshot.control is Control.PAUSED:
+            reason = (
+                f"waiting: run {run.id} is paused, so its batches stay in the queues; continue it "
+                f"with: sms-pipeline continue {run.id}"
+            )
         if reason != told:
             told = reason
             say(reason)

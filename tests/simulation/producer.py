@@ -82,6 +82,8 @@ class Command(Process):
         self._chance = chance
         #: Whether it did what it was asked for; not if it was killed, or gave up with an error.
         self.done = False
+        #: Whether it changes what is wanted of the run; it ends soon.
+        self.steers = False
 
     def produce(self, ledger: ProcessLedger, run: Run) -> None:
         """`produce`, once the run is registered."""
@@ -103,6 +105,7 @@ class Command(Process):
 
     def steer(self, ledger: ProcessLedger, run_id: int, wanted: Control) -> None:
         """`pause`, `continue`, `cancel`."""
+        self.steers = True
 
         def work() -> None:
             try:

@@ -156,6 +156,11 @@ class World:
         for worker in self.workers:
             if worker.is_foreign and worker.alive:
                 worker.terminate()
+        # A `pause` that comes late would otherwise pause the run for good.
+        steering = [one for one in self.commands if one.steers]
+        self._run_until(
+            lambda: not any(one.busy for one in steering), self.hub.now + PATIENCE_SECONDS
+        )
         if self.own.run(self.run.id).control is Control.PAUSED:
             self.steer(Control.RUNNING)
         self.settle_down()

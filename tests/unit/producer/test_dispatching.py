@@ -176,6 +176,16 @@ def test_paused_run_plans_nothing() -> None:
     assert "sms-pipeline continue 1" in shell.all(Say)[0].status
 
 
+def test_paused_run_that_another_producer_dispatched_is_not_waited_for() -> None:
+    # Given two producers of a run; the other one dispatched the rest before it was paused
+    shell = Shell(num_messages=30)
+    shell.control, shell.dispatched = Control.PAUSED, 30
+    shell.dispatch()
+    # Then this one has nothing left to wait for: its workers may end the run while it is paused
+    assert shell.kinds == [ReadSnapshot, Say]
+    assert shell.dispatching.next_index == 30
+
+
 # Stuck batches
 
 

@@ -130,6 +130,16 @@ def test_what_is_queued_is_waited_for_and_its_user_is_told_once(scene: Scene) ->
     ]
 
 
+def test_user_who_resumes_a_paused_run_is_told_what_gets_it_going(scene: Scene) -> None:
+    scene.ledger.control(scene.run.id, Control.PAUSED)
+    scene.queued = lambda seconds: 3 if seconds < 7 else 0
+    assert scene.await_quiet() == 7
+    assert scene.said == [
+        "waiting: run 1 is paused, so its batches stay in the queues; continue it with: "
+        "sms-pipeline continue 1"
+    ]
+
+
 def test_worker_that_is_dead_is_not_waited_for_longer_than_it_takes_to_tell(scene: Scene) -> None:
     scene.ledger.join("w1", [make.profile()])
     # A living one would have beaten twice by then
