@@ -30,7 +30,7 @@ from sms_pipeline.errors import DamagedLedgerError, LedgerUnavailableError, NoLe
 from sms_pipeline.ledger.columns import Bits, Choice, Flag, Moment, Number, Whole, Word
 
 #: Raised with every change of the tables; a ledger of another version is refused.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 #: Any fixed number: whoever holds it may create the tables.
 _CREATE_LOCK = 7_436_219
 #: Longest words that columns hold.
@@ -241,6 +241,20 @@ counters = _table(
     _value("transit_seconds", Number()),
     _value("longest_delivery", Number()),
     _value("last_settled_at", Moment()),
+)
+
+#: Sums of what went from profile to profile: one row for each two of them and worker process.
+handed_over = _table(
+    "handed_over",
+    _run(),
+    _key("source", _text(_PROFILE)),
+    _key("target", _text(_PROFILE)),
+    _key("worker", _text(_WORKER)),
+    _value("messages", _count(1)),
+    #: … of which no attempt had been made.
+    _value("untried", _count()),
+    CheckConstraint("source <> target"),
+    CheckConstraint("untried <= messages"),
 )
 
 #: The counter table's histogram of delivery times; buckets as in `histogram`.

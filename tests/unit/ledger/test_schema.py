@@ -73,7 +73,7 @@ def test_ledger_of_another_version_is_refused(
     monkeypatch.setattr("sms_pipeline.ledger.schema.SCHEMA_VERSION", 99)
     with pytest.raises(LedgerUnavailableError) as caught:
         Ledger.open(ledger_url)
-    assert "another version of sms-pipeline (tables 3, expected 99)" in str(caught.value)
+    assert "another version of sms-pipeline (tables 4, expected 99)" in str(caught.value)
     assert "name another one with SMS_DATABASE_URL" in str(caught.value)
 
 
@@ -90,7 +90,7 @@ def test_ledger_of_the_first_version_is_refused_and_left_as_it_was(tmp_path: Pat
         Ledger.open(f"sqlite:///{file}")
     # Then it is told what to do, and nothing was added
     assert str(caught.value) == (
-        "the ledger was made by another version of sms-pipeline (tables 1, expected 3); "
+        "the ledger was made by another version of sms-pipeline (tables 1, expected 4); "
         "name another one with SMS_DATABASE_URL"
     )
     with closing(sqlite3.connect(file)) as old:
@@ -155,7 +155,7 @@ def test_processes_that_start_at_once_make_the_tables_of_postgresql_one_after_th
     lock, values = said[0]
     assert lock == "SELECT pg_advisory_xact_lock(%(lock)s)"
     assert list(values) == ["lock"]
-    assert sum(statement.startswith("CREATE TABLE") for statement, _ in said) == 13
+    assert sum(statement.startswith("CREATE TABLE") for statement, _ in said) == 14
     assert any("INDEX settlements_in_order" in statement for statement, _ in said)
     insert, values = said[-2]
     assert insert.startswith("INSERT INTO ledger_identity (row, id, schema_version)")
