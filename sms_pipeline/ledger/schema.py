@@ -22,6 +22,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.engine.default import DefaultDialect
 
 from sms_pipeline.core.clock import MAX_BOOT
 from sms_pipeline.core.histogram import LAST_BUCKET
@@ -40,6 +41,8 @@ _PROFILE, _WORKER, _CHOICE, _ID, _BOOT = 64, MAX_WORKER_ID, 16, 64, MAX_BOOT
 REASONS = ("failed", "expired")
 
 _metadata = MetaData()
+#: In quotes if it is a word of SQL.
+_quoted = DefaultDialect().identifier_preparer.quote
 
 
 def _table(name: str, *parts: Column[Any] | CheckConstraint | ForeignKeyConstraint) -> Table:
@@ -53,7 +56,7 @@ def _table(name: str, *parts: Column[Any] | CheckConstraint | ForeignKeyConstrai
 
 def _checks(column: Column[Any]) -> Iterator[CheckConstraint]:
     """What its type says; only SQLite must be told not to store a text as a number."""
-    name, kind = column.name, column.type
+    name, kind = _quoted(column.name), column.type
     if isinstance(kind, Whole):
         yield from _sqlite_check(f"typeof({name}) IN ('integer', 'null')")
         if kind.least == 0:

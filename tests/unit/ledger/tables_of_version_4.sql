@@ -172,7 +172,7 @@ CREATE TABLE runs (
     CHECK (control IN ('running', 'paused', 'cancelled')),
     CHECK (next_index >= 0),
     CHECK (next_batch >= 0),
-    CHECK (offset >= 0)
+    CHECK ("offset" >= 0)
 );
 
 CREATE TABLE seals (
