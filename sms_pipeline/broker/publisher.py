@@ -133,7 +133,7 @@ class Publisher:
             BrokerUnavailableError: the broker refused, or did not answer.
         """
         profiles = list(profiles)
-        names = [topology.queue_name(profile) for profile in profiles]
+        names = topology.queue_names(profiles)
         dead = self._name_only((*names, topology.DEAD_LETTER_QUEUE, *topology.DELAY_QUEUES))
         if dead:
             try:
@@ -157,8 +157,8 @@ class Publisher:
         Raises:
             BrokerUnavailableError: the broker can't be reached.
         """
-        names = [topology.queue_name(profile) for profile in profiles]
-        return sum(self._ready(name) for name in (*names, *topology.DELAY_QUEUES))
+        names = (*topology.queue_names(profiles), *topology.DELAY_QUEUES)
+        return sum(map(self._ready, names))
 
     def dead_letters(self) -> int:
         """Messages in the dead-letter queue.
@@ -269,7 +269,7 @@ class Publisher:
             self._ways_are_lost = False
         if self._unconfirmed < _SUSPICIOUS:
             return
-        queues = [topology.queue_name(batch.profile)]
+        queues = [self._queue_of(batch).name]
         queues += [topology.delay_exchange(delay).name] if delay else []
         for queue in self._name_only(queues):
             # Not mended here: in a cluster it may be back soon, with all it holds.
@@ -280,7 +280,7 @@ class Publisher:
         self._unconfirmed = 0
 
     def _queue_of(self, batch: Batch) -> Queue:
-        return topology.profile_queue(batch.profile, self._queue_type)
+        return topology.profile_queue(batch.profile, self._queue_type, batch.urgent)
 
     def destination(self, queue: Queue, delay: int = 0) -> dict[str, Any]:
         """Publish options that bring a message to `queue` after `delay` whole seconds.

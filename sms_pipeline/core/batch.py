@@ -51,6 +51,8 @@ class Batch(BaseModel):
     retry: RetryPolicy
     #: Seconds after `started_at` in which a message must be sent; None = no limit.
     deadline: float | None = Field(default=None, gt=0)
+    #: Whether it goes before those that are not, in a queue of its own.
+    urgent: bool = False
     #: What goes wrong for its profile, and when.
     events: Annotated[tuple[Spell, ...], Field(strict=False, max_length=MAX_EVENTS)] = ()
     to: str

@@ -23,7 +23,8 @@ def terms_of(batch: Batch, profile: SenderProfile, outcomes: Outcomes, epoch: fl
         outcomes: what the gateway says.
         epoch: when the bank's clock shows 0, by the batch's timeline, seconds since the epoch.
     """
-    if not batch.events and outcomes.busy is None and profile.validity is None:
+    is_limited = outcomes.busy is not None or profile.validity is not None
+    if not (batch.events or batch.urgent or is_limited):
         return PLAIN
     return Terms(
         occupied=None if outcomes.busy is None else outcomes.busy * profile.lanes_each,
@@ -33,6 +34,7 @@ def terms_of(batch: Batch, profile: SenderProfile, outcomes: Outcomes, epoch: fl
         ),
         validity=np.inf if profile.validity is None else profile.validity,
         timed=bool(batch.events),
+        urgent=batch.urgent,
     )
 
 

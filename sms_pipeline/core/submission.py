@@ -50,6 +50,8 @@ class Terms(NamedTuple):
     validity: float = math.inf
     #: Whether start times are asked for.
     timed: bool = False
+    #: Free senders take its messages before those of submissions that are not.
+    urgent: bool = False
 
 
 #: A message keeps its sender busy until it ends, and nothing goes wrong.
@@ -73,6 +75,7 @@ class Submission:
         "start_times",
         "started",
         "told",
+        "urgent",
     )
 
     def __init__(
@@ -87,6 +90,7 @@ class Submission:
         self.arrival = arrival
         self.give_up_at = min(give_up_at, arrival + terms.validity)
         self.outages = terms.outages
+        self.urgent = terms.urgent
         self._slowdown = terms.slowdown
         self._occupied = terms.occupied
         self.size = len(durations)

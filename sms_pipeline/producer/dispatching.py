@@ -333,6 +333,7 @@ def with_columns(
         seed=run.seed,
         retry=simulation.retry,
         deadline=simulation.deadline,
+        urgent=simulation.urgent,
         events=events,
         to=columns.to,
         text=columns.text,
