@@ -104,7 +104,12 @@ def _make_app() -> Celery:
     use_flower_defaults(sys.argv, os.environ)
     memory.keep_freed_memory()
     codec.install()
-    made = Celery("sms_pipeline", task_cls=SmsTask, include=["sms_pipeline.worker.task"])
+    made = Celery(
+        "sms_pipeline",
+        task_cls=SmsTask,
+        amqp="sms_pipeline.worker.prefetch:BatchAMQP",
+        include=["sms_pipeline.worker.task"],
+    )
     made.config_from_object("sms_pipeline.celeryconfig")
     made.user_options["worker"].update(_WORKER_OPTIONS)
     return made

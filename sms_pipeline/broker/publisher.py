@@ -136,7 +136,7 @@ class Publisher:
             BrokerUnavailableError: the broker refused, or did not answer.
         """
         profiles = list(profiles)
-        names = [topology.queue_name(profile) for profile in profiles]
+        names = topology.queue_names(profiles)
         dead = self._name_only((*names, topology.DEAD_LETTER_QUEUE, *topology.DELAY_QUEUES))
         if dead:
             try:
@@ -160,8 +160,8 @@ class Publisher:
         Raises:
             BrokerUnavailableError: the broker can't be reached.
         """
-        names = [topology.queue_name(profile) for profile in profiles]
-        return sum(self._ready(name) for name in (*names, *topology.DELAY_QUEUES))
+        names = (*topology.queue_names(profiles), *topology.DELAY_QUEUES)
+        return sum(map(self._ready, names))
 
     def dead_letters(self) -> int:
         """Messages in the dead-letter queue.
@@ -220,7 +220,7 @@ class Publisher:
                 ignore_result=True,
                 producer=producer,
                 **shown_as(batch),
-                **self.destination(self.queue_of(batch.profile)),
+                **self.destination(self._queue_of(batch)),
                 **self.options,
             )
 
@@ -237,7 +237,7 @@ class Publisher:
                 throw=False,
                 producer=producer,
                 **shown_as(batch),
-                **self.destination(self.queue_of(batch.profile), delay),
+                **self.destination(self._queue_of(batch), delay),
                 **self.options,
             )
 
@@ -276,7 +276,7 @@ class Publisher:
             self._declared.add(batch.profile)
         if self._unconfirmed < _SUSPICIOUS:
             return
-        queues = [topology.queue_name(batch.profile)]
+        queues = [self._queue_of(batch).name]
         queues += [topology.delay_exchange(delay).name] if delay else []
         for queue in self._name_only(queues):
             # Not mended here: in a cluster it may be back soon, with all it holds.
@@ -286,9 +286,12 @@ class Publisher:
             )
         self._unconfirmed = 0
 
-    def queue_of(self, profile: str) -> Queue:
-        """The queue of a profile."""
-        return topology.profile_queue(profile, self._queue_type)
+    def queue_of(self, profile: str, urgent: bool = False) -> Queue:
+        """The queue of a profile, or that of its urgent batches."""
+        return topology.profile_queue(profile, self._queue_type, urgent)
+
+    def _queue_of(self, batch: Batch) -> Queue:
+        return self.queue_of(batch.profile, batch.urgent)
 
     def destination(self, queue: Queue, delay: int = 0) -> dict[str, Any]:
         """Publish options that bring a message to `queue` after `delay` whole seconds.

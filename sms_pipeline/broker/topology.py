@@ -25,9 +25,14 @@ DELIVERY_LIMIT = 1_000
 DELAY_QUEUES = tuple(level_name(level) for level in range(MAX_NUMBER_OF_BITS_TO_USE))
 
 
-def queue_name(profile: str) -> str:
+def queue_name(profile: str, urgent: bool = False) -> str:
     """The queue that holds the batches of `profile`; also its routing key."""
-    return f"sms.{profile}"
+    return f"sms.{profile}.urgent" if urgent else f"sms.{profile}"
+
+
+def queue_names(profiles: Iterable[str]) -> list[str]:
+    """The queues of `profiles`: each has one for urgent batches, too."""
+    return [queue_name(profile, urgent) for profile in profiles for urgent in (False, True)]
 
 
 def delay_exchange(seconds: int) -> Exchange:
@@ -39,15 +44,15 @@ def delay_exchange(seconds: int) -> Exchange:
     return Exchange(level_name(seconds.bit_length() - 1), type="topic")
 
 
-def profile_queue(profile: str, queue_type: str) -> Queue:
-    """The queue of one profile; `queue_type` is "quorum" or "classic"."""
+def profile_queue(profile: str, queue_type: str, urgent: bool = False) -> Queue:
+    """A queue of one profile; `queue_type` is "quorum" or "classic"."""
     arguments: dict[str, Any] = {
         "x-queue-type": queue_type,
         "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE.name,
     }
     if queue_type == QUORUM:
         arguments["x-delivery-limit"] = DELIVERY_LIMIT
-    name = queue_name(profile)
+    name = queue_name(profile, urgent)
     return Queue(name, EXCHANGE, routing_key=name, queue_arguments=arguments)
 
 
@@ -62,5 +67,9 @@ def dead_letter_queue(queue_type: str) -> Queue:
 
 
 def profile_queues(profiles: Iterable[str], queue_type: str) -> list[Queue]:
-    """One queue for each profile."""
-    return [profile_queue(profile, queue_type) for profile in profiles]
+    """Two queues for each profile, as in `queue_names`."""
+    return [
+        profile_queue(profile, queue_type, urgent)
+        for profile in profiles
+        for urgent in (False, True)
+    ]

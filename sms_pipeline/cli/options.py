@@ -29,6 +29,7 @@ class SimulationOptions(TypedDict):
     max_attempts: str | None
     name: str | None
     tags: tuple[str, ...]
+    urgent: bool
     recipients: Path | None
     column: str | None
     text: str | None
@@ -98,6 +99,7 @@ _SIMULATION = (
         help="Attempts at each message: 1, 2, …, or unlimited.",
         shell_complete=completion.words(_UNLIMITED),
     ),
+    click.option("--urgent", is_flag=True, help="Let workers take it before other runs."),
     click.option("--name", help="What to call the run."),
     click.option(
         "--tag",
@@ -127,6 +129,7 @@ OPTION_OF = {
     "seed": "--seed",
     "batch_size": "--batch-size",
     "routing": "--routing",
+    "urgent": "--urgent",
     "retry.max_attempts": "--max-attempts",
     "name": "--name",
     "tags": "--tag",
@@ -146,6 +149,7 @@ def overrides(options: SimulationOptions | None, every: float | None) -> dict[st
             "seed": options["seed"],
             "batch_size": _number_or_word(options["batch_size"]),
             "routing": options["routing"],
+            "urgent": options["urgent"] or None,
             "retry": _retry(options["max_attempts"]),
             "name": options["name"],
             "tags": _tags(options["tags"]),

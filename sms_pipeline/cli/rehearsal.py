@@ -29,7 +29,7 @@ from sms_pipeline.views.outcome import final_outcome
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.worker.background import Consumption
 from sms_pipeline.worker.echo import Echo
-from sms_pipeline.worker.in_hand import require_playable, threads_for, threads_of
+from sms_pipeline.worker.in_hand import Hands, require_playable, threads_for, threads_of
 from sms_pipeline.worker.pipeline import Pipeline, install
 from sms_pipeline.worker.process import Worker
 
@@ -118,10 +118,11 @@ def _working(worker: Worker, parts: Parts) -> Iterator[threading.Event]:
     """Run a worker during the block; the event is set if the worker ends by itself."""
     ended = threading.Event()
     worker.start()
-    install(Pipeline(worker, parts.publisher))
-    simulation, embedded = parts.run.simulation, parts.settings.embedded
-    threads = sum(threads_of(simulation).values())
-    consumption = Consumption(app, threads, worker.id, ended)
+    in_hand, embedded = sum(threads_of(parts.run.simulation).values()), parts.settings.embedded
+    # The broker inside has no other runs.
+    hands = Hands(in_hand) if embedded else Hands.of(in_hand, parts.settings.queue_type)
+    install(Pipeline(worker, parts.publisher, prefetch=hands.prefetch))
+    consumption = Consumption(app, hands.threads, worker.id, ended)
     consumption.start()
     try:
         yield ended

@@ -52,6 +52,8 @@ class Batch(BaseModel):
     retry: RetryPolicy
     #: Seconds after `started_at` in which a message must be sent; None = no limit.
     deadline: float | None = Field(default=None, gt=0)
+    #: Whether it goes before those that are not, in a queue of its own.
+    urgent: bool = False
     #: When it goes to another profile; None = never.
     failover: Failover | None = None
     #: The profile that the batch was dispatched to, where that is not the one of this attempt.

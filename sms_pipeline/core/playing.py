@@ -25,7 +25,8 @@ def terms_of(batch: Batch, profile: SenderProfile, outcomes: Outcomes, epoch: fl
         epoch: when the bank's clock shows 0, by the batch's timeline, seconds since the epoch.
     """
     spells = spells_for(profile.name, batch.events)
-    if not spells and outcomes.busy is None and profile.validity is None:
+    is_limited = outcomes.busy is not None or profile.validity is not None
+    if not (spells or batch.urgent or is_limited):
         return PLAIN
     return Terms(
         occupied=None if outcomes.busy is None else outcomes.busy * profile.lanes_each,
@@ -36,6 +37,7 @@ def terms_of(batch: Batch, profile: SenderProfile, outcomes: Outcomes, epoch: fl
         validity=np.inf if profile.validity is None else profile.validity,
         timed=bool(spells),
         spells=spells,
+        urgent=batch.urgent,
     )
 
 

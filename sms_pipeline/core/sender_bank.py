@@ -26,6 +26,8 @@ HORIZON_SECONDS = 0.1
 class SenderBank:
     """N senders, each handling one message at a time, fed from one first-in first-out line.
 
+    Urgent messages have a line of their own in front of it.
+
     A message goes to the sender that is free first and starts at
     max(that sender's last finish, the message's arrival), whenever `step` is called: the schedule
     does not depend on how often that is. Durations are known when messages are submitted, so one
@@ -88,11 +90,21 @@ class SenderBank:
         it stops them for all submissions, as long as one that brought it waits in line.
         """
         submission = Submission(key, arrival, durations, give_up_at, terms)
-        self._line.append(submission)
+        place = self._place(submission)
+        self._line.insert(place, submission)
         self._someone_gives_up |= submission.give_up_at < math.inf
         for outage in terms.outages:
             self._announce(outage, arrival)
         return submission
+
+    def _place(self, submission: Submission) -> int:
+        """What is urgent goes behind what is urgent, too, and in front of all else."""
+        if not submission.urgent:
+            return len(self._line)
+        # Senders that got free before it came have taken what waited then.
+        if (before := math.nextafter(submission.arrival, -math.inf)) > self._stepped_to:
+            self._pass_until(before)
+        return sum(one.urgent for one in self._line)
 
     def _announce(self, outage: Outage, now: float) -> None:
         if outage.end > now and outage not in self._announced:
@@ -101,6 +113,13 @@ class SenderBank:
 
     def step(self, now: float) -> list[Finished]:
         """Start everything that can start by `now`; return the submissions ended by then."""
+        self._pass_until(now)
+        finished = []
+        while self._playing and self._playing[0][0] <= now:
+            finished.append(heapq.heappop(self._playing)[2].finished())
+        return finished
+
+    def _pass_until(self, now: float) -> None:
         while self._outages and self._outages[0][0] <= now:
             start, outage = heapq.heappop(self._outages)
             # What would start at its first moment does not.
@@ -108,10 +127,6 @@ class SenderBank:
                 self._play_until(before)
             self._begin(outage, start)
         self._play_until(now)
-        finished = []
-        while self._playing and self._playing[0][0] <= now:
-            finished.append(heapq.heappop(self._playing)[2].finished())
-        return finished
 
     def _begin(self, outage: Outage, now: float) -> None:
         """Keep the first senders busy until it ends; nobody, if it is of none that wait."""

@@ -135,6 +135,9 @@ class Simulation(Frozen):
     batch_size: Annotated[
         Literal["auto"] | int, BeforeValidator(_batch_size, json_schema_input_type=_BatchSize)
     ] = Field(default="auto", description="messages per task, 1 to 20000, or `auto`")
+    urgent: bool = Field(
+        default=False, description="workers take the run's batches before those of other runs"
+    )
     routing: Literal["adaptive", "static"] = Field(
         default="adaptive",
         description="`adaptive` follows the backlog, `static` publishes all at once",
@@ -381,6 +384,7 @@ _WITHOUT_INFLUENCE = (
     "name",
     "tags",
     "seed",
+    "urgent",
     "report_period",
     "phone_format",
     "stuck_after",

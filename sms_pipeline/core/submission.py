@@ -52,6 +52,8 @@ class Terms(NamedTuple):
     timed: bool = False
     #: What decides about messages by when they start.
     spells: tuple[Spell, ...] = ()
+    #: Free senders take its messages before those of submissions that are not.
+    urgent: bool = False
 
 
 #: A message keeps its sender busy until it ends, and nothing goes wrong.
@@ -75,6 +77,7 @@ class Submission:
         "start_times",
         "started",
         "told",
+        "urgent",
     )
 
     def __init__(
@@ -89,6 +92,7 @@ class Submission:
         self.arrival = arrival
         self.give_up_at = min(give_up_at, arrival + terms.validity)
         self.outages = terms.outages
+        self.urgent = terms.urgent
         self._slowdown = terms.slowdown
         self._occupied = terms.occupied
         self.size = len(durations)

@@ -161,7 +161,7 @@ class _AnyBroker:
 
     def _missing_rights(self) -> Iterator[str]:
         """In the words of RabbitMQ: to configure is to declare or delete."""
-        batches = [topology.queue_name(profile) for profile in self._brokers.profiles]
+        batches = topology.queue_names(self._brokers.profiles)
         retries = topology.DELAY_QUEUES[0]
         control = f"doctor@{socket.gethostname()}.{_CONTROL_EXCHANGE}"
         made = (*batches, topology.DEAD_LETTER_QUEUE, retries, control)
@@ -224,7 +224,7 @@ class _AnyBroker:
     def _members(self) -> Check:
         if self._brokers.queue_type == "classic":
             return verdicts.members_of_classic()
-        batches = [topology.queue_name(profile) for profile in self._brokers.profiles]
+        batches = topology.queue_names(self._brokers.profiles)
         wanted = {*batches, topology.DEAD_LETTER_QUEUE, *topology.DELAY_QUEUES}
         management = Management(self._url)
         nodes, members = management.nodes(), management.members()

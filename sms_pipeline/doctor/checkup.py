@@ -22,7 +22,7 @@ from sms_pipeline.doctor.check import Check, fault, ok
 from sms_pipeline.doctor.examination import Step
 from sms_pipeline.doctor.ledger_steps import ledger_steps
 from sms_pipeline.errors import ConfigError
-from sms_pipeline.worker.in_hand import threads_of
+from sms_pipeline.worker.in_hand import Hands, threads_of
 
 CONFIGURATION = "configuration"
 _BROKER = "broker"
@@ -75,7 +75,7 @@ def _read(file: Path | None) -> tuple[Simulation, Check]:
 
 
 def _machine(simulation: Simulation, settings: Settings) -> list[Step]:
-    wanted = threads_wanted(simulation, settings.embedded)
+    wanted = threads_wanted(simulation, settings)
     return [
         Step(machine_verdicts.CELERY, lambda: [_celery(settings, os.environ)]),
         Step(
@@ -92,10 +92,12 @@ def _machine(simulation: Simulation, settings: Settings) -> list[Step]:
     ]
 
 
-def threads_wanted(simulation: Simulation, embedded: bool) -> int:
+def threads_wanted(simulation: Simulation, settings: Settings) -> int:
     """Of the process with the most: a worker's; without a broker there is one for all profiles."""
     each = threads_of(simulation).values()
-    return sum(each) if embedded else max(each)
+    if settings.embedded:
+        return sum(each)
+    return Hands.of(max(each), settings.queue_type).threads
 
 
 def _celery(settings: Settings, environment: Mapping[str, str]) -> Check:

@@ -334,6 +334,7 @@ def with_columns(
         retry=simulation.retry,
         failover=simulation.failover,
         deadline=simulation.deadline,
+        urgent=simulation.urgent,
         events=events,
         to=columns.to,
         text=columns.text,

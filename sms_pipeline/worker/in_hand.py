@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple, Self
 
+from sms_pipeline.broker.topology import QUORUM
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.routing import batches_in_hand
 from sms_pipeline.core.simulation import Simulation
@@ -36,6 +38,25 @@ def threads_of(simulation: Simulation) -> dict[str, int]:
         profile.name: threads_for(profile, simulation.batch_size_for(profile))
         for profile in simulation.senders
     }
+
+
+class Hands(NamedTuple):
+    """How a worker process shares its threads between urgent batches and others."""
+
+    threads: int
+    #: Batches of each queue that are taken in hand; None: of all queues, one for each thread.
+    prefetch: int | None = None
+
+    @classmethod
+    def of(cls, in_hand: int, queue_type: str) -> Self:
+        """Of one that takes so many batches in hand, and as many urgent ones.
+
+        Not on classic queues: there a batch whose retry is not due yet is held by the worker, and
+        a limit to each queue would let such batches fill it.
+        """
+        if queue_type != QUORUM:
+            return cls(in_hand)
+        return cls(2 * in_hand, in_hand)
 
 
 def require_short_batches(profile: SenderProfile, batch_size: int) -> None:

@@ -19,6 +19,8 @@ class Pipeline(NamedTuple):
     publisher: Publisher
     #: How long a shutdown waits for the batches in hand, seconds.
     drain: float = DRAIN_SECONDS
+    #: Batches of each queue that are taken in hand; None: of all queues, one for each thread.
+    prefetch: int | None = None
 
 
 _installed: list[Pipeline] = []

@@ -24,7 +24,7 @@ from sms_pipeline.ledger.opening import is_away
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker.awaiting import Waiting, interruptible
 from sms_pipeline.worker.echo import Echo
-from sms_pipeline.worker.in_hand import require_short_batches, threads_for
+from sms_pipeline.worker.in_hand import Hands, require_short_batches, threads_for
 from sms_pipeline.worker.pipeline import Pipeline, install
 from sms_pipeline.worker.probes import answer_probes
 from sms_pipeline.worker.process import Worker
@@ -55,12 +55,13 @@ def prepare(app: Celery, controller: Any, options: dict[str, Any]) -> None:
     require_short_batches(profile, batch_size)
     if options.get("health") is not None:
         click.echo(f"Health: {answer_probes(options['health'])}", err=True)
-    app.conf.worker_concurrency = threads_for(profile, batch_size)
+    hands = Hands.of(threads_for(profile, batch_size), settings.queue_type)
+    app.conf.worker_concurrency = hands.threads
     use_queues(app, [profile.name], settings.queue_type)
     if told := places.doubt(settings):
         click.echo(f"Warning: {told}", err=True)
     name = given_name(controller.hostname)
-    worker = _start_pipeline(settings, [profile], drain, options.get("echo", False), name)
+    worker = _start_pipeline(settings, [profile], drain, hands, options.get("echo", False), name)
     controller.hostname = worker.id
 
 
@@ -106,6 +107,7 @@ def _start_pipeline(
     settings: Settings,
     profiles: Sequence[SenderProfile],
     drain: float,
+    hands: Hands,
     echo: bool = False,
     name: str | None = None,
 ) -> Worker:
@@ -117,7 +119,7 @@ def _start_pipeline(
         publisher = waiting.until_there(lambda: Publisher.open(settings, names))
         worker = Worker(ledger, profiles, echo=_printing() if echo else None, name=name)
         waiting.until_there(worker.start)
-    install(Pipeline(worker, publisher, drain))
+    install(Pipeline(worker, publisher, drain, hands.prefetch))
     excuses = {Part.LOOP: lambda: not publisher.answers(), Part.WRITER: lambda: is_away(ledger)}
     Watchdog(worker.signs, MACHINE_CLOCK, excuses).start()
     return worker

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms_pipeline import celery
-from sms_pipeline.broker import codec, memory
+from sms_pipeline.broker import codec, memory, topology
 from sms_pipeline.celery import app
 from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.core.batch import TASK_NAME
@@ -227,13 +227,13 @@ def test_app_knows_the_queues_it_was_told_of_and_the_one_task() -> None:
     before = list(app.conf.task_queues or [])
     try:
         use_queues(app, ["old"], "quorum")
-        assert set(app.amqp.queues) == {"sms.old"}
+        assert set(app.amqp.queues) == {"sms.old", "sms.old.urgent"}
         use_queues(app, ["fast", "slow"], "quorum")
-        assert set(app.amqp.queues) == {"sms.fast", "sms.slow"}
+        assert set(app.amqp.queues) == set(topology.queue_names(["fast", "slow"]))
         with pytest.raises(KeyError):
             app.amqp.queues["sms.fats"]
     finally:
-        use_queues(app, [queue.name.removeprefix("sms.") for queue in before], "quorum")
+        app.conf.task_queues = app.amqp.queues = before
     app.loader.import_default_modules()
     assert [name for name in app.tasks if name.startswith("sms_pipeline.")] == [TASK_NAME]
 

@@ -212,7 +212,7 @@ def test_retry_that_is_not_confirmed_is_an_error(published: Published) -> None:
 
 
 def test_queues_are_declared_with_that_of_the_dead_letters(publisher: Publisher) -> None:
-    assert set(memory.Channel.queues) == {"sms.fast", "sms.dead"}
+    assert set(memory.Channel.queues) == {"sms.fast", "sms.fast.urgent", "sms.dead"}
     assert publisher.depth(["fast", "unknown"]) == 0
     assert publisher.dead_letters() == 0
 
@@ -230,7 +230,7 @@ def test_queues_have_the_type_that_is_configured(
 
     monkeypatch.setattr(memory.Channel, "queue_declare", declare)
     Publisher.open(Settings(queue_type=queue_type), ["fast", "slow"])
-    assert types == dict.fromkeys(["sms.dead", "sms.fast", "sms.slow"], queue_type)
+    assert types == dict.fromkeys(["sms.dead", *topology.queue_names(["fast", "slow"])], queue_type)
 
 
 def test_depth_counts_what_is_ready_and_what_waits_to_be_retried(publisher: Publisher) -> None:

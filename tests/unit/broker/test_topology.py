@@ -44,6 +44,7 @@ def test_a_retry_enters_the_waiting_rooms_at_the_highest_bit_of_its_delay(
     assert 2**level <= seconds < 2 ** (level + 1)
 
 
-def test_one_queue_for_each_profile() -> None:
+def test_each_profile_has_a_queue_and_one_for_what_is_urgent() -> None:
     names = [queue.name for queue in topology.profile_queues(["a", "b"], "quorum")]
-    assert names == ["sms.a", "sms.b"]
+    assert names == topology.queue_names(["a", "b"])
+    assert names == ["sms.a", "sms.a.urgent", "sms.b", "sms.b.urgent"]

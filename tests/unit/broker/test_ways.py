@@ -90,7 +90,7 @@ def test_ways_that_are_gone_are_made_anew_once(scene: Scene, error: ChannelError
     assert scene.declared == []
     scene.publish()
     scene.publish()
-    assert scene.declared == ["fast", "ways to sms.fast"]
+    assert scene.declared == ["fast", "ways to sms.fast", "ways to sms.fast.urgent"]
 
 
 def test_ways_of_a_retry_are_made_anew(scene: Scene) -> None:
@@ -99,7 +99,7 @@ def test_ways_of_a_retry_are_made_anew(scene: Scene) -> None:
     with pytest.raises(Reject):
         scene.retry()
     scene.retry()
-    assert scene.declared == ["fast", "ways to sms.fast"]
+    assert scene.declared == ["fast", "ways to sms.fast", "ways to sms.fast.urgent"]
 
 
 def test_ways_that_could_not_be_made_are_tried_again(
@@ -115,7 +115,7 @@ def test_ways_that_could_not_be_made_are_tried_again(
         with pytest.raises(BrokerUnavailableError):
             scene.publish()
     scene.publish()
-    assert scene.declared == ["fast", "ways to sms.fast"]
+    assert scene.declared == ["fast", "ways to sms.fast", "ways to sms.fast.urgent"]
 
 
 def test_other_errors_make_nothing_anew(scene: Scene) -> None:
@@ -159,7 +159,11 @@ def test_mending_deletes_what_does_not_answer_and_declares_all(scene: Scene) -> 
     scene.dead = {"sms.slow", "sms.dead", topology.DELAY_QUEUES[3], "somebody else's"}
     mended = scene.publisher.mend(name for name in ["fast", "slow"])
     assert mended == scene.deleted == ["sms.slow", "sms.dead", topology.DELAY_QUEUES[3]]
-    assert scene.declared == ["fast", "slow", "ways to sms.fast", "ways to sms.slow"]
+    assert scene.declared == [
+        "fast",
+        "slow",
+        *(f"ways to {name}" for name in topology.queue_names(["fast", "slow"])),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ def test_every_key() -> None:
         "report_period": 1,
         "seed": 1,
         "batch_size": 7,
+        "urgent": True,
         "routing": "static",
         "failover": {"attempts": None, "to": None, "unattended": 5},
         "max_text_length": 20,

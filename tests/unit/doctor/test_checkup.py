@@ -12,6 +12,7 @@ from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.doctor.check import Check, State
 from sms_pipeline.doctor.checkup import subjects_of, threads_wanted
 from sms_pipeline.doctor.examination import examine
+from sms_pipeline.worker.in_hand import threads_of
 
 
 def names(settings: Settings) -> list[str]:
@@ -59,7 +60,15 @@ def test_a_database_url_that_is_none(tmp_path: Path) -> None:
 
 def test_one_process_for_all_profiles_needs_the_threads_of_them_all() -> None:
     simulation = Simulation()
-    assert threads_wanted(simulation, embedded=True) > threads_wanted(simulation, embedded=False)
+    # 50 to spare for each profile
+    assert threads_wanted(simulation, Settings()) > 150
+
+
+@pytest.mark.parametrize(("queue_type", "times"), [("quorum", 2), ("classic", 1)])
+def test_a_worker_needs_threads_for_urgent_batches_too(queue_type: str, times: int) -> None:
+    settings = Settings(broker_url="amqp://host", queue_type=queue_type)
+    most = max(threads_of(simulation := Simulation()).values())
+    assert threads_wanted(simulation, settings) == times * most
 
 
 @pytest.mark.parametrize(

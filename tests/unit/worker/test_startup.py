@@ -109,9 +109,10 @@ def test_worker_that_can_start_knows_all_it_needs(setting: Setting, ledger: Ledg
     assert setting.controller.hostname == pipeline.pipeline().worker.id
     assert setting.controller.hostname.startswith("fast-")
     assert setting.broker.opened == [(BROKER_URL, ["fast"])]
-    # Its queue, and no other
-    (queue,) = setting.app.amqp.queues.values()
+    # Its queues, and no others
+    queue, urgent = setting.app.amqp.queues.values()
     assert (queue.name, queue.queue_arguments["x-queue-type"]) == ("sms.fast", "quorum")
+    assert (urgent.name, urgent.queue_arguments["x-queue-type"]) == ("sms.fast.urgent", "quorum")
     # Its senders and its ledger
     parts = pipeline.pipeline()
     assert parts.publisher is setting.broker  # type: ignore[comparison-overlap]
@@ -151,8 +152,9 @@ def test_options_and_variables_are_heeded(
     # Then as many batches are taken in hand as four senders can work on
     assert setting.app.conf.worker_concurrency == 3 * 4 / 2 + 50
     assert [row.senders for row in ledger.all_workers()] == [4]
-    (queue,) = setting.app.amqp.queues.values()
+    queue, urgent = setting.app.amqp.queues.values()
     assert (queue.name, queue.queue_arguments["x-queue-type"]) == ("sms.mine", "classic")
+    assert urgent.name == "sms.mine.urgent"
     assert setting.controller.hostname.startswith("given-")
     assert setting.controller.hostname == pipeline.pipeline().worker.id
 
@@ -163,7 +165,9 @@ def test_file_of_the_environment_is_heeded(
     monkeypatch.setenv("SMS_CONFIG", str(setting.write("used.yaml", "batch_size: 1")))
     setting.prepare()
     pipeline.stop()
-    assert setting.app.conf.worker_concurrency == 3 * 20 + 50
+    # As many again for urgent batches
+    assert setting.app.conf.worker_concurrency == 2 * (3 * 20 + 50)
+    assert pipeline.pipeline().prefetch == 3 * 20 + 50
 
 
 def test_problems_are_told_one_after_the_other_and_nothing_is_begun(
@@ -218,7 +222,7 @@ def test_problems_are_told_one_after_the_other_and_nothing_is_begun(
         strict=True,
     ):
         assert part in message
-    assert untouched == (["sms.fast"], "celery@host")
+    assert untouched == (["sms.fast", "sms.fast.urgent"], "celery@host")
     assert pipeline._installed == []
     setting.broker.refuses = False
     setting.prepare()
