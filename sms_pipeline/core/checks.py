@@ -45,10 +45,15 @@ METRICS = {
     "failed attempts": Quantity.COUNT,
     **dict.fromkeys(("mean send", "mean delivery"), Quantity.SECONDS),
     **dict.fromkeys(("p50 delivery", "p95 delivery", "p99 delivery"), Quantity.SECONDS),
+    **dict.fromkeys(("p50 on phone", "p95 on phone", "p99 on phone"), Quantity.SECONDS),
+    "without receipt": Quantity.COUNT,
     "average rate": Quantity.PER_SECOND,
     **dict.fromkeys(("duration", "reached"), Quantity.SECONDS),
     **dict.fromkeys(("lost", "doubled"), Quantity.AUDITED),
 }
+
+
+_OF_RECEIPTS = {"p50 on phone", "p95 on phone", "p99 on phone", "without receipt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,11 @@ class Check:
     unit: str
     #: Of `reached N%`: N, 0 to 1.
     share: float | None = None
+
+    @property
+    def of_receipts(self) -> bool:
+        """Whether only senders with delivery receipts can tell."""
+        return self.metric in _OF_RECEIPTS
 
     @property
     def audited(self) -> bool:

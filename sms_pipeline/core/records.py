@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 
 from sms_pipeline.core.counts import Counts, ProfileCounts, total
 from sms_pipeline.core.profiles import SenderProfile, capacity
+from sms_pipeline.core.receipts import OnPhone
 from sms_pipeline.core.simulation import Simulation
 
 #: A worker that lives has written its heartbeat anew by then.
@@ -121,6 +122,8 @@ class Settlement:
     cancelled: int = 0
     failed_indexes: Sequence[int] = ()
     expired_indexes: Sequence[int] = ()
+    #: When its delivered messages were on the phone; None of senders without receipts.
+    on_phone: OnPhone | None = None
     #: Who recorded it, and as which link of its chain: see `core.seal`.
     writer: str = field(default="", compare=False)
     link: int = field(default=0, compare=False)

@@ -290,6 +290,17 @@ class Simulation(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _receipts_come(self) -> Self:
+        if not any(sender.receipts for sender in self.senders):
+            for number, one in enumerate(self.thresholds):
+                if checks.parse(one.check).of_receipts:
+                    raise ValueError(
+                        f"thresholds[{number}]: {one.check!r} needs delivery receipts, but no "
+                        "sender profile has 'receipts'"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _ends(self) -> Self:
         never = [sender.name for sender in self.senders if sender.failure_rate == 1]
         if self.retry.max_attempts is None and never:

@@ -59,6 +59,8 @@ class Database:
                 schema.delivery_times,
                 schema.dispatched,
                 schema.absorbed,
+                schema.receipt_counters,
+                schema.receipt_times,
             )
         }
 
@@ -114,7 +116,7 @@ class Database:
 
 
 #: Columns of which an addition keeps the greater value; it adds to all others.
-_GREATEST = {"last_at", "last_settled_at", "longest_delivery"}
+_GREATEST = {"last_at", "last_settled_at", "longest_delivery", "longest"}
 #: Of this table it overwrites all: a worker writes its sums, not what is new.
 _SUMMED_BY_ITS_WRITER = "absorbed"
 
