@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from sms_pipeline.core.simulation import BAD_CHECK, Simulation
+from sms_pipeline.core.checks import BAD_CHECK
+from sms_pipeline.core.simulation import Simulation
 
 #: Where a value stands in a configuration: keys, and places in lists.
 Location = tuple[int | str, ...]

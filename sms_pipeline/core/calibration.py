@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sms_pipeline.core.gamma import gamma_quantile
-from sms_pipeline.core.profiles import MIN_SHAPE
+from sms_pipeline.core.gamma import MIN_SHAPE, gamma_quantile
 
 Numbers = NDArray[np.float64]
 

@@ -10,6 +10,16 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from sms_pipeline.core.frozen import Frozen
+
+#: Of a threshold, characters.
+MAX_CHECK_LENGTH = 200
+#: The type of a validation error that points into an expression.
+BAD_CHECK = "bad_check"
+
 
 class BadCheckError(ValueError):
     """An expression that is not a check."""
@@ -45,10 +55,15 @@ METRICS = {
     "failed attempts": Quantity.COUNT,
     **dict.fromkeys(("mean send", "mean delivery"), Quantity.SECONDS),
     **dict.fromkeys(("p50 delivery", "p95 delivery", "p99 delivery"), Quantity.SECONDS),
+    **dict.fromkeys(("p50 on phone", "p95 on phone", "p99 on phone"), Quantity.SECONDS),
+    "without receipt": Quantity.COUNT,
     "average rate": Quantity.PER_SECOND,
     **dict.fromkeys(("duration", "reached"), Quantity.SECONDS),
     **dict.fromkeys(("lost", "doubled"), Quantity.AUDITED),
 }
+
+
+_OF_RECEIPTS = {"p50 on phone", "p95 on phone", "p99 on phone", "without receipt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +78,11 @@ class Check:
     unit: str
     #: Of `reached N%`: N, 0 to 1.
     share: float | None = None
+
+    @property
+    def of_receipts(self) -> bool:
+        """Whether only senders with delivery receipts can tell."""
+        return self.metric in _OF_RECEIPTS
 
     @property
     def audited(self) -> bool:
@@ -220,3 +240,29 @@ def _listed(words: Mapping[str, object] | list[str]) -> str:
 def _skip(text: str, start: int) -> int:
     """Where the next word begins."""
     return start + len(text[start:]) - len(text[start:].lstrip())
+
+
+class Threshold(Frozen):
+    """A condition that the run must meet, and whether missing it cancels the run."""
+
+    check: str = Field(
+        max_length=MAX_CHECK_LENGTH, description="metric, comparison, limit: see below"
+    )
+    abort: bool = Field(
+        default=False, description="cancel the run as soon as the threshold can no longer be met"
+    )
+
+    @field_validator("check")
+    @classmethod
+    def _parsed(cls, text: str) -> str:
+        try:
+            parse(text)
+        except BadCheckError as error:
+            context = {"what": error.what, "pointed": error.pointed}
+            raise PydanticCustomError(BAD_CHECK, "{what}", context) from error
+        return text
+
+    @staticmethod
+    def spelt_out(value: object) -> object:
+        """A plain string is short for a mapping with only `check`."""
+        return {"check": value} if isinstance(value, str) else value

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
 from sms_pipeline.core import histogram
+from sms_pipeline.core.receipts import NO_RECEIPTS, OnPhone, total_on_phone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class Counts:
     longest_delivery: float = 0.0
     #: Messages by bucket of the histogram of delivery times.
     delivery_times: dict[int, int] = field(default_factory=dict)
+    #: When those delivered were on the phone, as far as their senders have receipts.
+    on_phone: OnPhone = NO_RECEIPTS
 
     @property
     def finished(self) -> int:
@@ -113,7 +116,9 @@ class ProfileCounts(Counts):
 
 #: What is added up as it stands.
 _NUMBERS = tuple(
-    one.name for one in fields(Counts) if one.name not in ("delivery_times", "longest_delivery")
+    one.name
+    for one in fields(Counts)
+    if one.name not in ("delivery_times", "longest_delivery", "on_phone")
 )
 
 
@@ -128,6 +133,7 @@ def total(parts: Iterable[Counts]) -> Counts:
         **numbers,
         longest_delivery=max((part.longest_delivery for part in added), default=0.0),
         delivery_times=dict(delivery_times),
+        on_phone=total_on_phone(part.on_phone for part in added),
     )
 
 

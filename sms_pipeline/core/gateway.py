@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.empirical import Empirical
+from sms_pipeline.core.gamma import capped_draws
 from sms_pipeline.core.parts import count_parts
 from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.receipts import Delays
 
 #: Keep the streams of outcomes, of outcomes by what goes wrong, and of parts apart from the stream
 #: of messages, which has the same seed.
@@ -32,6 +34,9 @@ class Outcomes(NamedTuple):
     expired: NDArray[np.bool_] | None = None
     #: Seconds that its sender is busy with it, where that is something else.
     busy: NDArray[np.float64] | None = None
+    #: Should it be delivered: seconds from then until it is on the phone, NaN where no receipt ever
+    #: comes; None without receipts.
+    receipts: Delays | None = None
 
 
 class Gateway(Protocol):
@@ -64,20 +69,20 @@ class SimulatedGateway:
         """See `Gateway.attempt`."""
         generator = _generator(batch, _OUTCOME_STREAM)
         count, rate = batch.count, self._profile.parts_per_second
+        receipts = self._profile.receipts
         return Outcomes(
             self._durations(generator, count),
             generator.random(count) >= self._profile.failure_rate,
             busy=None if rate is None else self._parts(batch) / rate,
+            # Drawn last, so that all else is the same with and without them.
+            receipts=None if receipts is None else receipts.draw(generator, count),
         )
 
     def _durations(self, generator: np.random.Generator, count: int) -> NDArray[np.float64]:
         profile = self._profile
-        if profile.mean_time == 0:
-            return np.zeros(count)
-        if self._measured:
+        if self._measured and profile.mean_time:
             return self._measured.draw(generator, count)
-        durations = generator.gamma(profile.shape, profile.mean_time / profile.shape, count)
-        return durations if profile.max_time is None else np.minimum(durations, profile.max_time)
+        return capped_draws(generator, count, profile.mean_time, profile.shape, profile.max_time)
 
 
 def part_draws(batch: Batch, count: int) -> NDArray[np.float64]:

@@ -75,7 +75,7 @@ def came_to(
         given_up = np.isnan(ended_at)
         ended_at = np.where(given_up, epoch + finished.gave_up_at, ended_at)
         busy, delivered = np.where(given_up, 0.0, busy), delivered & ~given_up
-    return Outcomes(busy, delivered), ended_at
+    return Outcomes(busy, delivered, receipts=outcomes.receipts), ended_at
 
 
 def if_started(

@@ -10,8 +10,9 @@ from pydantic import Field, field_validator, model_validator
 
 from sms_pipeline.core.empirical import mean_of
 from sms_pipeline.core.frozen import Frozen
-from sms_pipeline.core.gamma import capped_mean
+from sms_pipeline.core.gamma import MAX_SHAPE, MIN_SHAPE, capped_mean
 from sms_pipeline.core.presets import limits_of, presets
+from sms_pipeline.core.receipts import Receipts
 
 #: A profile's name is part of a queue name and of a topic routing key, where dots separate words.
 PROFILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -25,8 +26,6 @@ AUTO_BATCH_SECONDS = 0.5
 MAX_SENDERS = 10_000_000
 #: Longest time of one message, seconds: a day.
 MAX_SEND_SECONDS = 86_400
-#: Of the distribution of send times: from "most take no time at all" to "all take the same".
-MIN_SHAPE, MAX_SHAPE = 0.01, 1_000_000
 #: Of a message; no currency needs more.
 MAX_PRICE = 1_000_000_000
 #: Of `times`: two say where a distribution begins and ends, more than these say nothing new.
@@ -111,6 +110,11 @@ class SenderProfile(Frozen):
         ge=0,
         le=MAX_PRICE,
         description="money for each part of a delivered message, in any currency",
+    )
+    receipts: Receipts | None = Field(
+        default=None,
+        description="delivery receipts, as a mapping: see below; null = none",
+        examples=[{"mean_time": 4, "missing": 0.02}],
     )
 
     @model_validator(mode="before")

@@ -13,6 +13,7 @@ from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.bitmap import pack_offsets
 from sms_pipeline.core.failover import HandOver, hand_overs
 from sms_pipeline.core.gateway import Outcomes
+from sms_pipeline.core.receipts import OnPhone
 from sms_pipeline.core.records import Settlement
 
 #: Moments, seconds since the epoch, one for each message of an attempt.
@@ -37,7 +38,12 @@ def expire(outcomes: Outcomes, ended_at: Moments, due: float) -> Outcomes:
     late = ~(ended_at <= due)
     if not late.any():
         return outcomes
-    return Outcomes(np.where(late, 0.0, outcomes.durations), outcomes.delivered & ~late, late)
+    return Outcomes(
+        np.where(late, 0.0, outcomes.durations),
+        outcomes.delivered & ~late,
+        late,
+        receipts=outcomes.receipts,
+    )
 
 
 def settlement_of(
@@ -84,7 +90,15 @@ def settlement_of(
         failed_indexes=(batch.first_index + positions[failed]).tolist(),
         expired_indexes=(batch.first_index + positions[expired]).tolist(),
         handed_over=_handed_over(batch, profile, len(positions), int(retried.sum())),
+        on_phone=_on_phone(batch, outcomes, ended_at),
     )
+
+
+def _on_phone(batch: Batch, outcomes: Outcomes, ended_at: Moments) -> OnPhone | None:
+    if outcomes.receipts is None:
+        return None
+    handed_over = np.maximum(ended_at[outcomes.delivered] - batch.started_at, 0)
+    return OnPhone.of(handed_over + outcomes.receipts[outcomes.delivered])
 
 
 def cancellation_of(

@@ -6,9 +6,9 @@ import math
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from sms_pipeline.core import checks
+from sms_pipeline.core.checks import Threshold
 from sms_pipeline.core.events import MAX_EVENTS, Event, unknown_profile
 from sms_pipeline.core.failover import Failover, problem_of
 from sms_pipeline.core.frozen import Frozen
@@ -39,8 +39,6 @@ MAX_NAME_LENGTH = 64
 MAX_TAGS = 20
 MAX_PROFILES = 1_000
 MAX_THRESHOLDS = 100
-#: Of a threshold, characters.
-MAX_CHECK_LENGTH = 200
 #: Between two updates, seconds: no reader is faster than the first, none waits for the second.
 MIN_PERIOD, MAX_PERIOD = 0.001, 3_600
 #: Longest deadline, seconds: a year.
@@ -48,39 +46,10 @@ MAX_RUN_SECONDS = 365 * 86_400
 #: Largest run: a message index fits a 32-bit field of the message generator's counter.
 MAX_MESSAGES = 4_000_000_000
 
-#: The type of a validation error that points into an expression.
-BAD_CHECK = "bad_check"
-
-
-class Threshold(Frozen):
-    """A condition that the run must meet, and whether missing it cancels the run."""
-
-    check: str = Field(
-        max_length=MAX_CHECK_LENGTH, description="metric, comparison, limit: see below"
-    )
-    abort: bool = Field(
-        default=False, description="cancel the run as soon as the threshold can no longer be met"
-    )
-
-    @field_validator("check")
-    @classmethod
-    def _parsed(cls, text: str) -> str:
-        try:
-            checks.parse(text)
-        except checks.BadCheckError as error:
-            context = {"what": error.what, "pointed": error.pointed}
-            raise PydanticCustomError(BAD_CHECK, "{what}", context) from error
-        return text
-
 
 def _recipients(value: object) -> object:
     """A plain string is short for a mapping with only `file`."""
     return {"file": value} if isinstance(value, str) else value
-
-
-def _threshold(value: object) -> object:
-    """A plain string is short for a mapping with only `check`."""
-    return {"check": value} if isinstance(value, str) else value
 
 
 DEFAULT_SENDERS = (
@@ -196,7 +165,8 @@ class Simulation(Frozen):
     thresholds: Annotated[
         tuple[
             Annotated[
-                Threshold, BeforeValidator(_threshold, json_schema_input_type=str | Threshold)
+                Threshold,
+                BeforeValidator(Threshold.spelt_out, json_schema_input_type=str | Threshold),
             ],
             ...,
         ],
@@ -306,6 +276,17 @@ class Simulation(Frozen):
         names = [sender.name for sender in self.senders]
         if self.failover and (problem := problem_of(self.failover, names, self.retry)):
             raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _receipts_come(self) -> Self:
+        if not any(sender.receipts for sender in self.senders):
+            for number, one in enumerate(self.thresholds):
+                if checks.parse(one.check).of_receipts:
+                    raise ValueError(
+                        f"thresholds[{number}]: {one.check!r} needs delivery receipts, but no "
+                        "sender profile has 'receipts'"
+                    )
         return self
 
     @model_validator(mode="after")

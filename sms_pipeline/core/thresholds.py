@@ -126,7 +126,14 @@ def _measure(check: Check, evidence: Evidence) -> Range | None:
 
 def _ended(check: Check, evidence: Evidence) -> Range:
     """Messages in one terminal state: they never get fewer, and what is left may join them."""
-    count: int = getattr(evidence.counts, check.metric)
+    return _growing(check, evidence, getattr(evidence.counts, check.metric))
+
+
+def _without_receipt(check: Check, evidence: Evidence) -> Range:
+    return _growing(check, evidence, evidence.counts.on_phone.missing)
+
+
+def _growing(check: Check, evidence: Evidence, count: int) -> Range:
     whole = evidence.total if check.unit == "%" else 1
     return Range(count / whole, count / whole, (count + evidence.left) / whole)
 
@@ -149,9 +156,16 @@ def _mean_delivery(_check: Check, evidence: Evidence) -> Range:
 
 
 def _percentile(check: Check, evidence: Evidence) -> Range:
+    return _least_percentile(check, evidence, evidence.counts.delivery_times)
+
+
+def _percentile_on_phone(check: Check, evidence: Evidence) -> Range:
+    return _least_percentile(check, evidence, evidence.counts.on_phone.times)
+
+
+def _least_percentile(check: Check, evidence: Evidence, times: Mapping[int, int]) -> Range:
     """At best all that is left falls into the first bucket, at worst into none."""
     share = int(check.metric.split()[0].removeprefix("p")) / PERCENT
-    times = evidence.counts.delivery_times
     best = {**times, 0: times.get(0, 0) + max(evidence.left, 0)}
     return Range(
         histogram.percentile(times, share), histogram.percentile(best, share) or 0.0, math.inf
@@ -193,6 +207,8 @@ _MEASURES: dict[str, Callable[[Check, Evidence], Range | None]] = {
     "mean send": _mean_send,
     "mean delivery": _mean_delivery,
     **dict.fromkeys(("p50 delivery", "p95 delivery", "p99 delivery"), _percentile),
+    **dict.fromkeys(("p50 on phone", "p95 on phone", "p99 on phone"), _percentile_on_phone),
+    "without receipt": _without_receipt,
     "average rate": _average_rate,
     "duration": _duration,
     "reached": _reached,

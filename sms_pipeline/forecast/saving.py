@@ -143,4 +143,5 @@ def _with_times(settlements: Sequence[Settlement], outlook: Outlook) -> Iterator
             transit_seconds=mine.transit_seconds,
             delivery_times={bucket: n for bucket, n in mine.delivery_times.items() if n},
             longest_delivery=mine.longest_delivery,
+            on_phone=mine.on_phone if mine.on_phone.delivered else None,
         )

@@ -16,6 +16,7 @@ from typing import Protocol
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.counts import ProfileCounts
 from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.receipts import NO_RECEIPTS, OnPhone, total_on_phone
 from sms_pipeline.core.records import (
     SUMMED,
     BatchRow,
@@ -48,6 +49,7 @@ class _Sums:
     numbers: Counter[str] = field(default_factory=Counter)
     delivery_times: Counter[int] = field(default_factory=Counter)
     longest_delivery: float = 0.0
+    on_phone: OnPhone = NO_RECEIPTS
     #: First attempts that are not settled: batch number to (queued_at, messages).
     waiting: dict[int, tuple[float, int]] = field(default_factory=dict)
 
@@ -148,6 +150,8 @@ class MemoryBooks:
             del sums.waiting[number]
         sums.delivery_times.update(one.delivery_times)
         sums.longest_delivery = max(sums.longest_delivery, one.longest_delivery)
+        if one.on_phone is not None:
+            sums.on_phone = total_on_phone((sums.on_phone, one.on_phone))
         self._settled_at = max(self._settled_at or 0.0, one.settled_at)
 
     def _counts(self, name: str, sums: _Sums) -> ProfileCounts:
@@ -155,6 +159,7 @@ class MemoryBooks:
             profile=name,
             longest_delivery=sums.longest_delivery,
             delivery_times=dict(sums.delivery_times),
+            on_phone=sums.on_phone,
             **sums.numbers,
         )
 

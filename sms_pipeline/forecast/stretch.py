@@ -11,6 +11,7 @@ import numpy as np
 
 from sms_pipeline.core import histogram
 from sms_pipeline.core.counts import ProfileCounts
+from sms_pipeline.core.receipts import OnPhone
 from sms_pipeline.forecast.agenda import EPOCH
 from sms_pipeline.forecast.rehearsal import Course, Mark
 
@@ -96,27 +97,47 @@ class _Gap:
         """The sums of a profile, with what was added."""
         mine = [mark for mark in added if mark.profile == counts.profile]
         ended = sum(mark.ended for mark in mine)
-        before, after = self._split(counts.delivery_times)
-        times = Counter[int]()
-        times.update(before)
-        times.update(histogram.spread(ended, self.at, self.at + self.seconds))
-        for bucket, messages in after.items():
-            if messages:
-                low, high = (self.seconds + bound for bound in histogram.bounds(bucket))
-                times.update(histogram.spread(messages, max(low, self.at + self.seconds), high))
+        delivered = sum(mark.delivered for mark in mine)
+        times, more_seconds = self._widened_times(counts.delivery_times, ended)
         return replace(
             counts,
-            delivered=counts.delivered + sum(mark.delivered for mark in mine),
+            delivered=counts.delivered + delivered,
             failed=counts.failed + sum(mark.failed for mark in mine),
             retried=counts.retried + sum(mark.retried for mark in mine),
             send_seconds=counts.send_seconds + sum(mark.send_seconds for mark in mine),
             transit_seconds=counts.transit_seconds + sum(mark.transit_seconds for mark in mine),
-            delivery_seconds=counts.delivery_seconds
-            + self.seconds * sum(after.values())
-            + ended * (self.at + self.seconds / 2),
+            delivery_seconds=counts.delivery_seconds + more_seconds,
             longest_delivery=self.later(counts.longest_delivery),
-            delivery_times={bucket: round(number) for bucket, number in times.items()},
+            delivery_times=times,
+            on_phone=self._widened_receipts(counts.on_phone, delivered),
         )
+
+    def _widened_receipts(self, on_phone: OnPhone, delivered: int) -> OnPhone:
+        """As many messages come to the phone meanwhile as are handed over: the run is in a flow."""
+        if not on_phone.delivered:
+            return on_phone
+        missing = round(delivered * on_phone.missing / on_phone.delivered)
+        times, more_seconds = self._widened_times(on_phone.times, delivered - missing)
+        return OnPhone(
+            receipts=sum(times.values()),
+            missing=on_phone.missing + missing,
+            seconds=on_phone.seconds + more_seconds,
+            longest=self.later(on_phone.longest),
+            times=times,
+        )
+
+    def _widened_times(self, counts: dict[int, int], added: float) -> tuple[dict[int, int], float]:
+        """A histogram with so many more, evenly spread over the gap; how much its sum grows."""
+        before, after = self._split(counts)
+        times = Counter[int]()
+        times.update(before)
+        times.update(histogram.spread(added, self.at, self.at + self.seconds))
+        for bucket, messages in after.items():
+            if messages:
+                low, high = (self.seconds + bound for bound in histogram.bounds(bucket))
+                times.update(histogram.spread(messages, max(low, self.at + self.seconds), high))
+        more_seconds = self.seconds * sum(after.values()) + added * (self.at + self.seconds / 2)
+        return {bucket: round(number) for bucket, number in times.items()}, more_seconds
 
     def _split(self, counts: dict[int, int]) -> tuple[dict[int, float], dict[int, float]]:
         """Delivery times before the gap and after it; those of its bucket are evenly spread."""

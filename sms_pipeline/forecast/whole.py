@@ -117,6 +117,7 @@ def _grown(counts: ProfileCounts, factor: float, senders: float) -> ProfileCount
         delivery_times={
             bucket: round(messages * factor) for bucket, messages in counts.delivery_times.items()
         },
+        on_phone=counts.on_phone.times_as_many(factor),
     )
 
 

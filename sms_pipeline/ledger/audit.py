@@ -18,6 +18,7 @@ from sms_pipeline.errors import BadBatchError
 from sms_pipeline.ledger import rules, schema
 from sms_pipeline.ledger.chains import encoded, encoded_settlement
 from sms_pipeline.ledger.mapping import batch_columns, settlement_columns
+from sms_pipeline.ledger.receipts import encoded_receipts, with_receipts
 from sms_pipeline.ledger.scan import Records
 from sms_pipeline.ledger.sealing import may_be_sealed, read_seal, record_seal, seal_of
 from sms_pipeline.ledger.store import Ledger
@@ -74,10 +75,14 @@ def audit(records: Records, now: float, lost: bool = False) -> AuditResult:
     sums, contents = Sums(run.simulation.failover), Contents()
     chains = _Grouped(records.settlements(), lambda settlement: settlement.key[1])
     failures = _Grouped(records.failures(), lambda failure: failure.batch)
+    receipts = _Grouped(records.receipts(), lambda receipt: receipt[0][1])
     for batch in records.batches():
         ranges.add(batch)
         sums.dispatch(batch)
         chain, listed = chains.take(batch.number), failures.take(batch.number)
+        noted = receipts.take(batch.number)
+        chain = with_receipts(chain, noted)
+        result.problems += rules.of_receipts(batch, chain, noted)
         _check_chain(result, batch, chain)
         _check_failures(result, batch, chain, listed)
         result.problems += rules.of_batch(standing, batch, chain)
@@ -89,10 +94,12 @@ def audit(records: Records, now: float, lost: bool = False) -> AuditResult:
     ranges.end(run.total, (run.next_index, run.next_batch))
     _check_strays(result, "settlement", chains)
     _check_strays(result, "failure", failures)
+    _check_strays(result, "receipts", receipts)
     for place, name, row in records.hashed_steps():
         contents.add(place, name, row)
     result.problems += contents.against(records.links(), records.first_links())
     result.problems += sums.against_counters(records.counters(), run.simulation.deadline)
+    result.problems += sums.against_receipts(records.receipt_counters())
     result.problems += sums.against_dispatched(records.dispatched())
     result.problems += sums.against_handed(records.handed_over())
     result.absorbed = records.absorbed()
@@ -143,7 +150,7 @@ def _add(
         row = encoded_settlement(
             settlement_columns(settlement),
             *(listed[attempt, reason] for reason in schema.REASONS),
-        )
+        ) + encoded_receipts(settlement)
         place = settlement.writer, settlement.link
         contents.add(place, f"{name}, attempt {attempt + 1}", row)
 

@@ -53,6 +53,9 @@ _COLUMNS = {
         schema.counters,
         schema.delivery_times,
         schema.dispatched,
+        schema.receipts,
+        schema.receipt_counters,
+        schema.receipt_times,
     )
 }
 

@@ -60,6 +60,8 @@ class Database:
                 schema.dispatched,
                 schema.absorbed,
                 schema.handed_over,
+                schema.receipt_counters,
+                schema.receipt_times,
             )
         }
 
@@ -115,7 +117,7 @@ class Database:
 
 
 #: Columns of which an addition keeps the greater value; it adds to all others.
-_GREATEST = {"last_at", "last_settled_at", "longest_delivery"}
+_GREATEST = {"last_at", "last_settled_at", "longest_delivery", "longest"}
 #: Of this table it overwrites all: a worker writes its sums, not what is new.
 _SUMMED_BY_ITS_WRITER = "absorbed"
 

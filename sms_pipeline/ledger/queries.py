@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
@@ -10,23 +9,16 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exist
 from sqlalchemy.exc import DatabaseError
 
 from sms_pipeline.core.counts import Counts, ProfileCounts
-from sms_pipeline.core.records import (
-    SUMMED,
-    BatchRow,
-    Control,
-    Run,
-    RunPage,
-    RunTotals,
-    Snapshot,
-    Step,
-    Unreadable,
-    WorkerRow,
-)
+from sms_pipeline.core.receipts import NO_RECEIPTS
+from sms_pipeline.core.records import SUMMED, BatchRow, Control, Run, Snapshot, Step, WorkerRow
+from sms_pipeline.core.run_list import RunPage, RunTotals, Unreadable
 from sms_pipeline.errors import DamagedLedgerError
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.database import damage_of
 from sms_pipeline.ledger.handed import read_moved
+from sms_pipeline.ledger.histograms import read_histograms
 from sms_pipeline.ledger.mapping import known, plain_numbers, to_batch, to_run, to_step, to_worker
+from sms_pipeline.ledger.receipts import read_on_phone
 
 
 def stuck(run_id: int, queued_before: float) -> Select[Any]:
@@ -281,7 +273,7 @@ _COUNTED = ("first_attempts", "attempts", *SUMMED)
 
 def read_profile_counts(connection: Connection, run: Run) -> tuple[ProfileCounts, ...]:
     """The sums of each profile, those that are configured first."""
-    counter, dispatch, times = schema.counters.c, schema.dispatched.c, schema.delivery_times.c
+    counter, dispatch = schema.counters.c, schema.dispatched.c
     summed = [func.sum(counter[name]).label(name) for name in _COUNTED]
     summed.append(func.max(counter.longest_delivery).label("longest_delivery"))
     counts = {
@@ -296,19 +288,15 @@ def read_profile_counts(connection: Connection, run: Run) -> tuple[ProfileCounts
             select(dispatch.profile, dispatch.messages).where(dispatch.run == run.id)
         )
     }
-    histograms: dict[str, dict[int, int]] = defaultdict(dict)
-    for profile, bucket, messages in connection.execute(
-        select(times.profile, times.bucket, func.sum(times.messages))
-        .where(times.run == run.id)
-        .group_by(times.profile, times.bucket)
-    ):
-        histograms[profile][known(bucket, "bucket")] = int(messages or 0)
+    delivery_times = read_histograms(connection, schema.delivery_times, run.id)
+    on_phone = read_on_phone(connection, run.id)
     configured = [profile.name for profile in run.simulation.senders]
     own = [
         ProfileCounts(
             profile=name,
             dispatched=int(dispatched.get(name, 0)),
-            delivery_times=histograms[name],
+            delivery_times=delivery_times[name],
+            on_phone=on_phone.get(name, NO_RECEIPTS),
             **plain_numbers(counts.get(name)),
         )
         for name in dict.fromkeys([*configured, *dispatched, *counts])

@@ -8,11 +8,13 @@ from itertools import pairwise
 from sms_pipeline.core.bitmap import has_offset
 from sms_pipeline.core.failover import profile_of
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE
+from sms_pipeline.core.receipts import OnPhone
 from sms_pipeline.core.records import (
     CANCELLER,
     BatchRow,
     Control,
     Failure,
+    Key,
     Run,
     Settlement,
     Steering,
@@ -116,6 +118,7 @@ def _of_attempt(standing: Standing, batch: BatchRow, settled: Settlement) -> Ite
     yield from _fates(standing, settled)
     yield from _settler(standing, batch, settled)
     yield from _times(standing.run, batch, settled)
+    yield from _on_phone(settled)
 
 
 _COUNTED = ("messages", "delivered", "failed", "expired", "cancelled", "retried")
@@ -182,6 +185,36 @@ def _times(run: Run, batch: BatchRow, settled: Settlement) -> Iterator[str]:
     deadline = run.simulation.deadline
     if deadline is not None and settled.delivery_seconds > timed * deadline + slack:
         yield f"{timed} messages took {settled.delivery_seconds:g} s, past the deadline"
+
+
+def _on_phone(settled: Settlement) -> Iterator[str]:
+    """A delivered message has a receipt or none, and is on the phone after it was handed over."""
+    known = settled.on_phone
+    if known is None:
+        return
+    if known.delivered != settled.delivered or min(known.receipts, known.missing) < 0:
+        yield (
+            f"{settled.delivered} messages delivered, but {known.receipts} with a receipt and "
+            f"{known.missing} without"
+        )
+    if known.seconds < 0:
+        yield f"seconds until on the phone is {known.seconds:g}"
+    all_known = not known.missing and not settled.failed
+    if all_known and known.seconds < settled.delivery_seconds - ROUNDING_SECONDS * known.receipts:
+        yield (
+            f"on the phone after {known.seconds:g} s, but delivered after "
+            f"{settled.delivery_seconds:g} s"
+        )
+
+
+def of_receipts(
+    batch: BatchRow, chain: Sequence[Settlement], noted: Iterable[tuple[Key, OnPhone]]
+) -> Iterator[str]:
+    """Receipts are of an attempt that is settled."""
+    settled = {settlement.key for settlement in chain}
+    for key, _ in noted:
+        if key not in settled:
+            yield f"batch {batch.number}: receipts of attempt {key[2] + 1}, which is not settled"
 
 
 def of_failures(

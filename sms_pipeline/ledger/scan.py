@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
-from sms_pipeline.core.records import Absorbed, BatchRow, Failure, Run, Settlement, Step
+from sms_pipeline.core.receipts import OnPhone
+from sms_pipeline.core.records import Absorbed, BatchRow, Failure, Key, Run, Settlement, Step
 from sms_pipeline.core.seal import Link, Place, first_link
 from sms_pipeline.errors import UnknownRunError
 from sms_pipeline.ledger import chains, schema
@@ -62,6 +63,25 @@ class Records:
             )
             for key in sorted({*stored, *times})
         ]
+
+    def receipts(self) -> Iterator[tuple[Key, OnPhone]]:
+        """What was recorded of delivery receipts, by batch number, then attempt."""
+        table = schema.receipts
+        for row in self._rows(table, table.c.batch, table.c.attempt):
+            key = row.run, row.batch, row.attempt
+            yield key, OnPhone(row.receipts, row.missing, row.seconds)
+
+    def receipt_counters(self) -> dict[Settler, OnPhone]:
+        """Their sums, with the histograms."""
+        times: dict[Settler, Counter[int]] = defaultdict(Counter)
+        for row in self._rows(schema.receipt_times):
+            times[row.profile, row.worker][row.bucket] += row.messages
+        sums = {
+            (row.profile, row.worker): (row.receipts, row.missing, row.seconds, row.longest)
+            for row in self._rows(schema.receipt_counters)
+        }
+        nothing = 0, 0, 0.0, 0.0
+        return {key: OnPhone(*sums.get(key, nothing), times=times[key]) for key in {*sums, *times}}
 
     def dispatched(self) -> dict[str, Dispatched]:
         """The dispatch counters, by profile."""

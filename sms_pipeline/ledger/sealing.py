@@ -15,6 +15,14 @@ from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.ledger import chains, queries, schema
 from sms_pipeline.ledger.store import Ledger
 
+#: Tables of sums, which nobody adds to any more once a run has ended.
+_SUMS = (
+    schema.dispatched,
+    schema.counters,
+    schema.delivery_times,
+    schema.receipt_counters,
+    schema.receipt_times,
+)
 #: A producer that has not noted by then what the broker confirmed is gone.
 LATE_SECONDS = 10.0
 
@@ -78,7 +86,7 @@ def _parts(connection: Connection, run_id: int) -> Iterator[Iterable[Value]]:
     yield from _ends(connection, run_id)
     published = select(batch.number, batch.published_at).where(batch.run == run_id)
     yield from map(tuple, connection.execute(published.order_by(batch.number)))
-    for table in (schema.dispatched, schema.counters, schema.delivery_times):
+    for table in _SUMS:
         yield from (chains.values(table, one) for one in _rows(connection, table, run_id))
     workers = [one._mapping for one in connection.execute(queries.settled_workers(run_id))]
     for worker in sorted(workers, key=lambda one: (one["id"], one["profile"])):

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select
 
 from sms_pipeline.core.records import Settled, Settlement
 from sms_pipeline.errors import LedgerUnavailableError
-from sms_pipeline.ledger import chains, schema
+from sms_pipeline.ledger import chains, receipts, schema
 from sms_pipeline.ledger.database import Database
 from sms_pipeline.ledger.mapping import (
     answer_from,
@@ -62,6 +62,7 @@ class Settling:
             encoded = chains.encoded_settlement(
                 row, settlement.failed_indexes, settlement.expired_indexes
             )
+            encoded += receipts.encoded_receipts(settlement)
             by_run.setdefault(settlement.key[0], []).append(encoded)
         for run_id, rows in by_run.items():
             self._writer.link(connection, run_id, rows)
@@ -81,6 +82,7 @@ class Settling:
         rows = [row for settlement in settlements for row in failure_columns(settlement)]
         if rows:
             connection.execute(schema.failures.insert(), rows)
+        receipts.record(self._database, connection, settlements)
         self._database.add(connection, schema.delivery_times, delivery_time_sums(settlements))
         self._database.add(connection, schema.handed_over, hand_over_sums(settlements))
         self._database.add(connection, schema.counters, counter_sums(settlements))

@@ -29,8 +29,6 @@ from sms_pipeline.core.records import (
     Recorded,
     Retrying,
     Run,
-    RunPage,
-    RunTotals,
     Settled,
     Settlement,
     Snapshot,
@@ -38,11 +36,13 @@ from sms_pipeline.core.records import (
     Unsettled,
     WorkerRow,
 )
+from sms_pipeline.core.run_list import RunPage, RunTotals
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import LedgerUnavailableError, UnknownRunError
 from sms_pipeline.ledger import chains, queries, schema
 from sms_pipeline.ledger.control import Controls
 from sms_pipeline.ledger.database import Database, open_engine, reason
+from sms_pipeline.ledger.making import create_tables, find_tables
 from sms_pipeline.ledger.mapping import (
     absorbed_columns,
     answer_from,
@@ -73,7 +73,7 @@ class Ledger:
         # Asked once for every batch, so it is built once.
         self._standing = queries.standing()
         looking = self._database.reading if only_read else self._database.writing
-        prepare = schema.find_tables if only_read else schema.create_tables
+        prepare = find_tables if only_read else create_tables
         with looking() as connection:
             #: Carried by every batch, so that no worker judges batches of another ledger.
             self.id = prepare(connection)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sms_pipeline.core.failover import Failover, hand_overs
 from sms_pipeline.core.histogram import LAST_BUCKET, upper_bound
+from sms_pipeline.core.receipts import NO_RECEIPTS, OnPhone, total_on_phone
 from sms_pipeline.core.records import BatchRow, Settlement
 
 #: What sums of the same numbers in another order may differ by: relatively, and in seconds.
@@ -73,6 +74,7 @@ class Sums:
         self._failover = failover
         self._handed: dict[Way, tuple[int, int]] = {}
         self._settled: dict[Settler, _Sum] = defaultdict(_Sum)
+        self._on_phone: dict[Settler, OnPhone] = {}
         self._dispatched: dict[str, Dispatched] = {}
 
     def dispatch(self, batch: BatchRow) -> None:
@@ -97,6 +99,10 @@ class Sums:
             for name in _SECONDS:
                 found.seconds[name] += getattr(settlement, name)
             found.last_settled_at = max(found.last_settled_at, settlement.settled_at)
+            if settlement.on_phone is not None:
+                key = settlement.profile, settlement.worker
+                parts = self._on_phone.get(key, NO_RECEIPTS), settlement.on_phone
+                self._on_phone[key] = total_on_phone(parts)
 
     def _hand_over(self, batch: BatchRow, settled: Settlement) -> None:
         for one in hand_overs(
@@ -133,7 +139,22 @@ class Sums:
             summed = self._settled.get(key, _Sum())
             where = f"of {key[0]} at {key[1]}"
             yield from _against(row, summed, where)
-            yield from _against_times(row, where, deadline)
+            yield from _against_times(
+                "delivery", where, row.times, row.delivery_seconds, row.longest_delivery
+            )
+            if deadline is not None and not _less(row.longest_delivery, deadline):
+                yield (
+                    f"a message {where} took {row.longest_delivery:g} s, but the deadline is "
+                    f"{deadline:g} s"
+                )
+
+    def against_receipts(self, counted: Mapping[Settler, OnPhone]) -> Iterator[str]:
+        """Where the sums of delivery receipts say something else."""
+        for key in sorted({*counted, *self._on_phone}):
+            row, summed = counted.get(key, NO_RECEIPTS), self._on_phone.get(key, NO_RECEIPTS)
+            where = f"of {key[0]} at {key[1]}"
+            yield from _against_receipts(row, summed, where)
+            yield from _against_times("receipt", where, row.times, row.seconds, row.longest)
 
     def against_dispatched(self, stored: Mapping[str, Dispatched]) -> Iterator[str]:
         """Where the dispatch counters say something else."""
@@ -166,25 +187,41 @@ def _against(row: CounterRow, summed: _Sum, where: str) -> Iterator[str]:
         yield f"counter last_settled_at {where} is not that of its last settlement"
 
 
-def _against_times(row: CounterRow, where: str, deadline: float | None) -> Iterator[str]:
-    """What the histogram and the sums of delivery times say of one another."""
-    filled = {bucket: messages for bucket, messages in row.times.items() if messages}
+def _against_receipts(row: OnPhone, summed: OnPhone, where: str) -> Iterator[str]:
+    timed = sum(row.times.values())
+    for name, found, wanted in (
+        ("receipts", row.receipts, summed.receipts),
+        ("missing receipts", row.missing, summed.missing),
+        ("receipts in the histogram", timed, summed.receipts),
+    ):
+        if found != wanted:
+            yield f"counter {name} {where} is {found}, but its settlements sum to {wanted}"
+    if not _about(row.seconds, summed.seconds):
+        yield (
+            f"counter receipt_seconds {where} is {row.seconds:.6f}, "
+            f"but its settlements sum to {summed.seconds:.6f}"
+        )
+
+
+def _against_times(
+    kind: str, where: str, times: Mapping[int, int], seconds: float, longest: float
+) -> Iterator[str]:
+    """What the histogram and the sums of one kind of times say of one another."""
+    filled = {bucket: messages for bucket, messages in times.items() if messages}
     if any(messages < 0 for messages in filled.values()):
-        yield f"the histogram {where} counts less than nothing"
+        yield f"the histogram of {kind} times {where} counts less than nothing"
         return
-    longest, last = row.longest_delivery, max(filled, default=0)
+    last = max(filled, default=0)
     end = _longest_of(last, longest) if filled else 0.0
     least = sum(_shortest_of(bucket) * messages for bucket, messages in filled.items())
     most = sum(_longest_of(bucket, longest) * some for bucket, some in filled.items())
-    if not (_less(least, row.delivery_seconds) and _less(row.delivery_seconds, most)):
+    if not (_less(least, seconds) and _less(seconds, most)):
         yield (
-            f"counter delivery_seconds {where} is {row.delivery_seconds:.6f}, "
+            f"counter {kind}_seconds {where} is {seconds:.6f}, "
             f"but by its histogram from {least:.6f} to {most:.6f}"
         )
     if not (_less(_shortest_of(last), longest) and _less(longest, end)):
-        yield f"counter longest_delivery {where} is {longest:g}, where its histogram does not end"
-    if deadline is not None and not _less(longest, deadline):
-        yield f"a message {where} took {longest:g} s, but the deadline is {deadline:g} s"
+        yield f"counter longest_{kind} {where} is {longest:g}, where its histogram does not end"
 
 
 def _shortest_of(bucket: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from sms_pipeline.core.counts import Counts, of_messages
 from sms_pipeline.core.profiles import SenderProfile
@@ -26,7 +26,13 @@ from sms_pipeline.views.format import (
 )
 from sms_pipeline.views.outcome import Outcome, outcome_of
 from sms_pipeline.views.parts import parts_lines
-from sms_pipeline.views.percentiles import TAIL, percentiles, tail
+from sms_pipeline.views.percentiles import (
+    TAIL,
+    percentiles,
+    percentiles_on_phone,
+    tail,
+    tail_on_phone,
+)
 from sms_pipeline.views.states import cure, eta, lost_time
 
 #: One for each state of a threshold.
@@ -65,8 +71,12 @@ def detail_lines(progress: Progress) -> list[str]:
     """What a line has no room for."""
     counts = progress.counts
     times = [average_times(counts), *delivery_times(counts)]
-    attempts = f"failed attempts {count(counts.failed_attempts)}"
-    return flow([times, [attempts, f"in flight {count(counts.in_flight)}"]], LINE_WIDTH - INDENT)
+    attempts = [
+        f"failed attempts {count(counts.failed_attempts)}",
+        f"in flight {count(counts.in_flight)}",
+    ]
+    groups = [times, *on_phone_figures(counts), attempts]
+    return flow(groups, LINE_WIDTH - INDENT)
 
 
 def _short_name(progress: Progress) -> str:
@@ -188,7 +198,15 @@ def summary_of_counts(counts: Counts) -> list[str]:
         f"({', '.join(delivery_times(counts))}); transit {message_time(counts.mean_transit)} from "
         f"dispatch; send {message_time(counts.mean_send)} an attempt, "
         f"{message_time(counts.mean_send_in_all)} in all attempts at a message.",
+        *_on_phone_lines(counts),
     ]
+
+
+def _on_phone_lines(counts: Counts) -> Iterator[str]:
+    """When messages were on the phone, where senders have receipts."""
+    for mean, *times, missing in on_phone_figures(counts):
+        listed = ", ".join(times)
+        yield f"{mean[0].upper()}{mean[1:]} from the start of the run ({listed}); {missing}."
 
 
 def cost_lines(progress: Progress) -> list[str]:
@@ -208,7 +226,7 @@ def summary_of_profile(profile: ProfileProgress) -> str:
         f"{of_messages(counts.dispatched)} ({percent(profile.share)}), "
         f"delivered {count(counts.delivered)}, failed {count(counts.failed)}; "
         f"failed attempts {failure_rates(profile)}; "
-        f"{average_times(counts)}, {TAIL} {message_time(tail(counts))}; "
+        f"{average_times(counts)}, {TAIL} {message_time(tail(counts))}; {_on_phone(counts)}"
         f"efficiency {percent(profile.efficiency)}"
     )
 
@@ -266,6 +284,30 @@ def average_times(counts: Counts) -> str:
 def delivery_times(counts: Counts) -> list[str]:
     """The percentiles of the delivery time, each with its name."""
     return [f"{name} {message_time(seconds)}" for name, seconds in percentiles(counts).items()]
+
+
+def on_phone_figures(counts: Counts) -> list[list[str]]:
+    """When messages were on the phone, on a line of its own; none where no sender has receipts."""
+    known = counts.on_phone
+    if not known.delivered:
+        return []
+    times = percentiles_on_phone(counts).items()
+    missing = f"{count(known.missing)} ({percent(known.missing / known.delivered)})"
+    figures = [
+        f"on the phone after {message_time(known.mean)}",
+        *(f"{name} {message_time(seconds)}" for name, seconds in times),
+        f"without a receipt {missing}",
+    ]
+    return [figures]
+
+
+def _on_phone(counts: Counts) -> str:
+    """The same of a profile, in few words."""
+    known = counts.on_phone
+    if not known.delivered:
+        return ""
+    seconds = message_time(tail_on_phone(counts))
+    return f"on the phone {TAIL} {seconds}, without a receipt {count(known.missing)}; "
 
 
 def other_ends(counts: Counts) -> dict[str, int]:

@@ -9,7 +9,7 @@ from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.progress import ProfileProgress, Progress
 from sms_pipeline.views.format import iso
 from sms_pipeline.views.parts import parts_json
-from sms_pipeline.views.percentiles import percentiles
+from sms_pipeline.views.percentiles import percentiles, percentiles_on_phone
 from sms_pipeline.views.states import cure
 
 
@@ -82,6 +82,20 @@ def counts_json(counts: Counts) -> dict[str, Any]:
         **{
             f"{name}_delivery_seconds": rounded(seconds)
             for name, seconds in percentiles(counts).items()
+        },
+        **_on_phone_json(counts),
+    }
+
+
+def _on_phone_json(counts: Counts) -> dict[str, Any]:
+    known = counts.on_phone
+    return {
+        "receipts": known.receipts,
+        "without_receipt": known.missing,
+        "mean_on_phone_seconds": rounded(known.mean),
+        **{
+            f"{name}_on_phone_seconds": rounded(seconds)
+            for name, seconds in percentiles_on_phone(counts).items()
         },
     }
 

@@ -11,7 +11,7 @@ from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.progress import Progress
-from sms_pipeline.core.records import RunTotals
+from sms_pipeline.core.run_list import RunTotals
 from sms_pipeline.core.run_state import OVER, RunState
 from sms_pipeline.core.thresholds import State
 from sms_pipeline.errors import DamagedLedgerError, LedgerUnavailableError

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from sms_pipeline.core.records import RunTotals
+from sms_pipeline.core.run_list import RunTotals
 from sms_pipeline.errors import printable
 from sms_pipeline.views.format import (
     count,

@@ -27,7 +27,7 @@ from sms_pipeline.views.format import (
 )
 from sms_pipeline.views.outcome import Outcome, Tone, outcome_of
 from sms_pipeline.views.output import SafeConsole, writing
-from sms_pipeline.views.percentiles import TAIL, tail
+from sms_pipeline.views.percentiles import TAIL, tail, tail_on_phone
 from sms_pipeline.views.states import lost_time, notices, time_left
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -133,6 +133,7 @@ def figures(progress: Progress, ascii_only: bool = False) -> list[list[str]]:
             f"send {message_time(counts.mean_send)} an attempt",
         ],
         lines.delivery_times(counts),
+        *lines.on_phone_figures(counts),
     ]
 
 
@@ -194,10 +195,19 @@ _COLUMNS = (
 _HOSTS = _Column("hosts", lambda one: count(len(one.hosts)), 6)
 
 
+#: When messages were on the phone; shown only where a profile has receipts.
+_ON_PHONE = (
+    _Column(f"phone {TAIL}", lambda one: message_time(tail_on_phone(one.counts)), 10),
+    _Column("no receipt", lambda one: count(one.counts.on_phone.missing), 11),
+)
+
+
 def _columns(profiles: Sequence[ProfileProgress]) -> list[_Column]:
     several = len({part.host for profile in profiles for part in profile.hosts}) > 1
+    receipts = any(profile.counts.on_phone.delivered for profile in profiles)
     name, senders, *others = _COLUMNS
-    return [name, senders, *((_HOSTS,) if several else ()), *others]
+    hosts, on_phone = (_HOSTS,) if several else (), _ON_PHONE if receipts else ()
+    return [name, senders, *hosts, *others, *on_phone]
 
 
 def profile_table(

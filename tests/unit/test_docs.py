@@ -15,12 +15,14 @@ from pydantic import BaseModel
 
 from sms_pipeline import send_sms
 from sms_pipeline.config.settings import DEFAULT_DATABASE_URL, ENVIRONMENT, Settings
+from sms_pipeline.core.checks import Threshold
 from sms_pipeline.core.events import Event
 from sms_pipeline.core.presets import LIMITS, presets
 from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.receipts import Receipts
 from sms_pipeline.core.recipients import Recipients
 from sms_pipeline.core.retry import RetryPolicy
-from sms_pipeline.core.simulation import Simulation, Threshold
+from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.testing import eager_run
 from tests.unit.test_rooms import MAY_IMPORT
 from tests.unit.views.test_metric_families import every_metric, reading
@@ -43,7 +45,7 @@ def rows_of(model: str) -> dict[str, tuple[str, str]]:
     return {key.strip("`"): (default.strip("`"), meaning) for key, default, meaning in cells}
 
 
-MODELS = [Simulation, SenderProfile, RetryPolicy, Threshold, Event, Recipients]
+MODELS = [Simulation, SenderProfile, RetryPolicy, Threshold, Event, Recipients, Receipts]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -79,8 +81,9 @@ def _number(cell: str) -> float | None:
     return float(cell.replace(",", "")) if cell else None
 
 
-def test_the_example_on_carriers_is_a_configuration() -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", CARRIERS, re.S)
+def test_the_examples_on_carriers_are_configurations() -> None:
+    example, receipts = re.findall(r"```yaml\n(.*?)```", CARRIERS, re.S)
+    assert Simulation.model_validate(yaml.safe_load(receipts)).senders[0].receipts
     simulation = Simulation.model_validate(yaml.safe_load(example))
     assert len(simulation.events) == 3
     assert simulation.profile("shortcode").parts_per_second == 50

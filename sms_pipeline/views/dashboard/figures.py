@@ -7,7 +7,8 @@ from typing import Any
 
 from sms_pipeline.core.hosts import host_of
 from sms_pipeline.core.progress import ProfileProgress, Progress
-from sms_pipeline.core.records import Run, RunTotals, Unreadable, WorkerRow
+from sms_pipeline.core.records import Run, WorkerRow
+from sms_pipeline.core.run_list import RunTotals, Unreadable
 from sms_pipeline.core.run_state import RunState
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import Judgement

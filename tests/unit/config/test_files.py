@@ -130,6 +130,7 @@ def test_every_key() -> None:
                 "validity": 3_600,
                 "daily_cap": 10,
                 "price": 0.5,
+                "receipts": {"mean_time": 4, "shape": 2, "max_time": 60, "missing": 0.1},
             }
         ],
     }

@@ -101,7 +101,8 @@ def test_what_the_audit_counts_waits_for_the_audit() -> None:
 #: What can be measured, as a message lists it.
 EVERY_METRIC = (
     "use delivered, failed, expired, cancelled, failed attempts, mean send, mean delivery, "
-    "p50 delivery, p95 delivery, p99 delivery, average rate, duration, reached N%, lost or doubled"
+    "p50 delivery, p95 delivery, p99 delivery, p50 on phone, p95 on phone, p99 on phone, "
+    "without receipt, average rate, duration, reached N%, lost or doubled"
 )
 EVERY_COMPARISON = "<, <=, >, >= or =="
 

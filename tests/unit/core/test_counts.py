@@ -14,11 +14,14 @@ from hypothesis import strategies as st
 
 from sms_pipeline.core.counts import Counts, ProfileCounts, of_messages, total
 from sms_pipeline.core.histogram import count_buckets, upper_bound
+from sms_pipeline.core.receipts import OnPhone
 from tests.unit import make
 
-#: Every field that is added up as it stands: all but the histogram and the longest time.
+#: Every field that is added up as it stands: all but histograms and the longest time.
 NUMBERS = [
-    one.name for one in fields(Counts) if one.name not in ("delivery_times", "longest_delivery")
+    one.name
+    for one in fields(Counts)
+    if one.name not in ("delivery_times", "longest_delivery", "on_phone")
 ]
 
 COUNTS = st.builds(
@@ -49,6 +52,11 @@ def test_every_field_is_added_up() -> None:
 def test_histograms_are_added_up_bucket_by_bucket() -> None:
     parts = [make.counts(delivery_times=times) for times in ({3: 1, 7: 2}, {}, {7: 5, 9: 4})]
     assert total(parts).delivery_times == {3: 1, 7: 7, 9: 4}
+
+
+def test_receipts_are_added_up() -> None:
+    parts = [make.counts(on_phone=OnPhone(some, 1, 2.0, some, {some: 1})) for some in (3, 7)]
+    assert total([*parts, make.counts()]).on_phone == OnPhone(10, 2, 4.0, 7, {3: 1, 7: 1})
 
 
 def test_longest_time_of_all_is_the_longest_of_any() -> None:

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from sms_pipeline.core.records import SEEN_AGAIN_SECONDS, Run, RunTotals, Settlement
+from sms_pipeline.core.records import SEEN_AGAIN_SECONDS, Run, Settlement
+from sms_pipeline.core.run_list import RunTotals
 from tests.unit import make
 from tests.unit.make import NOON
 

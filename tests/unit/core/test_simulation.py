@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from sms_pipeline.core.checks import BAD_CHECK
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import (
     AUTO_BATCH_BYTES,
-    BAD_CHECK,
     MAX_BATCH_BYTES,
     MIN_BATCHES_PER_PROFILE,
     Simulation,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sms_pipeline.core.checks import Threshold
 from sms_pipeline.core.retry import RetryPolicy
-from sms_pipeline.core.simulation import Simulation, Threshold
+from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import State
 from sms_pipeline.forecast.limits import limits_of
 from sms_pipeline.forecast.outlook import FEW_RUNS, RUNS, Outlook, Spread, look_ahead

@@ -8,6 +8,7 @@ from typing import Any
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.receipts import Receipts
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
@@ -98,6 +99,13 @@ def retried(ledger: Ledger, workers: int = 1, **values: Any) -> Run:
     return made.run
 
 
+def with_receipts(ledger: Ledger) -> Run:
+    """A run of two workers in which one profile has delivery receipts."""
+    fast, slow = rehearsed().senders
+    known = fast.model_copy(update={"receipts": Receipts(mean_time=4, missing=0.2)})
+    return retried(ledger, workers=2, senders=(known, slow))
+
+
 def expired(ledger: Ledger) -> Run:
     """A run that had too little time."""
     return retried(ledger, deadline=0.02)
@@ -158,6 +166,7 @@ RUNS: dict[str, Callable[[Ledger], Run]] = {
     "two workers": partial(retried, workers=2),
     "one attempt": partial(retried, retry=RetryPolicy(max_attempts=1)),
     "until delivered": partial(retried, retry=RetryPolicy(max_attempts=None, backoff=0)),
+    "receipts": with_receipts,
     "expired": expired,
     "cancelled": cancelled,
     "cancelled early": cancelled_early,

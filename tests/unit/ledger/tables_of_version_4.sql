@@ -149,6 +149,54 @@ CREATE TABLE links (
     CHECK (place >= 1)
 );
 
+CREATE TABLE receipt_counters (
+    run INTEGER NOT NULL,
+    profile VARCHAR(64) NOT NULL,
+    worker VARCHAR(128) NOT NULL,
+    receipts BIGINT NOT NULL,
+    missing BIGINT NOT NULL,
+    seconds FLOAT(53) NOT NULL,
+    longest FLOAT(53) NOT NULL,
+    PRIMARY KEY (run, profile, worker),
+    FOREIGN KEY(run) REFERENCES runs (id),
+    CHECK (run >= 1),
+    CHECK (receipts >= 0),
+    CHECK (missing >= 0),
+    CHECK (seconds >= 0),
+    CHECK (longest >= 0)
+);
+
+CREATE TABLE receipt_times (
+    run INTEGER NOT NULL,
+    profile VARCHAR(64) NOT NULL,
+    worker VARCHAR(128) NOT NULL,
+    bucket INTEGER NOT NULL,
+    messages BIGINT NOT NULL,
+    PRIMARY KEY (run, profile, worker, bucket),
+    CHECK (bucket <= 255),
+    FOREIGN KEY(run) REFERENCES runs (id),
+    CHECK (run >= 1),
+    CHECK (bucket >= 0),
+    CHECK (messages >= 0)
+);
+
+CREATE TABLE receipts (
+    run INTEGER NOT NULL,
+    batch INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    receipts BIGINT NOT NULL,
+    missing BIGINT NOT NULL,
+    seconds FLOAT(53) NOT NULL,
+    PRIMARY KEY (run, batch, attempt),
+    FOREIGN KEY(run, batch, attempt) REFERENCES settlements (run, batch, attempt),
+    CHECK (run >= 1),
+    CHECK (batch >= 0),
+    CHECK (attempt >= 0),
+    CHECK (receipts >= 0),
+    CHECK (missing >= 0),
+    CHECK (seconds >= 0)
+);
+
 CREATE TABLE runs (
     id SERIAL NOT NULL,
     started_at FLOAT(53) NOT NULL,

@@ -31,7 +31,7 @@ class Made(NamedTuple):
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Made]:
     """A ledger of each kind of run, audited and sealed."""
     found = {}
-    for kind in ("two workers", "expired", "cancelled", "delivered twice"):
+    for kind in ("two workers", "receipts", "expired", "cancelled", "delivered twice"):
         file = tmp_path_factory.mktemp("made") / "ledger.db"
         ledger = Ledger.open(f"sqlite:///{file}")
         report = audit_ledger(ledger, honest.RUNS[kind](ledger))
@@ -234,6 +234,36 @@ OTHERS: dict[tuple[str, str], str] = {
     ("cancelled", "delivered instead"): (
         "UPDATE settlements SET delivered = cancelled, cancelled = 0 WHERE cancelled > 0"
     ),
+    **{
+        ("receipts", f"counter {name}"): f"UPDATE receipt_counters SET {name} = {name} + 1"
+        for name in ("receipts", "missing", "seconds", "longest")
+    },
+    **{
+        ("receipts", f"{name} of an attempt"): f"UPDATE receipts SET {name} = {name} + 1 WHERE {_FIRST}"
+        for name in ("receipts", "missing", "seconds")
+    },
+    ("receipts", "came after all"): (
+        f"UPDATE receipts SET receipts = receipts + missing, missing = 0 WHERE {_FIRST}"
+    ),
+    ("receipts", "of an attempt removed"): f"DELETE FROM receipts WHERE {_FIRST}",
+    ("receipts", "of another attempt"): f"UPDATE receipts SET attempt = 7 WHERE {_FIRST}",
+    ("receipts", "of another batch"): f"UPDATE receipts SET batch = 999 WHERE {_FIRST}",
+    ("receipts", "made up"): (
+        "INSERT INTO receipts SELECT run, batch, attempt, delivered, 0, 999.0 FROM settlements "
+        "WHERE profile = 'slow'"
+    ),
+    ("receipts", "all removed"): (
+        "DELETE FROM receipts; DELETE FROM receipt_counters; DELETE FROM receipt_times"
+    ),
+    ("receipts", "sums removed"): "DELETE FROM receipt_counters",
+    ("receipts", "of another worker"): (
+        "UPDATE receipt_counters SET worker = 'other' WHERE worker = (SELECT min(worker) FROM receipt_counters)"
+    ),
+    ("receipts", "a histogram moved"): "UPDATE receipt_times SET bucket = bucket + 1 WHERE bucket = (SELECT max(bucket) FROM receipt_times)",
+    ("receipts", "a histogram counts more"): "UPDATE receipt_times SET messages = messages + 1",
+    ("receipts", "a negative histogram"): "UPDATE receipt_times SET messages = -messages",
+    ("receipts", "a histogram removed"): "DELETE FROM receipt_times",
+    ("receipts", "a text instead of a number"): "UPDATE receipts SET missing = 'many'",
     ("delivered twice", "nothing came twice"): "UPDATE absorbed SET batches = 0, messages = 0",
     ("delivered twice", "came twice elsewhere"): "UPDATE absorbed SET worker = 'other'",
     ("delivered twice", "came twice in another way"): "UPDATE absorbed SET kind = 'repeated'",

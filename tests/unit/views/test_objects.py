@@ -40,6 +40,8 @@ def test_json_holds_the_figures() -> None:
         "attempts": 55, "failed_attempts": 35, "failure_rate_seen": 0.636364,
         "mean_send_seconds": 0.1, "mean_send_in_all_seconds": 0.22,
         "mean_transit_seconds": 2.0, "mean_delivery_seconds": 4.0,
+        "receipts": 0, "without_receipt": 0, "mean_on_phone_seconds": None,
+        "p50_on_phone_seconds": None, "p95_on_phone_seconds": None, "p99_on_phone_seconds": None,
     }  # fmt: skip
     shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
     for name, share in shares.items():
@@ -76,7 +78,8 @@ def test_json_says_null_where_nothing_is_known() -> None:
         "failure_rate_seen", "mean_send_seconds",
         "mean_send_in_all_seconds", "mean_transit_seconds", "mean_delivery_seconds",
         "p50_delivery_seconds", "p95_delivery_seconds",
-        "p99_delivery_seconds",
+        "p99_delivery_seconds", "mean_on_phone_seconds",
+        "p50_on_phone_seconds", "p95_on_phone_seconds", "p99_on_phone_seconds",
     }  # fmt: skip
     assert {key for key, value in found.items() if value is None} == unknown
     (profile,) = found["profiles"]
