@@ -270,8 +270,8 @@ class Publisher:
             log.warning("exchanges or bindings are gone at the broker; declaring all anew")
             self.declare([batch.profile], delays=True)
             self._ways_are_lost = False
-        if delay and batch.profile not in self._declared:
-            # Of another profile, whose workers may never have been there.
+        if batch.came_from and batch.profile not in self._declared:
+            # Its workers may never have been there.
             self.declare([batch.profile], delays=True)
             self._declared.add(batch.profile)
         if self._unconfirmed < _SUSPICIOUS:

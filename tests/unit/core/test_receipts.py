@@ -95,7 +95,7 @@ def test_a_receipt_is_of_its_message_whatever_becomes_of_the_others() -> None:
     # Given an attempt during which an event lets most messages fail
     event = Event.model_validate({"at": 0, "for": 60, "failure_rate": 0.9})
     profile = make.profile(failure_rate=0, receipts={"mean_time": 4})
-    batch = make.batch(100, events=spells_of((event,), profile.name, NOON))
+    batch = make.batch(100, events=spells_of((event,), NOON))
     said = SimulatedGateway(profile).attempt(batch)
     terms = terms_of(batch, profile, said, NOON)
     finished = Finished(1, said.durations, np.zeros(100))

@@ -89,7 +89,7 @@ def test_attempt_that_was_put_back_is_not_done(pool: ThreadPoolExecutor) -> None
     assert other.result(PATIENCE_SECONDS)
     let_go = hold(turns)
     third = pool.submit(take, turns)
-    wait_until(lambda: turns.claims == 4, PATIENCE_SECONDS, "a third thread waits")
+    wait_until(lambda: turns.claims == 5, PATIENCE_SECONDS, "a third thread waits")
     let_go.set()
     assert not third.result(PATIENCE_SECONDS)
 
