@@ -56,7 +56,7 @@ def test_where_there_is_no_ledger_nothing_is_offered() -> None:
         (("run", "--routing", "st"), ["static"]),
         (("run", "--batch-size", "a"), ["auto"]),
         (("produce", "--max-attempts", ""), ["unlimited"]),
-        (("monitor", "--threshold", "p9"), ["p95 delivery ", "p99 delivery "]),
+        (("monitor", "--threshold", "p95"), ["p95 delivery ", "p95 on phone "]),
         (("report", "--format", ""), ["html", "json", "csv"]),
         (("plan", "--profile", ""), ["fast", "standard", "slow"]),
         (("au",), ["audit"]),
