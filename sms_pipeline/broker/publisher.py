@@ -63,7 +63,7 @@ class Publisher:
         self._is_embedded = is_embedded(broker_url)
         self._queue_type = queue_type
         self._ways_are_lost = False
-        # Profiles whose queues retries find.
+        # Profiles whose queues are surely there.
         self._declared = set[str]()
         # Publishes in a row that were not confirmed in time.
         self._unconfirmed = 0
