@@ -17,6 +17,7 @@ from sms_pipeline import send_sms
 from sms_pipeline.config.settings import DEFAULT_DATABASE_URL, ENVIRONMENT, Settings
 from sms_pipeline.core.checks import Threshold
 from sms_pipeline.core.events import Event
+from sms_pipeline.core.failover import Failover
 from sms_pipeline.core.presets import LIMITS, presets
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.receipts import Receipts
@@ -31,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 CARRIERS = (ROOT / "docs" / "carriers.md").read_text()
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
 #: Defaults that the page describes in words.
-IN_WORDS = {"senders", "retry", "name"}
+IN_WORDS = {"senders", "retry", "failover", "name"}
 #: In the drawing of the rooms, words begin here.
 DRAWING_WIDTH = 36
 #: Settings, not a room.
@@ -45,7 +46,16 @@ def rows_of(model: str) -> dict[str, tuple[str, str]]:
     return {key.strip("`"): (default.strip("`"), meaning) for key, default, meaning in cells}
 
 
-MODELS = [Simulation, SenderProfile, RetryPolicy, Threshold, Event, Recipients, Receipts]
+MODELS = [
+    Simulation,
+    SenderProfile,
+    RetryPolicy,
+    Failover,
+    Threshold,
+    Event,
+    Recipients,
+    Receipts,
+]
 
 
 @pytest.mark.parametrize("model", MODELS)
