@@ -63,6 +63,8 @@ class Publisher:
         self._is_embedded = is_embedded(broker_url)
         self._queue_type = queue_type
         self._ways_are_lost = False
+        # Profiles whose queues retries find.
+        self._declared = set[str]()
         # Publishes in a row that were not confirmed in time.
         self._unconfirmed = 0
 
@@ -76,7 +78,8 @@ class Publisher:
         publisher = cls(settings.broker_url, settings.queue_type)
         if not settings.embedded:
             publisher.reach()
-        publisher.declare(profiles)
+        publisher.declare(profiles := list(profiles))
+        publisher._declared.update(profiles)
         return publisher
 
     def reach(self) -> None:
@@ -217,7 +220,7 @@ class Publisher:
                 ignore_result=True,
                 producer=producer,
                 **shown_as(batch),
-                **self.destination(self._queue_of(batch)),
+                **self.destination(self.queue_of(batch.profile)),
                 **self.options,
             )
 
@@ -234,7 +237,7 @@ class Publisher:
                 throw=False,
                 producer=producer,
                 **shown_as(batch),
-                **self.destination(self._queue_of(batch), delay),
+                **self.destination(self.queue_of(batch.profile), delay),
                 **self.options,
             )
 
@@ -267,6 +270,10 @@ class Publisher:
             log.warning("exchanges or bindings are gone at the broker; declaring all anew")
             self.declare([batch.profile], delays=True)
             self._ways_are_lost = False
+        if delay and batch.profile not in self._declared:
+            # Of another profile, whose workers may never have been there.
+            self.declare([batch.profile], delays=True)
+            self._declared.add(batch.profile)
         if self._unconfirmed < _SUSPICIOUS:
             return
         queues = [topology.queue_name(batch.profile)]
@@ -279,8 +286,9 @@ class Publisher:
             )
         self._unconfirmed = 0
 
-    def _queue_of(self, batch: Batch) -> Queue:
-        return topology.profile_queue(batch.profile, self._queue_type)
+    def queue_of(self, profile: str) -> Queue:
+        """The queue of a profile."""
+        return topology.profile_queue(profile, self._queue_type)
 
     def destination(self, queue: Queue, delay: int = 0) -> dict[str, Any]:
         """Publish options that bring a message to `queue` after `delay` whole seconds.

@@ -117,12 +117,10 @@ def dotted_location(location: Location) -> str:
 def _instead(location: Location) -> str:
     """What to write instead of an unknown key."""
     written, allowed = str(location[-1]), _keys_at(location[:-1])
-    close = difflib.get_close_matches(written, allowed, 1)
+    elsewhere = [key for key in _all_keys(Simulation) if key.rpartition(".")[2] == written]
+    close = elsewhere or difflib.get_close_matches(written, allowed, 1)
     if close:
         return f"did you mean {close[0]!r}?"
-    elsewhere = [key for key in _all_keys(Simulation) if key.rpartition(".")[2] == written]
-    if elsewhere:
-        return f"did you mean {elsewhere[0]!r}?"
     return f"allowed here: {', '.join(allowed)}"
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from sms_pipeline.core.counts import ProfileCounts
+from sms_pipeline.core.failover import profile_of
 from sms_pipeline.core.rates import Pace
 from sms_pipeline.core.records import Control, Retrying, Snapshot, WorkerRow
 from sms_pipeline.core.remaining import Ahead, Part, Waiting, seconds_left
@@ -129,10 +130,12 @@ def _waits(
 ) -> dict[str, Counter[tuple[int, float]]]:
     """By profile: how many messages wait for which attempt, due in how many seconds."""
     found = defaultdict[str, Counter[tuple[int, float]]](Counter)
+    failover = snapshot.simulation.failover
     for one in retrying:
         due_in = max(due_at(snapshot, one) - wall, 0.0)
         due_in = round(due_in / _GRAIN_SECONDS) * _GRAIN_SECONDS
-        found[one.profile][one.attempt + 1, due_in] += one.messages
+        profile = profile_of(one.home, one.attempt + 1, failover)
+        found[profile][one.attempt + 1, due_in] += one.messages
     return found
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sms_pipeline.core.bitmap import Offsets, pack_offsets, unpack_offsets
 from sms_pipeline.core.clock import MAX_BOOT
 from sms_pipeline.core.events import MAX_EVENTS, Spell
+from sms_pipeline.core.failover import Failover, profile_of
 from sms_pipeline.core.messages import SEPARATOR
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, PROFILE_NAME
 from sms_pipeline.core.retry import RetryPolicy
@@ -51,7 +52,11 @@ class Batch(BaseModel):
     retry: RetryPolicy
     #: Seconds after `started_at` in which a message must be sent; None = no limit.
     deadline: float | None = Field(default=None, gt=0)
-    #: What goes wrong for its profile, and when.
+    #: When it goes to another profile; None = never.
+    failover: Failover | None = None
+    #: The profile that the batch was dispatched to, where that is not the one of this attempt.
+    came_from: str | None = Field(default=None, pattern=f"^{PROFILE_NAME.pattern}$")
+    #: What goes wrong, and when, for whichever profile plays it.
     events: Annotated[tuple[Spell, ...], Field(strict=False, max_length=MAX_EVENTS)] = ()
     to: str
     text: str
@@ -64,6 +69,22 @@ class Batch(BaseModel):
         if _entries(self.to) != count or _entries(self.text) != count:
             raise ValueError("the columns do not fit the number of messages")
         return self
+
+    @model_validator(mode="after")
+    def _goes_where_it_should(self) -> Self:
+        if self.profile != profile_of(self.home, self.attempt, self.failover):
+            raise ValueError("this attempt is not one of its profile")
+        return self
+
+    @property
+    def home(self) -> str:
+        """The profile that the batch was dispatched to."""
+        return self.came_from or self.profile
+
+    @property
+    def may_be_taken_over(self) -> bool:
+        """Whether workers of other profiles may play it."""
+        return self.failover is not None and self.failover.unattended is not None
 
     @property
     def key(self) -> tuple[int, int, int]:
@@ -88,9 +109,12 @@ class Batch(BaseModel):
     def at_attempt(self, attempt: int, left: Offsets) -> Batch:
         """A later attempt, at the messages whose offsets in the batch are `left`."""
         taken = np.searchsorted(self.positions(), left)
+        profile = profile_of(self.home, attempt, self.failover)
         return self.model_copy(
             update={
                 "attempt": attempt,
+                "profile": profile,
+                "came_from": None if profile == self.home else self.home,
                 "to": _pick(self.to, taken),
                 "text": _pick(self.text, taken),
                 "offsets": base64.b64encode(pack_offsets(left, self.size)).decode("ascii"),

@@ -17,7 +17,12 @@ class Counts:
     """
 
     dispatched: int = 0
+    #: Those dispatched whose first attempt is settled, whoever made it.
     first_attempts: int = 0
+    #: Messages that came from other profiles, …
+    handed_in: int = 0
+    #: … and that went to others.
+    handed_away: int = 0
     attempts: int = 0
     delivered: int = 0
     #: Out of attempts.
@@ -67,12 +72,12 @@ class Counts:
     @property
     def retrying(self) -> int:
         """Messages that failed an attempt and whose next one is not settled."""
-        return self.retried - (self.attempts - self.first_attempts)
+        return self.in_flight - self.backlog
 
     @property
     def in_flight(self) -> int:
-        """Messages dispatched that are not in a terminal state."""
-        return self.backlog + self.retrying
+        """Messages in no terminal state: dispatched or handed in, and not handed away."""
+        return self.dispatched + self.handed_in - self.handed_away - self.finished
 
     @property
     def mean_send(self) -> float | None:

@@ -97,25 +97,32 @@ class Spell(BaseModel):
 
     start: float
     end: float
+    #: Whom it hits; None: all.
+    profile: str | None = None
     #: Share of the senders that start nothing.
     out: float = Field(default=0.0, ge=0, le=1)
     slowdown: float | None = Field(default=None, gt=0)
     failure_rate: float | None = Field(default=None, ge=0, le=1)
 
 
-def spells_of(events: Iterable[Event], profile: str, origin: float) -> tuple[Spell, ...]:
-    """The events that hit a profile, in a run whose first dispatch was at `origin`."""
+def spells_of(events: Iterable[Event], origin: float) -> tuple[Spell, ...]:
+    """The events of a run whose first dispatch was at `origin`."""
     return tuple(
         Spell(
             start=origin + event.at,
             end=origin + event.end,
+            profile=event.profile,
             out=event.share if event.outage else 0.0,
             slowdown=event.slowdown,
             failure_rate=event.failure_rate,
         )
         for event in events
-        if event.hits(profile)
     )
+
+
+def spells_for(profile: str, spells: Iterable[Spell]) -> tuple[Spell, ...]:
+    """Those that hit a profile."""
+    return tuple(one for one in spells if one.profile in (None, profile))
 
 
 def slowdown_of(spells: Iterable[Spell], epoch: float) -> Slowdown | None:

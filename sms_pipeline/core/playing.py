@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sms_pipeline.core.batch import Batch
-from sms_pipeline.core.events import slowdown_of, with_failures
+from sms_pipeline.core.events import Spell, slowdown_of, spells_for, with_failures
 from sms_pipeline.core.gateway import Outcomes, event_draws
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.submission import PLAIN, Finished, Outage, Seconds, Terms
@@ -19,20 +20,22 @@ def terms_of(batch: Batch, profile: SenderProfile, outcomes: Outcomes, epoch: fl
 
     Args:
         batch: the attempt.
-        profile: its senders.
+        profile: the senders that make it.
         outcomes: what the gateway says.
         epoch: when the bank's clock shows 0, by the batch's timeline, seconds since the epoch.
     """
-    if not batch.events and outcomes.busy is None and profile.validity is None:
+    spells = spells_for(profile.name, batch.events)
+    if not spells and outcomes.busy is None and profile.validity is None:
         return PLAIN
     return Terms(
         occupied=None if outcomes.busy is None else outcomes.busy * profile.lanes_each,
-        slowdown=slowdown_of(batch.events, epoch),
+        slowdown=slowdown_of(spells, epoch),
         outages=tuple(
-            Outage(one.start - epoch, one.end - epoch, one.out) for one in batch.events if one.out
+            Outage(one.start - epoch, one.end - epoch, one.out) for one in spells if one.out
         ),
         validity=np.inf if profile.validity is None else profile.validity,
-        timed=bool(batch.events),
+        timed=bool(spells),
+        spells=spells,
     )
 
 
@@ -65,7 +68,7 @@ def came_to(
     if finished.start_times is not None:
         starts = finished.start_times
         busy = busy if terms.slowdown is None else busy * terms.slowdown(starts)
-        delivered = if_started(batch, outcomes, epoch + starts)
+        delivered = if_started(batch, terms.spells, outcomes, epoch + starts)
     if finished.gave_up_at < give_up_at:
         given_up = np.isnan(ended_at)
         ended_at = np.where(given_up, epoch + finished.gave_up_at, ended_at)
@@ -73,6 +76,8 @@ def came_to(
     return Outcomes(busy, delivered), ended_at
 
 
-def if_started(batch: Batch, outcomes: Outcomes, starts: NDArray[np.float64]) -> NDArray[np.bool_]:
+def if_started(
+    batch: Batch, spells: Iterable[Spell], outcomes: Outcomes, starts: NDArray[np.float64]
+) -> NDArray[np.bool_]:
     """Which messages are delivered if they start at these moments, seconds since the epoch."""
-    return with_failures(outcomes.delivered, batch.events, starts, partial(event_draws, batch))
+    return with_failures(outcomes.delivered, spells, starts, partial(event_draws, batch))

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple, Self
 
 from sms_pipeline.core.counts import Counts, ProfileCounts, total
+from sms_pipeline.core.failover import HandOver
 from sms_pipeline.core.profiles import SenderProfile, capacity
 from sms_pipeline.core.simulation import Simulation
 
@@ -97,6 +98,7 @@ class Settlement:
     """What one attempt of one batch came to."""
 
     key: Key
+    #: Whose senders made it.
     profile: str
     worker: str
     messages: int
@@ -121,6 +123,8 @@ class Settlement:
     cancelled: int = 0
     failed_indexes: Sequence[int] = ()
     expired_indexes: Sequence[int] = ()
+    #: What went from profile to profile with it.
+    handed_over: Sequence[HandOver] = field(default=(), compare=False)
     #: Who recorded it, and as which link of its chain: see `core.seal`.
     writer: str = field(default="", compare=False)
     link: int = field(default=0, compare=False)
@@ -369,7 +373,8 @@ class Retrying(NamedTuple):
     """Messages of a batch that failed an attempt and whose next one is not settled."""
 
     batch: int
-    profile: str
+    #: The profile that the batch was dispatched to.
+    home: str
     #: The attempt that failed; 0 is the first.
     attempt: int
     messages: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from sms_pipeline.core import histogram
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.bitmap import pack_offsets
+from sms_pipeline.core.failover import HandOver, hand_overs
 from sms_pipeline.core.gateway import Outcomes
 from sms_pipeline.core.records import Settlement
 
@@ -39,13 +41,20 @@ def expire(outcomes: Outcomes, ended_at: Moments, due: float) -> Outcomes:
 
 
 def settlement_of(
-    batch: Batch, outcomes: Outcomes, ended_at: Moments, worker: str, settled_at: float
+    batch: Batch,
+    outcomes: Outcomes,
+    ended_at: Moments,
+    worker: str,
+    settled_at: float,
+    played_by: str | None = None,
 ) -> Settlement:
     """The settlement of an attempt that was made.
 
     A message that was not delivered is retried if the policy allows another attempt, else it has
-    failed; one that expired is neither.
+    failed; one that expired is neither. `played_by` is the profile that made the attempt; None:
+    the one that it was meant for.
     """
+    profile = played_by or batch.profile
     positions = batch.positions()
     delivered = outcomes.delivered
     expired = np.zeros_like(delivered) if outcomes.expired is None else outcomes.expired
@@ -57,7 +66,7 @@ def settlement_of(
     delivery_times = np.maximum(timed - batch.started_at, 0)
     return Settlement(
         key=batch.key,
-        profile=batch.profile,
+        profile=profile,
         worker=worker,
         messages=len(positions),
         delivered=int(delivered.sum()),
@@ -74,14 +83,23 @@ def settlement_of(
         delivery_times=histogram.count_buckets(delivery_times),
         failed_indexes=(batch.first_index + positions[failed]).tolist(),
         expired_indexes=(batch.first_index + positions[expired]).tolist(),
+        handed_over=_handed_over(batch, profile, len(positions), int(retried.sum())),
     )
 
 
-def cancellation_of(batch: Batch, worker: str, settled_at: float) -> Settlement:
+def cancellation_of(
+    batch: Batch, worker: str, settled_at: float, played_by: str | None = None
+) -> Settlement:
     """The settlement of an attempt that was not made, because its run was cancelled."""
-    return Settlement.cancellation(
-        batch.key, batch.profile, worker, batch.count, settled_at, _taken(batch)
+    profile, messages = played_by or batch.profile, batch.count
+    settlement = Settlement.cancellation(
+        batch.key, profile, worker, messages, settled_at, _taken(batch)
     )
+    return replace(settlement, handed_over=_handed_over(batch, profile, messages, 0))
+
+
+def _handed_over(batch: Batch, profile: str, messages: int, left: int) -> tuple[HandOver, ...]:
+    return tuple(hand_overs(batch.home, batch.failover, batch.attempt, profile, messages, left))
 
 
 def _taken(batch: Batch) -> bytes | None:

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from sms_pipeline.core import checks
 from sms_pipeline.core.events import MAX_EVENTS, Event, unknown_profile
+from sms_pipeline.core.failover import Failover, problem_of
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.messages import Alphabet, Columns, PhoneFormat, make_columns
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
@@ -176,6 +177,14 @@ class Simulation(Frozen):
         description="seconds after which an unsettled batch is reported as stuck",
     )
     retry: RetryPolicy = Field(default=RetryPolicy(), description="retry policy")
+    failover: Annotated[
+        Failover | None,
+        BeforeValidator(Failover.switched, json_schema_input_type=bool | Failover | None),
+    ] = Field(
+        default=Failover(),
+        description="when messages go from their profile to another one; `false` = never",
+        examples=[{"attempts": 2, "to": "standard", "unattended": 10}],
+    )
     messages_from: Literal["seed", "caller", "recipients", "forecast"] = Field(
         default="seed",
         description="`seed`; `caller` (`send_sms.delay(number, text)`), `recipients` and "
@@ -287,6 +296,13 @@ class Simulation(Frozen):
                 f"events[{place}].profile: no profile is called {name!r}; there are "
                 f"{', '.join(names)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _fails_over(self) -> Self:
+        names = [sender.name for sender in self.senders]
+        if self.failover and (problem := problem_of(self.failover, names, self.retry)):
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sms_pipeline.core.events import Slowdown
+from sms_pipeline.core.events import Slowdown, Spell
 
 Seconds = NDArray[np.float64]
 #: Numbers of senders, or positions of messages.
@@ -50,6 +50,8 @@ class Terms(NamedTuple):
     validity: float = math.inf
     #: Whether start times are asked for.
     timed: bool = False
+    #: What decides about messages by when they start.
+    spells: tuple[Spell, ...] = ()
 
 
 #: A message keeps its sender busy until it ends, and nothing goes wrong.

@@ -137,6 +137,9 @@ class MemoryBooks:
     def _add(self, one: Settlement) -> None:
         sums = self._sums[one.profile]
         _, number, attempt = one.key
+        for moved in one.handed_over:
+            self._sums[moved.source].numbers["handed_away"] += moved.messages
+            self._sums[moved.target].numbers["handed_in"] += moved.messages
         for name in SUMMED:
             sums.numbers[name] += getattr(one, name)
         sums.numbers["attempts"] += one.messages

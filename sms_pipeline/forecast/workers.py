@@ -87,7 +87,7 @@ class VirtualWorker:
         match effect:
             case ReadStanding(batch):
                 delivery.answer(self._world.books.standing(batch.key))
-            case Play(batch, give_up_at):
+            case Play(batch, give_up_at, _):
                 self._play(batch, give_up_at, delivery.answer)
             case Settle(settlement):
                 self._settle(settlement, delivery.answer)

@@ -71,7 +71,7 @@ def audit(records: Records, now: float, lost: bool = False) -> AuditResult:
     result.problems += rules.of_run(run, records.steps())
     standing = rules.Standing(run, records.workers())
     ranges = _Ranges(result)
-    sums, contents = Sums(), Contents()
+    sums, contents = Sums(run.simulation.failover), Contents()
     chains = _Grouped(records.settlements(), lambda settlement: settlement.key[1])
     failures = _Grouped(records.failures(), lambda failure: failure.batch)
     for batch in records.batches():
@@ -84,7 +84,7 @@ def audit(records: Records, now: float, lost: bool = False) -> AuditResult:
         result.problems += rules.of_chain(standing, batch, chain)
         result.problems += rules.of_failures(batch, chain, listed)
         _add(contents, batch, chain, listed)
-        sums.settle(chain)
+        sums.settle(batch, chain)
         _place(result, run, batch, chain, now, lost)
     ranges.end(run.total, (run.next_index, run.next_batch))
     _check_strays(result, "settlement", chains)
@@ -94,6 +94,7 @@ def audit(records: Records, now: float, lost: bool = False) -> AuditResult:
     result.problems += contents.against(records.links(), records.first_links())
     result.problems += sums.against_counters(records.counters(), run.simulation.deadline)
     result.problems += sums.against_dispatched(records.dispatched())
+    result.problems += sums.against_handed(records.handed_over())
     result.absorbed = records.absorbed()
     return result
 

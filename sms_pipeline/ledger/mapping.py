@@ -160,6 +160,18 @@ def delivery_time_sums(settlements: Iterable[Settlement]) -> list[dict[str, Any]
     ]
 
 
+def hand_over_sums(settlements: Iterable[Settlement]) -> list[dict[str, Any]]:
+    """Of most runs there are none."""
+    sums: dict[tuple[int, str, str, str], list[int]] = defaultdict(lambda: [0, 0])
+    for settlement in settlements:
+        for one in settlement.handed_over:
+            found = sums[settlement.key[0], one.source, one.target, settlement.worker]
+            found[0] += one.messages
+            found[1] += one.untried
+    names = ("run", "source", "target", "worker", "messages", "untried")
+    return [dict(zip(names, (*key, *found), strict=True)) for key, found in sorted(sums.items())]
+
+
 def failure_columns(settlement: Settlement) -> Iterator[dict[str, Any]]:
     _, batch, attempt = settlement.key
     reasons = {"failed": settlement.failed_indexes, "expired": settlement.expired_indexes}

@@ -25,6 +25,7 @@ from sms_pipeline.core.records import (
 from sms_pipeline.errors import DamagedLedgerError
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.database import damage_of
+from sms_pipeline.ledger.handed import read_moved
 from sms_pipeline.ledger.mapping import known, plain_numbers, to_batch, to_run, to_step, to_worker
 
 
@@ -70,12 +71,14 @@ def unsettled(run_id: int) -> Select[Any]:
 
 def retrying(run_id: int, settled_after: float) -> Select[Any]:
     """Settlements since then that left a remainder whose next attempt is not settled."""
-    one, later = schema.settlements.c, schema.settlements.alias().c
+    one, later, batch = schema.settlements.c, schema.settlements.alias().c, schema.batches.c
     is_settled = exists().where(
         and_(later.run == one.run, later.batch == one.batch, later.attempt == one.attempt + 1)
     )
-    return select(one.batch, one.profile, one.attempt, one.retried, one.settled_at).where(
-        one.run == run_id, one.settled_at >= settled_after, one.retried > 0, ~is_settled
+    return (
+        select(one.batch, batch.profile, one.attempt, one.retried, one.settled_at)
+        .join(schema.batches, and_(batch.run == one.run, batch.number == one.batch))
+        .where(one.run == run_id, one.settled_at >= settled_after, one.retried > 0, ~is_settled)
     )
 
 
@@ -237,9 +240,8 @@ def read_last_activity(connection: Connection, run_id: int) -> float | None:
 def read_last_settled(connection: Connection, run_id: int) -> float | None:
     """When an attempt was last settled; None before that."""
     counter = schema.counters.c
-    last: float | None = connection.execute(
-        select(func.max(counter.last_settled_at)).where(counter.run == run_id)
-    ).scalar()
+    query = select(func.max(counter.last_settled_at)).where(counter.run == run_id)
+    last: float | None = connection.execute(query).scalar()
     return last
 
 
@@ -302,7 +304,7 @@ def read_profile_counts(connection: Connection, run: Run) -> tuple[ProfileCounts
     ):
         histograms[profile][known(bucket, "bucket")] = int(messages or 0)
     configured = [profile.name for profile in run.simulation.senders]
-    return tuple(
+    own = [
         ProfileCounts(
             profile=name,
             dispatched=int(dispatched.get(name, 0)),
@@ -310,7 +312,8 @@ def read_profile_counts(connection: Connection, run: Run) -> tuple[ProfileCounts
             **plain_numbers(counts.get(name)),
         )
         for name in dict.fromkeys([*configured, *dispatched, *counts])
-    )
+    ]
+    return read_moved(connection, run.id).added_to(own)
 
 
 _TERMINAL = ("delivered", "failed", "expired", "cancelled")

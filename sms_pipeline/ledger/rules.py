@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from sms_pipeline.core.bitmap import has_offset
+from sms_pipeline.core.failover import profile_of
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE
 from sms_pipeline.core.records import (
     CANCELLER,
@@ -150,8 +151,10 @@ def _fates(standing: Standing, settled: Settlement) -> Iterator[str]:
 
 
 def _settler(standing: Standing, batch: BatchRow, settled: Settlement) -> Iterator[str]:
-    if settled.profile != batch.profile:
-        yield f"of profile {settled.profile!r}, but the batch is of {batch.profile!r}"
+    failover = standing.run.simulation.failover
+    meant_for = profile_of(batch.profile, settled.key[2], failover)
+    if settled.profile != meant_for and (failover is None or failover.unattended is None):
+        yield f"made by {settled.profile!r}, but meant for {meant_for!r}, and nobody may take over"
     if settled.worker == CANCELLER:
         if settled.cancelled != settled.messages or settled.key[2]:
             yield f"{CANCELLER!r} settles only what no worker ever saw"
@@ -189,11 +192,11 @@ def of_failures(
     for failure in failures:
         settled = attempts.get(failure.attempts - 1)
         said = f"batch {batch.number}: message {failure.message_index} listed as {failure.reason}"
-        if failure.profile != batch.profile:
-            yield f"{said} by {failure.profile!r}, but the batch is of {batch.profile!r}"
         if settled is None:
             yield f"{said} after {failure.attempts} attempts, the last of which is not settled"
             continue
+        if failure.profile != settled.profile:
+            yield f"{said} by {failure.profile!r}, but {settled.profile!r} made its last attempt"
         if failure.failed_at != settled.settled_at:
             yield f"{said} at another time than attempt {failure.attempts} was settled"
         if not _ended(batch, settled, failure.message_index):

@@ -14,7 +14,7 @@ from sms_pipeline.errors import UnknownRunError
 from sms_pipeline.ledger import chains, schema
 from sms_pipeline.ledger.mapping import known, to_batch, to_failure, to_run, to_settlement
 from sms_pipeline.ledger.queries import read_steps, settled_workers
-from sms_pipeline.ledger.sums import CounterRow, Dispatched, Settler
+from sms_pipeline.ledger.sums import CounterRow, Dispatched, Handed, Settler
 
 _STORED = tuple(name for name in CounterRow._fields[2:] if name not in ("timed", "times"))
 
@@ -67,6 +67,11 @@ class Records:
         """The dispatch counters, by profile."""
         rows = self._rows(schema.dispatched)
         return {row.profile: Dispatched(row.batches, row.messages, row.last_at) for row in rows}
+
+    def handed_over(self) -> Handed:
+        """What went from profile to profile."""
+        rows = self._rows(schema.handed_over)
+        return {(row.source, row.target, row.worker): (row.messages, row.untried) for row in rows}
 
     def run(self) -> Run:
         """The run as it stands now.

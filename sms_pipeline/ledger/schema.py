@@ -247,6 +247,20 @@ counters = _table(
     _value("last_settled_at", Moment()),
 )
 
+#: Sums of what went from profile to profile: one row for each two of them and worker process.
+handed_over = _table(
+    "handed_over",
+    _run(),
+    _key("source", _text(_PROFILE)),
+    _key("target", _text(_PROFILE)),
+    _key("worker", _text(_WORKER)),
+    _value("messages", _count(1)),
+    #: … of which no attempt had been made.
+    _value("untried", _count()),
+    CheckConstraint("source <> target"),
+    CheckConstraint("untried <= messages"),
+)
+
 #: The counter table's histogram of delivery times; buckets as in `histogram`.
 delivery_times = _table(
     "delivery_times",

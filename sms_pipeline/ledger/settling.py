@@ -16,6 +16,7 @@ from sms_pipeline.ledger.mapping import (
     counter_sums,
     delivery_time_sums,
     failure_columns,
+    hand_over_sums,
     settlement_columns,
 )
 
@@ -81,4 +82,5 @@ class Settling:
         if rows:
             connection.execute(schema.failures.insert(), rows)
         self._database.add(connection, schema.delivery_times, delivery_time_sums(settlements))
+        self._database.add(connection, schema.handed_over, hand_over_sums(settlements))
         self._database.add(connection, schema.counters, counter_sums(settlements))

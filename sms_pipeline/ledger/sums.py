@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from sms_pipeline.core.failover import Failover, hand_overs
 from sms_pipeline.core.histogram import LAST_BUCKET, upper_bound
 from sms_pipeline.core.records import BatchRow, Settlement
 
@@ -16,6 +17,9 @@ _RELATIVE, _ABSOLUTE = 1e-9, 1e-5
 
 #: (profile, worker)
 Settler = tuple[str, str]
+#: (source, target, worker) of hand-overs, and (messages, untried).
+Way = tuple[str, str, str]
+Handed = Mapping[Way, tuple[int, int]]
 
 
 class CounterRow(NamedTuple):
@@ -64,7 +68,10 @@ class _Sum:
 class Sums:
     """Sums of rows, to hold against the counters."""
 
-    def __init__(self) -> None:
+    def __init__(self, failover: Failover | None = None) -> None:
+        """`failover`: of the run."""
+        self._failover = failover
+        self._handed: dict[Way, tuple[int, int]] = {}
         self._settled: dict[Settler, _Sum] = defaultdict(_Sum)
         self._dispatched: dict[str, Dispatched] = {}
 
@@ -75,9 +82,10 @@ class Sums:
             batches + 1, messages + batch.size, max(last_at, batch.queued_at)
         )
 
-    def settle(self, chain: Iterable[Settlement]) -> None:
+    def settle(self, batch: BatchRow, chain: Iterable[Settlement]) -> None:
         """Add the settlements of a batch."""
         for settlement in chain:
+            self._hand_over(batch, settlement)
             found = self._settled[settlement.profile, settlement.worker]
             counts = found.counts
             counts["settlements"] += 1
@@ -89,6 +97,31 @@ class Sums:
             for name in _SECONDS:
                 found.seconds[name] += getattr(settlement, name)
             found.last_settled_at = max(found.last_settled_at, settlement.settled_at)
+
+    def _hand_over(self, batch: BatchRow, settled: Settlement) -> None:
+        for one in hand_overs(
+            batch.profile,
+            self._failover,
+            settled.key[2],
+            settled.profile,
+            settled.messages,
+            settled.retried,
+        ):
+            way = one.source, one.target, settled.worker
+            messages, untried = self._handed.get(way, (0, 0))
+            self._handed[way] = messages + one.messages, untried + one.untried
+
+    def against_handed(self, stored: Handed) -> Iterator[str]:
+        """Where the sums of hand-overs say something else."""
+        for way in sorted({*stored, *self._handed}):
+            counted, summed = stored.get(way, (0, 0)), self._handed.get(way, (0, 0))
+            if counted != summed:
+                source, target, worker = way
+                yield (
+                    f"handed over from {source} to {target} at {worker}: {counted[0]} messages "
+                    f"counted, {counted[1]} of them untried, but by its settlements {summed[0]}, "
+                    f"{summed[1]} of them untried"
+                )
 
     def against_counters(
         self, counters: Sequence[CounterRow], deadline: float | None

@@ -311,7 +311,7 @@ def with_columns(
     `origin` is when the run's first batch was dispatched; None: nothing goes wrong.
     """
     simulation = run.simulation
-    events = () if origin is None else spells_of(simulation.events, row.profile, origin)
+    events = () if origin is None else spells_of(simulation.events, origin)
     boot, offset = timeline or (None, 0.0)
     # Made here, so it need not be checked; the worker checks what it receives.
     return Batch.model_construct(
@@ -328,6 +328,7 @@ def with_columns(
         offset=offset,
         seed=run.seed,
         retry=simulation.retry,
+        failover=simulation.failover,
         deadline=simulation.deadline,
         events=events,
         to=columns.to,

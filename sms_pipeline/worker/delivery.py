@@ -38,6 +38,8 @@ class Play:
     batch: Batch
     #: Messages that no sender can start by then are not sent; seconds since the epoch.
     give_up_at: float
+    #: The profile whose senders make it; None: the one that it is meant for.
+    profile: str | None = None
 
 
 class Played(NamedTuple):
@@ -79,7 +81,9 @@ Effect = ReadStanding | Play | Settle | Publish | Note
 Delivery = Generator[Effect, Any, str | None]
 
 
-def deliver(batch: Batch, worker: str, clock: Clock, queued: bool = True) -> Delivery:
+def deliver(
+    batch: Batch, worker: str, clock: Clock, queued: bool = True, profile: str | None = None
+) -> Delivery:
     """Play one attempt of the batch, settle it, and hand its remainder to the next attempt.
 
     An attempt that is settled already is answered from the ledger. The remainder that is handed on
@@ -90,29 +94,38 @@ def deliver(batch: Batch, worker: str, clock: Clock, queued: bool = True) -> Del
         worker: who settles it.
         clock: tells when it was settled.
         queued: False in eager mode, where no queue can hold the batch of a paused run.
+        profile: the profile whose senders make the attempt; None: the one that it is meant for.
     """
+    profile = profile or batch.profile
     standing: Standing = yield ReadStanding(batch)
     if standing.settled is not None:
         yield Note(Absorbed.ANSWERED, batch)
         settled = standing.settled
-    elif standing.control is Control.PAUSED and queued:
+    elif queued and (standing.control is Control.PAUSED or not _may_play(batch, profile)):
         # Not held: a message that stays unacknowledged for long is taken away by the broker.
         return (yield from _publish(batch, PAUSE_SECONDS))
     elif standing.control is Control.CANCELLED:
-        settled = yield Settle(cancellation_of(batch, worker, clock.wall()))
+        settled = yield Settle(cancellation_of(batch, worker, clock.wall(), profile))
     else:
-        settled = yield from _attempt(batch, worker, clock)
+        settled = yield from _attempt(batch, profile, worker, clock)
     if settled.remainder is None:
         return None
     remainder = batch.remainder(unpack_offsets(settled.remainder, batch.size))
     return (yield from _publish(remainder, retry_delay(batch.retry, batch.seed, batch.key)))
 
 
-def _attempt(batch: Batch, worker: str, clock: Clock) -> Generator[Effect, Any, Settled]:
+def _may_play(batch: Batch, profile: str) -> bool:
+    """Not if it is of a run without failover, and came to a queue that others look after."""
+    return batch.profile == profile or batch.may_be_taken_over
+
+
+def _attempt(
+    batch: Batch, profile: str, worker: str, clock: Clock
+) -> Generator[Effect, Any, Settled]:
     due = due_at(batch)
-    played: Played = yield Play(batch, due)
+    played: Played = yield Play(batch, due, profile)
     outcomes = expire(played.outcomes, played.ended_at, due)
-    settlement = settlement_of(batch, outcomes, played.ended_at, worker, clock.wall())
+    settlement = settlement_of(batch, outcomes, played.ended_at, worker, clock.wall(), profile)
     settled: Settled = yield Settle(settlement)
     if not settled.new:
         yield Note(Absorbed.REPEATED, batch)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.routing import batches_in_hand
 from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.core.unattended import MAX_TAKEN_SECONDS
 from sms_pipeline.errors import ConfigError
 
 #: RabbitMQ closes the channel of a delivery held for 30 minutes: one batch must need far less.
@@ -14,6 +17,17 @@ MAX_BATCH_SECONDS = 600.0
 def threads_for(profile: SenderProfile, batch_size: int) -> int:
     """Threads of a worker: one for each batch that it takes in hand."""
     return batches_in_hand(profile.in_play, profile.capacity, batch_size)
+
+
+def taken_in_hand(profile: SenderProfile, batch_size: int) -> int:
+    """The same of batches of a profile that has no workers, beside its own.
+
+    No more than its senders can play in `MAX_TAKEN_SECONDS`.
+    """
+    threads = threads_for(profile, batch_size)
+    if math.isinf(profile.capacity):
+        return threads
+    return max(1, min(threads, int(MAX_TAKEN_SECONDS * profile.capacity / batch_size)))
 
 
 def threads_of(simulation: Simulation) -> dict[str, int]:

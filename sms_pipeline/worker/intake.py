@@ -10,6 +10,7 @@ from celery.worker.consumer import Consumer, Tasks
 from kombu.asynchronous import Hub
 
 from sms_pipeline.worker.pipeline import pipeline
+from sms_pipeline.worker.takeover import TakenQueues
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,11 @@ class Intake:
     def __init__(self) -> None:
         self._paused: TaskConsumer | None = None
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether a consumer is paused now."""
+        return self._paused is not None
+
     def follow(self, consumer: TaskConsumer, silence: float, stopping: bool = False) -> None:
         """Pause `consumer`, or let it go on.
 
@@ -58,15 +64,21 @@ class Intake:
 
 
 class FollowLedger(StartStopStep):  # type: ignore[misc]
-    """The part of a Celery consumer that does so, in its main loop."""
+    """The part of a Celery consumer that does so, in its main loop.
+
+    Queues that the worker has taken over are given up meanwhile.
+    """
 
     requires = (Tasks,)
 
     def register_with_event_loop(self, consumer: Consumer, hub: Hub) -> None:
         """Called for each connection, with a consumer of tasks that has just begun."""
-        hub.call_repeatedly(LOOK_SECONDS, self._look, consumer, Intake())
+        taken = TakenQueues(pipeline().publisher.queue_of)
+        hub.call_repeatedly(LOOK_SECONDS, self._look, consumer, Intake(), taken)
 
-    def _look(self, consumer: Any, intake: Intake) -> None:
+    def _look(self, consumer: Any, intake: Intake, taken: TakenQueues) -> None:
         worker = pipeline().worker
         silence, stopping = worker.ledger_silence(), worker.stopping.is_set()
         intake.follow(consumer.task_consumer, silence, stopping)
+        if worker.takeover and not stopping:
+            taken.follow(consumer, {} if intake.is_paused else worker.takeover.wanted)

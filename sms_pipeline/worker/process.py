@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from sms_pipeline.core.playing import came_to, if_started, terms_of
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import Absorbed, Recorded, Standing
 from sms_pipeline.core.sender_bank import SenderBank
-from sms_pipeline.core.submission import Seconds
+from sms_pipeline.core.submission import Seconds, Terms
 from sms_pipeline.errors import (
     BadBatchError,
     ForeignLedgerError,
@@ -44,6 +44,7 @@ from sms_pipeline.worker.delivery import (
 )
 from sms_pipeline.worker.driver import SenderDriver
 from sms_pipeline.worker.signs import SignsOfLife
+from sms_pipeline.worker.takeover import Takeover
 from sms_pipeline.worker.turns import Turns
 from sms_pipeline.worker.writer import LEDGER_PAUSES, LedgerWriter
 
@@ -92,8 +93,20 @@ class Worker:
         self._clock = clock
         banks = {profile.name: SenderBank(profile.lanes) for profile in profiles}
         self._driver = SenderDriver(banks, clock, self.signs)
+        #: What it takes over; nothing if it plays several profiles, as the worker of `run` does.
+        self.takeover = (
+            Takeover(ledger, profiles[0], lambda: self.turns.is_idle, clock)
+            if len(profiles) == 1
+            else None
+        )
         self._writer = LedgerWriter(
-            ledger, self.id, lambda: self._driver.heartbeat, self.stopping, clock, self.signs
+            ledger,
+            self.id,
+            lambda: self._driver.heartbeat,
+            self.stopping,
+            clock,
+            self.signs,
+            self.takeover.look if self.takeover else None,
         )
         # Wall-clock time of a moment on the monotonic clock that the driver uses.
         self._epoch = clock.wall() - clock.monotonic()
@@ -144,14 +157,21 @@ class Worker:
         if batch.ledger != self.ledger.id:
             raise ForeignLedgerError("a batch of another ledger is in this queue")
         self.at_home = True
-        if batch.profile not in self._gateways:
+        if batch.profile not in self._gateways and batch.profile not in self._taken_over():
             raise BadBatchError(f"no senders of profile {batch.profile!r} here")
         return batch
 
     def deliver(self, batch: Batch, queued: bool) -> Delivery:
         """What to do with the batch; drive it with `perform`. See `delivery.deliver`."""
         clock = clock_of(batch, self._clock)
-        return deliver(batch, self.id, clock, queued)
+        return deliver(batch, self.id, clock, queued, self._profile_for(batch))
+
+    def _profile_for(self, batch: Batch) -> str:
+        """Whose senders play it: its own profile's, or those that took it over."""
+        return batch.profile if batch.profile in self._gateways else self.profiles[0].name
+
+    def _taken_over(self) -> Collection[str]:
+        return self.takeover.known if self.takeover else ()
 
     def note(self, kind: Absorbed, batch: Batch) -> None:
         """Count what came twice, for the audit."""
@@ -167,8 +187,8 @@ class Worker:
         match effect:
             case ReadStanding(batch):
                 return self._standing(batch)
-            case Play(batch, give_up_at):
-                return self._play(batch, give_up_at)
+            case Play(batch, give_up_at, profile):
+                return self._play(batch, profile or batch.profile, give_up_at)
             case Settle(settlement):
                 return self._writer.settle(settlement)
             case Note(kind, batch):
@@ -186,22 +206,23 @@ class Worker:
             )
         except UnknownRunError as error:
             raise BadBatchError(str(error)) from None
-        if standing.recorded != Recorded(batch.profile, batch.first_index, batch.size):
+        if standing.recorded != Recorded(batch.home, batch.first_index, batch.size):
             raise BadBatchError(f"no producer has recorded {batch.describe()}")
         return standing
 
-    def _play(self, batch: Batch, give_up_at: float) -> Played:
-        outcomes = self._gateways[batch.profile].attempt(batch)
+    def _play(self, batch: Batch, profile: str, give_up_at: float) -> Played:
+        outcomes = self._gateways[profile].attempt(batch)
         epoch = self._epoch + lead_of(batch, self._clock)
-        terms = terms_of(batch, self._profiles[batch.profile], outcomes, epoch)
+        terms = terms_of(batch, self._profiles[profile], outcomes, epoch)
         give_up_at -= epoch
-        sent = partial(self._sent, batch, outcomes, epoch) if self._echo else None
-        finished = self._driver.play(batch.profile, outcomes.durations, give_up_at, sent, terms)
+        sent = partial(self._sent, batch, terms, outcomes, epoch) if self._echo else None
+        finished = self._driver.play(profile, outcomes.durations, give_up_at, sent, terms)
         return Played(*came_to(batch, outcomes, terms, finished, epoch, give_up_at))
 
     def _sent(
         self,
         batch: Batch,
+        terms: Terms,
         outcomes: Outcomes,
         epoch: float,
         positions: NDArray[np.intp],
@@ -209,7 +230,8 @@ class Worker:
     ) -> None:
         """Tell of messages that have ended; what became of them may depend on when they started."""
         if starts is not None:
-            outcomes = outcomes._replace(delivered=if_started(batch, outcomes, epoch + starts))
+            delivered = if_started(batch, terms.spells, outcomes, epoch + starts)
+            outcomes = outcomes._replace(delivered=delivered)
         if self._echo:
             self._echo(batch, outcomes, positions)
 

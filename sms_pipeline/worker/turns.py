@@ -18,6 +18,11 @@ class Turns:
         self._busy: dict[Key, Future[bool]] = {}
         self._put_back: set[Key] = set()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no attempt is in hand."""
+        return not self._busy
+
     @contextmanager
     def turn(self, key: Key) -> Iterator[bool]:
         """True when the caller is to do the work, False when another thread has just done it.

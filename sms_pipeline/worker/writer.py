@@ -40,8 +40,11 @@ class LedgerWriter(threading.Thread):
         stopping: threading.Event,
         clock: Clock,
         signs: SignsOfLife | None = None,
+        look: Callable[[], None] | None = None,
     ) -> None:
+        """`look`: is called after each heartbeat."""
         super().__init__(name="ledger-writer", daemon=True)
+        self._look = look
         self._ledger = ledger
         self._worker = worker
         self._heartbeat = heartbeat
@@ -176,6 +179,8 @@ class LedgerWriter(threading.Thread):
             self._ledger.beat(self._worker, self._heartbeat())
             self.answered_at = self._clock.monotonic()
             self._write_notes()
+            if self._look and not self._ending.is_set():
+                self._look()
         except LedgerUnavailableError as error:
             log.warning("heartbeat skipped: %s", error)
 

@@ -96,6 +96,7 @@ def test_every_key() -> None:
         "seed": 1,
         "batch_size": 7,
         "routing": "static",
+        "failover": {"attempts": None, "to": None, "unattended": 5},
         "max_text_length": 20,
         "phone_format": "e164",
         "alphabet": "mixed",

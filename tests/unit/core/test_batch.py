@@ -184,7 +184,7 @@ def test_offsets_with_anything_but_base64_are_refused(change: str) -> None:
         Batch.from_wire({**body, "offsets": changed})
 
 
-OPTIONAL = {"events", "offsets", "deadline", "boot", "offset"}
+OPTIONAL = {"events", "offsets", "deadline", "boot", "offset", "failover", "came_from"}
 
 
 @pytest.mark.parametrize("field", sorted({*make.batch(1).to_wire()} - OPTIONAL))

@@ -13,6 +13,7 @@ from sms_pipeline.core.events import (
     Event,
     longest_outage,
     slowdown_of,
+    spells_for,
     spells_of,
     with_failures,
     worst_slowdown,
@@ -79,31 +80,32 @@ def test_a_configuration_of_before_has_no_events() -> None:
     assert Simulation.model_validate(written, strict=False).events == ()
 
 
-def test_a_batch_carries_the_events_of_its_profile_as_moments() -> None:
-    assert [(one.start, one.end) for one in spells_of((OUTAGE, BAD), "fast", 1_000.0)] == [
+def test_a_batch_carries_events_as_moments_and_each_profile_picks_its_own() -> None:
+    spells = spells_of((OUTAGE, BAD), 1_000.0)
+    assert [(one.start, one.end) for one in spells_for("fast", spells)] == [
         (1_060.0, 1_090.0),
         (1_120.0, 1_150.0),
     ]
-    (only,) = spells_of((OUTAGE, BAD), "slow", 1_000.0)
+    (only,) = spells_for("slow", spells)
     assert (only.out, only.slowdown, only.failure_rate) == (0.0, 3.0, 0.6)
 
 
 def test_a_batch_with_events_survives_the_wire() -> None:
-    batch = make.batch(3, events=spells_of((OUTAGE, BAD), "fast", 1_000.0))
+    batch = make.batch(3, events=spells_of((OUTAGE, BAD), 1_000.0))
     assert type(batch).from_wire(batch.to_wire()) == batch
     assert batch.remainder(np.array([1])).events == batch.events
 
 
 def test_a_slowdown_is_of_what_starts_in_it() -> None:
-    found = slowdown_of(spells_of((OUTAGE, BAD), "fast", 1_000.0), epoch=1_000.0)
+    found = slowdown_of(spells_of((OUTAGE, BAD), 1_000.0), epoch=1_000.0)
     assert found is not None
     assert found(np.array([0.0, 119.9, 120.0, 149.9, 150.0, np.nan])).tolist() == [1, 1, 3, 3, 1, 1]
-    assert slowdown_of(spells_of((OUTAGE,), "fast", 0.0), epoch=0.0) is None
+    assert slowdown_of(spells_of((OUTAGE,), 0.0), epoch=0.0) is None
 
 
 def test_the_later_of_two_events_holds() -> None:
     events = (event(slowdown=3.0, failure_rate=1.0), event(at=70, slowdown=5.0, failure_rate=0.0))
-    spells = spells_of(events, "fast", 0.0)
+    spells = spells_of(events, 0.0)
     starts = np.array([65.0, 75.0, 95.0])
     found = slowdown_of(spells, epoch=0.0)
     assert found is not None
@@ -115,7 +117,7 @@ def test_the_later_of_two_events_holds() -> None:
 def test_attempts_that_start_in_an_event_fail_at_its_rate() -> None:
     draws = np.random.default_rng(1).random
     starts = np.repeat([100.0, 130.0], 100_000)
-    spells = spells_of((BAD,), "fast", 0.0)
+    spells = spells_of((BAD,), 0.0)
     delivered = with_failures(np.ones(200_000, bool), spells, starts, draws)
     assert delivered[:100_000].all()
     assert delivered[100_000:].mean() == pytest.approx(0.4, abs=0.01)

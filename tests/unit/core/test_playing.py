@@ -69,7 +69,7 @@ def test_without_them_durations_and_outcomes_are_drawn_as_ever(
 
 def test_events_become_times_of_the_banks_clock() -> None:
     events = (event(outage=True, share=0.5), event(at=5, slowdown=2.0))
-    batch = make.batch(2, events=spells_of(events, "fast", NOON))
+    batch = make.batch(2, events=spells_of(events, NOON))
     terms = terms_of(batch, make.profile(), outcomes(1.0, 1.0), EPOCH)
     assert terms.outages == ((101.0, 103.0, 0.5),)
     assert terms.slowdown is not None
@@ -78,7 +78,7 @@ def test_events_become_times_of_the_banks_clock() -> None:
 
 
 def test_what_fails_depends_on_when_it_starts() -> None:
-    batch = make.batch(2, events=spells_of((event(failure_rate=1.0),), "fast", NOON))
+    batch = make.batch(2, events=spells_of((event(failure_rate=1.0),), NOON))
     said = outcomes(1.0, 1.0)
     terms = terms_of(batch, make.profile(), said, EPOCH)
     finished = Finished(1, np.array([101.5, 102.5]), np.array([100.5, 101.5]))
@@ -87,17 +87,17 @@ def test_what_fails_depends_on_when_it_starts() -> None:
 
 
 def test_the_same_attempt_fails_in_the_same_way_again() -> None:
-    batch = make.batch(1_000, events=spells_of((event(failure_rate=0.5),), "fast", NOON))
+    batch = make.batch(1_000, events=spells_of((event(failure_rate=0.5),), NOON))
     starts = np.full(1_000, NOON + 2)
     said = SimulatedGateway(make.profile()).attempt(batch)
-    once, again = (if_started(batch, said, starts) for _ in range(2))
+    once, again = (if_started(batch, batch.events, said, starts) for _ in range(2))
     assert np.array_equal(once, again)
-    other = if_started(batch.model_copy(update={"attempt": 1}), said, starts)
+    other = if_started(batch.model_copy(update={"attempt": 1}), batch.events, said, starts)
     assert not np.array_equal(once, other)
 
 
 def test_a_slow_message_keeps_its_sender_busy_for_longer() -> None:
-    batch = make.batch(2, events=spells_of((event(slowdown=3.0),), "fast", NOON))
+    batch = make.batch(2, events=spells_of((event(slowdown=3.0),), NOON))
     said = outcomes(1.0, 1.0)
     terms = terms_of(batch, make.profile(), said, EPOCH)
     finished = Finished(1, np.array([101.5, 104.5]), np.array([100.5, 101.5]))

@@ -113,6 +113,22 @@ CREATE TABLE failures (
     CHECK (failed_at >= 0)
 );
 
+CREATE TABLE handed_over (
+    run INTEGER NOT NULL,
+    source VARCHAR(64) NOT NULL,
+    target VARCHAR(64) NOT NULL,
+    worker VARCHAR(128) NOT NULL,
+    messages BIGINT NOT NULL,
+    untried BIGINT NOT NULL,
+    PRIMARY KEY (run, source, target, worker),
+    CHECK (source <> target),
+    CHECK (untried <= messages),
+    FOREIGN KEY(run) REFERENCES runs (id),
+    CHECK (run >= 1),
+    CHECK (messages >= 1),
+    CHECK (untried >= 0)
+);
+
 CREATE TABLE ledger_identity (
     row INTEGER NOT NULL,
     id VARCHAR(64) NOT NULL,

@@ -156,7 +156,11 @@ def test_no_count_is_below_zero(name: str) -> None:
             {"deadline": 1_000.0},
             "1 messages expired before the deadline",
         ),
-        ({"profile": "slow"}, {}, "of profile 'slow', but the batch is of 'fast'"),
+        (
+            {"profile": "slow"},
+            {"failover": None},
+            "made by 'slow', but meant for 'fast', and nobody may take over",
+        ),
         ({"worker": "w2"}, {}, "settled by 'w2', which never joined for 'fast'"),
         ({"worker": CANCELLER}, {}, "settles only what no worker ever saw"),
         ({"settled_at": EARLY}, {}, "settled 600 s before its batch was queued"),
@@ -208,7 +212,7 @@ def test_attempts_are_settled_one_after_the_other() -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"profile": "slow"}, "by 'slow', but the batch is of 'fast'"),
+        ({"profile": "slow"}, "by 'slow', but 'fast' made its last attempt"),
         ({"attempts": 2}, "after 2 attempts, the last of which is not settled"),
         ({"failed_at": NOON}, "at another time than attempt 1 was settled"),
         ({"message_index": 5}, "after 1 attempts, the last of which did not end it"),

@@ -229,6 +229,8 @@ def test_batches_that_are_retried_are_those_whose_next_attempt_is_not_settled(
     ledger: Ledger, run: Run
 ) -> None:
     # Given three batches that left something, and one that did not
+    rows = [make.row(run.id, number, 10 * number) for number in range(4)]
+    ledger.record_batches(run.id, rows)
     left = {"delivered": 8, "retried": 2, "remainder": bitmap(3, 4)}
     for number in range(3):
         ledger.settle([make.settlement(run.id, number, settled_at=NOON + number, **left)])

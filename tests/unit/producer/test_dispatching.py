@@ -265,11 +265,13 @@ def test_who_resumes_a_run_asks_when_it_began() -> None:
     assert asked[:2] == [ReadOrigin(), PublishAgain(entry, NOON)]
 
 
-def test_every_batch_and_every_attempt_has_the_events_of_its_profile() -> None:
+def test_every_batch_and_every_attempt_has_the_events_of_the_run() -> None:
     simulation = make.simulation(events=(OUTAGE.model_copy(update={"profile": "slow"}),))
     run = Run(1, NOON, 7, 100, simulation)
     slow = make.row(1, 3, 30, profile="slow", queued_at=NOON + 20)
     first = first_attempt("l", run, slow, origin=NOON + 1)
     again = next_attempt(first, Unsettled(slow, 1, make.bitmap(2, 5)))
     assert [(one.start, one.end, one.out) for one in again.events] == [(NOON + 61, NOON + 91, 1.0)]
-    assert first_attempt("l", run, make.row(1, profile="fast"), origin=NOON + 1).events == ()
+    fast = first_attempt("l", run, make.row(1, profile="fast"), origin=NOON + 1)
+    assert fast.events == again.events
+    assert [one.profile for one in fast.events] == ["slow"]

@@ -59,9 +59,11 @@ def test_worker_that_shuts_down_does_not_begin_again() -> None:
 def test_main_loop_looks_at_the_ledger_every_second(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a worker whose ledger is away
     worker: Any = SimpleNamespace(
-        ledger_silence=lambda: 60.0, stopping=SimpleNamespace(is_set=lambda: False)
+        ledger_silence=lambda: 60.0,
+        stopping=SimpleNamespace(is_set=lambda: False),
+        takeover=None,
     )
-    installed = SimpleNamespace(worker=worker)
+    installed = SimpleNamespace(worker=worker, publisher=SimpleNamespace(queue_of=None))
     monkeypatch.setattr(pipeline, "_installed", [installed])
     calls: list[tuple[float, Callable[..., None], tuple[Any, ...]]] = []
     hub: Any = SimpleNamespace(

@@ -50,7 +50,7 @@ def test_nothing_starts_in_an_outage(ledger: Ledger, run: Run) -> None:
     profile = make.profile(count=4, mean_time=0.02, shape=1e6, failure_rate=0)
     begin = time.time() + 0.2
     outage = Event.model_validate({"at": 0, "for": 0.5, "outage": True})
-    batch = make.batch(80, events=spells_of((outage,), "fast", begin))
+    batch = make.batch(80, events=spells_of((outage,), begin))
     # When they are played
     ((outcomes, ended_at),) = played(ledger, profile, [batch])
     # Then those that had not started wait until it is over

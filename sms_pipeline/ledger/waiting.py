@@ -1,0 +1,47 @@
+"""What waits for workers in the runs that are open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from sms_pipeline.core.records import Control
+from sms_pipeline.core.unattended import OpenRun
+from sms_pipeline.ledger import queries, schema
+from sms_pipeline.ledger.mapping import to_run
+from sms_pipeline.ledger.store import Ledger
+
+#: Of runs that are neither paused nor forecast, so many of the latest are looked at.
+LATEST_RUNS = 20
+
+
+def open_runs(ledger: Ledger) -> list[OpenRun]:
+    """Runs whose batches workers may find in the queues of a broker, and who has some.
+
+    Raises:
+        LedgerUnavailableError: the ledger can't be reached.
+        DamagedLedgerError: a row can't be read.
+    """
+    run = schema.runs.c
+    query = select(schema.runs).where(
+        run.control != Control.PAUSED, ~run.embedded, ~queries.is_forecast()
+    )
+    with ledger.reading() as connection:
+        rows = connection.execute(query.order_by(run.id.desc()).limit(LATEST_RUNS)).all()
+        settled = queries.read_settled(connection, [row.id for row in rows])
+        return [
+            _open_run(connection, row)
+            for row in rows
+            if row.id not in settled or queries.finished(settled[row.id]) < row.total
+        ]
+
+
+def _open_run(connection: Connection, row: Any) -> OpenRun:
+    run = to_run(row)
+    waiting = [
+        counts.profile
+        for counts in queries.read_profile_counts(connection, run)
+        if counts.in_flight
+    ]
+    return OpenRun(run.simulation, waiting)

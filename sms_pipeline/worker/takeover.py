@@ -1,0 +1,98 @@
+"""Looking after the queues of profiles that have no workers, beside the worker's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kombu import Queue
+
+from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.unattended import Lookout
+from sms_pipeline.errors import DamagedLedgerError
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.waiting import open_runs
+from sms_pipeline.worker.in_hand import taken_in_hand
+
+log = logging.getLogger(__name__)
+
+
+class Takeover:
+    """What a worker decides to take over, from a look at the ledger every second.
+
+    It looks while it has nothing in hand, and as long as it takes over anything.
+    """
+
+    def __init__(
+        self, ledger: Ledger, profile: SenderProfile, is_idle: Callable[[], bool], clock: Clock
+    ) -> None:
+        self._ledger = ledger
+        self._is_idle = is_idle
+        self._clock = clock
+        self._profile = profile
+        self._lookout = Lookout(profile)
+        #: By profile, of how many batches it takes in hand. Replaced as a whole: another thread
+        #: reads it.
+        self.wanted: Mapping[str, int] = {}
+        #: All that it ever took over: some of their batches may still be in hand.
+        self.known: set[str] = set()
+
+    def look(self) -> None:
+        """Decide anew.
+
+        Raises:
+            LedgerUnavailableError: the ledger can't be reached.
+        """
+        if not (self.wanted or self._is_idle()):
+            return
+        try:
+            runs = open_runs(self._ledger)
+        except DamagedLedgerError as error:
+            log.warning("nothing is taken over: %s", error)
+            runs = []
+        # Of most ledgers that is all.
+        workers = self._ledger.workers() if any(run.waiting for run in runs) else ()
+        found = self._lookout.look(self._clock.monotonic(), workers, runs)
+        self.known.update(found)
+        wanted = {name: taken_in_hand(self._profile, size) for name, size in found.items()}
+        for name in wanted.keys() - self.wanted.keys():
+            log.warning("profile %s has messages and no worker; they are taken over", name)
+        for name in self.wanted.keys() - wanted.keys():
+            log.warning("the messages of profile %s are not taken over any more", name)
+        self.wanted = wanted
+
+
+class TakenQueues:
+    """The queues that one consumer of tasks has beside its own. For Celery's main loop."""
+
+    def __init__(self, queue_of: Callable[[str], Queue]) -> None:
+        self._queue_of = queue_of
+        self._taken: dict[str, str] = {}
+
+    def follow(self, consumer: Any, wanted: Mapping[str, int]) -> None:
+        """Let a Celery consumer have these queues, too, and no others.
+
+        Args:
+            consumer: of one connection; another connection needs another object of this class.
+            wanted: by profile, how many batches may be in hand.
+        """
+        for profile in self._taken.keys() - wanted.keys():
+            consumer.task_consumer.cancel_by_queue(self._taken.pop(profile))
+        fresh = wanted.keys() - self._taken.keys()
+        for profile in sorted(fresh):
+            self._take(consumer, profile, wanted[profile])
+        if fresh:
+            # What its own queue gets if it begins anew; nothing where the channel has one limit.
+            self._limit(consumer, 0 if consumer.qos_global else consumer.initial_prefetch_count)
+
+    def _take(self, consumer: Any, profile: str, limit: int) -> None:
+        self._limit(consumer, limit)
+        queue = consumer.task_consumer.add_queue(self._queue_of(profile))
+        consumer.task_consumer.consume()
+        self._taken[profile] = queue.name
+
+    def _limit(self, consumer: Any, batches: int) -> None:
+        """For consumers of queues that begin from now on, each on its own."""
+        consumer.task_consumer.channel.basic_qos(0, batches, False)
