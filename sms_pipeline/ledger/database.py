@@ -59,6 +59,7 @@ class Database:
                 schema.delivery_times,
                 schema.dispatched,
                 schema.absorbed,
+                schema.handed_over,
             )
         }
 

@@ -184,7 +184,8 @@ def test_waiting_messages_without_a_sender_are_named() -> None:
 
 
 def test_retries_without_a_sender_are_named_too() -> None:
-    progress = update(make.counts("slow", dispatched=9, first_attempts=9, attempts=9, delivered=5, retried=4))
+    counts = make.counts("slow", dispatched=9, first_attempts=9, attempts=9, delivered=5, retried=4)
+    progress = update(counts)
     assert progress.warnings == ("profile slow: 4 messages waiting, no sender online",)
 
 
