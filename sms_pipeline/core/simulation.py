@@ -307,7 +307,12 @@ class Simulation(Frozen):
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
-        never = [sender.name for sender in self.senders if sender.failure_rate == 1]
+        to = self.failover.to if self.failover else None
+        never = [
+            sender.name
+            for sender in self.senders
+            if sender.failure_rate == 1 and to in (None, sender.name)
+        ]
         if self.retry.max_attempts is None and never:
             raise ValueError(
                 f"sender {never[0]!r} has failure_rate 1 and retry.max_attempts is null, so the "
