@@ -63,8 +63,8 @@ class Publisher:
         self._is_embedded = is_embedded(broker_url)
         self._queue_type = queue_type
         self._ways_are_lost = False
-        # Profiles whose queues retries find.
-        self._declared = set[str]()
+        # Profiles whose queues retries find; None: whoever made this has seen to all.
+        self._declared: set[str] | None = None
         # Publishes in a row that were not confirmed in time.
         self._unconfirmed = 0
 
@@ -79,7 +79,7 @@ class Publisher:
         if not settings.embedded:
             publisher.reach()
         publisher.declare(profiles := list(profiles))
-        publisher._declared.update(profiles)
+        publisher._declared = set(profiles)
         return publisher
 
     def reach(self) -> None:
@@ -270,7 +270,7 @@ class Publisher:
             log.warning("exchanges or bindings are gone at the broker; declaring all anew")
             self.declare([batch.profile], delays=True)
             self._ways_are_lost = False
-        if delay and batch.profile not in self._declared:
+        if delay and self._declared is not None and batch.profile not in self._declared:
             # Of another profile, whose workers may never have been there.
             self.declare([batch.profile], delays=True)
             self._declared.add(batch.profile)

@@ -39,6 +39,7 @@ from sms_pipeline.core.records import (
     WorkerRow,
 )
 from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.core.unattended import OpenRun
 from sms_pipeline.errors import LedgerUnavailableError, UnknownRunError
 from sms_pipeline.ledger import chains, queries, schema
 from sms_pipeline.ledger.control import Controls
@@ -55,6 +56,7 @@ from sms_pipeline.ledger.mapping import (
     worker_columns,
 )
 from sms_pipeline.ledger.settling import Settling
+from sms_pipeline.ledger.waiting import read_open_runs
 
 
 class Ledger:
@@ -279,10 +281,7 @@ class Ledger:
             return [to_unsettled(row) for row in rows]
 
     def retrying(self, run_id: int, settled_after: float) -> list[Retrying]:
-        """Batches that wait for a retry, or are in it, of those settled since then.
-
-        Since: seconds since the epoch.
-        """
+        """Batches that wait for a retry, or are in it, of those settled since that moment."""
         with self._database.reading() as connection:
             rows = connection.execute(queries.retrying(run_id, settled_after))
             return [Retrying(*row) for row in rows]
@@ -347,15 +346,19 @@ class Ledger:
         self._update_worker(worker, left_at=self._clock.wall())
 
     def _update_worker(self, worker: str, **values: Any) -> None:
+        changed = update(schema.workers).where(schema.workers.c.id == worker).values(**values)
         with self._database.writing() as connection:
-            connection.execute(
-                update(schema.workers).where(schema.workers.c.id == worker).values(**values)
-            )
+            connection.execute(changed)
 
     def workers(self) -> tuple[WorkerRow, ...]:
         """Worker processes that have not signed off."""
         with self._database.reading() as connection:
             return queries.read_present_workers(connection)
+
+    def open_runs(self) -> list[OpenRun]:
+        """What workers may find in the queues of a broker."""
+        with self._database.reading() as connection:
+            return read_open_runs(connection)
 
     # Reading
 
@@ -392,6 +395,6 @@ class Ledger:
 
     def all_workers(self) -> list[WorkerRow]:
         """Every worker process that ever joined."""
+        query = select(schema.workers).order_by(schema.workers.c.joined_at)
         with self._database.reading() as connection:
-            rows = connection.execute(select(schema.workers).order_by(schema.workers.c.joined_at))
-            return [to_worker(row) for row in rows]
+            return [to_worker(row) for row in connection.execute(query)]

@@ -10,31 +10,24 @@ from sms_pipeline.core.records import Control
 from sms_pipeline.core.unattended import OpenRun
 from sms_pipeline.ledger import queries, schema
 from sms_pipeline.ledger.mapping import to_run
-from sms_pipeline.ledger.store import Ledger
 
 #: Of runs that are neither paused nor forecast, so many of the latest are looked at.
 LATEST_RUNS = 20
 
 
-def open_runs(ledger: Ledger) -> list[OpenRun]:
-    """Runs whose batches workers may find in the queues of a broker, and who has some.
-
-    Raises:
-        LedgerUnavailableError: the ledger can't be reached.
-        DamagedLedgerError: a row can't be read.
-    """
+def read_open_runs(connection: Connection) -> list[OpenRun]:
+    """Runs whose batches workers may find in the queues of a broker: neither over nor paused."""
     run = schema.runs.c
     query = select(schema.runs).where(
         run.control != Control.PAUSED, ~run.embedded, ~queries.is_forecast()
     )
-    with ledger.reading() as connection:
-        rows = connection.execute(query.order_by(run.id.desc()).limit(LATEST_RUNS)).all()
-        settled = queries.read_settled(connection, [row.id for row in rows])
-        return [
-            _open_run(connection, row)
-            for row in rows
-            if row.id not in settled or queries.finished(settled[row.id]) < row.total
-        ]
+    rows = connection.execute(query.order_by(run.id.desc()).limit(LATEST_RUNS)).all()
+    settled = queries.read_settled(connection, [row.id for row in rows])
+    return [
+        _open_run(connection, row)
+        for row in rows
+        if row.id not in settled or queries.finished(settled[row.id]) < row.total
+    ]
 
 
 def _open_run(connection: Connection, row: Any) -> OpenRun:

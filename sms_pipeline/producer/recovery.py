@@ -92,7 +92,9 @@ def await_quiet(
         online = liveness.observe(now, present)
         if snapshot.counts.attempts != attempts:
             attempts, changed_at = snapshot.counts.attempts, now
-        depth = publisher.depth([counts.profile for counts in snapshot.profiles])
+        # What is left in another queue is settled: nothing of its profile is in flight.
+        waiting = [counts.profile for counts in snapshot.profiles if counts.in_flight]
+        depth = publisher.depth(waiting)
         decided = liveness.is_decided(now, present)
         if not depth and decided:
             quiet = now - changed_at

@@ -13,7 +13,6 @@ from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.unattended import Lookout
 from sms_pipeline.errors import DamagedLedgerError
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.ledger.waiting import open_runs
 from sms_pipeline.worker.in_hand import taken_in_hand
 
 log = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ class Takeover:
         if not (self.wanted or self._is_idle()):
             return
         try:
-            runs = open_runs(self._ledger)
+            runs = self._ledger.open_runs()
         except DamagedLedgerError as error:
             log.warning("nothing is taken over: %s", error)
             runs = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -66,6 +66,8 @@ class Connection:
         self.prefetch = prefetch
         self.unacked: dict[int, Message] = {}
         self.open = True
+        #: Whose queues it consumes.
+        self.profiles = frozenset({receiver.profile})
 
     @property
     def has_room(self) -> bool:
@@ -161,6 +163,15 @@ class Broker:
         self._push(receiver.profile)
         return connection
 
+    def also_consume(self, connection: Connection, profiles: frozenset[str]) -> None:
+        """Let a worker have the queues of these profiles beside its own."""
+        connection.profiles = profiles | {connection.receiver.profile}
+        self._push_all(connection)
+
+    def _push_all(self, connection: Connection) -> None:
+        for profile in sorted(connection.profiles):
+            self._push(profile)
+
     def cut(self, connection: Connection, forever: bool = False) -> None:
         """Take from a worker all that it holds; it comes back a little later, or never."""
         if not connection.open:
@@ -182,6 +193,8 @@ class Broker:
                 self._hub.agenda.after(1.0, reopen)
                 return
             connection.open = True
+            # What it had taken over is looked after anew on each connection.
+            connection.profiles = frozenset({connection.receiver.profile})
             self._push(connection.receiver.profile)
 
         return reopen
@@ -223,7 +236,7 @@ class Broker:
 
     def _take_off(self, connection: Connection, tag: int) -> Message | None:
         message = connection.unacked.pop(tag, None)
-        self._push(connection.receiver.profile)
+        self._push_all(connection)
         return message
 
     def _give_back(self, message: Message) -> None:
@@ -243,7 +256,7 @@ class Broker:
         line = self.lines[profile]
         while self.up and line:
             with_room = [
-                one for one in self.connections if one.receiver.profile == profile and one.has_room
+                one for one in self.connections if profile in one.profiles and one.has_room
             ]
             if not with_room:
                 return
@@ -279,11 +292,11 @@ class Broker:
     def lose_queue(self, profile: str) -> None:
         """A queue was not on disk yet when the broker was killed: what is in it is gone."""
         for connection in list(self.connections):
-            if connection.receiver.profile == profile:
-                self.missing.update(
-                    one.batch for one in connection.unacked.values() if one.batch is not None
-                )
-                connection.unacked.clear()
+            held = connection.unacked.items()
+            gone = {tag: one for tag, one in held if one.profile == profile}
+            self.missing.update(one.batch for one in gone.values() if one.batch is not None)
+            for tag in gone:
+                del connection.unacked[tag]
         line = self.lines[profile]
         self.missing.update(one.batch for one in line if one.batch is not None)
         line.clear()
@@ -298,8 +311,13 @@ class Broker:
     @property
     def empty(self) -> bool:
         """Whether nothing waits, is held, or is on its way."""
+        return self.only_in(set())
+
+    def only_in(self, profiles: Collection[str]) -> bool:
+        """The same, but for what waits in the queues of these profiles."""
         held = any(one.unacked for one in self.connections)
-        return not (self.delayed or held or any(self.lines.values()))
+        waiting = any(line for name, line in self.lines.items() if name not in profiles)
+        return not (self.delayed or held or waiting)
 
     def depth(self, profiles: list[str]) -> int:
         """See `Publisher.depth`: what waits, that whose time has not come included."""

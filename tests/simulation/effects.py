@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sms_pipeline.core.unattended import OpenRun
 from sms_pipeline.ledger.store import Ledger
 from tests.simulation import hub as hubs
 from tests.simulation.chance import READ, WRITE, Chance, Fault
@@ -16,7 +17,7 @@ LATENCY = 0.01
 LATENESS = (0.3, 6.0, 40.0)
 #: Most statements of a transaction.
 _STATEMENTS = 8
-_READS = {"snapshot", "stuck", "run", "unsettled", "standing", "workers"}
+_READS = {"snapshot", "stuck", "run", "unsettled", "standing", "workers", "open_runs"}
 
 
 class ProcessLedger:
@@ -91,6 +92,10 @@ class ForeignLedger:
     def __init__(self, ledger: ProcessLedger, identity: str) -> None:
         self.id = identity
         self._ledger = ledger
+
+    def open_runs(self) -> list[OpenRun]:
+        """None."""
+        return []
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         assert name in ("join", "beat", "leave", "absorb"), f"another ledger was asked for {name}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from sms_pipeline.core.failover import Failover
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
@@ -14,6 +15,10 @@ from tests.simulation.chance import Fault
 _RATES = (0.0, 0.003, 0.01, 0.03, 0.08)
 _DISTURBANCES = (0, 1, 2, 4, 8)
 PROFILES = ("a", "b")
+#: Between two heartbeats of workers that somebody looks at.
+LOOKING_SECONDS = 2.4
+#: When a dead worker is replaced, seconds.
+REPLACE_SECONDS = (2.0, 2.0, 60.0)
 _NEVER = 1_000
 
 
@@ -41,6 +46,8 @@ class Setting:
     resume_waits: bool
     #: Whether old messages come back after the run was audited and sealed.
     comes_back: bool
+    #: After how many seconds a worker that is gone is replaced.
+    replace: float = 2.0
 
 
 def draw(rng: random.Random) -> Setting:
@@ -71,7 +78,7 @@ def draw(rng: random.Random) -> Setting:
     )
     workers = (*PROFILES, rng.choice(PROFILES))
     one_host = rng.random() < 0.5
-    return Setting(
+    setting = Setting(
         simulation=simulation,
         workers=workers,
         hosts=("h0",) * 3 if one_host else ("h0", "h1", "h2"),
@@ -83,7 +90,28 @@ def draw(rng: random.Random) -> Setting:
         ),
         delivery_limit=rng.choice((_NEVER, _NEVER, 3)),
         group=rng.choice((2, 5, 100)),
-        heartbeat=2.4 if routing == "adaptive" else 60.0,
+        heartbeat=LOOKING_SECONDS if routing == "adaptive" else 60.0,
         resume_waits=rng.random() < 0.1,
         comes_back=rng.random() < 0.1,
     )
+    return _with_failover(setting, rng)
+
+
+def _with_failover(setting: Setting, rng: random.Random) -> Setting:
+    """Where a dead worker is not replaced for long, or never was, others take over."""
+    simulation = setting.simulation
+    failover = _failover(rng, simulation.retry)
+    simulation = simulation.model_copy(update={"failover": failover})
+    setting = replace(setting, simulation=simulation, replace=rng.choice(REPLACE_SECONDS))
+    if failover is None or failover.unattended is None or rng.random() < 0.5:
+        return setting
+    only = rng.choice((setting.workers, 3 * (rng.choice(PROFILES),)))
+    return replace(setting, workers=only, heartbeat=LOOKING_SECONDS)
+
+
+def _failover(rng: random.Random, retry: RetryPolicy) -> Failover | None:
+    attempts, to = rng.choice(((None, None), (1, "a"), (1, "b"), (2, "b")))
+    if attempts is not None and not retry.allows_after(attempts - 1):
+        attempts = to = None
+    unattended = rng.choice((None, 1.0, 3.0))
+    return rng.choice((None, *3 * (Failover(attempts=attempts, to=to, unattended=unattended),)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -169,7 +170,7 @@ class VirtualWorker(Worker):
         self,
         ledger: Any,
         profile: SenderProfile,
-        process: Process,
+        process: WorkerProcess,
         chance: Chance,
         journal: Journal,
     ) -> None:
@@ -189,7 +190,14 @@ class VirtualWorker(Worker):
             self.stopping,  # type: ignore[arg-type]
             process.clock,
             self.signs,
+            self._look,
         )
+
+    def _look(self) -> None:
+        """Celery's main loop, which does so every second, is none of the threads here."""
+        if self.takeover and not self.stopping.is_set():
+            self.takeover.look()
+            self._process.take_over(self.takeover.wanted)
 
     def start(self) -> None:
         """Join, once the ledger is there, and start the thread that commits."""
@@ -263,6 +271,11 @@ class WorkerProcess(Process):
     def _begin(self) -> None:
         self.parts.worker.start()
         self.connection = self._broker.connect(self, self._prefetch)
+
+    def take_over(self, profiles: Iterable[str]) -> None:
+        """Consume the queues of these profiles, too, and no others."""
+        if hasattr(self, "connection"):
+            self._broker.also_consume(self.connection, frozenset(profiles))
 
     def receive(self, tag: int, message: Message) -> None:
         """See `Receiver.receive`."""

@@ -29,8 +29,6 @@ from tests.simulation.worker import Journal, VirtualWorker, WorkerProcess
 
 #: The world makes no more trouble after that.
 HORIZON_SECONDS = 30.0
-#: When a dead worker is replaced.
-REPLACE_SECONDS = 2.0
 #: Whatever is left of a healthy run is done by then: seconds, and things that happened.
 PATIENCE_SECONDS = 3_000.0
 MOST_ACTS = 30_000
@@ -145,7 +143,7 @@ class World:
         producer.produce(self._ledger(producer), self.run)
         for moment in self.setting.disturbances:
             self.hub.agenda.at(moment, self._disturb)
-        self.hub.agenda.after(REPLACE_SECONDS, self._replace)
+        self.hub.agenda.after(self.setting.replace, self._replace)
         last = self.setting.disturbances[-1] if self.setting.disturbances else 0.0
         self._run_until(lambda: self.is_quiet and self.hub.now > last, HORIZON_SECONDS)
 
@@ -189,7 +187,14 @@ class World:
     @property
     def is_quiet(self) -> bool:
         """Whether nothing is on its way, and no command at work."""
-        return self.broker.empty and not any(one.busy for one in self.commands)
+        if any(one.busy for one in self.commands):
+            return False
+        return self.broker.empty or (self._left_alone() and not self.own.unsettled(self.run.id))
+
+    def _left_alone(self) -> bool:
+        """Whether nothing is left but in queues without workers: what came twice, and garbage."""
+        served = {one.profile for one in self.workers if one.alive}
+        return self.broker.only_in(set(self.broker.lines) - served)
 
     def _who_is_busy(self) -> str:
         commands = [one.name for one in self.commands if one.busy]
@@ -210,7 +215,7 @@ class World:
         for place in range(len(self.setting.workers)):
             if place not in alive:
                 self.start_worker(place)
-        self.hub.agenda.after(REPLACE_SECONDS, self._replace)
+        self.hub.agenda.after(self.setting.replace, self._replace)
 
     @property
     def was_interrupted(self) -> bool:
