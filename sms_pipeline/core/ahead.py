@@ -146,7 +146,7 @@ def _part(
     waits: Counter[tuple[int, float]],
     seen_rate: float,
 ) -> Part:
-    mine = [worker for worker in online if worker.profile == counts.profile]
+    mine = _who_sends(snapshot, counts.profile, list(online))
     senders = sum(worker.senders for worker in mine)
     capacity = sum(worker.capacity for worker in mine)
     endless = math.isinf(capacity)
@@ -162,6 +162,16 @@ def _part(
         batch_size=simulation.batch_size_for(profile) if profile else 1,
         waiting=_waiting(counts.retrying, waits),
     )
+
+
+def _who_sends(snapshot: Snapshot, profile: str, online: list[WorkerRow]) -> list[WorkerRow]:
+    """The workers of a profile; if there are none, those that may take over."""
+    mine = [worker for worker in online if worker.profile == profile]
+    failover = snapshot.simulation.failover
+    if mine or failover is None or failover.unattended is None:
+        return mine
+    configured = {sender.name for sender in snapshot.simulation.senders}
+    return [worker for worker in online if worker.profile in configured]
 
 
 def _waiting(retrying: int, waits: Counter[tuple[int, float]]) -> tuple[Waiting, ...]:

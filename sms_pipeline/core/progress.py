@@ -284,6 +284,7 @@ def _warnings(
     steered = [] if control is Control.RUNNING else [f"the run is {control}"]
     waiting = [
         f"profile {profile.name}: {of_messages(profile.counts.in_flight)} waiting, no sender online"
+        f"{_to_be_taken(snapshot, profiles)}"
         for profile in profiles
         if profile.is_unattended
     ]
@@ -292,6 +293,13 @@ def _warnings(
         for name, messages in stuck.items()
     ]
     return (*steered, *waiting, *_passed_over(snapshot, profiles), *old)
+
+
+def _to_be_taken(snapshot: Snapshot, profiles: Iterable[ProfileProgress]) -> str:
+    failover = snapshot.simulation.failover
+    if failover is None or failover.unattended is None or not any(one.senders for one in profiles):
+        return ""
+    return "; idle workers of other profiles take them over"
 
 
 def _passed_over(snapshot: Snapshot, profiles: Sequence[ProfileProgress]) -> Iterator[str]:

@@ -104,8 +104,11 @@ class _Gap:
             if messages:
                 low, high = (self.seconds + bound for bound in histogram.bounds(bucket))
                 times.update(histogram.spread(messages, max(low, self.at + self.seconds), high))
+        wider = 1 + ended / counts.finished if counts.finished else 1.0
         return replace(
             counts,
+            handed_in=round(counts.handed_in * wider),
+            handed_away=round(counts.handed_away * wider),
             delivered=counts.delivered + sum(mark.delivered for mark in mine),
             failed=counts.failed + sum(mark.failed for mark in mine),
             retried=counts.retried + sum(mark.retried for mark in mine),

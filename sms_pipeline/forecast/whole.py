@@ -111,6 +111,8 @@ def _grown(counts: ProfileCounts, factor: float, senders: float) -> ProfileCount
         failed=round(counts.failed * factor),
         expired=round(counts.expired * factor),
         retried=round(counts.retried * factor),
+        handed_in=round(counts.handed_in * factor),
+        handed_away=round(counts.handed_away * factor),
         send_seconds=counts.send_seconds * senders,
         delivery_seconds=counts.delivery_seconds * factor,
         transit_seconds=counts.transit_seconds * factor,
@@ -134,8 +136,8 @@ def _ended(counts: ProfileCounts) -> ProfileCounts:
     """Everything that was dispatched has come to its end."""
     return replace(
         counts,
-        dispatched=counts.finished,
-        first_attempts=counts.finished,
+        dispatched=counts.finished + counts.handed_away - counts.handed_in,
+        first_attempts=counts.finished + counts.handed_away - counts.handed_in,
         attempts=counts.finished + counts.retried,
     )
 

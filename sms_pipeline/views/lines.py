@@ -172,9 +172,17 @@ def summary_of_run(progress: Progress, ended: str) -> list[str]:
         f"Started {moment(progress.started_at)}, seed {progress.seed}{tags}; "
         f"{headline(progress.simulation)}.",
         *summary_of_counts(counts),
+        *handed_lines(counts),
         *parts_lines(progress),
         *cost_lines(progress),
     ]
+
+
+def handed_lines(counts: Counts) -> list[str]:
+    """How many messages went from profile to profile, if any did."""
+    if not counts.handed_in:
+        return []
+    return [f"Handed over between profiles: {of_messages(counts.handed_in)}."]
 
 
 def summary_of_counts(counts: Counts) -> list[str]:
@@ -205,12 +213,19 @@ def summary_of_profile(profile: ProfileProgress) -> str:
     counts = profile.counts
     return (
         f"{profile.name}: {count(profile.senders)} senders{_spread(profile)}, "
-        f"{of_messages(counts.dispatched)} ({percent(profile.share)}), "
+        f"{of_messages(counts.dispatched)} ({percent(profile.share)}){_handed(counts)}, "
         f"delivered {count(counts.delivered)}, failed {count(counts.failed)}; "
         f"failed attempts {failure_rates(profile)}; "
         f"{average_times(counts)}, {TAIL} {message_time(tail(counts))}; "
         f"efficiency {percent(profile.efficiency)}"
     )
+
+
+def _handed(counts: Counts) -> str:
+    """What went to other profiles and came from them, where there is any."""
+    ways = {"in": counts.handed_in, "away": counts.handed_away}
+    told = [f"{count(messages)} handed {way}" for way, messages in ways.items() if messages]
+    return f", {', '.join(told)}" if told else ""
 
 
 def _spread(profile: ProfileProgress) -> str:

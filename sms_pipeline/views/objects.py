@@ -68,6 +68,8 @@ def counts_json(counts: Counts) -> dict[str, Any]:
         "in_flight": counts.in_flight,
         "backlog": counts.backlog,
         "retrying": counts.retrying,
+        "handed_in": counts.handed_in,
+        "handed_away": counts.handed_away,
         "delivered": counts.delivered,
         "failed": counts.failed,
         "expired": counts.expired,

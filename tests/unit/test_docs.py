@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from sms_pipeline import send_sms
 from sms_pipeline.config.settings import DEFAULT_DATABASE_URL, ENVIRONMENT, Settings
 from sms_pipeline.core.events import Event
+from sms_pipeline.core.failover import Failover
 from sms_pipeline.core.presets import LIMITS, presets
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.recipients import Recipients
@@ -29,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 CARRIERS = (ROOT / "docs" / "carriers.md").read_text()
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
 #: Defaults that the page describes in words.
-IN_WORDS = {"senders", "retry", "name"}
+IN_WORDS = {"senders", "retry", "failover", "name"}
 #: In the drawing of the rooms, words begin here.
 DRAWING_WIDTH = 36
 #: Settings, not a room.
@@ -43,7 +44,7 @@ def rows_of(model: str) -> dict[str, tuple[str, str]]:
     return {key.strip("`"): (default.strip("`"), meaning) for key, default, meaning in cells}
 
 
-MODELS = [Simulation, SenderProfile, RetryPolicy, Threshold, Event, Recipients]
+MODELS = [Simulation, SenderProfile, RetryPolicy, Failover, Threshold, Event, Recipients]
 
 
 @pytest.mark.parametrize("model", MODELS)

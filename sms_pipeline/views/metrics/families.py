@@ -139,6 +139,11 @@ def _message_counters(profiles: Iterable[ProfileCounts], run: str) -> Iterator[M
         "attempts_total", "Attempts made at a sender, by outcome.", (*_RUN_PROFILE, "outcome")
     )
     dispatched = _counter("dispatched_messages_total", "Messages dispatched.", _RUN_PROFILE)
+    handed = _counter(
+        "handed_over_messages_total",
+        "Messages handed over between profiles, by direction.",
+        (*_RUN_PROFILE, "direction"),
+    )
     send = _counter(
         "send_seconds_total", "Time that senders spent on attempts, in seconds.", _RUN_PROFILE
     )
@@ -154,9 +159,11 @@ def _message_counters(profiles: Iterable[ProfileCounts], run: str) -> Iterator[M
         attempts.add_metric([*labels, "delivered"], counts.delivered)
         attempts.add_metric([*labels, "failed"], counts.failed_attempts)
         dispatched.add_metric(labels, counts.dispatched)
+        handed.add_metric([*labels, "in"], counts.handed_in)
+        handed.add_metric([*labels, "away"], counts.handed_away)
         send.add_metric(labels, counts.send_seconds)
         transit.add_metric(labels, counts.transit_seconds)
-    yield from (messages, attempts, dispatched, send, transit)
+    yield from (messages, attempts, dispatched, handed, send, transit)
 
 
 def _waiting_messages(profiles: Iterable[ProfileCounts], run: str) -> Iterator[Metric]:

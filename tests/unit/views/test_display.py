@@ -20,7 +20,7 @@ def test_plain_view_shows_profiles_and_warnings(capsys: pytest.CaptureFixture[st
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == update_line(progress())
     assert lines[1].strip().startswith("fast: senders 0  backlog 1,000")
-    assert lines[2].strip().startswith("! profile fast: 1,010 messages waiting")
+    assert lines[2].strip().startswith("! profile fast: 1,055 messages waiting")
 
 
 def shown(view: View, *readings: Progress, capsys: pytest.CaptureFixture[str]) -> list[str]:
