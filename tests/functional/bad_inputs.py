@@ -314,6 +314,7 @@ NO_VALUES: dict[str, tuple[object, ...]] = {
     "tags": (5, "a", [], {"a": 5}, {5: "a"}, {"a": ""}, {"": "a"}, {ESCAPE: "a"}, {"a": None}),
     "senders": (None, 5, "a", {}, [], [5], [None], [[]], [{}], [{"name": "a"}]),
     "batch_size": (None, 0, -1, 20_001, 1.5, True, "", "big", [], {}, 2**64, float("nan")),
+    "urgent": (None, 5, "yes", "", [], {}),
     "routing": (None, 5, True, "", "best", [], {}, ESCAPE),
     "phone_format": (None, 5, True, "", "us", [], {}),
     "alphabet": (None, 5, True, "", "latin", [], {}),
