@@ -144,6 +144,7 @@ WRONG = {
     "--messages": Wrong((*NO_INTEGERS, "0", "-1", "4000000001", str(2**64)), "num_messages"),
     "--seed": Wrong((*NO_INTEGERS, "-1", str(2**63), str(2**64)), "seed"),
     "--batch-size": Wrong((*NO_INTEGERS, "0", "-1", "20001", "AUTO"), "batch_size"),
+    "--rate": Wrong(("", "5", "0/s", "-1/s", "5/day", "5e9/s", "9" * 400 + "/s", ESCAPE), "rate"),
     "--routing": Wrong(("", "best", "ADAPTIVE", "static ", ESCAPE, NOT_TEXT), "routing"),
     "--max-attempts": Wrong(
         (*NO_INTEGERS, "0", "-1", "1000001", str(2**64), "UNLIMITED"), "max_attempts"
