@@ -54,6 +54,7 @@ class Setting:
     max_text_length: int = 100
     backoff: float = 1.0
     routing: str = "adaptive"
+    urgent: bool = False
 
     @property
     def capacity(self) -> float:
@@ -321,6 +322,7 @@ def write_config(setting: Setting, folder: Path) -> Path:
         "max_text_length": setting.max_text_length,
         "retry": {"backoff": setting.backoff},
         "routing": setting.routing,
+        "urgent": setting.urgent,
     }
     path.write_text(yaml.safe_dump(content))
     return path

@@ -29,6 +29,7 @@ class SimulationOptions(TypedDict):
     max_attempts: str | None
     name: str | None
     tags: tuple[str, ...]
+    rate: str | None
     urgent: bool
     recipients: Path | None
     column: str | None
@@ -99,6 +100,9 @@ _SIMULATION = (
         help="Attempts at each message: 1, 2, …, or unlimited.",
         shell_complete=completion.words(_UNLIMITED),
     ),
+    click.option(
+        "--rate", help="Messages dispatched per second at most, as in 500/s, 10k/s or 600/min."
+    ),
     click.option("--urgent", is_flag=True, help="Let workers take it before other runs."),
     click.option("--name", help="What to call the run."),
     click.option(
@@ -129,6 +133,7 @@ OPTION_OF = {
     "seed": "--seed",
     "batch_size": "--batch-size",
     "routing": "--routing",
+    "rate": "--rate",
     "urgent": "--urgent",
     "retry.max_attempts": "--max-attempts",
     "name": "--name",
@@ -149,6 +154,7 @@ def overrides(options: SimulationOptions | None, every: float | None) -> dict[st
             "seed": options["seed"],
             "batch_size": _number_or_word(options["batch_size"]),
             "routing": options["routing"],
+            "rate": options["rate"],
             "urgent": options["urgent"] or None,
             "retry": _retry(options["max_attempts"]),
             "name": options["name"],

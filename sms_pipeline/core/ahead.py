@@ -109,6 +109,7 @@ def ahead_of(
         parts=tuple(replace(part, rate=part.rate * usage) for part in parts),
         retry=snapshot.simulation.retry,
         due_in=_due_in(snapshot, wall),
+        rate=snapshot.simulation.rate or math.inf,
     )
 
 

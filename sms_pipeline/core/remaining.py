@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -72,10 +72,24 @@ class Ahead:
     retry: RetryPolicy
     #: Until messages expire, seconds.
     due_in: float = math.inf
+    #: Messages a second that may be dispatched.
+    rate: float = math.inf
 
 
 def seconds_left(ahead: Ahead) -> float | None:
     """Seconds until every message is at its end; None if that can't be told, or never happens."""
+    seconds = _seconds_left(ahead)
+    dispatching = min(ahead.undispatched / ahead.rate, ahead.due_in)
+    if seconds is None or not dispatching:
+        return seconds
+    # What is dispatched last takes its time, too; all else has had its own by then.
+    idle = tuple(replace(part, untried=0, waiting=()) for part in ahead.parts)
+    last = Ahead(min(ahead.undispatched, 1), idle, ahead.retry)
+    return max(seconds, min(dispatching + (_seconds_left(last) or 0.0), ahead.due_in + _SETTLING))
+
+
+def _seconds_left(ahead: Ahead) -> float | None:
+    """The same, if all could be dispatched at once."""
     parts = [part for part in ahead.parts if part.untried or part.waiting]
     if not ahead.undispatched and not parts:
         return 0.0

@@ -87,8 +87,8 @@ def state_of(run: RunFacts, wall: float, nobody_online: bool) -> RunState:
 def patience(simulation: Simulation) -> float:
     """Seconds that a healthy run may show no progress.
 
-    The longest pause before a retry, twice a batch's usual time, the longest outage, and
-    `STALLED_SECONDS`.
+    The longest pause before a retry, twice a batch's usual time, the longest outage, the time of a
+    message at the rate that is set, and `STALLED_SECONDS`.
     """
     events = simulation.events
     batch_seconds = max(
@@ -97,7 +97,8 @@ def patience(simulation: Simulation) -> float:
         for profile in simulation.senders
     )
     pauses = longest_pause(simulation.retry) + longest_outage(events)
-    return STALLED_SECONDS + pauses + BATCH_MARGIN * batch_seconds
+    paced = 0.0 if simulation.rate is None else 1 / simulation.rate
+    return STALLED_SECONDS + pauses + BATCH_MARGIN * batch_seconds + paced
 
 
 def paused_seconds(steps: Iterable[Step], now: float) -> float:

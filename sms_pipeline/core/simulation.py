@@ -9,11 +9,12 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from sms_pipeline.core import checks
 from sms_pipeline.core.checks import Threshold
+from sms_pipeline.core.dispatch_rate import MAX_RATE, MIN_RATE, RATE, most_at_once, parse_rate
 from sms_pipeline.core.events import MAX_EVENTS, Event, unknown_profile
 from sms_pipeline.core.failover import Failover, problem_of
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.messages import Alphabet, Columns, PhoneFormat, make_columns
-from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
+from sms_pipeline.core.profiles import AUTO_BATCH_SECONDS, MAX_BATCH_SIZE, SenderProfile
 from sms_pipeline.core.recipients import Recipients
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.template import Template
@@ -75,6 +76,13 @@ def _batch_size(value: object) -> object:
     return value
 
 
+_Rate = (
+    Annotated[float, Field(ge=MIN_RATE, le=MAX_RATE)]
+    | Annotated[str, Field(pattern=f"^{RATE.pattern}$")]
+    | None
+)
+
+
 class Simulation(Frozen):
     """What to rehearse. Every key has a default; a YAML file and options override them."""
 
@@ -106,6 +114,16 @@ class Simulation(Frozen):
     ] = Field(default="auto", description="messages per task, 1 to 20000, or `auto`")
     urgent: bool = Field(
         default=False, description="workers take the run's batches before those of other runs"
+    )
+    rate: Annotated[float | None, BeforeValidator(parse_rate, json_schema_input_type=_Rate)] = (
+        Field(
+            default=None,
+            ge=MIN_RATE,
+            le=MAX_RATE,
+            description="most messages dispatched per second, as 500/s, 10k/s or 600/min; null = "
+            "no limit",
+            examples=["10k/s"],
+        )
     )
     routing: Literal["adaptive", "static"] = Field(
         default="adaptive",
@@ -336,12 +354,15 @@ class Simulation(Frozen):
         """Messages per batch of `profile` in this run.
 
         `auto` is half a second of work, cut finer in a small run so that each profile's share of
-        it comes to about `MIN_BATCHES_PER_PROFILE` batches, and where texts are long.
+        it comes to about `MIN_BATCHES_PER_PROFILE` batches, where texts are long, and where no
+        more may be dispatched in that time. None holds more than may be dispatched in a second.
         """
         if self.batch_size != "auto":
-            return self.batch_size
+            return int(min(self.batch_size, most_at_once(self.rate)))
         fair = math.ceil(self.num_messages * self._share(profile) / MIN_BATCHES_PER_PROFILE)
-        return max(1, min(profile.batch_size, fair, AUTO_BATCH_BYTES // self._message_bytes))
+        fitting = AUTO_BATCH_BYTES // self._message_bytes
+        paced = most_at_once(self.rate, AUTO_BATCH_SECONDS)
+        return max(1, int(min(profile.batch_size, fair, fitting, paced)))
 
     @property
     def _message_bytes(self) -> int:

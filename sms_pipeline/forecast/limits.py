@@ -85,6 +85,8 @@ def _changes(
         "workers took more batches in hand",
         exact_setting(simulation, workers, costs, threads_for=lambda *_: _ENDLESS),
     )
+    if simulation.rate is not None:
+        yield "no rate was set", changed(rate=None)
     if simulation.events:
         yield "nothing went wrong", changed(events=())
     if len(simulation.senders) > 1:

@@ -67,8 +67,8 @@ class VirtualProducer:
 
     def _perform(self, effect: Effect, dispatch: _Dispatch) -> None:
         match effect:
-            case Wait(seconds):
-                self._wait(seconds)
+            case Wait(seconds, closed_for):
+                self._wait(seconds, closed_for)
             case PublishFirst(rows, origin):
                 self._publish(rows, origin)
             case RecordBatches():
@@ -90,12 +90,15 @@ class VirtualProducer:
             self._unseen = 0
         return answered_by(self._world.books, self._world.run, effect)
 
-    def _wait(self, seconds: float) -> None:
+    def _wait(self, seconds: float, closed_for: float) -> None:
         """Waiting for room is most of what a producer does, so looks that see nothing are left out.
 
         While no counter changes, no profile gets more room.
         """
         now = self._world.agenda.monotonic()
+        if closed_for:
+            self._world.agenda.at(now + closed_for, self._dispatch.answer)
+            return
         self._waits += 1
         self._idle = now, seconds
         if self._unseen or not self._begun:

@@ -69,9 +69,9 @@ def exact_setting(
 def work_seconds(simulation: Simulation, workers: int) -> float:
     """A first guess: how long the senders are busy with what they will deliver; may be 0.
 
-    messages / sum over profiles of capacity * (1 - failure rate). It knows nothing of the start,
-    the end, and pauses.
+    messages / sum over profiles of capacity * (1 - failure rate), or / the rate that is set. It
+    knows nothing of the start, the end, and pauses.
     """
     rates = [delivery_rate(one.capacity, one.failure_rate, None) for one in simulation.senders]
-    rate = sum(rates) * workers
+    rate = min(sum(rates) * workers, math.inf if simulation.rate is None else simulation.rate)
     return simulation.num_messages / rate if rate and math.isfinite(rate) else 0.0

@@ -119,6 +119,7 @@ def _thinned(setting: Setting, kept: float, factor: float, coarser: float) -> Se
         "num_messages": simulated,
         "senders": tuple(_thin_profile(one, factor) for one in whole.senders),
         "batch_sizes": sizes,
+        "rate": None if whole.rate is None else whole.rate / factor,
     }
     seconds = work_seconds(whole, setting.workers or 1)
     return Setting(

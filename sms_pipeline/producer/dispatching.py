@@ -14,6 +14,7 @@ from sms_pipeline.core import routing
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.bitmap import unpack_offsets
 from sms_pipeline.core.clock import Clock, Timeline
+from sms_pipeline.core.dispatch_rate import Allowance
 from sms_pipeline.core.events import spells_of
 from sms_pipeline.core.messages import Columns
 from sms_pipeline.core.records import BatchRow, Control, Run, Snapshot, Unsettled
@@ -91,6 +92,8 @@ class Wait:
     """Do nothing for a while."""
 
     seconds: float
+    #: Until then nothing but a user can give it anything to do; seconds, may be less.
+    closed_for: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,7 @@ class Dispatching:
         self._stuck_read_at = clock.monotonic()
         self._told_of_lost: tuple[object, str | None] = ((), None)
         self._origin: float | None = None
+        self._allowance = Allowance(run.simulation.rate, clock.monotonic())
         #: Where it stands: the next message, and the number of the next batch.
         self.next_index = run.next_index
         self.next_batch = run.next_batch
@@ -189,7 +193,7 @@ class Dispatching:
             if rows:
                 yield from self._send(rows)
             else:
-                yield Wait(POLL_SECONDS)
+                yield Wait(POLL_SECONDS, self._allowance.closed_for(self._clock.monotonic()))
         yield Say(None)
 
     def dispatch_again(self, unsettled: Iterable[Unsettled]) -> CountingSteps:
@@ -231,7 +235,8 @@ class Dispatching:
         choose = routing.choose_with_room if adaptive else routing.choose
         index, rows = self.next_index, list[BatchRow]()
         end = min(self._run.total, index + MAX_GROUP_MESSAGES)
-        while index < end and len(rows) < MAX_GROUP:
+        now = self._clock.monotonic()
+        while index < end and len(rows) < MAX_GROUP and not self._allowance.closed_for(now):
             chosen = choose(loads)
             if chosen is None:
                 break
@@ -239,6 +244,7 @@ class Dispatching:
             number = self.next_batch + len(rows)
             rows.append(BatchRow(self._run.id, number, chosen.profile, index, size, queued_at))
             index += size
+            self._allowance.take(size, now)
             grown = replace(chosen, outstanding=chosen.outstanding + size)
             loads = [grown if load is chosen else load for load in loads]
         return rows

@@ -175,11 +175,12 @@ def summary_of_run(progress: Progress, ended: str) -> list[str]:
     """When the run was, what was rehearsed, and how it went as a whole."""
     counts, title = progress.counts, run_title(progress.run, progress.simulation.name)
     tags = f", tags {tag_list(given)}" if (given := progress.simulation.tags) else ""
+    urgent = ", urgent" if progress.simulation.urgent else ""
     lost = "".join(f", {name} {seconds}" for name, seconds in lost_time(progress))
     return [
         f"{title} {ended}: {count(counts.finished)} of {count(progress.total)} messages "
         f"in {duration(progress.seconds)}{lost}, average rate {rate(progress.average_rate)}.",
-        f"Started {moment(progress.started_at)}, seed {progress.seed}{tags}; "
+        f"Started {moment(progress.started_at)}, seed {progress.seed}{tags}{urgent}; "
         f"{headline(progress.simulation)}.",
         *summary_of_counts(counts),
         *handed_lines(counts),

@@ -20,6 +20,7 @@ def progress_json(progress: Progress) -> dict[str, Any]:
         "run": progress.run,
         "name": progress.simulation.name,
         "tags": progress.simulation.tags,
+        "urgent": progress.simulation.urgent,
         "total": progress.total,
         "seed": progress.seed,
         "started_at": iso(progress.started_at),

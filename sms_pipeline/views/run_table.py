@@ -104,6 +104,7 @@ _COLUMNS = (
     _Column("failed", lambda one: count(one.totals.counts.failed), 1, is_number=True),
     _Column("started", lambda one: moment(one.totals.run.started_at), 2),
     _Column("tags", _tags, _IF_ANY),
+    _Column("urgent", lambda one: "yes" if one.totals.simulation.urgent else "", _IF_ANY),
 )
 
 
@@ -115,6 +116,7 @@ def listed_json(one: ListedRun) -> dict[str, Any]:
         "run": run.id,
         "name": simulation.name,
         "tags": simulation.tags,
+        "urgent": simulation.urgent,
         "started_at": iso(run.started_at),
         "seed": run.seed,
         "state": outcome.state.value,

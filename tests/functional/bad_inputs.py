@@ -144,6 +144,7 @@ WRONG = {
     "--messages": Wrong((*NO_INTEGERS, "0", "-1", "4000000001", str(2**64)), "num_messages"),
     "--seed": Wrong((*NO_INTEGERS, "-1", str(2**63), str(2**64)), "seed"),
     "--batch-size": Wrong((*NO_INTEGERS, "0", "-1", "20001", "AUTO"), "batch_size"),
+    "--rate": Wrong(("", "5", "0/s", "-1/s", "5/day", "5e9/s", "9" * 400 + "/s", ESCAPE), "rate"),
     "--routing": Wrong(("", "best", "ADAPTIVE", "static ", ESCAPE, NOT_TEXT), "routing"),
     "--max-attempts": Wrong(
         (*NO_INTEGERS, "0", "-1", "1000001", str(2**64), "UNLIMITED"), "max_attempts"
@@ -314,6 +315,7 @@ NO_VALUES: dict[str, tuple[object, ...]] = {
     "tags": (5, "a", [], {"a": 5}, {5: "a"}, {"a": ""}, {"": "a"}, {ESCAPE: "a"}, {"a": None}),
     "senders": (None, 5, "a", {}, [], [5], [None], [[]], [{}], [{"name": "a"}]),
     "batch_size": (None, 0, -1, 20_001, 1.5, True, "", "big", [], {}, 2**64, float("nan")),
+    "urgent": (None, 5, "yes", "", [], {}),
     "routing": (None, 5, True, "", "best", [], {}, ESCAPE),
     "phone_format": (None, 5, True, "", "us", [], {}),
     "alphabet": (None, 5, True, "", "latin", [], {}),

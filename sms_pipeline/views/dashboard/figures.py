@@ -71,8 +71,9 @@ def run_json(
 
 
 def _name(simulation: Simulation) -> str:
-    """What it is called, and its tags."""
-    return " · ".join(filter(None, (simulation.name, tag_list(simulation.tags))))
+    """What it is called, its tags, and whether it is urgent."""
+    urgent = "urgent" if simulation.urgent else None
+    return " · ".join(filter(None, (simulation.name, tag_list(simulation.tags), urgent)))
 
 
 def _outcome_json(outcome: Outcome) -> dict[str, str]:

@@ -121,6 +121,7 @@ def test_name_and_tags_are_laid_over_those_of_the_file() -> None:
         "batch_size": None,
         "routing": None,
         "max_attempts": None,
+        "rate": None,
         "urgent": False,
         "name": "drill 3",
         "tags": ("team=b=c", "round=2"),

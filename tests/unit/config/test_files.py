@@ -96,6 +96,7 @@ def test_every_key() -> None:
         "seed": 1,
         "batch_size": 7,
         "urgent": True,
+        "rate": 0.5,
         "routing": "static",
         "failover": {"attempts": None, "to": None, "unattended": 5},
         "max_text_length": 20,

@@ -131,3 +131,13 @@ def test_after_the_deadline_only_pauses_are_waited_for() -> None:
 )
 def test_attempts_at_one_message(rate: float, most: float, attempts: float) -> None:
     assert attempts_each(rate, most) == attempts
+
+
+def test_a_rate_holds_up_what_is_not_dispatched_yet() -> None:
+    paced = left(part(), undispatched=100, rate=5.0)
+    assert paced == pytest.approx(20 + 0.5, abs=OVERHEAD)
+    # Senders that are slower than that decide themselves, and so does a deadline
+    assert left(part(), undispatched=100, rate=50.0) == left(part(), undispatched=100)
+    assert left(part(), undispatched=100, rate=5.0, due_in=8.0) == pytest.approx(8, abs=OVERHEAD)
+    # What was dispatched before is worked off meanwhile
+    assert left(part(untried=150), undispatched=100, rate=5.0) == pytest.approx(25, abs=OVERHEAD)

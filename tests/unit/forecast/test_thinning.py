@@ -121,3 +121,12 @@ def test_times_that_are_evenly_spread_fall_in_buckets_by_their_width() -> None:
     assert len(found) >= histogram.BUCKETS_PER_DOUBLING
     half = sum(value for bucket, value in found.items() if histogram.upper_bound(bucket) <= 3.0)
     assert half == pytest.approx(50, abs=10)
+
+
+def test_a_run_with_a_rate_takes_as_long_as_that_says_however_large() -> None:
+    paced = make.simulation(
+        num_messages=3_000_000, rate=1_000.0, senders=(make.profile("fast", count=20_000),)
+    )
+    thinned = thin(exact_setting(paced, None), BUDGET)
+    (course, _) = played(thinned, paced).courses
+    assert course.reached_after(0.9) == pytest.approx(2_700, rel=0.02)

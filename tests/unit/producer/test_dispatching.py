@@ -285,3 +285,14 @@ def test_every_batch_and_every_attempt_has_the_events_of_the_run() -> None:
     fast = first_attempt("l", run, make.row(1, profile="fast"), origin=NOON + 1)
     assert fast.events == again.events
     assert [one.profile for one in fast.events] == ["slow"]
+
+
+def test_no_more_is_dispatched_than_its_rate_allows() -> None:
+    shell = Shell(num_messages=60, rate=5.0, routing="static")
+    shell.dispatch()
+    dispatched = [(at, one) for at, one in shell.asked if isinstance(one, RecordBatches)]
+    # Each second one batch of as many messages as that second allows
+    assert [at for at, _ in dispatched] == list(range(12))
+    assert all([row.size for row in one.rows] == [5] for _, one in dispatched)
+    # Nothing but a user can change that before
+    assert {one.closed_for for one in shell.all(Wait)} == {1.0}

@@ -95,3 +95,15 @@ def test_comparison_has_both_names(ledger: Ledger, run: Run, capsys: Output) -> 
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert f"name {NAME} -" in lines
     assert "tags.team [a] b" in lines
+
+
+def test_an_urgent_run_is_told_by_it(ledger: Ledger, noon: ManualClock, capsys: Output) -> None:
+    run = ledger.start_run(make.simulation(num_messages=100, urgent=True), seed=7)
+    reading = Reader(ledger, run, clock=noon).read()
+    assert "seed 7, urgent; senders" in "\n".join(summary_lines(reading.progress, "stopped"))
+    assert progress_json(reading.progress)["urgent"] is True
+    assert run_json(run, reading, timeline(ledger, run))["shown"]["name"] == "urgent"
+    list_runs(ledger, noon)
+    heading, row = capsys.readouterr().out.splitlines()
+    assert heading.split()[-1] == "urgent"
+    assert row.split()[-1] == "yes"

@@ -59,7 +59,7 @@ def test_json_holds_the_figures() -> None:
         }
     ]  # fmt: skip
     assert found == {
-        "run": 3, "name": "drill 3", "tags": {"region": "north"}, "total": 100,
+        "run": 3, "name": "drill 3", "tags": {"region": "north"}, "urgent": False, "total": 100,
         "seed": 9, "started_at": iso(NOON), **of_messages,
         "seconds": 4.0, "average_rate": 6.25, "done": False, "state": "running",
         "cure": None, "control": "running",

@@ -1,0 +1,29 @@
+"""How fast a run is dispatched, by its own records."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.functional import checker
+from tests.functional.terminal import Terminal
+
+FAST = {"name": "fast", "count": 1_000, "mean_time": 0.01, "failure_rate": 0}
+
+
+def test_a_run_keeps_its_rate_as_its_forecast_does(terminal: Terminal) -> None:
+    terminal.configure(senders=[FAST, {**FAST, "name": "other"}], num_messages=2_000)
+    told = terminal.run("forecast", "--rate", "30k/min", "--json").json
+    ran = terminal.run("run", "--rate", "30k/min", "--json")
+    assert ran.code == 0, ran.err
+    database_url = f"sqlite:///{terminal.folder / 'sms_pipeline.db'}"
+    batches = sorted(checker.rows(database_url, "batches", 1), key=lambda row: row["number"])
+    start, sofar = batches[0]["queued_at"], 0
+    for batch in batches:
+        # Over both profiles together; a producer makes up for a second at most
+        assert sofar <= 500 * (batch["queued_at"] - start + 1) + 1
+        sofar += batch["size"]
+    assert {batch["profile"] for batch in batches} == {"fast", "other"}
+    # 500 a second, the first of them at once
+    assert told["reached_seconds"]["99%"]["low"] == pytest.approx(3.6, abs=0.6)
+    assert any("no rate was set" in one["without"] for one in told["limits"])
+    checker.assert_counted_once(database_url, 1, 2_000)
