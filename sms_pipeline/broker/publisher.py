@@ -286,12 +286,12 @@ class Publisher:
             )
         self._unconfirmed = 0
 
-    def queue_of(self, profile: str, urgent: bool = False) -> Queue:
-        """The queue of a profile, or that of its urgent batches."""
-        return topology.profile_queue(profile, self._queue_type, urgent)
+    def queues_of(self, profile: str) -> list[Queue]:
+        """The queue of a profile, and that of its urgent batches."""
+        return topology.profile_queues([profile], self._queue_type)
 
     def _queue_of(self, batch: Batch) -> Queue:
-        return self.queue_of(batch.profile, batch.urgent)
+        return topology.profile_queue(batch.profile, self._queue_type, batch.urgent)
 
     def destination(self, queue: Queue, delay: int = 0) -> dict[str, Any]:
         """Publish options that bring a message to `queue` after `delay` whole seconds.

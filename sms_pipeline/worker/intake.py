@@ -73,7 +73,7 @@ class FollowLedger(StartStopStep):  # type: ignore[misc]
 
     def register_with_event_loop(self, consumer: Consumer, hub: Hub) -> None:
         """Called for each connection, with a consumer of tasks that has just begun."""
-        taken = TakenQueues(pipeline().publisher.queue_of)
+        taken = TakenQueues(pipeline().publisher.queues_of)
         hub.call_repeatedly(LOOK_SECONDS, self._look, consumer, Intake(), taken)
 
     def _look(self, consumer: Any, intake: Intake, taken: TakenQueues) -> None:

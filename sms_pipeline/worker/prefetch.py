@@ -17,13 +17,23 @@ class QueueConsumer(Consumer):  # type: ignore[misc]
     would then be given none of another's.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: Of queues that are not its own, how many batches it takes in hand.
+        self.limits: dict[str, int] = {}
+
     def _basic_consume(self, queue: Queue, *args: Any, **kwargs: Any) -> str:
-        parts = installed()
-        if parts and parts.prefetch is not None:
-            # It holds for consumers that begin on this channel from now on.
-            self.channel.basic_qos(0, parts.prefetch, False)
+        if not self.consuming_from(queue):
+            self._limit(queue.name)
         tag: str = super()._basic_consume(queue, *args, **kwargs)
         return tag
+
+    def _limit(self, queue: str) -> None:
+        """It holds for consumers that begin on this channel from now on."""
+        parts = installed()
+        limit = self.limits.get(queue, parts.prefetch if parts else None)
+        if limit is not None or self.limits:
+            self.channel.basic_qos(0, limit or 0, False)
 
 
 class BatchAMQP(AMQP):  # type: ignore[misc]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kombu import Queue
@@ -66,32 +66,27 @@ class Takeover:
 class TakenQueues:
     """The queues that one consumer of tasks has beside its own. For Celery's main loop."""
 
-    def __init__(self, queue_of: Callable[[str], Queue]) -> None:
-        self._queue_of = queue_of
-        self._taken: dict[str, str] = {}
+    def __init__(self, queues_of: Callable[[str], Sequence[Queue]]) -> None:
+        self._queues_of = queues_of
+        self._taken: set[str] = set()
 
     def follow(self, consumer: Any, wanted: Mapping[str, int]) -> None:
         """Let a Celery consumer have these queues, too, and no others.
 
         Args:
             consumer: of one connection; another connection needs another object of this class.
-            wanted: by profile, how many batches may be in hand.
+            wanted: by profile, how many batches of each of its queues may be in hand.
         """
-        for profile in self._taken.keys() - wanted.keys():
-            consumer.task_consumer.cancel_by_queue(self._taken.pop(profile))
-        fresh = wanted.keys() - self._taken.keys()
-        for profile in sorted(fresh):
-            self._take(consumer, profile, wanted[profile])
-        if fresh:
-            # What its own queue gets if it begins anew; nothing where the channel has one limit.
-            self._limit(consumer, 0 if consumer.qos_global else consumer.initial_prefetch_count)
+        for profile in self._taken - wanted.keys():
+            for queue in self._queues_of(profile):
+                consumer.task_consumer.cancel_by_queue(queue.name)
+        for profile in sorted(wanted.keys() - self._taken):
+            self._take(consumer.task_consumer, profile, wanted[profile])
+        self._taken = set(wanted)
 
     def _take(self, consumer: Any, profile: str, limit: int) -> None:
-        self._limit(consumer, limit)
-        queue = consumer.task_consumer.add_queue(self._queue_of(profile))
-        consumer.task_consumer.consume()
-        self._taken[profile] = queue.name
-
-    def _limit(self, consumer: Any, batches: int) -> None:
-        """For consumers of queues that begin from now on, each on its own."""
-        consumer.task_consumer.channel.basic_qos(0, batches, False)
+        """`consumer`: a `prefetch.QueueConsumer`."""
+        for queue in self._queues_of(profile):
+            consumer.limits[queue.name] = limit
+            consumer.add_queue(queue)
+        consumer.consume()

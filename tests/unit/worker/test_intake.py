@@ -63,7 +63,7 @@ def test_main_loop_looks_at_the_ledger_every_second(monkeypatch: pytest.MonkeyPa
         stopping=SimpleNamespace(is_set=lambda: False),
         takeover=None,
     )
-    installed = SimpleNamespace(worker=worker, publisher=SimpleNamespace(queue_of=None))
+    installed = SimpleNamespace(worker=worker, publisher=SimpleNamespace(queues_of=None))
     monkeypatch.setattr(pipeline, "_installed", [installed])
     calls: list[tuple[float, Callable[..., None], tuple[Any, ...]]] = []
     hub: Any = SimpleNamespace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from sms_pipeline.worker import pipeline
 from sms_pipeline.worker.in_hand import Hands
 from sms_pipeline.worker.pipeline import Pipeline
 from sms_pipeline.worker.prefetch import QueueConsumer
+from sms_pipeline.worker.takeover import TakenQueues
 
 
 @pytest.fixture
@@ -29,12 +31,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return seen
 
 
-def consume(prefetch: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def consume(prefetch: int | None, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A consumer of the queues of `fast` that has begun."""
     parts = Pipeline(None, None, prefetch=prefetch)  # type: ignore[arg-type]
     monkeypatch.setattr(pipeline, "_installed", [parts])
-    with Connection("memory://") as connection:
-        queues = topology.profile_queues(["fast"], "quorum")
-        app.amqp.TaskConsumer(connection.channel(), queues=queues).consume()
+    queues = topology.profile_queues(["fast"], "quorum")
+    consumer = app.amqp.TaskConsumer(Connection("memory://").channel(), queues=queues)
+    consumer.consume()
+    return consumer
 
 
 def test_each_queue_has_a_prefetch_of_its_own(
@@ -49,6 +53,30 @@ def test_without_one_the_channel_keeps_what_celery_has_set(
 ) -> None:
     consume(None, monkeypatch)
     assert asked == ["sms.fast", "sms.fast.urgent"]
+
+
+def test_queues_that_are_taken_over_have_a_limit_of_their_own(
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for prefetch, own in ((70, 70), (None, 0)):
+        asked.clear()
+        consumer = consume(prefetch, monkeypatch)
+        cancelled: list[str] = []
+        consumer.cancel_by_queue = cancelled.append
+        celerys = SimpleNamespace(task_consumer=consumer)
+        asked.clear()
+        taken = TakenQueues(lambda profile: topology.profile_queues([profile], "quorum"))
+        # What is urgent is taken over, too
+        taken.follow(celerys, {"slow": 3})
+        taken.follow(celerys, {"slow": 3})
+        assert asked == [3, "sms.slow", 3, "sms.slow.urgent"]
+        taken.follow(celerys, {})
+        assert cancelled == ["sms.slow", "sms.slow.urgent"]
+        # Its own queues have their own limit, or none but the channel's, if they begin anew
+        consumer.cancel()
+        asked.clear()
+        consumer.consume()
+        assert asked[:4] == [own, "sms.fast", own, "sms.fast.urgent"]
 
 
 def test_workers_consume_with_it() -> None:
