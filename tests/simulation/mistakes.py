@@ -16,7 +16,9 @@ from celery.exceptions import Reject
 from sqlalchemy.dialects.sqlite import insert
 
 from sms_pipeline.core import batch as batches
+from sms_pipeline.core import failover, settling
 from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.failover import Failover, HandOver
 from sms_pipeline.core.gateway import Outcomes
 from sms_pipeline.core.records import Control, Settled, Settlement, Unsettled
 from sms_pipeline.errors import LedgerUnavailableError
@@ -288,6 +290,39 @@ def retries_the_same_attempt() -> Sequence[Change]:
         return remainder(self, left).model_copy(update={"attempt": self.attempt})
 
     return [(batches.Batch, "remainder", same)]
+
+
+@_mistake
+def settles_for_whom_it_was_meant() -> Sequence[Change]:
+    """An attempt that was taken over is settled as if its own profile had made it."""
+    settlement_of = delivery.settlement_of
+
+    def own(*arguments: Any) -> Settlement:
+        *others, _profile = arguments
+        return settlement_of(*others)
+
+    return [(delivery, "settlement_of", own)]
+
+
+@_mistake
+def hands_over_too_late() -> Sequence[Change]:
+    """A remainder goes to another profile by the attempt that failed, not by the next one."""
+
+    def late(home: str, attempt: int, rule: Failover | None) -> str:
+        return failover.profile_of(home, attempt - 1, rule)
+
+    return [(batches, "profile_of", late)]
+
+
+@_mistake
+def sends_back_to_the_taker() -> Sequence[Change]:
+    """What is left of an attempt that was taken over is counted with those who took it."""
+    hand_overs = settling.hand_overs
+
+    def one_way(*arguments: Any) -> list[HandOver]:
+        return [*hand_overs(*arguments)][:1]
+
+    return [(settling, "hand_overs", one_way)]
 
 
 # The ledger

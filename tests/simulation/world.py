@@ -76,6 +76,7 @@ class World:
         self.workers: list[WorkerProcess] = []
         self.commands: list[Command] = []
         self._names = 0
+        self._asked_at = -1.0
         self._acts = 0
 
     # Making processes
@@ -194,7 +195,14 @@ class World:
         """Whether nothing is on its way, and no command at work."""
         if any(one.busy for one in self.commands):
             return False
-        return self.broker.empty or (self._left_alone() and not self.own.unsettled(self.run.id))
+        return self.broker.empty or (self._left_alone() and self._all_is_settled())
+
+    def _all_is_settled(self) -> bool:
+        """Asked once a second: it reads rows."""
+        if self.hub.now - self._asked_at < 1.0:
+            return False
+        self._asked_at = self.hub.now
+        return not self.own.unsettled(self.run.id)
 
     def _left_alone(self) -> bool:
         """Whether nothing is left but in queues without workers: what came twice, and garbage."""
