@@ -25,9 +25,8 @@ BUDGET = Budget(messages=20_000, batches=300)
 def simulation(messages: int, count: int, mean_time: float) -> Simulation:
     """A kind of sender with receipts, and one without."""
     known = make.profile("a", count=count, mean_time=mean_time, receipts=KNOWN)
-    return make.simulation(
-        num_messages=messages, senders=(known, make.profile("b", count=count // 2))
-    )
+    plain = make.profile("b", count=count // 2, mean_time=mean_time)
+    return make.simulation(num_messages=messages, senders=(known, plain))
 
 
 def on_phone(snapshot: Snapshot) -> OnPhone:
