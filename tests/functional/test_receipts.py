@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 import pytest
 
+from sms_pipeline.core.receipts import OnPhone
+from sms_pipeline.ledger.audit import audit_ledger
+from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.verdict import Verdict
 from tests.functional.terminal import Terminal
+from tests.unit import make
+from tests.unit.ledger.test_concurrency import at_once
+from tests.unit.make import NOON
 
 KNOWN = {
     "name": "fast", "count": 20, "mean_time": 0.02, "failure_rate": 0.1,
@@ -46,6 +56,38 @@ def test_receipts_are_told_proven_and_shown(terminal: Terminal) -> None:
     assert foretold == pytest.approx(5, rel=0.1)
     terminal.run("report", "-o", "report.html")
     assert "<h2>On the phone</h2>" in (terminal.folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+def test_receipts_are_counted_once_by_either_database(database_url: str) -> None:
+    # Given two processes that settle the same attempts at the same time, under one worker's name
+    ledgers = [Ledger.open(database_url), Ledger.open(database_url)]
+    ledger, batches = ledgers[0], 20
+    simulation = make.simulation(num_messages=10 * batches, batch_size=10)
+    run = ledger.start_run(simulation, seed=1, started_at=NOON)
+    ledger.join("w1", [make.profile("fast")])
+    rows = [make.row(run.id, number, first_index=10 * number) for number in range(batches)]
+    ledger.record_batches(run.id, rows)
+    known = OnPhone.of(np.array([*[0.5] * 5, *[3.0] * 3, np.nan, np.nan]))
+
+    def settle(one: Ledger) -> None:
+        for number in range(0, batches, 2):
+            pair = (number, number + 1)
+            one.settle([make.honest(run.id, each, on_phone=known) for each in pair])
+
+    calls: list[Callable[[], object]] = [partial(settle, one) for one in ledgers]
+    at_once(calls)
+
+    # Then each is counted once, and the sums are proven
+    found = ledger.snapshot(run).counts.on_phone
+    assert (found.receipts, found.missing, found.longest) == (8 * batches, 2 * batches, 3.0)
+    assert found.seconds == pytest.approx(known.seconds * batches)
+    assert found.times == {bucket: some * batches for bucket, some in known.times.items()}
+    report = audit_ledger(ledger, ledger.run(run.id))
+    assert report.problems == []
+    assert report.verdict is Verdict.PROVEN
+    for one in ledgers:
+        one.close()
 
 
 def test_mistakes_in_receipts_are_one_line_each(terminal: Terminal) -> None:
