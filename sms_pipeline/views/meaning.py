@@ -38,7 +38,7 @@ def _receipts(profile: SenderProfile) -> Iterator[str]:
     known = profile.receipts
     if known:
         yield (
-            f"{profile.name}: on the phone {exact_seconds(known.mean_time)} after hand-over, "
+            f"{profile.name}: on the phone {exact_seconds(known.mean_time)} after delivery, "
             f"{exact_percent(known.missing)} without a receipt"
         )
 

@@ -48,7 +48,7 @@ def test_receipts_are_told_proven_and_shown(terminal: Terminal) -> None:
     assert slow["receipts"] == slow["without_receipt"] == 0
     assert sum(report["on_phone_times"].values()) == fast["receipts"]
     assert [one["state"] for one in seen["thresholds"]] == ["passed", "passed"]
-    # They come 5 s after the hand-over, on average, as was told
+    # They come 5 s after the delivery, on average, as was told
     later = fast["mean_on_phone_seconds"] - fast["mean_delivery_seconds"]
     assert later == pytest.approx(5, rel=0.1)
     of_fast = told["profiles"][0]

@@ -79,7 +79,7 @@ def test_validate_tells_of_receipts() -> None:
         "  - {name: b, mean_time: 0.1, failure_rate: 0}\n"
     )
     lines = invoke("validate").stdout.splitlines()
-    assert "  a: on the phone 4 s after hand-over, 2% without a receipt" in lines
+    assert "  a: on the phone 4 s after delivery, 2% without a receipt" in lines
     assert not [line for line in lines if line.startswith("  b: ")]
 
 
