@@ -6,7 +6,7 @@ import difflib
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from textwrap import indent
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -152,7 +152,7 @@ def _all_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every key of a model and of the models in it, dotted."""
     for name, field in fields_of(model).items():
         inner = next(_models_in(field.annotation), None)
-        many = "[0]" if inner and field.annotation is not inner else ""
+        many = "[0]" if get_origin(field.annotation) is tuple else ""
         yield f"{prefix}{name}"
         if inner:
             yield from _all_keys(inner, f"{prefix}{name}{many}.")

@@ -113,7 +113,7 @@ class SenderProfile(Frozen):
     )
     receipts: Receipts | None = Field(
         default=None,
-        description="delivery receipts, as a mapping: see below; null = none",
+        description="delivery receipts: `mean_time`, `shape`, `max_time`, `missing`; null = none",
         examples=[{"mean_time": 4, "missing": 0.02}],
     )
 

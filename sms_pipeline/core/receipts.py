@@ -1,4 +1,4 @@
-"""Delivery receipts: when a message that was handed over to the network is on the phone. Pure.
+"""Delivery receipts: when a message that the network has taken is on the phone. Pure.
 
 No message waits for its receipt, and no sender: the delay is known when the attempt is played, and
 is only counted.
@@ -18,11 +18,11 @@ from sms_pipeline.core import histogram
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.gamma import MAX_SHAPE, MIN_SHAPE, capped_draws
 
-#: Longest time from hand-over to the phone, seconds: no carrier keeps a message for more than a
+#: Longest time from delivery to the phone, seconds: no carrier keeps a message for more than a
 #: week.
 MAX_RECEIPT_SECONDS = 7 * 86_400
 
-#: From hand-over to the phone, seconds; NaN where no receipt ever comes.
+#: From delivery until on the phone, seconds; NaN where no receipt ever comes.
 Delays = NDArray[np.float64]
 
 
@@ -32,7 +32,7 @@ class Receipts(Frozen):
     mean_time: float = Field(
         ge=0,
         le=MAX_RECEIPT_SECONDS,
-        description="mean seconds from hand-over to the network to the phone",
+        description="mean seconds from delivery, to the network, until on the phone",
     )
     shape: float = Field(
         default=1.0,
@@ -50,7 +50,7 @@ class Receipts(Frozen):
         default=0.0,
         ge=0,
         le=1,
-        description="share of messages handed over for which no receipt ever comes, 0 to 1",
+        description="share of delivered messages for which no receipt ever comes, 0 to 1",
     )
 
     def draw(self, generator: np.random.Generator, count: int) -> Delays:

@@ -97,8 +97,8 @@ def settlement_of(
 def _on_phone(batch: Batch, outcomes: Outcomes, ended_at: Moments) -> OnPhone | None:
     if outcomes.receipts is None:
         return None
-    handed_over = np.maximum(ended_at[outcomes.delivered] - batch.started_at, 0)
-    return OnPhone.of(handed_over + outcomes.receipts[outcomes.delivered])
+    delivered_after = np.maximum(ended_at[outcomes.delivered] - batch.started_at, 0)
+    return OnPhone.of(delivered_after + outcomes.receipts[outcomes.delivered])
 
 
 def cancellation_of(

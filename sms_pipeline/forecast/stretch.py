@@ -116,7 +116,7 @@ class _Gap:
         )
 
     def _widened_receipts(self, on_phone: OnPhone, delivered: int) -> OnPhone:
-        """As many messages come to the phone meanwhile as are handed over: the run is in a flow."""
+        """As many messages come to the phone meanwhile as are delivered: the run is in a flow."""
         if not on_phone.delivered:
             return on_phone
         missing = round(delivered * on_phone.missing / on_phone.delivered)

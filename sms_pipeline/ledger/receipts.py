@@ -43,13 +43,13 @@ def encoded_receipts(settlement: Settlement) -> bytes:
 
 def record(database: Database, connection: Connection, settlements: Iterable[Settlement]) -> None:
     """Write and count the receipts of settlements that are new."""
-    known_of = [(one, one.on_phone) for one in settlements if one.on_phone is not None]
-    if not known_of:
+    pairs = [(one, one.on_phone) for one in settlements if one.on_phone is not None]
+    if not pairs:
         return
-    rows = [receipt_columns(one.key, on_phone) for one, on_phone in known_of]
+    rows = [receipt_columns(one.key, on_phone) for one, on_phone in pairs]
     connection.execute(schema.receipts.insert(), rows)
     groups: dict[tuple[int, str, str], list[OnPhone]] = defaultdict(list)
-    for one, on_phone in known_of:
+    for one, on_phone in pairs:
         groups[one.key[0], one.profile, one.worker].append(on_phone)
     sums = [
         ({"run": run, "profile": profile, "worker": worker}, total_on_phone(group))

@@ -188,7 +188,7 @@ def _times(run: Run, batch: BatchRow, settled: Settlement) -> Iterator[str]:
 
 
 def _on_phone(settled: Settlement) -> Iterator[str]:
-    """A delivered message has a receipt or none, and is on the phone after it was handed over."""
+    """A delivered message has a receipt or none, and is on the phone no sooner than that."""
     known = settled.on_phone
     if known is None:
         return

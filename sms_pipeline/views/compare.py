@@ -34,6 +34,7 @@ from sms_pipeline.views.format import (
 )
 from sms_pipeline.views.objects import progress_json
 from sms_pipeline.views.output import new_table, write, write_all
+from sms_pipeline.views.percentiles import PERCENTILES
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.views.states import cure
 
@@ -172,6 +173,11 @@ _OUTCOMES = (
     "p50_delivery_seconds",
     "p95_delivery_seconds",
     "p99_delivery_seconds",
+    "mean_on_phone_seconds",
+    "p50_on_phone_seconds",
+    "p95_on_phone_seconds",
+    "p99_on_phone_seconds",
+    "without_receipt",
 )
 
 
@@ -267,7 +273,10 @@ def notes(comparison: Comparison) -> Iterator[str]:
 
 
 #: Figures that are shown where they are not zero.
-_SELDOM = ("paused_seconds", "interrupted_seconds", "cost")
+_SELDOM = (
+    *("paused_seconds", "interrupted_seconds", "cost", "mean_on_phone_seconds", "without_receipt"),
+    *(f"{name}_on_phone_seconds" for name in PERCENTILES),
+)
 _TITLES = {
     "seconds": "duration",
     "paused_seconds": "paused for",
@@ -277,6 +286,7 @@ _TITLES = {
     "mean_transit_seconds": "average transit",
     "mean_send_seconds": "average send, an attempt",
     "mean_send_in_all_seconds": "average send, all attempts",
+    "mean_on_phone_seconds": "average until on phone",
 }
 
 

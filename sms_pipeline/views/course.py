@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from sms_pipeline.core import histogram
 from sms_pipeline.core.counts import Counts, of_messages
 from sms_pipeline.core.events import Event
+from sms_pipeline.core.receipts import OnPhone
 from sms_pipeline.ledger.timeline import Bin, Timeline
 from sms_pipeline.views.format import (
     duration,
@@ -23,7 +25,7 @@ from sms_pipeline.views.format import (
     rate,
     round_time,
 )
-from sms_pipeline.views.percentiles import percentiles
+from sms_pipeline.views.percentiles import percentiles, percentiles_on_phone
 
 #: Bins in a timeline: few enough to tell them apart on a phone.
 BINS = 120
@@ -37,7 +39,7 @@ _ROUNDING = 1e-9
 #: Names of what is drawn, as people read them.
 DELIVERED, NOT_DELIVERED, ATTEMPTS = "delivered", "not delivered", "attempts"
 REACHED, FORECAST = "reached", "forecast"
-DELIVERY_TIMES = "delivery times"
+DELIVERY_TIMES, ON_PHONE = "delivery times", "on the phone"
 #: Instead of a chart, and of its summary.
 NOTHING_YET = "Nothing has been settled yet."
 
@@ -134,6 +136,12 @@ class Course:
     percentiles: dict[str, float]
     #: Those that have begun.
     bands: tuple[Band, ...] = ()
+    #: The share that was on the phone, where senders have delivery receipts; from the histogram, so
+    #: it is straight within a bucket.
+    on_phone: tuple[Reach, ...] = ()
+    on_phone_times: tuple[Bar, ...] = ()
+    #: Seconds, by name.
+    on_phone_percentiles: dict[str, float] = field(default_factory=dict)
 
 
 def throughput_summary(course: Course) -> str:
@@ -154,16 +162,25 @@ def reach_summary(course: Course) -> str:
     marks = [mark.text for mark in course.marks]
     last = course.reach[-1]
     bands = [band.text for band in course.bands]
-    return f"{'; '.join([*marks, last.text, *bands])}."
+    phone = [f"{percent(point.share)} {ON_PHONE} by then" for point in course.on_phone[-1:]]
+    return f"{'; '.join([*marks, last.text, *phone, *bands])}."
 
 
 def delivery_times_summary(course: Course) -> str:
     """What the chart of the delivery times shows, in words."""
     if not course.delivery_times:
         return NOTHING_YET
-    named = [f"{name} {message_time(at)}" for name, at in course.percentiles.items()]
-    most = max(course.delivery_times, key=lambda bar: bar.share)
-    return f"{', '.join(named)}; the largest bar: {most.text}."
+    told = _histogram_summary(course.percentiles, course.delivery_times)
+    if not course.on_phone_times:
+        return f"{told}."
+    phone = _histogram_summary(course.on_phone_percentiles, course.on_phone_times)
+    return f"{told}. {ON_PHONE.capitalize()}: {phone}."
+
+
+def _histogram_summary(percentiles: Mapping[str, float], bars: Sequence[Bar]) -> str:
+    named = [f"{name} {message_time(at)}" for name, at in percentiles.items()]
+    most = max(bars, key=lambda bar: bar.share)
+    return f"{', '.join(named)}; the largest bar: {most.text}"
 
 
 def make_course(
@@ -192,9 +209,31 @@ def make_course(
         ),
         foretold=tuple(_foretold(foretold, end)) if foretold else (),
         delivery_times=tuple(_bars(counts.delivery_times)),
-        percentiles={name: at for name, at in percentiles(counts).items() if at is not None},
+        percentiles=_known(percentiles(counts)),
         bands=tuple(_bands(timeline, end, events)),
+        on_phone=tuple(_on_phone(counts.on_phone, timeline.total, end)),
+        on_phone_times=tuple(_bars(counts.on_phone.times)),
+        on_phone_percentiles=_known(percentiles_on_phone(counts)),
     )
+
+
+def _known(times: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: at for name, at in times.items() if at is not None}
+
+
+def _on_phone(known: OnPhone, total: int, end: float) -> Iterator[Reach]:
+    """From 0 to `end`, though receipts may still come after that."""
+    if not known.receipts:
+        return
+    buckets = sorted(bucket for bucket, messages in known.times.items() if messages)
+    # Flat where a bucket is empty.
+    ends = [at for bucket in buckets for at in histogram.bounds(bucket)]
+    shares = [
+        share / total
+        for before, after in pairwise(accumulate((known.times[one] for one in buckets), initial=0))
+        for share in (before, after)
+    ]
+    yield from _until(end, [Reach(0.0, 0.0), *map(Reach, ends, shares)])
 
 
 def _bands(timeline: Timeline, end: float, events: Sequence[Event]) -> Iterator[Band]:
@@ -256,7 +295,10 @@ def _foretold(foretold: Timeline, end: float) -> Iterator[Reach]:
     """Its curve from 0 to `end`, on which it stays where it ended before."""
     if not foretold.bins:
         return
-    points = _reach(foretold, foretold.seconds)
+    yield from _until(end, _reach(foretold, foretold.seconds))
+
+
+def _until(end: float, points: Sequence[Reach]) -> Iterator[Reach]:
     at, shares = [point.seconds for point in points], [point.share for point in points]
     yield from (point for point in points if point.seconds < end)
     yield Reach(end, float(np.interp(end, at, shares)))

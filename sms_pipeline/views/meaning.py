@@ -18,6 +18,7 @@ def meaning_lines(simulation: Simulation) -> list[str]:
     delivered = sum(one.capacity * (1 - one.failure_rate) for one in simulation.senders)
     return [
         *(f"{_GAP}{line}" for line in _aligned([_cells(one) for one in simulation.senders])),
+        *(f"{_GAP}{line}" for one in simulation.senders for line in _receipts(one)),
         f"At best, with one worker for each profile: {_speed(attempts)} attempts/s, "
         f"{_speed(delivered)} of them delivered.",
     ]
@@ -31,6 +32,15 @@ def _cells(profile: SenderProfile) -> list[str]:
         f"{exact_percent(profile.failure_rate)} fail",
         f"{_speed(profile.capacity)} attempts/s",
     ]
+
+
+def _receipts(profile: SenderProfile) -> Iterator[str]:
+    known = profile.receipts
+    if known:
+        yield (
+            f"{profile.name}: on the phone {exact_seconds(known.mean_time)} after delivery, "
+            f"{exact_percent(known.missing)} without a receipt"
+        )
 
 
 def _speed(messages: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ from sms_pipeline.views.axes import Axis
 from sms_pipeline.views.course import (
     DELIVERY_TIMES,
     FORECAST,
+    ON_PHONE,
     REACHED,
+    Bar,
     Course,
+    Reach,
     delivery_times_summary,
     reach_summary,
     throughput_summary,
@@ -60,7 +64,11 @@ def _reach(course: Course) -> dict[str, Any]:
         "across": axis_json(axes.time_axis(course)),
         "up": axis_json(axes.reach_axis()),
         "seconds": [point.seconds for point in course.reach],
-        "series": {REACHED: [short(point.share) for point in course.reach], **_foretold(course)},
+        "series": {
+            REACHED: [short(point.share) for point in course.reach],
+            **_beside(course, ON_PHONE, course.on_phone),
+            **_beside(course, FORECAST, course.foretold),
+        },
         "texts": [point.text for point in course.reach],
         "marks": [
             {"seconds": mark.seconds, "share": mark.share, "text": mark.text}
@@ -75,29 +83,36 @@ def _bands(course: Course) -> list[dict[str, Any]]:
     return [{"start": one.start, "end": one.end, "text": one.text} for one in course.bands]
 
 
-def _foretold(course: Course) -> dict[str, list[float]]:
-    """The forecast at the moments of the curve."""
-    if not course.foretold:
+def _beside(course: Course, name: str, points: Sequence[Reach]) -> dict[str, list[float]]:
+    """Another curve at the moments of the reach, if there is one."""
+    if not points:
         return {}
-    at, shares = zip(*course.foretold, strict=True)
+    at, shares = zip(*points, strict=True)
     wanted = [point.seconds for point in course.reach]
-    return {FORECAST: [short(share) for share in np.interp(wanted, at, shares)]}
+    return {name: [short(share) for share in np.interp(wanted, at, shares)]}
 
 
 def _delivery_times(course: Course) -> dict[str, Any]:
-    bars = course.delivery_times
+    bars = sorted([*course.delivery_times, *course.on_phone_times])
     across = axes.delivery_time_axis(bars)
     return {
         "across": axis_json(across),
         "up": axis_json(axes.share_axis(bars)),
-        "shortest": [bar.shortest for bar in bars],
-        "longest": [bar.longest for bar in bars],
-        "series": {DELIVERY_TIMES: [short(bar.share) for bar in bars]},
-        "texts": [bar.text for bar in bars],
+        **_bars(DELIVERY_TIMES, course.delivery_times),
+        "beside": [_bars(ON_PHONE, course.on_phone_times)] if course.on_phone_times else [],
         "marks": [
             {"seconds": max(seconds, across.low), "text": name}
             for name, seconds in course.percentiles.items()
         ],
+    }
+
+
+def _bars(name: str, bars: Sequence[Bar]) -> dict[str, Any]:
+    return {
+        "shortest": [bar.shortest for bar in bars],
+        "longest": [bar.longest for bar in bars],
+        "series": {name: [short(bar.share) for bar in bars]},
+        "texts": [bar.text for bar in bars],
     }
 
 

@@ -181,6 +181,11 @@ def _times(progress: Progress, timeline: Timeline) -> Iterator[tuple[str, str]]:
         yield name.capitalize(), lost
     for share in PERCENTILES.values():
         yield f"{exact_percent(share)} within", message_time(counts.percentile(share))
+    if counts.on_phone.delivered:
+        for share in PERCENTILES.values():
+            seconds = counts.on_phone.percentile(share)
+            yield f"{exact_percent(share)} on the phone within", message_time(seconds)
+        yield "Without a receipt", count(counts.on_phone.missing)
     for share, seconds in timeline.time_to_reach.items():
         yield f"{exact_percent(share)} reached after", duration(seconds)
 

@@ -83,6 +83,7 @@ def run_metrics(reading: Reading) -> Iterator[Metric]:
     yield from _message_counters(reading.snapshot.profiles, run)
     yield from _waiting_messages(reading.snapshot.profiles, run)
     yield _delivery_times(reading.snapshot.profiles, run)
+    yield from _on_phone(reading.snapshot.profiles, run)
     if reading.decided:
         yield from _online_senders(reading.progress, run)
 
@@ -192,6 +193,27 @@ def _delivery_times(profiles: Iterable[ProfileCounts], run: str) -> Metric:
         buckets = cumulative(counts.delivery_times)
         family.add_metric([run, counts.profile], buckets, counts.delivery_seconds)
     return family
+
+
+def _on_phone(profiles: Iterable[ProfileCounts], run: str) -> Iterator[Metric]:
+    """Of profiles with delivery receipts; without any, nothing."""
+    known = [(one.profile, one.on_phone) for one in profiles if one.on_phone.delivered]
+    if not known:
+        return
+    times = HistogramMetricFamily(
+        f"{NAMESPACE}_on_phone_seconds",
+        "From the start of the run to the phone, of messages with a delivery receipt.",
+        labels=_RUN_PROFILE,
+    )
+    missing = _counter(
+        "without_receipt_total",
+        "Delivered messages for which no receipt ever comes.",
+        _RUN_PROFILE,
+    )
+    for profile, one in known:
+        times.add_metric([run, profile], cumulative(one.times), one.seconds)
+        missing.add_metric([run, profile], one.missing)
+    yield from (times, missing)
 
 
 def cumulative(counts: Mapping[int, int]) -> list[tuple[str, float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from sms_pipeline.views import axes
@@ -14,7 +14,9 @@ from sms_pipeline.views.course import (
     DELIVERY_TIMES,
     FORECAST,
     NOT_DELIVERED,
+    ON_PHONE,
     REACHED,
+    Bar,
     Course,
     Stretch,
 )
@@ -103,6 +105,7 @@ def reach(course: Course) -> Chart:
     shapes = (
         Shape(REACHED, scale.area(curve, _floor(curve))),
         Shape(REACHED, scale.line(curve), line=True),
+        *_on_phone(course, scale),
         *_foretold(course, scale),
     )
     marks = [scale.mark(one.seconds, one.share, one.text) for one in course.marks]
@@ -117,16 +120,30 @@ def _foretold(course: Course, scale: _Scale) -> Iterator[Shape]:
         yield Shape(FORECAST, scale.line(points), line=True)
 
 
+def _on_phone(course: Course, scale: _Scale) -> Iterator[Shape]:
+    points = [(point.seconds, point.share) for point in course.on_phone]
+    if points:
+        yield Shape(ON_PHONE, scale.line(points), line=True)
+
+
 def delivery_times(course: Course) -> Chart:
     """A bar for each bucket of the histogram, with marks at the percentiles."""
-    bars = course.delivery_times
+    return _histogram(DELIVERY_TIMES, course.delivery_times, course.percentiles)
+
+
+def on_phone_times(course: Course) -> Chart:
+    """The same of the times until on the phone."""
+    return _histogram(ON_PHONE, course.on_phone_times, course.on_phone_percentiles)
+
+
+def _histogram(name: str, bars: Sequence[Bar], percentiles: Mapping[str, float]) -> Chart:
     if not bars:
         return EMPTY
     scale = _Scale(axes.delivery_time_axis(bars), axes.share_axis(bars), logarithmic=True)
     path = " ".join(scale.bar(bar.shortest, bar.longest, bar.share) for bar in bars)
-    marks = [scale.mark(seconds, 0.0, name) for name, seconds in course.percentiles.items()]
+    marks = [scale.mark(seconds, 0.0, percentile) for percentile, seconds in percentiles.items()]
     hovers = [scale.hover(bar.shortest, bar.longest, bar.text) for bar in bars]
-    return Chart(*scale.labels, (Shape(DELIVERY_TIMES, path),), marks, hovers)
+    return Chart(*scale.labels, (Shape(name, path),), marks, hovers)
 
 
 def _stairs(stretches: Sequence[Stretch], value: Callable[[Stretch], float]) -> list[_Point]:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -89,7 +90,7 @@ class RunReport:
 
     def to_json(self) -> dict[str, Any]:
         """The document of `report --format json`; moments in ISO 8601."""
-        delivery_times = self.progress.counts.delivery_times
+        counts = self.progress.counts
         return {
             "run": self.run.id,
             "made_at": iso(self.made_at),
@@ -101,9 +102,8 @@ class RunReport:
             "not_reached": self.not_reached,
             "course": _course_json(self.timeline),
             "forecast": _course_json(self.foretold) if self.foretold else None,
-            "delivery_times": {
-                str(bucket): delivery_times[bucket] for bucket in sorted(delivery_times)
-            },
+            "delivery_times": _histogram_json(counts.delivery_times),
+            "on_phone_times": _histogram_json(counts.on_phone.times),
             "events": [_struck_json(one) for one in self.struck],
             "workers": [_worker_json(part) for part in self.workers],
             "audit": self.audit.to_json(),
@@ -175,6 +175,10 @@ def as_csv(report: RunReport) -> str:
     for start, one, reached in zip(course.starts, course.bins, course.reached, strict=True):
         writer.writerow((number(start), *one, number(round(reached, 6))))
     return text.getvalue()
+
+
+def _histogram_json(times: Mapping[int, int]) -> dict[str, int]:
+    return {str(bucket): times[bucket] for bucket in sorted(times)}
 
 
 def _course_json(course: Timeline) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from sms_pipeline.views.format import (
 )
 from sms_pipeline.views.output import say, write, write_file
 from sms_pipeline.views.parts import parts_sent
-from sms_pipeline.views.percentiles import percentiles
+from sms_pipeline.views.percentiles import percentiles, percentiles_on_phone
 from sms_pipeline.views.report import charts
 from sms_pipeline.views.report.document import RunReport, Struck, as_csv, as_json
 from sms_pipeline.views.states import lost_time, notices
@@ -77,6 +77,7 @@ def as_html(report: RunReport) -> str:
             "Reach over time": charts.reach(course),
             "Throughput": charts.throughput(course),
             "Delivery times": charts.delivery_times(course),
+            "On the phone": charts.on_phone_times(course),
         },
         settings=[
             (key, setting(value))
@@ -130,6 +131,7 @@ _WORDS: dict[str, Callable[..., object]] = {
     "recovery_text": recovery_text,
     "percent": percent,
     "percentiles": percentiles,
+    "percentiles_on_phone": percentiles_on_phone,
     "exact_percent": exact_percent,
     "exact_seconds": exact_seconds,
     "rate": rate,

@@ -71,6 +71,18 @@ def test_validate_refuses_what_run_refuses() -> None:
     assert "No such file" in refused("validate")
 
 
+def test_validate_tells_of_receipts() -> None:
+    Path("alert.yml").write_text(
+        "num_messages: 100\n"
+        "senders:\n"
+        "  - {name: a, mean_time: 0.1, failure_rate: 0, receipts: {mean_time: 4, missing: 0.02}}\n"
+        "  - {name: b, mean_time: 0.1, failure_rate: 0}\n"
+    )
+    lines = invoke("validate").stdout.splitlines()
+    assert "  a: on the phone 4 s after delivery, 2% without a receipt" in lines
+    assert not [line for line in lines if line.startswith("  b: ")]
+
+
 def test_validate_of_senders_without_a_limit() -> None:
     Path("alert.yml").write_text("senders: [{mean_time: 0, failure_rate: 0}]")
     assert "∞ attempts/s" in invoke("validate").stdout

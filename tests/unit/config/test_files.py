@@ -223,6 +223,7 @@ def test_bad_value_is_refused_by_key_value_and_what_is_allowed(
         ("retry: {backof: 5}", "retry.backof", "did you mean 'backoff'?"),
         ("max_attempts: 5", "max_attempts", "did you mean 'retry.max_attempts'?"),
         ("failure_rate: 0", "failure_rate", "did you mean 'senders[0].failure_rate'?"),
+        ("missing: 0", "missing", "did you mean 'senders[0].receipts.missing'?"),
         (sender(tempo=5), "senders[0].tempo", "allowed here: name, mean_time"),
         ("events: [{at: 1, for: 5, until: 9}]", "events[0].until", "allowed here: at, for"),
         (sender(counts=5), "senders[0].counts", "did you mean 'count'?"),

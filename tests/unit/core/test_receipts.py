@@ -117,7 +117,7 @@ def outcomes(delivered: list[bool], receipts: list[float] | None) -> Outcomes:
     )
 
 
-def test_a_message_is_on_the_phone_so_long_after_it_was_handed_over() -> None:
+def test_a_message_is_on_the_phone_so_long_after_its_delivery() -> None:
     # Given three messages that were delivered, one of them without a receipt, and one that was not
     batch = make.batch(4, queued_at=NOON + 0.5)
     said = outcomes([True, True, False, True], [4.0, math.nan, 9.0, 6.0])
@@ -148,8 +148,8 @@ def test_nothing_delivered_is_nothing_on_the_phone() -> None:
     assert OnPhone().percentile(0.5) is None
 
 
-def test_a_deadline_is_for_the_hand_over_not_for_the_receipt() -> None:
-    # Given two messages with a deadline of 3 s: one is handed over in time, and on the phone late
+def test_a_deadline_is_for_the_delivery_not_for_the_receipt() -> None:
+    # Given two messages with a deadline of 3 s: one is delivered in time, and on the phone late
     batch = make.batch(2, deadline=3)
     ended_at = NOON + np.array([2.0, 4.0])
     said = expire(outcomes([True, True], [60.0, 1.0]), ended_at, NOON + 3)

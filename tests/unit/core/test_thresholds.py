@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sms_pipeline.core.checks import parse
 from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.histogram import upper_bound
+from sms_pipeline.core.receipts import OnPhone
 from sms_pipeline.core.thresholds import Evidence, Judgement, State, judge
 
 HOLDING, MISSED, UNKNOWN = State.HOLDING, State.MISSED, State.UNKNOWN
@@ -209,6 +210,34 @@ def test_percentile_is_judged_on_what_was_timed_at_the_end() -> None:
     times = {"delivered": 1_000, "delivery_times": {40: 1_000}}
     assert judged("p99 delivery < 1s", **times).state is HOLDING
     assert judged("p50 delivery > 1s", **times).state is MISSED
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("p95 on phone < 3s", MISSED),
+        ("p50 on phone < 3s", HOLDING),
+        ("p50 on phone < 1s", UNKNOWN),
+        ("p99 on phone > 3s", HOLDING),
+        ("without receipt < 10%", HOLDING),
+        ("without receipt < 9.9%", HOLDING),
+        ("without receipt < 5%", MISSED),
+        ("without receipt == 50", HOLDING),
+        ("without receipt > 10%", UNKNOWN),
+    ],
+)
+def test_receipts_are_judged_as_they_are_known(text: str, state: State) -> None:
+    # Given half of the thousand messages, delivered: 150 were long on their way, 50 never come
+    on_phone = OnPhone(450, 50, 0.0, 60.0, {80: 300, 120: 150})
+    assert judged(text, delivered=500, on_phone=on_phone).state is state
+
+
+def test_receipts_are_judged_on_those_that_come_at_the_end() -> None:
+    on_phone = OnPhone(900, 100, 0.0, 60.0, {80: 890, 120: 10})
+    ended = {"delivered": 1_000, "on_phone": on_phone}
+    assert judged("p95 on phone < 3s", **ended).state is HOLDING
+    assert judged("p99 on phone < 3s", **ended).state is MISSED
+    assert judged("without receipt > 10%", **ended).state is MISSED
 
 
 def test_mean_send_is_shown_live_and_judged_at_the_end() -> None:

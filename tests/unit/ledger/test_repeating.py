@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sms_pipeline.core.receipts import OnPhone
 from sms_pipeline.core.records import Absorbed, Control, Run
 from sms_pipeline.ledger.steering import cancel_unpublished, claim_rest
 from sms_pipeline.ledger.store import Ledger
@@ -38,6 +39,7 @@ CALLS: dict[str, Callable[[Ledger, Run], object]] = {
                 make.settlement(
                     run.id, 1, delivered=5, failed=2, expired=1, retried=2, remainder=bitmap(1, 2),
                     failed_indexes=[13, 14], expired_indexes=[15], delivery_times={3: 7},
+                    on_phone=OnPhone(3, 2, 4.5, 2.0, {3: 2, 9: 1}),
                 ),
                 make.settlement(run.id, 0, 1),
             ]

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from sms_pipeline.core import histogram
 from sms_pipeline.core.hosts import worker_id
 from sms_pipeline.core.progress import Progress, Tracker
+from sms_pipeline.core.receipts import OnPhone
 from sms_pipeline.core.records import Control, Snapshot
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.run_state import patience
@@ -38,6 +39,7 @@ FAST = make.counts(
     "fast", dispatched=900, first_attempts=700, attempts=760, delivered=600, failed=21,
     expired=13, cancelled=7, retried=119, send_seconds=40.0, delivery_seconds=1_242.0,
     transit_seconds=931.5,    delivery_times={0: 1, 24: 2, 80: 600, 100: 15, 255: 3},
+    on_phone=OnPhone(570, 30, 3_420.0, 9_000.0, {80: 560, 110: 8, 255: 2}),
 )  # fmt: skip
 SLOW = make.counts("slow")
 SIMULATION = make.simulation(num_messages=1_000, name="drill 3")

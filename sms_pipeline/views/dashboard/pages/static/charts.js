@@ -103,6 +103,12 @@ export function drawThroughput(element, { throughput: chart }) {
   draw(element, traces, layout(across(chart.across, element), up(chart.up), { shapes, showlegend: true, legend }));
 }
 
+const CURVES = {
+  reached: () => ({ color: colour("good"), width: 2.5 }),
+  "on the phone": () => ({ color: colour("accent"), width: 1.5 }),
+  forecast: () => ({ color: colour("muted"), width: 1.5, dash: "dash" }),
+};
+
 export function drawReach(element, { reach: chart }) {
   if (!chart) return;
   const end = chart.across.range[1];
@@ -111,10 +117,7 @@ export function drawReach(element, { reach: chart }) {
     y,
     name,
     mode: "lines",
-    line:
-      name === "forecast"
-        ? { color: colour("muted"), width: 1.5, dash: "dash" }
-        : { color: colour("good"), width: 2.5 },
+    line: CURVES[name](),
     ...told(chart.texts),
   }));
   const shapes = [
@@ -129,22 +132,13 @@ export function drawReach(element, { reach: chart }) {
       yanchor: "middle",
     });
   });
-  draw(element, traces, layout(across(chart.across, element), up(chart.up), { shapes, annotations }));
+  const showlegend = "on the phone" in chart.series;
+  draw(element, traces, layout(across(chart.across, element), up(chart.up), { shapes, annotations, showlegend, legend }));
 }
 
 export function drawDeliveryTimes(element, { delivery_times: chart }) {
   if (!chart) return;
-  const low = chart.shortest.map(Math.log10);
-  const high = chart.longest.map(Math.log10);
-  const traces = Object.entries(chart.series).map(([name, y]) => ({
-    type: "bar",
-    x: low.map((from, index) => (from + high[index]) / 2),
-    y,
-    name,
-    width: low.map((from, index) => high[index] - from),
-    marker: { color: colour("accent"), line: { width: 0 } },
-    ...told(chart.texts),
-  }));
+  const traces = [chart, ...chart.beside].flatMap((bars, index) => histogram(bars, index));
   const shapes = chart.marks.map((mark) => rule(Math.log10(mark.seconds), { yref: "paper", y0: 0, y1: 1 }));
   const xaxis = across(chart.across, element, Math.log10);
   const [from, to] = xaxis.range;
@@ -153,7 +147,23 @@ export function drawDeliveryTimes(element, { delivery_times: chart }) {
     const where = { x, yref: "paper", y: 1 - 0.12 * index, yanchor: "top" };
     return label(mark.text, (x - from) / (to - from), where);
   });
-  draw(element, traces, layout(xaxis, up(chart.up), { shapes, annotations, bargap: 0 }));
+  draw(element, traces, layout(xaxis, up(chart.up), { shapes, annotations, bargap: 0, barmode: "overlay", showlegend: traces.length > 1, legend }));
+}
+
+/** Bars; those of another histogram are seen through. */
+function histogram({ shortest, longest, series, texts }, index) {
+  const low = shortest.map(Math.log10);
+  const high = longest.map(Math.log10);
+  return Object.entries(series).map(([name, y]) => ({
+    type: "bar",
+    x: low.map((from, place) => (from + high[place]) / 2),
+    y,
+    name,
+    width: low.map((from, place) => high[place] - from),
+    marker: { color: colour(COLOURS[index]), line: { width: 0 } },
+    opacity: index ? 0.6 : 1,
+    ...told(texts),
+  }));
 }
 
 /** A time in which something went wrong. */
