@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sms_pipeline.core.bad_day import BadDay
 from sms_pipeline.core.counts import ProfileCounts
-from sms_pipeline.core.events import Event, Spell, spells_of
+from sms_pipeline.core.events import Event, Spell, spells_for, spells_of
 from sms_pipeline.core.failover import profile_of
 from sms_pipeline.core.rates import Pace
 from sms_pipeline.core.records import Control, Retrying, Snapshot, WorkerRow
@@ -112,10 +112,10 @@ def ahead_of(
 ) -> Ahead:
     """What is left of a run, and who is there to do it."""
     waits = _waits(snapshot, retrying, wall)
-    events = snapshot.simulation.events
+    events = spells_of(snapshot.simulation.events, wall if origin is None else origin)
     parts, is_usual = [], True
     for counts in snapshot.profiles:
-        spells = spells_of(events, counts.profile, wall if origin is None else origin)
+        spells = spells_for(counts.profile, events)
         part = _part(snapshot, counts, online, waits[counts.profile], pace.attempts_rate)
         is_usual &= not _were_slow(part, spells, pace.attempts_seconds, wall)
         parts.append(_on_bad_day(part, spells, wall))
