@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sms_pipeline.forecast.measuring import Measurement
 
 #: Runs of one message; the first one does not count.
-PROBES = 6
+PROBES = 4
 
 
 @click.command()

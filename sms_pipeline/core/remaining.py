@@ -202,12 +202,13 @@ class _Drain:
         seconds = untried / part.rate
         for _ in range(_ROUNDS if untried else 0):
             back = untried * (each - 1) * max(1 - pause / seconds, 0.0)
-            back += sum(one.messages for one in part.waiting if self._is_due(one, seconds))
+            back += sum(
+                one.messages
+                for one in part.waiting
+                if self._day.work(max(one.due_in, 0.0)) < seconds
+            )
             seconds = (untried + back) / part.rate
         return seconds
-
-    def _is_due(self, one: Waiting, work: float) -> bool:
-        return one.due_in <= 0 or self._day.work(one.due_in) < work
 
     def fates(self) -> Iterator[_Fate]:
         """Those of all its messages."""

@@ -25,8 +25,8 @@ from sms_pipeline.forecast.setting import exact_setting
 MEASURE = "measure"
 #: The tag that says on which machine it was.
 MACHINE = "measured on"
-#: Runs that measure: messages, and the size of their batches. Each takes a second or two.
-RUNS = ((1_000_000, 20_000), (500_000, 5_000), (100_000, 1_000))
+#: Runs that measure: messages, and the size of their batches. Each takes a few seconds.
+RUNS = ((2_000_000, 20_000), (1_000_000, 5_000), (200_000, 1_000))
 #: A run of one message: nothing stands in its way.
 PROBE = (1, 1_000)
 #: Senders that take no time: no batch waits for them.
@@ -136,8 +136,8 @@ def _each(rows: Sequence[tuple[int, int, float]]) -> tuple[float, float]:
 
 def _stretch(samples: Sequence[Sample], costs: Costs) -> float:
     """How many times as long as simulated the runs took."""
-    simulated = {one.simulation: seconds_of(one.simulation, costs) for one in samples}
-    return sum(one.seconds for one in samples) / sum(simulated[one.simulation] for one in samples)
+    simulated = sum(seconds_of(one.simulation, costs) for one in samples)
+    return sum(one.seconds for one in samples) / simulated
 
 
 def seconds_of(simulation: Simulation, costs: Costs) -> float:
@@ -159,7 +159,7 @@ class Ceiling:
 def ceiling_of(planned: Simulation, costs: Costs) -> Ceiling:
     """With batches of the largest size."""
     messages, size = RUNS[0]
-    simulation = run_to_measure(planned, "", messages, size)
+    simulation = run_to_measure(planned, MEASURE, messages, size)
     producer = replace(NO_COSTS, make_message=costs.make_message, publish_batch=costs.publish_batch)
     worker = replace(
         NO_COSTS,

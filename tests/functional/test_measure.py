@@ -6,8 +6,8 @@ import pytest
 
 from tests.functional.terminal import Terminal
 
-#: Runs of one message, and three of many.
-RUNS = 9
+#: Four of one message, and three of many.
+RUNS = 7
 
 
 @pytest.mark.parametrize("where", ["terminal", "shared_terminal"])
