@@ -18,7 +18,7 @@ def test_what_a_machine_takes_is_measured_and_forecasts_go_by_it(
     embedded = where == "terminal"
     measured = terminal.run("measure", "--json")
     assert measured.code == 0, measured.err
-    found = measured.json()
+    found = measured.json
     assert found["embedded"] is embedded
     # What takes CPU takes some
     for name in ("play_batch", "settle", "start"):
@@ -28,9 +28,9 @@ def test_what_a_machine_takes_is_measured_and_forecasts_go_by_it(
     assert "batches of 1,000" in measured.err
     # Then
     forecast = terminal.run("forecast", "--json")
-    assert forecast.json()["measured"]["seconds"] == found["seconds"]
+    assert forecast.json["measured"]["seconds"] == found["seconds"]
     assert "Measured on" in terminal.run("forecast").out
-    assert len(terminal.run("runs", "--json").objects()) == RUNS
+    assert len(terminal.run("runs", "--json").objects) == RUNS
     assert terminal.run("audit").code == 0
 
 
@@ -40,4 +40,4 @@ def test_a_measurement_that_is_interrupted_keeps_nothing(terminal: Terminal) -> 
     begun.interrupt()
     ended = begun.wait()
     assert (ended.code, "Traceback" in ended.err) == (130, False), ended.err
-    assert terminal.run("forecast", "--json").json()["measured"] is None
+    assert terminal.run("forecast", "--json").json["measured"] is None
