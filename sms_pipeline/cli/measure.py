@@ -15,8 +15,12 @@ from sms_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     from sms_pipeline.config.settings import Settings
+    from sms_pipeline.core.simulation import Simulation
+    from sms_pipeline.forecast.costs import Costs
     from sms_pipeline.forecast.measuring import Measurement
-    from sms_pipeline.ledger.store import Ledger
+
+#: Runs of one message; the first one does not count.
+PROBES = 4
 
 
 @click.command()
@@ -26,8 +30,8 @@ if TYPE_CHECKING:
 def measure(config: Path | None, config_file: Path | None, as_json: bool) -> None:
     """Measure what this machine takes for messages and batches; forecasts use that.
 
-    A real run of a few seconds in which sending takes no time, with as many failures as are
-    configured; through RabbitMQ if CELERY_BROKER_URL is set. It is kept in the ledger.
+    Real runs of a few seconds in which sending takes no time, with as many failures as are
+    configured; through RabbitMQ if CELERY_BROKER_URL is set. What they took is kept in the ledger.
 
     \b
     Examples:
@@ -38,17 +42,41 @@ def measure(config: Path | None, config_file: Path | None, as_json: bool) -> Non
     from sms_pipeline.config.files import load_simulation
 
     planned = load_simulation(config or config_file or settings.config)
-    from sms_pipeline.cli.rehearsal import run_here
-    from sms_pipeline.forecast.measuring import run_to_measure
-    from sms_pipeline.views.display import PlainView
-    from sms_pipeline.views.outlook import measurement_json, measurement_line
+    from sms_pipeline.config.clock import MACHINE_CLOCK
+    from sms_pipeline.forecast.measuring import Measurement, by_name, ceiling_of
+    from sms_pipeline.ledger.measurements import Measured, keep
+    from sms_pipeline.views.measurement import measurement_json, show_measurement
     from sms_pipeline.views.output import write
 
-    run_here(settings, run_to_measure(planned, machine()), PlainView(err=True))
-    found = newest(context.open_ledger(settings), settings.embedded)
-    if found is None:
-        raise PipelineError("the run that measures has not ended")
-    write(json.dumps(measurement_json(found)) if as_json else measurement_line(found))
+    costs = _measured_costs(settings, planned)
+    found = Measurement(machine(), MACHINE_CLOCK.wall(), settings.embedded, costs)
+    kept = Measured(found.at, by_name(costs))
+    keep(context.open_ledger(settings), found.machine, found.embedded, kept)
+    ceiling = ceiling_of(planned, costs)
+    if as_json:
+        write(json.dumps(measurement_json(found, ceiling)))
+    else:
+        show_measurement(found, ceiling)
+
+
+def _measured_costs(settings: Settings, planned: Simulation) -> Costs:
+    from sms_pipeline.cli.trial import trial
+    from sms_pipeline.forecast.measuring import PROBE, RUNS, costs_of, run_to_measure
+    from sms_pipeline.views.format import count, rate
+    from sms_pipeline.views.output import say
+
+    probe = run_to_measure(planned, machine(), *PROBE)
+    say(f"Measuring {'without a broker' if settings.embedded else 'with the broker'} …")
+    with trial(settings, probe) as here:
+        # The first one is slower: much is loaded then.
+        probes = [here.probe(probe) for _ in range(PROBES)][1:]
+        samples = []
+        for messages, batch_size in RUNS:
+            sample = here.sample(run_to_measure(planned, machine(), messages, batch_size))
+            samples.append(sample)
+            done = rate(messages / sample.seconds)
+            say(f"batches of {count(batch_size)}: {count(messages)} messages at {done}")
+    return costs_of(samples, probes)
 
 
 def machine() -> str:
@@ -61,21 +89,14 @@ def measured(settings: Settings, workers: int | None) -> Measurement | None:
 
     None if nothing was, or if there is no ledger: a forecast does without.
     """
+    from sms_pipeline.forecast.measuring import Measurement, from_names
+    from sms_pipeline.ledger.measurements import newest
+
+    embedded = settings.embedded and workers is None
     try:
-        ledger = context.read_ledger(settings)
+        found = newest(context.read_ledger(settings), machine(), embedded)
     except PipelineError:
         return None
-    return newest(ledger, settings.embedded and workers is None)
-
-
-def newest(ledger: Ledger, embedded: bool) -> Measurement | None:
-    """The newest measurement of this machine."""
-    from sms_pipeline.forecast.measuring import MACHINE, Measurement, factor_of
-    from sms_pipeline.ledger.measurements import newest_with_tag
-
-    found = newest_with_tag(ledger, MACHINE, machine(), embedded)
     if found is None:
         return None
-    run, seconds = found
-    factor = factor_of(run.simulation, seconds)
-    return Measurement(machine(), run.id, run.started_at, embedded, factor)
+    return Measurement(machine(), found.at, embedded, from_names(found.costs))

@@ -103,7 +103,7 @@ def _rehearse(
     loads = Loads(run.simulation, trusted=(worker.id,), max_batches=threads_for)
     producer = Producer(ledger, parts.publish, run, loads, view.note, messages=messages)
     reader = Reader(ledger, run, trusted=(worker.id,))
-    with _working(worker, parts) as ended:
+    with working(worker, parts) as ended:
         if echo:
             # As with any other output: a run whose output can't be written ends.
             echo.on_error = ended.set
@@ -114,7 +114,7 @@ def _rehearse(
 
 
 @contextmanager
-def _working(worker: Worker, parts: Parts) -> Iterator[threading.Event]:
+def working(worker: Worker, parts: Parts) -> Iterator[threading.Event]:
     """Run a worker during the block; the event is set if the worker ends by itself."""
     ended = threading.Event()
     worker.start()

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from sms_pipeline.core.bad_day import BadDay
 from sms_pipeline.core.counts import ProfileCounts
+from sms_pipeline.core.events import Event, Spell, spells_for, spells_of
 from sms_pipeline.core.failover import profile_of
 from sms_pipeline.core.rates import Pace
 from sms_pipeline.core.records import Control, Retrying, Snapshot, WorkerRow
@@ -16,8 +18,9 @@ from sms_pipeline.core.remaining import Ahead, Part, Waiting, seconds_left
 from sms_pipeline.core.retry import retry_delay
 from sms_pipeline.core.run_state import RunState
 
-#: The time left is reckoned anew so often; between, it is what was told less what has passed.
-RECKONED_SECONDS = 1.0
+#: The time left is reckoned anew after this part of it, and between these times (seconds); until
+#: then it is what was told less what has passed. In a second much happens to a run of five.
+_RECKONED_SHARE, LEAST_RECKONED, MOST_RECKONED = 0.05, 0.25, 1.0
 #: The failure rate that is set counts as so many attempts; then those that were seen outweigh it.
 _SET_ATTEMPTS = 100
 #: Retries that are due within the same part of a second are one.
@@ -58,6 +61,7 @@ class TimeLeft:
         retrying: Iterable[Retrying],
         pace: Pace,
         moment: Moment,
+        origin: float | None = None,
     ) -> float | None:
         """Seconds until every message is at its end; None if that is not known or never happens.
 
@@ -68,17 +72,25 @@ class TimeLeft:
             retrying: batches whose messages are retried; what is missing among them is due now.
             pace: how fast it went lately.
             moment: now.
+            origin: when the first batch was dispatched, seconds since the epoch; None before that.
         """
         if snapshot.done:
             return 0.0
         if state not in _MOVING:
             self._reckoned_at = -math.inf
             return None
-        if self._told is None or moment.now - self._reckoned_at >= RECKONED_SECONDS:
-            ahead = ahead_of(snapshot, online, retrying, moment.wall, pace)
+        if self._told is None or moment.now - self._reckoned_at >= reckoned_after(self._told):
+            ahead = ahead_of(snapshot, online, retrying, moment.wall, pace, origin)
             self._told, self._reckoned_at = seconds_left(ahead), moment.now
         passed = moment.now - self._reckoned_at
         return None if self._told is None else max(self._told - passed, 0.0)
+
+
+def reckoned_after(told: float | None) -> float:
+    """Seconds after which the time left that was told is reckoned anew."""
+    if told is None:
+        return MOST_RECKONED
+    return min(max(told * _RECKONED_SHARE, LEAST_RECKONED), MOST_RECKONED)
 
 
 def next_retry(snapshot: Snapshot, retrying: Iterable[Retrying], wall: float) -> float | None:
@@ -96,14 +108,19 @@ def ahead_of(
     retrying: Iterable[Retrying],
     wall: float,
     pace: Pace,
+    origin: float | None = None,
 ) -> Ahead:
     """What is left of a run, and who is there to do it."""
     waits = _waits(snapshot, retrying, wall)
-    parts = [
-        _part(snapshot, counts, online, waits[counts.profile], pace.attempts_rate)
-        for counts in snapshot.profiles
-    ]
-    usage = _usage(parts, pace) if _is_busy(snapshot, online) else 1.0
+    events = spells_of(snapshot.simulation.events, wall if origin is None else origin)
+    parts, is_usual = [], True
+    for counts in snapshot.profiles:
+        spells = spells_for(counts.profile, events)
+        part = _part(snapshot, counts, online, waits[counts.profile], pace.attempts_rate)
+        is_usual &= not _were_slow(part, spells, pace.attempts_seconds, wall)
+        parts.append(_on_bad_day(part, spells, wall))
+    # What an event keeps senders from is not the machine's fault.
+    usage = _usage(parts, pace) if is_usual and _is_busy(snapshot, online) else 1.0
     return Ahead(
         undispatched=snapshot.total - snapshot.counts.dispatched,
         parts=tuple(replace(part, rate=part.rate * usage) for part in parts),
@@ -159,7 +176,7 @@ def _part(
         rate=seen_rate if endless else capacity,
         mean_time=0.0 if endless or not capacity else senders / capacity,
         shape=mine[0].shape if mine else 1.0,
-        failure_rate=_failure_rate(counts, mine, senders),
+        failure_rate=_failure_rate(counts, mine, senders, simulation.events),
         batch_size=simulation.batch_size_for(profile) if profile else 1,
         waiting=_waiting(counts.retrying, waits),
     )
@@ -185,12 +202,28 @@ def _waiting(retrying: int, waits: Counter[tuple[int, float]]) -> tuple[Waiting,
     return tuple(Waiting(attempt, messages, at) for (attempt, at), messages in waits.items())
 
 
-def _failure_rate(counts: ProfileCounts, workers: Iterable[WorkerRow], senders: int) -> float:
-    """As seen; before much is seen, as it is set."""
+def _failure_rate(
+    counts: ProfileCounts, workers: Iterable[WorkerRow], senders: int, events: Iterable[Event]
+) -> float:
+    """As seen; before much is seen, as it is set. What was seen on a bad day tells nothing."""
     failures = sum(worker.failure_rate * worker.senders for worker in workers)
     as_set = failures / senders if senders else 0.0
+    if any(one.failure_rate is not None and one.hits(counts.profile) for one in events):
+        return as_set
     seen = counts.failed_attempts + _SET_ATTEMPTS * as_set
     return min(seen / (counts.attempts_made + _SET_ATTEMPTS), 1.0)
+
+
+def _on_bad_day(part: Part, spells: Iterable[Spell], wall: float) -> Part:
+    return replace(part, bad_day=BadDay.of(spells, wall, part.mean_time, part.shape))
+
+
+def _were_slow(part: Part, spells: Iterable[Spell], seconds: float, wall: float) -> bool:
+    """Whether an event kept senders from their work in the last seconds that were watched."""
+    # What was settled first was sent before.
+    seconds += _LUMP_SECONDS
+    day = BadDay.of(spells, wall - seconds, part.mean_time, part.shape)
+    return day.work(seconds) < seconds
 
 
 def _is_busy(snapshot: Snapshot, online: Iterable[WorkerRow]) -> bool:

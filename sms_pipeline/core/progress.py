@@ -28,6 +28,8 @@ class Findings:
     reached_at: Mapping[int, float] = field(default_factory=dict)
     #: Batches whose messages are retried.
     retrying: Sequence[Retrying] = ()
+    #: When the first batch was dispatched, seconds since the epoch; None if that is not known.
+    origin: float | None = None
     #: From the audit; None before it.
     lost: int | None = None
     doubled: int | None = None
@@ -181,7 +183,13 @@ class Tracker:
             paused_seconds=paused_seconds(snapshot.steps, ended_at),
             interrupted_seconds=sum(step.idle_seconds for step in snapshot.steps),
             eta_seconds=self._time_left.tell(
-                snapshot, state, self.online, retrying, self._pace, Moment(now, wall)
+                snapshot,
+                state,
+                self.online,
+                retrying,
+                self._pace,
+                Moment(now, wall),
+                findings.origin,
             ),
             next_retry_seconds=next_retry(snapshot, retrying, wall)
             if state is RunState.RUNNING

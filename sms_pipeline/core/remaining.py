@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sms_pipeline.core.bad_day import GOOD_DAY, BadDay
 from sms_pipeline.core.retry import RetryPolicy, full_pause
 
 #: From the last message of a batch until its settlement can be read, seconds.
@@ -60,6 +61,8 @@ class Part:
     #: Messages of a batch.
     batch_size: int
     waiting: tuple[Waiting, ...] = ()
+    #: What goes wrong for it.
+    bad_day: BadDay = GOOD_DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +120,13 @@ def _shared_out(ahead: Ahead) -> list[tuple[Part, float]]:
 
     def taken(seconds: float) -> list[float]:
         return [
-            max(part.rate * seconds - work, 0.0) / one
+            max(part.rate * part.bad_day.work(seconds) - work, 0.0) / one
             for part, work, one in zip(parts, own, each, strict=True)
         ]
 
     # The fastest alone could take it all, after what it has.
     high = min(
-        (work + ahead.undispatched * one) / part.rate
+        part.bad_day.done_at((work + ahead.undispatched * one) / part.rate)
         for part, work, one in zip(parts, own, each, strict=True)
     )
     seconds = _bisect(lambda at: sum(taken(at)) < ahead.undispatched, high)
@@ -148,7 +151,10 @@ class _Fate(NamedTuple):
 
 
 class _Drain:
-    """How one profile works off what it has."""
+    """How one profile works off what it has.
+
+    Pauses take real seconds; senders work off what is in line, which takes seconds of work.
+    """
 
     def __init__(self, part: Part, untried: float, ahead: Ahead) -> None:
         """
@@ -161,24 +167,46 @@ class _Drain:
         self._untried = untried
         self._retry = ahead.retry
         self._due_in = ahead.due_in
+        self._day = part.bad_day
+        #: How long whoever comes now stands in line.
+        self._line = part.untried / part.rate
         most = _most_attempts(ahead.retry)
-        each = attempts_each(part.failure_rate, most)
+        each = self._attempts_each(most)
         # Of a batch that is being sent, half has ended, and is settled with the rest.
         sent = part.batch_size / 2 / part.rate
         #: All attempts that are expected, one after the other.
-        self.work_seconds = max((untried * each + _retries(part, most)) / part.rate - sent, 0.0)
-        #: How long whoever comes now stands in line.
-        self._line = part.untried / part.rate
-        self._first_done = min(max(self._first(each) - sent, 0.0), ahead.due_in)
+        work = max((untried * each + _retries(part, most)) / part.rate - sent, 0.0)
+        self.work_seconds = self._day.done_at(work)
+        first_done = max(self._first(each) - sent, 0.0)
+        self._first_done = min(first_done, self._day.work(ahead.due_in))
+
+    def _attempts_each(self, most: float) -> float:
+        """Expected attempts at a message that is not tried yet; they fail more at some times."""
+        usual = self._part.failure_rate
+        if not self._day.failing or not self._untried:
+            return attempts_each(usual, most)
+        left, attempts = self._untried, 0.0
+        for start, end, failure_rate in self._day.failures(usual):
+            each = 1 + failure_rate * attempts_each(usual, most - 1)
+            work = self._day.work(end) - self._day.work(start)
+            # Until the first of them come back, senders try nothing twice.
+            alone = min(work, self._pause(0) + self._line)
+            tried = min(left, (alone + (work - alone) / each) * self._part.rate)
+            left, attempts = left - tried, attempts + tried * each
+        return attempts / self._untried
 
     def _first(self, each: float) -> float:
-        """Seconds until all first attempts are made; retries that come before make it longer."""
+        """Work until all first attempts are made; retries that come before make it more."""
         part, untried = self._part, self._untried
         pause = self._pause(0) + _HANDING_ON + part.mean_time
         seconds = untried / part.rate
         for _ in range(_ROUNDS if untried else 0):
             back = untried * (each - 1) * max(1 - pause / seconds, 0.0)
-            back += sum(one.messages for one in part.waiting if one.due_in < seconds)
+            back += sum(
+                one.messages
+                for one in part.waiting
+                if self._day.work(max(one.due_in, 0.0)) < seconds
+            )
             seconds = (untried + back) / part.rate
         return seconds
 
@@ -187,21 +215,23 @@ class _Drain:
         for after, before in pairwise(_CUTS):
             messages = self._untried * (before - after)
             if messages:
-                at = max(self._first_done * (1 - (after + before) / 2), self._part.mean_time / 2)
-                yield self._fate(messages, 0, at)
+                at = self._day.done_at(self._first_done * (1 - (after + before) / 2))
+                yield self._fate(messages, 0, max(at, self._part.mean_time / 2), at)
         for one in self._part.waiting:
             start = self._in_line(max(one.due_in, 0.0))
-            yield self._fate(one.messages, one.attempt, self._end(start))
+            yield self._fate(one.messages, one.attempt, self._end(start), start)
 
-    def _fate(self, messages: float, attempt: int, ends: float) -> _Fate:
-        """That of messages whose `attempt` ends in so many seconds."""
-        rate, send = self._part.failure_rate, self._part.mean_time**2 / self._part.shape
-        at, spread, likely = [ends], [send if attempt else 0.0], [1.0]
-        while self._may_follow(attempt, at[-1]) and rate and len(at) < _MOST_ROUNDS:
+    def _fate(self, messages: float, attempt: int, ends: float, start: float) -> _Fate:
+        """That of messages whose `attempt` starts and ends in so many seconds."""
+        at, spread, likely = [ends], [self._send_variance(start) if attempt else 0.0], [1.0]
+        while self._may_follow(attempt, at[-1]) and len(at) < _MOST_ROUNDS:
+            rate = self._day.failure_rate(start, self._part.failure_rate)
+            if not rate:
+                break
             start = self._in_line(at[-1] + self._pause(attempt) + _HANDING_ON)
             chance = (full_pause(self._retry, attempt) * self._retry.jitter) ** 2 / 12
             at.append(self._end(start))
-            spread.append(spread[-1] + chance + send)
+            spread.append(spread[-1] + chance + self._send_variance(start))
             likely[-1:] = [likely[-1] * (1 - rate), likely[-1] * rate]
             attempt += 1
         return _Fate(messages, at, [math.sqrt(one) + _LEAST_SPREAD for one in spread], likely)
@@ -211,11 +241,18 @@ class _Drain:
 
     def _end(self, start: float) -> float:
         """When an attempt that starts then ends; what is too late is not sent."""
-        return start if start >= self._due_in else start + self._part.mean_time
+        return start if start >= self._due_in else start + self._mean_time(start)
+
+    def _mean_time(self, start: float) -> float:
+        return self._part.mean_time * self._day.slowdown(start)
+
+    def _send_variance(self, start: float) -> float:
+        return self._mean_time(start) ** 2 / self._part.shape
 
     def _in_line(self, comes: float) -> float:
         """When it is the turn of whoever comes then."""
-        return comes + min(max(self._first_done - comes, 0.0), self._line)
+        done = self._day.work(comes)
+        return self._day.next_at(done + min(max(self._first_done - done, 0.0), self._line))
 
     def _pause(self, attempt: int) -> float:
         return full_pause(self._retry, attempt) * (1 - self._retry.jitter / 2)

@@ -45,17 +45,10 @@ class Costs:
             retry_batch=self.retry_batch * batches,
         )
 
-    def slower(self, factor: float) -> Costs:
-        """On a machine that takes `factor` times as long for everything."""
-        return Costs(**{name: getattr(self, name) * factor for name in Costs.__slots__})
-
-    def per_message(self) -> float:
-        """CPU of a message's first attempt in one process."""
-        return self.make_message + self.play_message
-
-    def per_batch(self) -> float:
-        """CPU of a batch's first attempt in one process."""
-        return self.publish_batch + self.play_batch
+    def busier(self, factor: float) -> Costs:
+        """Where all that takes CPU takes `factor` times as long."""
+        taken = self.times(factor, factor)
+        return replace(taken, turn=self.turn * factor)
 
 
 #: Measured on two shared cores with a broker beside them: benchmarks/forecast.py.

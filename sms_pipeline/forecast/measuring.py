@@ -1,17 +1,23 @@
-"""What a machine and its broker take their time for, from a short real run without sending time.
+"""What a machine and its broker take their time for, from short real runs without sending time.
 
-The same run is simulated with the costs that are known. A machine on which the real one takes twice
-as long takes twice as long for everything.
+Each of them has batches of another size, so that what a message costs can be told from what a batch
+costs: by least squares. The CPU of producer and worker is known by their threads. The same runs are
+then simulated with these costs. If the real ones took longer, threads were in one another's way, or
+the broker was: all that takes CPU costs as much more.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from statistics import median
+
+import numpy as np
 
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.forecast.costs import COSTS, Costs
+from sms_pipeline.forecast.costs import COSTS, NO_COSTS, Costs
 from sms_pipeline.forecast.rehearsal import rehearse
 from sms_pipeline.forecast.setting import exact_setting
 
@@ -19,8 +25,10 @@ from sms_pipeline.forecast.setting import exact_setting
 MEASURE = "measure"
 #: The tag that says on which machine it was.
 MACHINE = "measured on"
-#: Messages and batches cost about the same with these.
-_MESSAGES, _BATCH_SIZE = 1_000_000, 5_000
+#: Runs that measure: messages, and the size of their batches. Each takes a few seconds.
+RUNS = ((2_000_000, 20_000), (1_000_000, 5_000), (200_000, 1_000))
+#: A run of one message: nothing stands in its way.
+PROBE = (1, 1_000)
 #: Senders that take no time: no batch waits for them.
 _SENDERS = 1_000
 _SEED = 1
@@ -31,37 +39,143 @@ class Measurement:
     """What was measured, and when."""
 
     machine: str
-    run: int
     #: Seconds since the epoch.
     at: float
     #: Whether broker, producer and worker were one process.
     embedded: bool
-    #: How many times as long as `COSTS` say it took.
-    factor: float
-
-    @property
-    def costs(self) -> Costs:
-        """What things cost there."""
-        return COSTS.slower(self.factor)
+    #: What things cost there.
+    costs: Costs
 
 
-def run_to_measure(planned: Simulation, machine: str) -> Simulation:
-    """A run of a few seconds in which as large a share of the attempts fails as is planned."""
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a run without sending time took."""
+
+    simulation: Simulation
+    #: From its first dispatch to its last settlement.
+    seconds: float
+    #: CPU seconds of the producer, without what it does once for many batches …
+    producer: float
+    #: … and of the worker.
+    worker: float
+    #: Messages and batches that were dispatched …
+    messages: int
+    batches: int
+    #: … those of all attempts …
+    attempts: int
+    settlements: int
+    #: … and batches of which a part was handed on.
+    handed_on: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What took which time in a run of one message, seconds. The names are those of `Costs`."""
+
+    start: float
+    turn: float
+    publish: float
+    deliver: float
+    settle: float
+
+
+def run_to_measure(planned: Simulation, machine: str, messages: int, batch_size: int) -> Simulation:
+    """A run without sending time in which as large a share of the attempts fails as is planned."""
     capacity = sum(one.count for one in planned.senders)
     failures = sum(one.count * one.failure_rate for one in planned.senders) / capacity
     profile = SenderProfile(name=MEASURE, mean_time=0.0, failure_rate=failures, count=_SENDERS)
     return Simulation(
         name=MEASURE,
         tags={MACHINE: machine},
-        num_messages=_MESSAGES,
-        batch_size=_BATCH_SIZE,
+        num_messages=messages,
+        batch_size=batch_size,
         senders=(profile,),
         max_text_length=planned.max_text_length,
         retry=RetryPolicy(max_attempts=planned.retry.max_attempts or 2, backoff=0.0),
     )
 
 
-def factor_of(simulation: Simulation, seconds: float) -> float:
-    """How many times as long as expected such a run took."""
-    expected = rehearse(exact_setting(simulation, None), _SEED).seconds
-    return max(seconds - COSTS.start, 0.0) / (expected - COSTS.start)
+def costs_of(samples: Sequence[Sample], probes: Sequence[Probe]) -> Costs:
+    """What things cost where such runs took so long."""
+    delays = {
+        field.name: median(max(getattr(probe, field.name), 0.0) for probe in probes)
+        for field in fields(Probe)
+    }
+    make_message, publish_batch = _each(
+        [(one.messages, one.batches, one.producer) for one in samples]
+    )
+    # A settlement and handing a remainder on cost about the same; there is no run with only one.
+    play_message, play_batch = _each(
+        [(one.attempts, one.settlements + one.handed_on, one.worker) for one in samples]
+    )
+    alone = replace(
+        COSTS,
+        **delays,
+        make_message=make_message,
+        publish_batch=publish_batch,
+        play_message=play_message,
+        play_batch=play_batch,
+        retry_batch=play_batch,
+    )
+    return alone.busier(_stretch(samples, alone))
+
+
+def _each(rows: Sequence[tuple[int, int, float]]) -> tuple[float, float]:
+    """What a message and a batch cost, of (messages, batches, CPU seconds): least squares.
+
+    Each row counts for the same, however long it took, and nothing costs less than nothing.
+    """
+    counts = np.array([(messages / cost, batches / cost) for messages, batches, cost in rows])
+    (message, batch), *_ = np.linalg.lstsq(counts, np.ones(len(rows)), rcond=None)
+    if message < 0:
+        return 0.0, float(1 / counts[:, 1].mean())
+    if batch < 0:
+        return float(1 / counts[:, 0].mean()), 0.0
+    return float(message), float(batch)
+
+
+def _stretch(samples: Sequence[Sample], costs: Costs) -> float:
+    """How many times as long as simulated the runs took."""
+    simulated = sum(seconds_of(one.simulation, costs) for one in samples)
+    return sum(one.seconds for one in samples) / simulated
+
+
+def seconds_of(simulation: Simulation, costs: Costs) -> float:
+    """From the first dispatch to the last settlement, in one process."""
+    return rehearse(exact_setting(simulation, None, costs), _SEED).seconds - costs.start
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """How many messages a second a machine can do at most, with as many failures as planned."""
+
+    #: Producer and worker in one process.
+    one_process: float
+    #: A producer in a process of its own, and each worker.
+    producer: float
+    worker: float
+
+
+def ceiling_of(planned: Simulation, costs: Costs) -> Ceiling:
+    """With batches of the largest size."""
+    messages, size = RUNS[0]
+    simulation = run_to_measure(planned, MEASURE, messages, size)
+    producer = replace(NO_COSTS, make_message=costs.make_message, publish_batch=costs.publish_batch)
+    worker = replace(
+        NO_COSTS,
+        play_message=costs.play_message,
+        play_batch=costs.play_batch,
+        retry_batch=costs.retry_batch,
+    )
+    return Ceiling(*(messages / seconds_of(simulation, one) for one in (costs, producer, worker)))
+
+
+def by_name(costs: Costs) -> Mapping[str, float]:
+    """As the ledger keeps them."""
+    return asdict(costs)
+
+
+def from_names(costs: Mapping[str, float]) -> Costs:
+    """As the ledger had them; what it does not know costs what it usually does."""
+    known = {name: costs[name] for name in Costs.__slots__ if name in costs}
+    return replace(COSTS, **known)

@@ -358,5 +358,15 @@ links = _table(
     _digest(),
 )
 
+#: What each thing costs on a machine, JSON; `embedded` as in a run.
+measurements = _table(
+    "measurements",
+    Column("id", _number(1), primary_key=True, autoincrement=True),
+    _value("machine", _text(_WORKER)),
+    _value("embedded", Flag()),
+    _value("measured_at", Moment()),
+    _value("costs", Word(Text())),
+)
+
 #: The seal of each run that has ended; the first one stands.
 seals = _table("seals", _run(), _digest("seal"), _value("sealed_at", Moment()))

@@ -14,11 +14,8 @@ from sms_pipeline.views.format import (
     count,
     duration,
     exact_percent,
-    iso,
-    moment,
     percent,
     rate,
-    small_time,
 )
 from sms_pipeline.views.lines import (
     cost_lines,
@@ -27,6 +24,7 @@ from sms_pipeline.views.lines import (
     summary_of_profile,
     threshold_line,
 )
+from sms_pipeline.views.measurement import measured_json, measurement_line
 from sms_pipeline.views.objects import counts_json, profile_json, rounded
 from sms_pipeline.views.parts import parts_json, parts_lines
 
@@ -90,37 +88,13 @@ def outlook_json(
         "profiles": [profile_json(profile) for profile in progress.profiles],
         "limits": limits_json(limits),
         "machine_load": rounded(outlook.load),
-        "measured": measurement_json(measurement) if measurement else None,
+        "measured": measured_json(measurement) if measurement else None,
         "caps_passed": caps_json(outlook.caps),
         "thresholds": [
             {**one.judgement.to_json(), "held": one.held, "runs": one.runs}
             for one in outlook.thresholds
         ],
         "thinning_error": rounded(outlook.error),
-    }
-
-
-def measurement_line(measurement: Measurement) -> str:
-    """What a machine takes, for people."""
-    costs, broker = measurement.costs, "no broker" if measurement.embedded else "RabbitMQ"
-    return (
-        f"Measured on {measurement.machine} with {broker} (run {measurement.run}, "
-        f"{moment(measurement.at)}): {small_time(costs.per_message())} a message and "
-        f"{small_time(costs.per_batch())} a batch in one process."
-    )
-
-
-def measurement_json(measurement: Measurement) -> dict[str, Any]:
-    """The fields of `measure --json`."""
-    costs = measurement.costs
-    return {
-        "machine": measurement.machine,
-        "run": measurement.run,
-        "at": iso(measurement.at),
-        "embedded": measurement.embedded,
-        "factor": rounded(measurement.factor),
-        "seconds_per_message": costs.per_message(),
-        "seconds_per_batch": rounded(costs.per_batch()),
     }
 
 

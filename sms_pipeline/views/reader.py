@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
-from sms_pipeline.core.ahead import RECKONED_SECONDS
+from sms_pipeline.core.ahead import reckoned_after
 from sms_pipeline.core.checks import parse
 from sms_pipeline.core.clock import Clock, clock_of
 from sms_pipeline.core.liveness import ONLINE_SECONDS
@@ -66,6 +66,8 @@ class Reader:
         self._tracker = Tracker(trusted)
         self._inquiry = None if counters_only else Inquiry(ledger, run, clock)
         self._retries = Retries(ledger, run, clock)
+        self._origin: float | None = None
+        self._left: float | None = None
         self._position: tuple[int, int] | None = None
         self._moved_at = 0.0
 
@@ -78,8 +80,11 @@ class Reader:
         now = self._clock.monotonic()
         snapshot = self._ledger.snapshot(self.run)
         findings = self._inquiry.look(snapshot) if self._inquiry else Findings()
-        findings = dataclasses.replace(findings, retrying=self._retries.look(snapshot))
+        findings = dataclasses.replace(
+            findings, retrying=self._retries.look(snapshot, self._left), origin=self._find_origin()
+        )
         progress = self._tracker.update(snapshot, now, self._clock.wall(), findings)
+        self._left = progress.eta_seconds
         return Reading(
             snapshot=snapshot,
             progress=progress,
@@ -98,6 +103,12 @@ class Reader:
             if reading.progress.done or reading.decided:
                 return reading
         raise AssertionError("readings of a clock never end")
+
+    def _find_origin(self) -> float | None:
+        """When the first batch was dispatched, where events count from it."""
+        if self._origin is None and self.run.simulation.events:
+            self._origin = self._ledger.origin(self.run.id)
+        return self._origin
 
     def _idle_seconds(self, now: float, progress: Progress) -> float:
         position = (progress.counts.dispatched, progress.counts.attempts)
@@ -118,8 +129,10 @@ class Retries:
         # Who was not tried again since then waits for no pause any more.
         self._back = patience(run.simulation) - STALLED_SECONDS + ONLINE_SECONDS
 
-    def look(self, snapshot: Snapshot) -> list[Retrying]:
+    def look(self, snapshot: Snapshot, left: float | None = None) -> list[Retrying]:
         """Look them up if that is due; return what is known.
+
+        `left` is the time left that was told last.
 
         Raises:
             LedgerUnavailableError: the ledger can't be reached.
@@ -130,7 +143,7 @@ class Retries:
         if now >= self._due_at:
             self._found = self._ledger.retrying(self._run.id, snapshot.settled_at - self._back)
             took = self._clock.monotonic() - now
-            self._due_at = now + max(RECKONED_SECONDS, took / LOOKING_SHARE)
+            self._due_at = now + max(reckoned_after(left), took / LOOKING_SHARE)
         return self._found
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from sms_pipeline.core.ahead import RECKONED_SECONDS, ahead_of, due_at, next_retry
+from sms_pipeline.core.ahead import LEAST_RECKONED, MOST_RECKONED, ahead_of, due_at, next_retry
+from sms_pipeline.core.bad_day import GOOD_DAY
 from sms_pipeline.core.counts import ProfileCounts
+from sms_pipeline.core.events import Event
 from sms_pipeline.core.progress import Findings, Tracker
 from sms_pipeline.core.rates import Pace
 from sms_pipeline.core.records import Control, Retrying, Snapshot, Steering, Step
@@ -121,6 +124,52 @@ def test_when_messages_expire(control: Control, deadline: float | None, due_in: 
     assert seen(snapshot, wall=NOON + 10).due_in == due_in
 
 
+# Bad days
+
+OUTAGE = Event.model_validate({"at": 10, "for": 20, "outage": True})
+FAILING = Event.model_validate({"at": 10, "for": 20, "failure_rate": 0.9})
+
+
+def bad(*events: Event, made: int = 500, **values: Any) -> Snapshot:
+    counts = make.counts(dispatched=1_000, first_attempts=made, attempts=made, delivered=made)
+    simulation = make.simulation(events=events)
+    return make.snapshot(counts, total=1_000, simulation=simulation, workers=WORKERS, **values)
+
+
+def test_events_count_from_the_first_dispatch() -> None:
+    # Given a run whose first batch was dispatched five seconds ago
+    pace = Pace()
+    pace.observe(0, 0, 0)
+    ahead = ahead_of(bad(OUTAGE), WORKERS, (), NOON, pace, origin=NOON - 5)
+    (stopped,) = only(ahead).bad_day.stopped
+    assert (stopped.start, stopped.end) == (pytest.approx(5, abs=0.2), 25)
+    # Until there was one it may be any moment
+    (stopped,) = only(ahead_of(bad(OUTAGE), WORKERS, (), NOON, pace)).bad_day.stopped
+    assert stopped.end == 30
+
+
+def test_an_event_of_other_senders_does_not_count() -> None:
+    other = Event.model_validate({"at": 10, "for": 20, "outage": True, "profile": "slow"})
+    assert only(seen(bad(other))).bad_day == GOOD_DAY
+
+
+@pytest.mark.parametrize(("origin", "rate"), [(NOON - 15, 50), (NOON - 90, 10)])
+def test_an_outage_is_not_taken_for_a_slow_machine(origin: float, rate: float) -> None:
+    # Given senders that made 10 attempts a second lately, and could make 50
+    pace = Pace()
+    for second in range(6):
+        pace.observe(second, 10 * second, 10 * second)
+    ahead = ahead_of(bad(OUTAGE), WORKERS, (), NOON, pace, origin=origin)
+    assert only(ahead).rate == pytest.approx(rate)
+
+
+def test_failures_of_a_bad_day_are_not_taken_for_usual_ones() -> None:
+    snapshot = bad(FAILING)
+    (counts,) = snapshot.profiles
+    snapshot = replace(snapshot, profiles=(replace(counts, delivered=100, retried=400),))
+    assert only(seen(snapshot)).failure_rate == pytest.approx(0.1)
+
+
 # What readers are told
 
 
@@ -139,19 +188,22 @@ def test_while_only_retries_are_left_the_next_one_is_told() -> None:
     assert told(waiting(8), NOON + 11) is None
 
 
-def test_time_left_is_reckoned_every_second_and_counts_down_between() -> None:
+@pytest.mark.parametrize(("untried", "period"), [(100, LEAST_RECKONED), (10_000, MOST_RECKONED)])
+def test_time_left_is_reckoned_now_and_then_and_counts_down_between(
+    untried: int, period: float
+) -> None:
     tracker = Tracker(["w1"])
-    snapshot = make.snapshot(waiting(0, untried=100), workers=WORKERS)
+    counts = make.counts(dispatched=untried)
+    snapshot = make.snapshot(counts, workers=WORKERS, total=untried)
 
-    def told(seconds: float, shown: Snapshot = snapshot) -> float | None:
-        return tracker.update(shown, seconds, NOON + seconds).eta_seconds
+    def told(seconds: float) -> float | None:
+        return tracker.update(snapshot, seconds, NOON + seconds).eta_seconds
 
     first = told(0)
     assert first
-    half = RECKONED_SECONDS / 2
-    assert told(half) == pytest.approx(first - half)
+    assert told(period / 2) == pytest.approx(first - period / 2)
     # Nothing has happened meanwhile
-    assert told(RECKONED_SECONDS) == pytest.approx(first)
+    assert told(period) == pytest.approx(first)
 
 
 def test_a_run_that_stands_still_has_no_time_left() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sms_pipeline.core.bad_day import BadDay, Stretch
 from sms_pipeline.core.remaining import Ahead, Part, Waiting, attempts_each, seconds_left
 from sms_pipeline.core.retry import RetryPolicy
 
@@ -123,6 +124,52 @@ def test_after_the_deadline_only_pauses_are_waited_for() -> None:
     late = part(failure_rate=1.0, waiting=(Waiting(2, 5, 9.0),))
     assert left(late, due_in=7.0) == pytest.approx(9, abs=OVERHEAD)
     assert left(part(waiting=(Waiting(1, 5, 3.0),)), due_in=0.0) == pytest.approx(3, abs=OVERHEAD)
+
+
+@pytest.mark.parametrize(
+    ("day", "seconds"),
+    [
+        # 100 messages at 10 a second
+        (BadDay(stopped=(Stretch(0, 5, 1.0),)), 15),
+        (BadDay(stopped=(Stretch(3, 8, 1.0),)), 15),
+        (BadDay(stopped=(Stretch(3, 8, 0.5),)), 12.5),
+        (BadDay(stopped=(Stretch(20, 90, 1.0),)), 10),
+        (BadDay(slowed=(Stretch(0, 4, 4.0),)), 13),
+        (BadDay(slowed=(Stretch(5, 900, 10.0),)), 55),
+    ],
+)
+def test_a_bad_day_takes_the_time_that_it_costs(day: BadDay, seconds: float) -> None:
+    assert left(part(untried=100, bad_day=day)) == pytest.approx(seconds, rel=0.02)
+    # Whoever is given the rest, if there is only one
+    rest = left(part(bad_day=day), undispatched=100)
+    assert rest == pytest.approx(seconds, rel=0.02)
+
+
+def test_others_get_the_rest_while_a_profile_is_stopped() -> None:
+    stopped = part(bad_day=BadDay(stopped=(Stretch(0, 100, 1.0),)))
+    assert left(stopped, part(), undispatched=200) == pytest.approx(20, abs=OVERHEAD)
+
+
+def test_a_retry_waits_for_the_end_of_an_outage() -> None:
+    day = BadDay(stopped=(Stretch(2, 9, 1.0),))
+    waiting = (Waiting(1, 5, 4.0),)
+    assert left(part(waiting=waiting, bad_day=day)) == pytest.approx(9 + 0.5, abs=OVERHEAD)
+
+
+def test_an_attempt_that_starts_in_a_slow_time_takes_longer() -> None:
+    day = BadDay(starting_slow=(Stretch(0, 9, 6.0),))
+    waiting = (Waiting(1, 5, 4.0),)
+    assert left(part(waiting=waiting, bad_day=day)) == pytest.approx(4 + 6 * 0.5, abs=OVERHEAD)
+
+
+def test_attempts_that_fail_in_a_bad_time_are_made_again() -> None:
+    # Half of the messages are tried while all fail, and once more after a pause
+    day = BadDay(failing=(Stretch(0, 10, 1.0),))
+    found = left(part(untried=200, bad_day=day), retry=RetryPolicy(backoff=10, jitter=0))
+    assert found == pytest.approx(20 + 10, rel=0.1)
+    # It does not matter what comes when all is over
+    late = BadDay(failing=(Stretch(500, 600, 1.0),))
+    assert left(part(untried=200, bad_day=late)) == left(part(untried=200))
 
 
 @pytest.mark.parametrize(

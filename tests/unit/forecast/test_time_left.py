@@ -52,7 +52,8 @@ class Watched(MemoryBooks):
 
     def _look(self) -> None:
         now, snapshot = self._agenda.monotonic(), self.snapshot(self._run)
-        findings = Findings(retrying=list(self._retrying.values()))
+        retrying, origin = list(self._retrying.values()), self.origin(self._run.id)
+        findings = Findings(retrying=retrying, origin=origin)
         progress = self._tracker.update(snapshot, now, self._agenda.wall(), findings)
         self.told.append((now, progress.eta_seconds))
         if not snapshot.done:
@@ -93,6 +94,24 @@ CASES: dict[str, tuple[dict[str, Any], int | None]] = {
         {"num_messages": 200, "senders": [make.profile(count=3, mean_time=1.0).model_dump()]},
         None,
     ),
+}
+
+
+#: Of a run of 18 s.
+EVENTS: dict[str, list[dict[str, Any]]] = {
+    "outage": [{"at": 5, "for": 10, "outage": True}],
+    "part of the senders": [{"at": 3, "for": 15, "outage": True, "share": 0.5}],
+    "slowdown": [{"at": 5, "for": 15, "slowdown": 4}],
+    "failures": [{"at": 4, "for": 8, "failure_rate": 0.8}],
+    "one profile": [{"at": 2, "for": 15, "outage": True, "profile": "fast"}],
+    "all": [
+        {"at": 3, "for": 4, "outage": True},
+        {"at": 8, "for": 6, "slowdown": 3},
+        {"at": 6, "for": 5, "failure_rate": 0.3},
+    ],
+}
+CASES |= {
+    name: ({"num_messages": 8_000, "events": events}, None) for name, events in EVENTS.items()
 }
 
 

@@ -149,6 +149,17 @@ CREATE TABLE links (
     CHECK (place >= 1)
 );
 
+CREATE TABLE measurements (
+    id SERIAL NOT NULL,
+    machine VARCHAR(128) NOT NULL,
+    embedded BOOLEAN NOT NULL,
+    measured_at FLOAT(53) NOT NULL,
+    costs TEXT NOT NULL,
+    PRIMARY KEY (id),
+    CHECK (id >= 1),
+    CHECK (measured_at >= 0)
+);
+
 CREATE TABLE receipt_counters (
     run INTEGER NOT NULL,
     profile VARCHAR(64) NOT NULL,

@@ -157,7 +157,7 @@ def test_processes_that_start_at_once_make_the_tables_of_postgresql_one_after_th
     lock, values = said[0]
     assert lock == "SELECT pg_advisory_xact_lock(%(lock)s)"
     assert list(values) == ["lock"]
-    assert sum(statement.startswith("CREATE TABLE") for statement, _ in said) == 17
+    assert sum(statement.startswith("CREATE TABLE") for statement, _ in said) == 18
     assert any("INDEX settlements_in_order" in statement for statement, _ in said)
     insert, values = said[-2]
     assert insert.startswith("INSERT INTO ledger_identity (row, id, schema_version)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sms_pipeline.core.ahead import LEAST_RECKONED, MOST_RECKONED
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.retry import retry_delay
 from sms_pipeline.core.thresholds import State
@@ -81,9 +82,18 @@ def test_trusted_workers_are_online_at_once(ledger: Ledger, run: Run, clock: Man
 # What the counters do not tell
 
 
-def test_retries_are_looked_up_once_a_second_and_only_while_there_are_some(
-    ledger: Ledger, run: Run, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+# While nobody is there to send, the time left is not known.
+@pytest.mark.parametrize(("workers", "period"), [((), MOST_RECKONED), (("w1",), LEAST_RECKONED)])
+def test_retries_are_looked_up_as_often_as_the_time_left_asks_for_it(
+    ledger: Ledger,
+    run: Run,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: tuple[str, ...],
+    period: float,
 ) -> None:
+    for worker in workers:
+        ledger.join(worker, run.simulation.senders)
     asked: list[float] = []
     retrying = ledger.retrying
     monkeypatch.setattr(
@@ -107,7 +117,8 @@ def test_retries_are_looked_up_once_a_second_and_only_while_there_are_some(
         left = retry_delay(policy, run.seed, key) - quarters / 4 - 1 / 8
         assert found == (pytest.approx(left, abs=1e-3) if left > 0 else None)
         clock.advance(1 / 4)
-    assert asked == pytest.approx([began, began + 1])
+    assert asked[0] == began
+    assert asked[-1] - asked[-2] == pytest.approx(period)
 
 
 def test_old_batches_are_named(ledger: Ledger, run: Run) -> None:
