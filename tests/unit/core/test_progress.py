@@ -180,7 +180,10 @@ def test_waiting_messages_without_a_sender_are_named() -> None:
     snapshot = make.snapshot(*profiles, workers=(make.worker(),))
     progress = tracker.update(snapshot, 0, NOON)
     assert progress.profiles[0].senders == 5
-    assert progress.warnings == ("profile slow: 10 messages waiting, no sender online",)
+    assert progress.warnings == (
+        "profile slow: 10 messages waiting, no sender online; idle workers of other profiles take "
+        "them over",
+    )
 
 
 def test_retries_without_a_sender_are_named_too() -> None:

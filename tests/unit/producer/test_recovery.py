@@ -99,7 +99,7 @@ class Scene(ManualClock):
         self.meanwhile(self.monotonic())
 
     def depth(self, profiles: Iterable[str]) -> int:
-        assert list(profiles) == ["fast", "slow"]
+        assert list(profiles) == ["fast"]
         return self.queued(self.monotonic())
 
     def await_quiet(self) -> float:

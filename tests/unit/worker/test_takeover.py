@@ -21,17 +21,13 @@ from sms_pipeline.worker.process import Worker
 from sms_pipeline.worker.takeover import TakenQueues, Takeover
 from tests.unit import make
 
-PREFETCH = 7
-
 
 class Consumer:
-    """A kombu consumer and its channel: keeps what it is told, in order."""
+    """A `prefetch.QueueConsumer`: keeps what it is told, in order."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
-        self.channel = SimpleNamespace(
-            basic_qos=lambda _size, count, whole: self.told.append(("limit", (count, whole)))
-        )
+        self.limits: dict[str, int] = {}
 
     def add_queue(self, queue: Any) -> Any:
         self.told.append(("add", queue.name))
@@ -44,26 +40,27 @@ class Consumer:
         self.told.append(("cancel", name))
 
 
-def celery_consumer(qos_global: bool = False) -> Any:
-    return SimpleNamespace(
-        task_consumer=Consumer(), qos_global=qos_global, initial_prefetch_count=PREFETCH
-    )
+def celery_consumer() -> Any:
+    return SimpleNamespace(task_consumer=Consumer())
 
 
 @pytest.fixture
 def taken() -> TakenQueues:
-    return TakenQueues(lambda profile: profile_queue(profile, "quorum"))
+    return TakenQueues(
+        lambda profile: [profile_queue(profile, "quorum", urgent) for urgent in (False, True)]
+    )
 
 
-@pytest.mark.parametrize(("qos_global", "own"), [(False, PREFETCH), (True, 0)])
-def test_queues_have_limits_of_their_own(taken: TakenQueues, qos_global: bool, own: int) -> None:
-    consumer = celery_consumer(qos_global)
-    taken.follow(consumer, {"slow": 3, "other": 2})
-    assert consumer.task_consumer.told == [
-        ("limit", (2, False)), ("add", "sms.other"), ("consume", None),
-        ("limit", (3, False)), ("add", "sms.slow"), ("consume", None),
-        ("limit", (own, False)),
+def test_both_queues_of_a_profile_are_taken_with_limits_of_their_own(taken: TakenQueues) -> None:
+    consumer = celery_consumer().task_consumer
+    taken.follow(SimpleNamespace(task_consumer=consumer), {"slow": 3, "other": 2})
+    assert consumer.told == [
+        ("add", "sms.other"), ("add", "sms.other.urgent"), ("consume", None),
+        ("add", "sms.slow"), ("add", "sms.slow.urgent"), ("consume", None),
     ]  # fmt: skip
+    assert consumer.limits == {
+        "sms.other": 2, "sms.other.urgent": 2, "sms.slow": 3, "sms.slow.urgent": 3,
+    }  # fmt: skip
 
 
 def test_only_what_changes_is_said(taken: TakenQueues) -> None:
@@ -73,9 +70,9 @@ def test_only_what_changes_is_said(taken: TakenQueues) -> None:
     taken.follow(consumer, {"slow": 3})
     assert consumer.task_consumer.told == []
     taken.follow(consumer, {})
-    assert consumer.task_consumer.told == [("cancel", "sms.slow")]
+    assert consumer.task_consumer.told == [("cancel", "sms.slow"), ("cancel", "sms.slow.urgent")]
     taken.follow(consumer, {})
-    assert len(consumer.task_consumer.told) == 1
+    assert len(consumer.task_consumer.told) == 2
 
 
 def test_no_more_is_taken_in_hand_than_senders_can_play_in_a_minute() -> None:
