@@ -30,7 +30,7 @@ from sms_pipeline.worker.process import Worker
 _POLL_SECONDS = 0.02
 #: Threads of a worker, by the beginning of their names; Celery gives those of its pool no name.
 _WORKER_THREADS = ("consumer", "sender-driver", "ledger-writer", "ThreadPoolExecutor")
-#: Once for many batches: what a producer asks of the ledger.
+#: What a producer asks of the ledger for a group of batches.
 _TURN = ("snapshot", "record_batches", "mark_published")
 
 
@@ -94,7 +94,6 @@ class Trial:
         publish, standing, settle = (calls[name][0] for name in ("publish", "standing", "settle"))
         return Probe(
             start=self._origin(run) - run.started_at,
-            turn=sum(calls[name][0].seconds for name in _TURN),
             publish=publish.seconds - publish.cpu,
             deliver=standing.began - publish.ended,
             settle=settle.ended - standing.ended,
@@ -113,6 +112,7 @@ class Trial:
         return Sample(
             simulation=simulation,
             seconds=(snapshot.settled_at or run.started_at) - self._origin(run),
+            turn=turns / len(calls["record_batches"]),
             producer=max(producer - turns, 0.0),
             worker=worker,
             messages=run.total,

@@ -54,7 +54,9 @@ class Sample:
     simulation: Simulation
     #: From its first dispatch to its last settlement.
     seconds: float
-    #: CPU seconds of the producer, without what it does once for many batches …
+    #: CPU seconds of the producer for each group of batches that it records …
+    turn: float
+    #: … for all else …
     producer: float
     #: … and of the worker.
     worker: float
@@ -73,7 +75,6 @@ class Probe:
     """What took which time in a run of one message, seconds. The names are those of `Costs`."""
 
     start: float
-    turn: float
     publish: float
     deliver: float
     settle: float
@@ -111,6 +112,7 @@ def costs_of(samples: Sequence[Sample], probes: Sequence[Probe]) -> Costs:
     alone = replace(
         COSTS,
         **delays,
+        turn=median(one.turn for one in samples),
         make_message=make_message,
         publish_batch=publish_batch,
         play_message=play_message,

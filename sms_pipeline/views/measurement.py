@@ -67,7 +67,7 @@ def _rows(found: Measurement) -> Iterator[tuple[str, float, str]]:
     costs = found.costs
     yield "producer, a message", costs.make_message, "CPU"
     yield "producer, a batch", costs.publish_batch, "CPU"
-    yield "producer, a group of batches", costs.turn, "recorded in the ledger"
+    yield "producer, a group of batches", costs.turn, "CPU of recording them"
     yield "publish", costs.publish, "until the broker confirms"
     yield "deliver", costs.deliver, "from the broker to a worker"
     yield "worker, a message", costs.play_message, "CPU, each attempt"

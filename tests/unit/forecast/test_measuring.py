@@ -22,7 +22,7 @@ from sms_pipeline.forecast.measuring import (
 from sms_pipeline.forecast.outlook import NEAR_CEILING, look_ahead
 from tests.unit import make
 
-PROBE = Probe(start=0.1, turn=0.004, publish=0.002, deliver=0.003, settle=0.02)
+PROBE = Probe(start=0.1, publish=0.002, deliver=0.003, settle=0.02)
 #: A machine on which all differs from what is known.
 SLOW = replace(
     COSTS, start=0.1, turn=0.004, publish=0.002, deliver=0.003, settle=0.02,
@@ -40,6 +40,7 @@ def sample(costs: Costs, messages: int, batch_size: int, held_up: float = 1.0) -
     return Sample(
         simulation=simulation,
         seconds=seconds_of(simulation, costs) * held_up,
+        turn=costs.turn,
         producer=costs.make_message * messages + costs.publish_batch * batches,
         worker=costs.play_message * (messages + again)
         + costs.play_batch * (batches + retries)
