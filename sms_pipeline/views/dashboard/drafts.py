@@ -30,7 +30,7 @@ _NICE = 10
 def check(text: str) -> dict[str, Any]:
     """Whether the text is a configuration, by the rules of the command line."""
     try:
-        simulation = read_simulation(text, NAME)
+        simulation = _read(text)
     except ConfigError as error:
         return {"problem": str(error)}
     return {
@@ -48,11 +48,19 @@ def forecast(text: str, workers: int | None) -> dict[str, Any]:
         workers: processes of each profile, on RabbitMQ; None: all in one.
     """
     try:
-        simulation: Simulation = read_simulation(text, NAME)
+        simulation = _read(text)
     except ConfigError as error:
         return {"problem": str(error)}
     outlook = look_ahead(simulation, workers)
     return {"problem": None, "lines": outlook_lines(outlook, ()), **outlook_json(outlook, ())}
+
+
+def _read(text: str) -> Simulation:
+    simulation = read_simulation(text, NAME)
+    if simulation.recipients:
+        # Whoever sees the page may see none of this machine's files.
+        raise ConfigError(f"{NAME}: recipients: start a run to a file from a terminal")
+    return simulation
 
 
 _QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {"check": check, "forecast": forecast}
