@@ -9,7 +9,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -336,18 +335,8 @@ def test_a_queue_of_another_type(
     assert rabbitmq.queue_depths(broker_url) == {"sms.fast": 0}
 
 
-def test_a_queue_that_is_there_in_name_only(healthy: Terminal, tmp_path: Path) -> None:
-    folder = tmp_path / "node"
-    folder.mkdir()
-    node = RabbitMQNode(folder)
-    try:
-        node.start()
-        Publisher.open(Settings(broker_url=node.url), ["fast"])
-        node.kill(settle=False)
-        node.start()
-        checkup = Checkup(healthy, CELERY_BROKER_URL=node.url)
-    finally:
-        node.stop()
+def test_a_queue_that_is_there_in_name_only(healthy: Terminal, node_of_names: RabbitMQNode) -> None:
+    checkup = Checkup(healthy, CELERY_BROKER_URL=node_of_names.url)
     checkup.assert_fault("queues", "sms.", "does not answer", "delete_queue")
 
 
