@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from sms_pipeline.config.files import read_simulation
+from sms_pipeline.core.counts import of_messages
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.forecast.outlook import look_ahead
-from sms_pipeline.views.format import count
 from sms_pipeline.views.lines import headline
 from sms_pipeline.views.outlook import outlook_json, outlook_lines
 from sms_pipeline.views.output import write
@@ -36,7 +36,7 @@ def check(text: str) -> dict[str, Any]:
     return {
         "problem": None,
         "simulation": simulation.model_dump_json(),
-        "means": f"{count(simulation.num_messages)} messages; {headline(simulation)}.",
+        "means": f"{of_messages(simulation.num_messages)}; {headline(simulation)}.",
     }
 
 
