@@ -96,7 +96,7 @@ def read_simulation(
 ) -> Simulation:
     """Read the file (None: the defaults), and apply the options; look into the recipients.
 
-    `to` is the value of --to; then `settings` says where the earlier run is.
+    `to` is the value of --to; `settings` says where the earlier run is that it, or the file, names.
 
     Raises:
         ConfigError: a file can't be read, or a value is not allowed.
@@ -111,6 +111,8 @@ def read_simulation(
     if to and ledger:
         given["recipients"] = {**_recipients_of(ledger, to), **given.get("recipients", {})}
     simulation = load_simulation(file, given, OPTION_OF)
+    if settings and simulation.recipients and simulation.recipients.only:
+        ledger = ledger or read_ledger(settings)
     only_first = "num_messages" in simulation.model_fields_set
     simulation = examined(simulation, only_first, progress("checking the recipients"), ledger)
     return with_thresholds(simulation, checks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from sms_pipeline.core.frozen import Frozen
 _MAX_PATH, _MAX_COLUMN = 4_096, 200
 #: Digits, and what people write between them.
 NUMBER_PATTERN = r"\+?[0-9][0-9 ().-]{1,30}+"
+SHA256_PATTERN = "^[0-9a-f]{64}$"
 #: The column with the phone numbers, unless another is named.
 NUMBER_COLUMN = "to"
 
@@ -19,7 +20,7 @@ NUMBER_COLUMN = "to"
 class Contents(Frozen):
     """What was found in a file of recipients when the run was started."""
 
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the file")
+    sha256: str = Field(pattern=SHA256_PATTERN, description="of the file")
     rows: int = Field(ge=1, description="without the header")
     columns: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         description="those that are used: the numbers and the fields of the text"
@@ -50,6 +51,17 @@ class Recipients(Frozen):
         description="`failed:RUN` or `delivered:RUN`: those whom an earlier run to the same file "
         "did not reach, or did; `--to`",
     )
+    sha256: str | None = Field(
+        default=None,
+        pattern=SHA256_PATTERN,
+        description="of the file; a run to another file is refused",
+    )
     contents: Contents | None = Field(
         default=None, description="what was found in it; set when a run starts, never in a file"
     )
+
+    @property
+    def pinned(self) -> Self:
+        """The same, for the very file that was found."""
+        found = self.contents
+        return self.model_copy(update={"sha256": found.sha256}) if found else self

@@ -87,6 +87,8 @@ def examined(
     path = Path(simulation.recipients.file).resolve()
     table, stamp = open_table(path), Stamp.of(path)
     sha256 = fingerprint(path)
+    if simulation.recipients.sha256 not in (None, sha256):
+        raise ConfigError(f"{shown(path)}: is not the file that was asked for: its SHA-256 differs")
     wanted = simulation.num_messages if only_first else None
     only = simulation.recipients.only
     if only:

@@ -6,9 +6,6 @@ import yaml
 
 from sms_pipeline.core.simulation import Simulation
 
-#: What follows from a file of recipients.
-_FROM_RECIPIENTS = ("num_messages", "messages_from")
-
 
 def configuration_yaml(simulation: Simulation) -> str:
     """All that differs from the defaults, and the senders, as YAML."""
@@ -20,6 +17,7 @@ def configuration_yaml(simulation: Simulation) -> str:
     if recipients := simulation.recipients:
         # What was found in the file is found again when a run starts.
         kept["recipients"] = recipients.model_dump(exclude={"contents"}, exclude_none=True)
-        for key in _FROM_RECIPIENTS:
-            kept.pop(key, None)
+        kept.pop("messages_from", None)
+        if recipients.contents and recipients.contents.rows == simulation.num_messages:
+            kept.pop("num_messages", None)
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)

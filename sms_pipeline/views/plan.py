@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sms_pipeline.core.counts import of_messages
 from sms_pipeline.forecast.plan import Fleet, Goal, Plan
 from sms_pipeline.views.configuration import configuration_yaml
 from sms_pipeline.views.format import NOTHING, count, duration, exact_percent, exact_seconds, money
@@ -22,11 +23,11 @@ from sms_pipeline.views.outlook import (
 def plan_lines(plan: Plan) -> list[str]:
     """A plan for people."""
     goal = f"{exact_percent(plan.goal.share)} reached within {exact_seconds(plan.goal.within)}"
-    total = count(plan.largest.simulation.num_messages)
+    total = of_messages(plan.largest.simulation.num_messages)
     if plan.chosen is None:
-        return [f"{total} messages, {goal}: impossible.", *_why_not(plan)]
+        return [f"{total}, {goal}: impossible.", *_why_not(plan)]
     return [
-        f"{total} messages, {goal}: {_senders(plan.chosen)}, {where(plan.chosen.workers)}.",
+        f"{total}, {goal}: {_senders(plan.chosen)}, {where(plan.chosen.workers)}.",
         *_table(plan, plan.chosen),
         *limit_lines(plan.limits),
         *cap_lines(plan.chosen.caps),

@@ -8,12 +8,13 @@ from itertools import groupby
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.counts import of_messages
 from sms_pipeline.core.records import Run, Settlement, Steering
 from sms_pipeline.core.twice import MaybeTwice, maybe_twice, vanished
 from sms_pipeline.ledger.following import online_workers
 from sms_pipeline.ledger.scan import Records
 from sms_pipeline.ledger.store import Ledger
-from sms_pipeline.views.format import count, csv_line
+from sms_pipeline.views.format import csv_line
 from sms_pipeline.views.lists import recipient
 from sms_pipeline.views.output import write
 
@@ -47,7 +48,7 @@ def list_maybe_twice(
             else:
                 write(f"message {index}  {to}  attempt {found.attempt}  {found.why}")
     if not as_csv:
-        write(f"Run {run.id}: {count(messages)} messages may have been sent twice.")
+        write(f"Run {run.id}: {of_messages(messages)} may have been sent twice.")
 
 
 def _found(ledger: Ledger, run: Run, clock: Clock) -> Iterator[MaybeTwice]:

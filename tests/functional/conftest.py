@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from sms_pipeline.broker.publisher import Publisher
+from sms_pipeline.config.settings import Settings
+from tests.conftest import require
 from tests.functional.terminal import Terminal
+from tests.services.rabbitmq import RabbitMQNode
 
 
 @pytest.fixture
@@ -24,3 +28,24 @@ def shared_terminal(tmp_path: Path, broker_url: str, database_url: str) -> Itera
     opened = Terminal(tmp_path, {"CELERY_BROKER_URL": broker_url, "SMS_DATABASE_URL": database_url})
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def own_node(tmp_path: Path) -> Iterator[RabbitMQNode]:
+    """A broker of the test's own, not started."""
+    require(RabbitMQNode.available())
+    folder = tmp_path / "node"
+    folder.mkdir()
+    node = RabbitMQNode(folder)
+    yield node
+    node.stop()
+
+
+@pytest.fixture
+def node_of_names(own_node: RabbitMQNode) -> RabbitMQNode:
+    """One that was killed just after its queues were made: they are there in name only."""
+    own_node.start()
+    Publisher.open(Settings(broker_url=own_node.url), ["fast"])
+    own_node.kill(settle=False)
+    own_node.start()
+    return own_node

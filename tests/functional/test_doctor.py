@@ -9,7 +9,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +34,8 @@ from tests.services.worker import WorkerProcess
 HEALTHY, UNHEALTHY, INTERRUPTED = 0, 1, 130
 #: Each wait of the doctor is a few seconds long; this is for a busy machine.
 TOLD_WITHIN_SECONDS = 40.0
+#: What it says of times that depend on how busy this machine is.
+SLOW = ("a message with a delay of", "which limits the rate")
 #: Between continents.
 FAR_SECONDS = 0.06
 
@@ -67,8 +68,12 @@ class Checkup:
         self.checks: list[dict[str, Any]] = result.json["checks"]
 
     def states(self) -> set[str]:
-        """All that occur."""
-        return {check["state"] for check in self.checks}
+        """All that occur; not whether this machine was slow, which other tests may have made it."""
+        return {check["state"] for check in self.checks if not self._is_slow(check)}
+
+    @staticmethod
+    def _is_slow(check: dict[str, Any]) -> bool:
+        return check["state"] == "warning" and any(words in check["finding"] for words in SLOW)
 
     def faults(self) -> list[str]:
         """Names of the checks that found one."""
@@ -330,18 +335,8 @@ def test_a_queue_of_another_type(
     assert rabbitmq.queue_depths(broker_url) == {"sms.fast": 0}
 
 
-def test_a_queue_that_is_there_in_name_only(healthy: Terminal, tmp_path: Path) -> None:
-    folder = tmp_path / "node"
-    folder.mkdir()
-    node = RabbitMQNode(folder)
-    try:
-        node.start()
-        Publisher.open(Settings(broker_url=node.url), ["fast"])
-        node.kill(settle=False)
-        node.start()
-        checkup = Checkup(healthy, CELERY_BROKER_URL=node.url)
-    finally:
-        node.stop()
+def test_a_queue_that_is_there_in_name_only(healthy: Terminal, node_of_names: RabbitMQNode) -> None:
+    checkup = Checkup(healthy, CELERY_BROKER_URL=node_of_names.url)
     checkup.assert_fault("queues", "sms.", "does not answer", "delete_queue")
 
 

@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from sms_pipeline.broker.publisher import Publisher
-from sms_pipeline.config.settings import Settings
-from tests.conftest import require
 from tests.functional.terminal import CELERY, Terminal
 from tests.services.rabbitmq import RabbitMQNode
 
@@ -24,25 +16,11 @@ SIMULATION = {
 }
 
 
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[RabbitMQNode]:
-    """A broker of the test's own that has just been killed, nothing flushed, with new queues."""
-    require(RabbitMQNode.available())
-    (tmp_path / "node").mkdir()
-    node = RabbitMQNode(tmp_path / "node")
-    node.start()
-    Publisher.open(Settings(broker_url=node.url), ["fast"])
-    node.kill(settle=False)
-    node.start()
-    yield node
-    node.stop()
-
-
 def test_queues_in_name_only_are_noticed_and_made_anew(
-    terminal: Terminal, node: RabbitMQNode
+    terminal: Terminal, node_of_names: RabbitMQNode
 ) -> None:
     # Given a worker and a producer on a queue that takes nothing and gives nothing
-    terminal.environment["CELERY_BROKER_URL"] = node.url
+    terminal.environment["CELERY_BROKER_URL"] = node_of_names.url
     terminal.configure(**SIMULATION)
     worker = terminal.start("worker", "--profile", "fast", "--loglevel", "INFO", program=CELERY)
     producer = terminal.start("produce")

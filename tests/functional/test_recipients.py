@@ -155,7 +155,8 @@ def test_those_who_were_not_reached_are_listed_and_written_to_again(terminal: Te
     people = "to,name\n" + "".join(f"{number(row)},n{row}\n" for row in rows)
     (terminal.folder / "people.csv").write_text(people)
     fleet = [{"name": "flaky", "count": 50, "mean_time": 0, "failure_rate": 0.5}]
-    terminal.configure(senders=fleet, retry={"max_attempts": 1})
+    once = {"max_attempts": 1}
+    terminal.configure(senders=fleet, retry=once)
     texts = ("--recipients", "people.csv", "--text", "Go {name}")
     assert terminal.run("run", *texts).code == 0
 
@@ -167,12 +168,14 @@ def test_those_who_were_not_reached_are_listed_and_written_to_again(terminal: Te
     assert 100 < len(failed) < 300
     assert all(to == f"'{number(int(index))}" for index, to in failed)
 
-    # And a follow-up goes to them, the all-clear to the others
+    # And a follow-up goes to them, the all-clear to the others; a file says the same
     again = terminal.run("run", "--echo", "--to", "failed:1", "--text", "Again {name}")
     assert again.code == 0, again.err
     assert sorted(line.partition(": ")[2] for line in again.out.splitlines()) == sorted(
         f"{number(int(index))}  Again n{index}" for index, _ in failed
     )
-    clear = terminal.run("run", "--json", "--to", "delivered:1", "--text", "All clear")
+    others = {"file": "people.csv", "only": "delivered:1"}
+    terminal.configure(senders=fleet, retry=once, recipients=others, text="All clear")
+    clear = terminal.run("run", "--json")
     assert clear.json["total"] == len(rows) - len(failed)
     assert clear.json["parts_sent"] == clear.json["total"]

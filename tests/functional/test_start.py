@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from sms_pipeline.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED
 from sms_pipeline.worker.awaiting import REPEAT_SECONDS
-from tests.conftest import require
 from tests.functional import checker
 from tests.functional.terminal import CELERY, Started, Terminal
 from tests.services.postgres import PostgresNode
@@ -21,16 +17,6 @@ PATIENCE_SECONDS = 60.0
 CREDENTIALS = "guest:guest"
 
 
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[RabbitMQNode]:
-    """A broker of the test's own, not started."""
-    require(RabbitMQNode.available())
-    (tmp_path / "node").mkdir()
-    node = RabbitMQNode(tmp_path / "node")
-    yield node
-    node.stop()
-
-
 def start_worker(terminal: Terminal, **changes: str | None) -> Started:
     return terminal.start(
         "worker", "--profile", "fast", "--loglevel", "INFO", program=CELERY, **changes
@@ -38,16 +24,16 @@ def start_worker(terminal: Terminal, **changes: str | None) -> Started:
 
 
 def test_a_worker_waits_for_its_broker_and_says_so_once(
-    terminal: Terminal, node: RabbitMQNode
+    terminal: Terminal, own_node: RabbitMQNode
 ) -> None:
     # Given a worker whose broker is not there yet
-    terminal.environment["CELERY_BROKER_URL"] = node.url
+    terminal.environment["CELERY_BROKER_URL"] = own_node.url
     worker = start_worker(terminal)
     worker.says("Waiting: the broker at ")
 
     # When the broker comes
     assert REPEAT_SECONDS > PATIENCE_SECONDS / 2
-    node.start()
+    own_node.start()
 
     # Then it works; what it waited for was one line
     worker.says(" ready.")

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from sms_pipeline.config.files import read_simulation
+from sms_pipeline.core.counts import of_messages
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.forecast.outlook import look_ahead
-from sms_pipeline.views.format import count
 from sms_pipeline.views.lines import headline
 from sms_pipeline.views.outlook import outlook_json, outlook_lines
 from sms_pipeline.views.output import write
@@ -30,13 +30,13 @@ _NICE = 10
 def check(text: str) -> dict[str, Any]:
     """Whether the text is a configuration, by the rules of the command line."""
     try:
-        simulation = read_simulation(text, NAME)
+        simulation = _read(text)
     except ConfigError as error:
         return {"problem": str(error)}
     return {
         "problem": None,
         "simulation": simulation.model_dump_json(),
-        "means": f"{count(simulation.num_messages)} messages; {headline(simulation)}.",
+        "means": f"{of_messages(simulation.num_messages)}; {headline(simulation)}.",
     }
 
 
@@ -48,11 +48,19 @@ def forecast(text: str, workers: int | None) -> dict[str, Any]:
         workers: processes of each profile, on RabbitMQ; None: all in one.
     """
     try:
-        simulation: Simulation = read_simulation(text, NAME)
+        simulation = _read(text)
     except ConfigError as error:
         return {"problem": str(error)}
     outlook = look_ahead(simulation, workers)
     return {"problem": None, "lines": outlook_lines(outlook, ()), **outlook_json(outlook, ())}
+
+
+def _read(text: str) -> Simulation:
+    simulation = read_simulation(text, NAME)
+    if simulation.recipients:
+        # Whoever sees the page may see none of this machine's files.
+        raise ConfigError(f"{NAME}: recipients: start a run to a file from a terminal")
+    return simulation
 
 
 _QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {"check": check, "forecast": forecast}

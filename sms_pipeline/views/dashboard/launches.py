@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sms_pipeline.config.settings import Settings
+from sms_pipeline.core.records import WorkerRow
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import (
     EXIT_INTERRUPTED,
@@ -55,6 +56,8 @@ class Launch:
     process: Process
     #: Where it writes its errors.
     said: Path
+    #: Whether workers send the run, and the command only dispatches it.
+    dispatches: bool
     #: The number of its run; None until it is known.
     run: int | None = None
 
@@ -71,6 +74,17 @@ class Launch:
         content = self.said.read_bytes()[-_SAID_BYTES:].decode(errors="replace")
         lines = content.strip().splitlines()
         return lines[-1].removeprefix("Error: ") if lines else f"code {self.process.returncode}"
+
+    @property
+    def farewell(self) -> str | None:
+        """What is left to do when it was ended with the dashboard; None if nothing is."""
+        if self.run is None or self.process.returncode in (EXIT_OK, EXIT_THRESHOLD):
+            return None
+        resume = f"sms-pipeline resume {self.run}"
+        if self.dispatches:
+            sent = "workers go on with what was dispatched"
+            return f"Run {self.run}: {sent}. Dispatch the rest: {resume}"
+        return f"Run {self.run}, which was started here, ends with it: {resume}"
 
 
 class Launches:
@@ -109,30 +123,29 @@ class Launches:
                 )
             self._forget()
             latest = await _aside(self._latest)
-            launch = await self._launch(text, await self.workers(simulation))
+            launch = await self._launch(text, bool(await self.workers(simulation)))
             self._launches.append(launch)
             return await self._begun(launch, simulation, latest)
 
-    async def workers(self, simulation: Simulation) -> int | None:
-        """How many worker processes of each profile would send a run; None: none, so it is played
-        in a process of its own.
+    async def workers(self, simulation: Simulation) -> list[WorkerRow]:
+        """Those that would send a run; none: it is played in a process of its own.
 
         Raises:
             LedgerUnavailableError: the ledger can't be reached.
         """
         if self._settings.embedded:
-            return None
-        online = [
-            worker.row.profile for worker in await _aside(partial(online_workers, self._ledger))
-        ]
-        return min(online.count(sender.name) for sender in simulation.senders) or None
+            return []
+        wanted = {sender.name for sender in simulation.senders}
+        online = await _aside(partial(online_workers, self._ledger))
+        rows = [worker.row for worker in online if worker.row.profile in wanted]
+        return rows if {row.profile for row in rows} == wanted else []
 
     def failure(self, run: int) -> str | None:
         """What the command that was started here for this run ended with, if that was wrong."""
         return next((one.failure for one in self._launches if one.run == run), None)
 
-    async def close(self) -> list[int]:
-        """End what goes on, within `STOP_SECONDS`; returns the runs that are now interrupted."""
+    async def close(self) -> list[str]:
+        """End what goes on, within `STOP_SECONDS`; says what is left to do."""
         running = [launch for launch in self._launches if launch.running]
         for launch in running:
             _signal(launch, signal.SIGTERM)
@@ -142,14 +155,14 @@ class Launches:
         for launch in running:
             _signal(launch, signal.SIGKILL)
         self._folder.cleanup()
-        return [launch.run for launch in running if launch.run is not None]
+        return [launch.farewell for launch in running if launch.farewell]
 
-    async def _launch(self, text: str, workers: int | None) -> Launch:
+    async def _launch(self, text: str, dispatches: bool) -> Launch:
         self._made += 1
         file = Path(self._folder.name) / f"{self._made}.yml"
         file.write_text(text)
         said = file.with_suffix(".log")
-        verb = ["produce", "--config", str(file)] if workers else ["run", str(file)]
+        verb = ["produce", "--config", str(file)] if dispatches else ["run", str(file)]
         with said.open("wb") as errors:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -161,7 +174,7 @@ class Launches:
                 # Ctrl-C in the terminal is for the dashboard, which then ends it.
                 start_new_session=True,
             )
-        return Launch(process, said)
+        return Launch(process, said, dispatches)
 
     async def _begun(self, launch: Launch, simulation: Simulation, latest: int) -> int:
         """Wait until the run is in the ledger."""

@@ -103,7 +103,7 @@ def serve(
     Args:
         open_ledger: opens the ledger, once the address is known to be free.
         door: where to listen, and who may come in.
-        say: gets the address, and the runs that end with the server.
+        say: gets the address, and what is left to do of runs that end with the server.
         settings: where things are.
         command: how to call `sms-pipeline`, to start runs.
 
@@ -145,7 +145,7 @@ async def _serve(
     await stopped.wait()
     server.stop()
     await server.close_all_connections()
-    for run in await starter.close() if starter else []:
-        say(f"Run {run}, which was started here, ends with it: sms-pipeline resume {run}")
+    for farewell in await starter.close() if starter else []:
+        say(farewell)
     exporter.stop()
     board.close()

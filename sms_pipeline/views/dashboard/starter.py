@@ -14,6 +14,7 @@ from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.configuration import configuration_yaml
 from sms_pipeline.views.dashboard.beside import Beside
 from sms_pipeline.views.dashboard.launches import Launches
+from sms_pipeline.views.dashboard.sending import fewest, other_senders
 
 CHECK_SECONDS, FORECAST_SECONDS = 10.0, 60.0
 
@@ -36,12 +37,8 @@ class Starter:
         """
         if from_file and self.file:
             return read_text(self.file, "SMS_CONFIG")
-        if run and run.simulation.messages_from != "seed":
-            raise ConfigError(
-                f"run {run.id} sent to numbers that the ledger does not hold; start it anew from a "
-                "terminal"
-            )
         if run:
+            _require_from(run, "seed")
             return configuration_yaml(run.simulation)
         simulation = Simulation()
         return f"num_messages: {simulation.num_messages}\n{configuration_yaml(simulation)}"
@@ -63,8 +60,11 @@ class Starter:
             TooMuchError: it takes too long.
             LedgerUnavailableError: the ledger can't be reached.
         """
-        workers = await self._launches.workers(await self._read(text))
-        return await self._forecasts.ask("forecast", text=text, workers=workers)
+        simulation = await self._read(text)
+        rows = await self._launches.workers(simulation)
+        answer = await self._forecasts.ask("forecast", text=text, workers=fewest(rows))
+        answer["lines"] += other_senders(simulation, rows)
+        return answer
 
     async def start(self, text: str) -> dict[str, Any]:
         """Start a run.
@@ -75,12 +75,26 @@ class Starter:
         """
         return {"run": await self._launches.start(text, await self._read(text))}
 
+    async def again(self, run: Run) -> dict[str, Any]:
+        """Start a run like another one; if that went to a file, to the very same.
+
+        Raises:
+            ConfigError: its numbers are not in the ledger, nor in a file.
+            PipelineError: the run can't be started.
+        """
+        _require_from(run, "seed", "recipients")
+        simulation = run.simulation
+        if simulation.recipients:
+            pinned = {"recipients": simulation.recipients.pinned}
+            simulation = simulation.model_copy(update=pinned)
+        return {"run": await self._launches.start(configuration_yaml(simulation), simulation)}
+
     def failure(self, run: int) -> str | None:
         """What went wrong with a run that was started here."""
         return self._launches.failure(run)
 
-    async def close(self) -> list[int]:
-        """End what goes on; returns the runs that are now interrupted."""
+    async def close(self) -> list[str]:
+        """End what goes on; says what is left to do."""
         await self._checks.close()
         await self._forecasts.close()
         return await self._launches.close()
@@ -90,3 +104,21 @@ class Starter:
         if answer["problem"]:
             raise ConfigError(answer["problem"])
         return parse_simulation(answer["simulation"])
+
+
+def _require_from(run: Run, *places: str) -> None:
+    """Its numbers must come from one of these.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    if run.simulation.messages_from in places:
+        return
+    if run.simulation.messages_from == "recipients":
+        raise ConfigError(
+            f"run {run.id} went to a file: from here it can only be run again as it was; start a "
+            "changed one from a terminal"
+        )
+    raise ConfigError(
+        f"run {run.id} sent to numbers that the ledger does not hold; start it anew from a terminal"
+    )

@@ -108,4 +108,4 @@ class AgainAnswer(_Starting):
         await self.answer(self._again(int(run_id)))
 
     async def _again(self, run_id: int) -> dict[str, Any]:
-        return await self.made.start(self.made.text(await self.board.find(run_id)))
+        return await self.made.again(await self.board.find(run_id))

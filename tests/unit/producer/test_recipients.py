@@ -54,6 +54,15 @@ def test_what_was_found_is_kept(file: Path) -> None:
     )
 
 
+def test_another_file_than_was_asked_for_is_refused(file: Path) -> None:
+    given = {"file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    assert people.checked(file, recipients=given).num_messages == 100
+    people.write(file, 101)
+    assert refusal(file, recipients=given) == (
+        "people.csv: is not the file that was asked for: its SHA-256 differs"
+    )
+
+
 def test_the_path_is_kept_whole(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(file.parent)
     found = people.checked(Path("people.csv")).recipients

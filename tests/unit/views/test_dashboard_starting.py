@@ -9,13 +9,16 @@ import sys
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from sms_pipeline.cli import context
+from sms_pipeline.cli.options import SimulationOptions
 from sms_pipeline.config.files import read_simulation
 from sms_pipeline.config.settings import Settings
-from sms_pipeline.core.records import Run
+from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.records import Run, WorkerRow
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError, PipelineError
 from sms_pipeline.forecast.outlook import look_ahead
@@ -27,31 +30,55 @@ from sms_pipeline.views.dashboard.launches import Launches
 from sms_pipeline.views.dashboard.starter import Starter
 from sms_pipeline.views.outlook import outlook_lines
 from tests.unit import make
+from tests.unit.producer import people
 from tests.unit.views.browser import Browser
 
 PASSWORD = "correct horse"  # noqa: S105 - made up
 POSTS = ["/api/check", "/api/forecast", "/api/start", "/api/runs/1/again"]
+#: Nothing is given on the command line.
+NO_OPTIONS = cast(
+    SimulationOptions, {**dict.fromkeys(SimulationOptions.__annotations__), "tags": ()}
+)
 SMALL = "num_messages: 30\nsenders: [{name: fast, mean_time: 0, failure_rate: 0}]\n"
 
 
-class Fake(Starter):
-    """Starts nothing, and remembers what it was asked to start."""
+class Asked:
+    """Answers in this process."""
 
-    def __init__(self, file: Path | None = None) -> None:
-        self.file = file
-        self.started: list[str] = []
+    async def ask(self, question: str, **values: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = getattr(drafts, question)(**values)
+        return answer
+
+
+class Remembered:
+    """Starts nothing, and remembers what it was asked to start, and to wait for."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.expected: list[Simulation] = []
         self.failed: dict[int, str] = {}
+        self.online: list[WorkerRow] = []
 
-    async def check(self, text: str) -> dict[str, Any]:
-        return drafts.check(text)
+    async def start(self, text: str, simulation: Simulation) -> int:
+        self.texts.append(text)
+        self.expected.append(simulation)
+        return 7
 
-    async def start(self, text: str) -> dict[str, Any]:
-        read_simulation(text, drafts.NAME)
-        self.started.append(text)
-        return {"run": 7}
+    async def workers(self, simulation: Simulation) -> list[WorkerRow]:
+        return self.online
 
     def failure(self, run: int) -> str | None:
         return self.failed.get(run)
+
+
+class Fake(Starter):
+    """Starts nothing."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self.file = file
+        self.launches = Remembered()
+        self._launches = self.launches  # type: ignore[assignment]
+        self._checks = self._forecasts = Asked()  # type: ignore[assignment]
 
 
 def send(browser: Browser, path: str, text: object, **headers: str) -> Any:
@@ -94,10 +121,77 @@ def test_a_run_s_configuration_can_be_used_again(run: Run) -> None:
     assert read_simulation(Fake().text(), "built-in") == Simulation()
 
 
-def test_a_run_whose_numbers_are_elsewhere_is_not_started_from_here(run: Run) -> None:
+@pytest.mark.parametrize("start", [Starter.text, lambda *given: asyncio.run(Starter.again(*given))])
+def test_a_run_whose_numbers_are_elsewhere_is_not_started_from_here(
+    run: Run, start: Callable[..., Any]
+) -> None:
     single = run.simulation.model_copy(update={"messages_from": "caller"})
     with pytest.raises(ConfigError, match=f"run {run.id} sent to numbers"):
-        Fake().text(dataclasses.replace(run, simulation=single))
+        start(Fake(), dataclasses.replace(run, simulation=single))
+
+
+# Runs to a file
+
+
+@pytest.mark.parametrize("first", [None, 40])
+def test_a_run_to_a_file_is_run_again_to_the_very_same(
+    run: Run, tmp_path: Path, first: int | None
+) -> None:
+    # Given a run to all rows of a file, or to the first ones
+    file = people.write(tmp_path / "people.csv")
+    given = {} if first is None else {"num_messages": first}
+    to_file = dataclasses.replace(run, simulation=people.checked(file, **given))
+    fake = Fake()
+
+    # When it is run again, then the command makes the very run of it that is waited for
+    assert asyncio.run(fake.again(to_file)) == {"run": 7}
+    again = tmp_path / "again.yml"
+    again.write_text(fake.launches.texts[0])
+    made = context.read_simulation(again, NO_OPTIONS, ())
+    assert made == fake.launches.expected[0]
+    assert made.num_messages == (first or 100)
+
+    # And it does not go to another file in its place
+    people.write(file, 101)
+    with pytest.raises(ConfigError, match=r"people\.csv: is not the file that was asked for"):
+        context.read_simulation(again, NO_OPTIONS, ())
+
+
+def test_a_run_to_a_file_is_not_written_or_changed_from_here(run: Run, tmp_path: Path) -> None:
+    file = people.write(tmp_path / "people.csv")
+    to_file = dataclasses.replace(run, simulation=people.checked(file))
+    with pytest.raises(ConfigError, match="from here it can only be run again as it was"):
+        Fake().text(to_file)
+    text = f"recipients: {file}\ntext: Go\n"
+    for problem in (drafts.check(text), drafts.forecast(text, None)):
+        assert problem == {
+            "problem": "configuration: recipients: start a run to a file from a terminal"
+        }
+
+
+# Who would send it
+
+
+def online(profile: SenderProfile, worker: str, senders: int | None = None) -> WorkerRow:
+    count = profile.count if senders is None else senders
+    return WorkerRow.playing(profile.model_copy(update={"count": count}), worker, 3, 1.0, 2.0)
+
+
+def test_a_forecast_says_when_workers_have_other_senders() -> None:
+    fake, simulation = Fake(), Simulation()
+    fast, standard, slow = simulation.senders
+    fake.launches.online = [online(fast, "a"), online(fast, "b"), online(standard, "c")]
+    fake.launches.online.append(online(slow, "d"))
+    text = "num_messages: 50"
+    same = asyncio.run(fake.forecast(text))
+    assert same["workers"] == 1
+    fake.launches.online.append(online(slow, "e", 1_000))
+    other = asyncio.run(fake.forecast(text))
+    (added,) = other["lines"][len(same["lines"]) :]
+    assert added == (
+        "Warning: workers have other senders, and the run goes by those: "
+        "slow 1,000 at 0.2 s failing 20%."
+    )
 
 
 # The process beside the server
@@ -168,7 +262,7 @@ def starting(ledger: Ledger) -> Iterator[Callable[..., Any]]:
             made = Launches(ledger, Settings(), (sys.executable, "-c", script))
             try:
                 for _ in range(running):
-                    made._launches.append(await made._launch("", None))
+                    made._launches.append(await made._launch("", False))
                 return await made.start("", Simulation()), made
             finally:
                 await made.close()
@@ -228,7 +322,7 @@ def test_a_configuration_is_checked_and_started(serve: Callable[..., Browser]) -
     refused = send(browser, "/api/start", "num_messages: 0")
     assert refused.code == HTTPStatus.BAD_REQUEST
     assert "num_messages" in json.loads(refused.body)["error"]
-    assert fake.started == [SMALL]
+    assert fake.launches.texts == [SMALL]
 
 
 def test_a_run_is_started_again_as_it_was(
@@ -237,8 +331,8 @@ def test_a_run_is_started_again_as_it_was(
     fake = Fake()
     browser = serve(starter=fake)
     assert send(browser, f"/api/runs/{run.id}/again", "").code == HTTPStatus.OK
-    (text,) = fake.started
-    assert read_simulation(text, "again") == run.simulation
+    (text,) = fake.launches.texts
+    assert read_simulation(text, "again") == run.simulation == fake.launches.expected[0]
     assert browser.json(f"/api/configuration?run={run.id}") == {"text": text}
     assert send(browser, "/api/runs/99/again", "").code == HTTPStatus.NOT_FOUND
 
@@ -276,7 +370,7 @@ def test_starting_is_guarded_as_steering_is(
     locked = serve(starter=fake, password=PASSWORD)
     token = locked.token("/login")
     assert locked.ask(path, "POST", body, X_Xsrftoken=token).code == HTTPStatus.UNAUTHORIZED
-    assert fake.started == []
+    assert fake.launches.texts == []
 
 
 @pytest.mark.parametrize("path", POSTS)
@@ -295,7 +389,7 @@ def test_a_run_that_was_started_here_and_failed_says_so(
 ) -> None:
     fake = Fake()
     browser = serve(starter=fake)
-    fake.failed = {run.id: "the disk is full"}
+    fake.launches.failed = {run.id: "the disk is full"}
     (notice,) = (
         one
         for one in browser.json(f"/api/runs/{run.id}")["shown"]["notices"]
