@@ -14,7 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sms_pipeline.core.bitmap import Offsets, unpack_offsets
+from sms_pipeline.core.failover import Failover, profile_of
 from sms_pipeline.core.records import SEEN_AGAIN_SECONDS, BatchRow, Settlement, WorkerRow
+from sms_pipeline.core.unattended import MAX_TAKEN_SECONDS
 
 
 class Open(NamedTuple):
@@ -50,8 +52,10 @@ def vanished(workers: Iterable[WorkerRow], online: Iterable[str]) -> list[Worker
 def maybe_twice(
     batch: BatchRow,
     chain: Sequence[Settlement],
-    gone: Iterable[WorkerRow],
+    gone: Sequence[WorkerRow],
     resumed_at: Iterable[float],
+    failover: Failover | None = None,
+    everyone: Sequence[WorkerRow] = (),
 ) -> Iterator[MaybeTwice]:
     """The attempts at a batch that may have been sent twice.
 
@@ -60,15 +64,40 @@ def maybe_twice(
         chain: its settlements, by attempt.
         gone: workers that vanished.
         resumed_at: when the run was resumed, seconds since the epoch.
+        failover: of the run.
+        everyone: all workers that ever were there.
     """
-    suspects = [one for one in gone if one.profile == batch.profile]
     moments = list(resumed_at)
     for attempt in _attempts(batch, chain):
-        why = [f"worker {one.id} vanished" for one in suspects if _may_have_begun(one, attempt)]
+        meant_for = profile_of(batch.profile, attempt.number, failover)
+        why = [
+            f"worker {one.id} vanished"
+            for one in gone
+            if _may_have_begun(one, attempt) and _may_have_had(one, meant_for, failover, everyone)
+        ]
         why += ["resumed" for at in moments if attempt.since <= at < attempt.settled_at]
         if why:
             indexes = (batch.first_index + attempt.offsets).tolist()
             yield MaybeTwice(batch, attempt.number + 1, indexes, why[0])
+
+
+def _may_have_had(
+    worker: WorkerRow, profile: str, failover: Failover | None, everyone: Iterable[WorkerRow]
+) -> bool:
+    """Whether attempts meant for a profile came to a worker: its own, or those it took over.
+
+    None was taken over if a worker of that profile was there all the time that one may be in hand.
+    """
+    if worker.profile == profile:
+        return True
+    if failover is None or failover.unattended is None:
+        return False
+    return not any(
+        one.profile == profile
+        and one.joined_at <= worker.seen_at - MAX_TAKEN_SECONDS
+        and (one.left_at or one.seen_at) >= worker.seen_at
+        for one in everyone
+    )
 
 
 def _may_have_begun(worker: WorkerRow, attempt: Open) -> bool:

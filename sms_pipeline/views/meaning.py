@@ -19,6 +19,7 @@ def meaning_lines(simulation: Simulation) -> list[str]:
     return [
         *(f"{_GAP}{line}" for line in _aligned([_cells(one) for one in simulation.senders])),
         *(f"{_GAP}{line}" for one in simulation.senders for line in _receipts(one)),
+        *(f"{_GAP}{line}" for line in _failover(simulation)),
         f"At best, with one worker for each profile: {_speed(attempts)} attempts/s, "
         f"{_speed(delivered)} of them delivered.",
     ]
@@ -41,6 +42,16 @@ def _receipts(profile: SenderProfile) -> Iterator[str]:
             f"{profile.name}: on the phone {exact_seconds(known.mean_time)} after delivery, "
             f"{exact_percent(known.missing)} without a receipt"
         )
+
+
+def _failover(simulation: Simulation) -> Iterator[str]:
+    """What is otherwise than by default."""
+    failover = simulation.failover
+    if failover is None:
+        yield "no failover: what a profile without workers has waits for them"
+    elif failover.to is not None:
+        failed = f"{failover.attempts} failed attempt{'s' if failover.attempts != 1 else ''}"
+        yield f"after {failed} a message goes to {failover.to}"
 
 
 def _speed(messages: float) -> str:

@@ -53,11 +53,8 @@ def list_maybe_twice(
 
 def _found(ledger: Ledger, run: Run, clock: Clock) -> Iterator[MaybeTwice]:
     online = [worker.row.id for worker in online_workers(ledger, clock)]
-    gone = [
-        worker
-        for worker in vanished(ledger.all_workers(), online)
-        if worker.seen_at >= run.started_at
-    ]
+    everyone = ledger.all_workers()
+    gone = [worker for worker in vanished(everyone, online) if worker.seen_at >= run.started_at]
     with ledger.reading() as connection:
         records = Records(connection, run)
         resumed_at = [step.at for step in records.steps() if step.what is Steering.RESUMED]
@@ -70,7 +67,7 @@ def _found(ledger: Ledger, run: Run, clock: Clock) -> Iterator[MaybeTwice]:
             if number == batch.number:
                 mine = chain
                 number, chain = next(chains, (None, []))
-            yield from maybe_twice(batch, mine, gone, resumed_at)
+            yield from maybe_twice(batch, mine, gone, resumed_at, run.simulation.failover, everyone)
 
 
 def _chains(

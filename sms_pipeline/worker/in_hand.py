@@ -83,5 +83,9 @@ def require_playable(simulation: Simulation) -> None:
     Raises:
         ConfigError: as `require_short_batches`.
     """
+    sizes = {one.name: simulation.batch_size_for(one) for one in simulation.senders}
+    if simulation.failover and simulation.failover.to:
+        # What it is handed comes in batches of the other profiles.
+        sizes[simulation.failover.to] = max(sizes.values())
     for profile in simulation.senders:
-        require_short_batches(profile, simulation.batch_size_for(profile))
+        require_short_batches(profile, sizes[profile.name])

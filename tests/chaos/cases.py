@@ -19,6 +19,7 @@ SILENT_3 = Setting(workers=3, events=False)
 FLOWER_1 = Setting(flower=True)
 CLASSIC_FLOWER_3 = Setting(queue_type="classic", database="postgresql", workers=3, flower=True)
 TWO_PROFILES = Setting(profiles=2)
+FAILING_OVER = Setting(profiles=2, failover=True)
 CLASSIC_POSTGRES_TWO_PROFILES = Setting(queue_type="classic", database="postgresql", profiles=2)
 
 #: Half of all attempts fail, so that many retries are published.
@@ -65,6 +66,11 @@ CASES = (
     Case(Fault.WORKER_KILL, TWO_PROFILES),
     Case(Fault.WORKER_KILL, CLASSIC_POSTGRES_TWO_PROFILES),
     Case(Fault.WORKER_KILL, replace(QUORUM_1, load=HURRIED), note="deadline"),
+    Case(Fault.PROFILE_KILL, FAILING_OVER, ci=True),
+    Case(Fault.PROFILE_KILL, replace(CLASSIC_POSTGRES_TWO_PROFILES, failover=True)),
+    Case(Fault.OUTAGE, replace(FAILING_OVER, outage=True)),
+    Case(Fault.OUTAGE, replace(CLASSIC_POSTGRES_TWO_PROFILES, failover=True, outage=True)),
+    Case(Fault.WORKER_KILL, FAILING_OVER, note="failover"),
     Case(Fault.WORKER_FREEZE, QUORUM_3, ci=True),
     Case(Fault.WORKER_FREEZE, CLASSIC_POSTGRES_3),
     Case(Fault.WORKER_TERM, QUORUM_3, ci=True),

@@ -47,6 +47,15 @@ class Evidence:
         """Close what connections there are."""
         self._engine.dispose()
 
+    def handed_over(self) -> int:
+        """Messages that went from profile to profile: settled by another one than dispatched to."""
+        query = """
+            SELECT COALESCE(SUM(s.messages), 0) FROM settlements s
+            JOIN batches b ON b.run = s.run AND b.number = s.batch
+            WHERE s.run = :run AND s.profile <> b.profile"""
+        ((messages,),) = self._rows(query)
+        return int(messages)
+
     def counts(self) -> Counts | None:
         """What is counted now; None while the ledger is away or not made yet."""
         query = """

@@ -24,6 +24,7 @@ from tests.chaos.scenario import (
     COMMAND_SECONDS,
     DEAD_LETTERS,
     PATIENCE_SECONDS,
+    PROFILE,
     PROVEN,
     QUEUE,
     RUN,
@@ -77,6 +78,8 @@ class Fault(StrEnum):
 
     CALM = "calm"
     WORKER_KILL = "worker-kill"
+    PROFILE_KILL = "profile-kill"
+    OUTAGE = "outage"
     WORKER_FREEZE = "worker-freeze"
     WORKER_TERM = "worker-term"
     WORKER_CHURN = "worker-churn"
@@ -159,6 +162,24 @@ def _worker_kill(scenario: Scenario) -> None:
         worker.ready()
     scenario.expect_absorbed.add("redelivered")
     scenario.mended()
+
+
+@_of(Fault.PROFILE_KILL)
+def _profile_kill(scenario: Scenario) -> None:
+    """SIGKILL of all workers of a profile, and nobody starts others: another profile takes over."""
+    scenario.start()
+    scenario.await_some_share()
+    for worker in [one for one in scenario.workers if one.profile != PROFILE]:
+        scenario.kill_worker(worker)
+    scenario.expect_logged.add("they are taken over")
+    scenario.mended()
+
+
+@_of(Fault.OUTAGE)
+def _outage(scenario: Scenario) -> None:
+    """The senders of a profile stop for six seconds: what waited too long twice goes to another."""
+    scenario.may_send_twice = False
+    scenario.start()
 
 
 @_of(Fault.WORKER_FREEZE)

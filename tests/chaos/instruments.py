@@ -142,7 +142,7 @@ def keep_journal(folder: Path, reach: Callable[[Point], None]) -> None:
     )
 
     def noted(batch: Batch, outcomes: Outcomes, *others: Any) -> Settlement:
-        _ended_at, worker_id, _settled_at = others
+        _ended_at, worker_id, *_ = others
         # One write: a killed process leaves whole lines.
         os.write(file, _journal_line(batch, outcomes, worker_id))
         reach(Point.AFTER_PLAY)

@@ -31,6 +31,11 @@ PROFILES = ("chaos", "tough")
 PROFILE = PROFILES[0]
 QUEUE = f"sms.{PROFILE}"
 TOUGHNESS = 1.5
+#: How the first profile steps in for the second one.
+FAILOVER = {"attempts": 2, "to": PROFILES[0], "unattended": 1.0}
+#: What befalls the second profile, and how long a message of it waits then, seconds.
+OUTAGE = {"at": 2, "for": 6, "profile": PROFILES[1], "outage": True}
+VALIDITY = 1.0
 RUN = 1
 
 #: Only a run that has come to a stand waits this long: any progress starts the time again.
@@ -82,6 +87,10 @@ class Setting:
     events: bool = True
     #: Whether Flower is attached.
     flower: bool = False
+    #: Whether the first profile steps in for the second one.
+    failover: bool = False
+    #: Whether the senders of the second profile stop for a while.
+    outage: bool = False
     load: Load = USUAL_LOAD
 
     def describe(self) -> str:
@@ -89,6 +98,7 @@ class Setting:
         workers = f"{self.workers} worker{'s' if self.workers > 1 else ''}"
         workers += f" of each of {self.profiles} profiles" * (self.profiles > 1)
         extras = ["no events"] * (not self.events) + ["Flower"] * self.flower
+        extras += ["failover"] * self.failover
         return ", ".join([self.queue_type, self.database, workers, *extras])
 
 
@@ -364,6 +374,8 @@ class Scenario:
         ]
         if (self.recovery_seconds or 0.0) > RECOVERY_SECONDS:
             problems.append(f"it went on only {self.recovery_seconds:.1f} s after the fault's end")
+        if self.setting.failover and not self.evidence.handed_over():
+            problems.append("the fault did not happen: nothing was handed over")
         findings = check(self.total, self.evidence.recorded(), read_journals(self.journals, RUN))
         problems += findings.problems()
         if findings.sent_twice and not self.may_send_twice:
@@ -468,6 +480,7 @@ class Scenario:
                     "mean_time": load.mean_time * factor,
                     "failure_rate": load.failure_rate * factor,
                     "count": load.senders // self.setting.workers // self.setting.profiles,
+                    "validity": VALIDITY if self.setting.outage else None,
                 }
                 for profile, factor in self._profiles()
             ],
@@ -478,6 +491,8 @@ class Scenario:
                 "backoff_max": 1.0,
                 "jitter": 1.0,
             },
+            "failover": FAILOVER if self.setting.failover else False,
+            "events": [OUTAGE] if self.setting.outage else [],
         }
 
     def _profiles(self) -> list[tuple[str, float]]:

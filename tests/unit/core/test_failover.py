@@ -13,7 +13,9 @@ from sms_pipeline.core.counts import total
 from sms_pipeline.core.failover import Failover, HandOver, hand_overs, profile_of
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import BadBatchError
+from sms_pipeline.errors import BadBatchError, ConfigError
+from sms_pipeline.views.meaning import meaning_lines
+from sms_pipeline.worker.in_hand import require_playable
 from tests.unit import make
 
 TWICE = Failover(attempts=2, to="backup")
@@ -138,3 +140,19 @@ def test_a_run_whose_failing_profile_hands_over_comes_to_an_end() -> None:
     assert Simulation(senders=senders, retry=endless, failover=to)  # type: ignore[arg-type]
     with pytest.raises(ValidationError, match="could never end"):
         Simulation(senders=senders, retry=endless)
+
+
+def test_validate_tells_what_is_otherwise_than_by_default() -> None:
+    assert "failover" not in "\n".join(meaning_lines(make.simulation()))
+    told = meaning_lines(make.simulation(failover={"attempts": 2, "to": "slow"}))
+    assert "  after 2 failed attempts a message goes to slow" in told
+    off = meaning_lines(make.simulation(failover=False))
+    assert "  no failover: what a profile without workers has waits for them" in off
+
+
+def test_batches_that_come_from_others_must_be_short_enough_too() -> None:
+    senders = (make.profile("fast", count=1_000), make.profile("weak", count=1, mean_time=1))
+    values: dict[str, Any] = {"senders": senders, "num_messages": 1_000_000}
+    require_playable(make.simulation(**values))
+    with pytest.raises(ConfigError, match=r"'weak': 1 senders at 1 s need .* batch of 5000"):
+        require_playable(make.simulation(failover={"attempts": 1, "to": "weak"}, **values))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sms_pipeline.core.failover import Failover
 from sms_pipeline.core.records import Settlement, WorkerRow
 from sms_pipeline.core.twice import maybe_twice, vanished
 from tests.unit import make
@@ -32,11 +33,13 @@ def found(
     chain: Sequence[Settlement] = CHAIN,
     workers: Sequence[WorkerRow] = (),
     resumed_at: Sequence[float] = (),
+    failover: Failover | None = None,
+    others: Sequence[WorkerRow] = (),
 ) -> list[tuple[int, list[int], str]]:
     moments = [NOON + at for at in resumed_at]
     return [
         (one.attempt, list(one.indexes), one.why)
-        for one in maybe_twice(BATCH, chain, workers, moments)
+        for one in maybe_twice(BATCH, chain, workers, moments, failover, [*workers, *others])
     ]
 
 
@@ -58,6 +61,26 @@ def test_what_the_vanished_worker_settled_itself_was_sent_once() -> None:
 
 def test_a_vanished_worker_of_another_profile_had_none_of_it() -> None:
     assert found(workers=[gone(5, profile="slow")]) == []
+    assert found(workers=[gone(5, profile="slow")], failover=Failover(unattended=None)) == []
+
+
+def test_one_that_may_have_taken_it_over_may_have_begun_it() -> None:
+    other = [gone(5, profile="slow")]
+    assert found(workers=other, failover=Failover()) == [(1, ALL, "worker w1 vanished")]
+    # Not where a worker of the profile was there for long, and still was
+    there = make.worker("w2", joined_at=NOON - 100, seen_at=NOON + 6)
+    assert found(workers=other, failover=Failover(), others=[there]) == []
+    late = make.worker("w2", joined_at=NOON - 50, seen_at=NOON + 6)
+    assert found(workers=other, failover=Failover(), others=[late])
+    gone_before = make.worker("w2", joined_at=NOON - 100, left_at=NOON + 4, seen_at=NOON + 6)
+    assert found(workers=other, failover=Failover(), others=[gone_before])
+
+
+def test_an_attempt_of_another_profile_may_have_been_begun_by_its_workers() -> None:
+    after_one = Failover(attempts=1, to="slow", unattended=None)
+    again = [(2, [31, 34], "worker w1 vanished")]
+    assert found(workers=[gone(15, profile="slow")], failover=after_one) == again
+    assert found(workers=[gone(15)], failover=after_one) == []
 
 
 def test_a_worker_that_joined_later_had_none_of_it() -> None:

@@ -35,7 +35,8 @@ def test_json_holds_the_figures() -> None:
     found = json.loads(json.dumps(progress_json(progress)))
     # Then all its figures are there
     of_messages = {
-        "dispatched": 50, "in_flight": 20, "backlog": 10, "retrying": 10, "handed_in": 0, "handed_away": 0,
+        "dispatched": 50, "in_flight": 20, "backlog": 10, "retrying": 10,
+        "handed_in": 0, "handed_away": 0,
         "delivered": 20, "failed": 5, "expired": 3, "cancelled": 2,
         "attempts": 55, "failed_attempts": 35, "failure_rate_seen": 0.636364,
         "mean_send_seconds": 0.1, "mean_send_in_all_seconds": 0.22,

@@ -14,11 +14,13 @@ import pytest
 
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.counts import Counts
+from sms_pipeline.core.failover import HandOver
 from sms_pipeline.core.records import Run
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.verdict import Verdict
+from sms_pipeline.views.lines import summary_lines
 from sms_pipeline.views.report.document import RunReport, as_csv, as_json, make_report
 from sms_pipeline.views.report.page import as_html, save
 from tests.unit import make
@@ -331,3 +333,23 @@ def test_a_long_run_makes_a_small_page(ledger: Ledger) -> None:
     page = as_html(make_report(Settings(), ledger, run))
     assert "All 20,000 messages reached in 1 h 56 min" in text_of(page)
     assert len(page.encode()) < 200_000
+
+
+def test_hand_overs_are_in_the_page_and_in_the_summary(ledger: Ledger) -> None:
+    simulation = make.simulation(num_messages=10, failover={"attempts": 1, "to": "slow"})
+    run = ledger.start_run(simulation, seed=7)
+    ledger.record_batches(run.id, [make.row(run.id)])
+    moved = [HandOver("fast", "slow", 1_004)]
+    ledger.settle([make.settlement(run.id, handed_over=moved)])
+    report = make_report(Settings(), ledger, run)
+    assert "Handed over" in as_html(report)
+    assert "fast 1,004 away slow 1,004 in" in re.sub(r"\s+", " ", as_html(report))
+    lines = "\n".join(summary_lines(report.progress, "done"))
+    assert "Handed over between profiles: 1,004 messages." in lines
+    assert ", 1,004 handed away" in lines
+
+
+def test_a_run_without_hand_overs_says_nothing_of_them(ledger: Ledger, done: Run) -> None:
+    report = make_report(Settings(), ledger, done)
+    assert "Handed over" not in as_html(report)
+    assert "anded" not in "\n".join(summary_lines(report.progress, "done"))
