@@ -79,9 +79,15 @@ def state_of(run: RunFacts, wall: float, nobody_online: bool) -> RunState:
         return RunState.INTERRUPTED
     if run.control is Control.PAUSED:
         return RunState.PAUSED
-    if wall - run.last_sign > patience(run.simulation):
+    if wall - run.last_sign > patience(run.simulation) and not _was_closed(run.simulation, wall):
         return RunState.STALLED
     return RunState.CANCELLED if run.control is Control.CANCELLED else RunState.RUNNING
+
+
+def _was_closed(simulation: Simulation, wall: float) -> bool:
+    """Whether it is outside its hours, or was when something should have happened."""
+    window, waited = simulation.window, patience(simulation)
+    return window is not None and any(window.opens_in(at) for at in (wall, wall - waited))
 
 
 def patience(simulation: Simulation) -> float:
