@@ -19,6 +19,7 @@ from sms_pipeline.core.events import spells_of
 from sms_pipeline.core.messages import Columns
 from sms_pipeline.core.records import BatchRow, Control, Run, Snapshot, Unsettled
 from sms_pipeline.core.routing import Load
+from sms_pipeline.core.run_state import stuck_before
 from sms_pipeline.producer.load import Loads, Lost
 
 #: How often the backlog is read while there is no room for another batch.
@@ -233,9 +234,8 @@ class Dispatching:
             now - self._stuck_read_at >= STUCK_PERIOD_SECONDS
         ):
             self._stuck_read_at = now
-            self._loads.stuck = yield ReadStuck(
-                self._clock.wall() - self._run.simulation.stuck_after
-            )
+            before = stuck_before(self._run.simulation, self._clock.wall())
+            self._loads.stuck = yield ReadStuck(before)
 
     def _rows(self, loads: list[Load], queued_at: float) -> list[BatchRow]:
         """The next batches, as many as have room, within the limits of a group."""

@@ -9,7 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from sms_pipeline.core.hours import Window
+from sms_pipeline.core.run_state import RunState, state_of, stuck_before
 from sms_pipeline.core.simulation import Simulation, parse_simulation
+from tests.unit import make
 
 DAY = Window(hours="08:00-21:00", zone="Europe/Berlin")
 NIGHT = Window(hours="21:00-06:00", zone="Europe/Berlin")
@@ -102,3 +104,14 @@ def test_it_is_written_in_one_line_or_as_a_mapping_and_kept_with_the_run() -> No
 def test_what_is_wrong_with_it_is_told(written: object, what: str) -> None:
     with pytest.raises(ValidationError, match=what):
         Simulation.model_validate({"window": written})
+
+
+def test_what_waits_for_its_hours_is_neither_stuck_nor_stalled() -> None:
+    simulation = Simulation(window=DAY)
+    waited = simulation.stuck_after
+    for closed in ("2026-05-04 07:00", "2026-05-04 08:01"):
+        assert stuck_before(simulation, at(closed)) == 0.0
+    assert stuck_before(simulation, at("2026-05-04 12:00")) == at("2026-05-04 12:00") - waited
+    facts = make.snapshot(simulation=simulation, started_at=at("2026-05-04 06:00"))
+    assert state_of(facts, at("2026-05-04 07:59"), nobody_online=False) is RunState.RUNNING
+    assert state_of(facts, at("2026-05-04 09:00"), nobody_online=False) is RunState.STALLED
