@@ -20,6 +20,7 @@ from sms_pipeline.errors import EXIT_THRESHOLD, ConfigError, ThresholdMissedErro
 
 if TYPE_CHECKING:
     from sms_pipeline.config.settings import Settings
+    from sms_pipeline.core.simulation import Simulation
     from sms_pipeline.forecast.outlook import Outlook
     from sms_pipeline.forecast.plan import Goal
 
@@ -66,7 +67,7 @@ def forecast(
     """
     settings = context.read_settings()
     file = config or config_file or settings.config
-    simulation = context.read_simulation(file, options, checks)
+    simulation = _begun_now(context.read_simulation(file, options, checks))
     from sms_pipeline.forecast.costs import COSTS
     from sms_pipeline.forecast.limits import limits_of
     from sms_pipeline.forecast.outlook import FIRST_SEED, look_ahead
@@ -93,6 +94,17 @@ def forecast(
             for one in outlook.missed
         )
         raise ThresholdMissedError(f"threshold will be missed: {listed}")
+
+
+def _begun_now(simulation: Simulation) -> Simulation:
+    """Its hours as they are for a run that begins now: the virtual clock begins long ago."""
+    if simulation.window is None:
+        return simulation
+    from sms_pipeline.config.clock import MACHINE_CLOCK
+    from sms_pipeline.forecast.agenda import EPOCH
+
+    window = simulation.window.behind(MACHINE_CLOCK.wall() - EPOCH)
+    return simulation.model_copy(update={"window": window})
 
 
 def _save(settings: Settings, outlook: Outlook, seed: int) -> None:
@@ -157,7 +169,8 @@ def plan(
     """
     settings = context.read_settings()
     goal = _goal(share, within)
-    simulation = context.read_simulation(config or config_file or settings.config, options, ())
+    file = config or config_file or settings.config
+    simulation = _begun_now(context.read_simulation(file, options, ()))
     from sms_pipeline.forecast.costs import COSTS
     from sms_pipeline.forecast.plan import make_plan
     from sms_pipeline.views.output import say, write, write_file

@@ -81,7 +81,8 @@ class TimeLeft:
             return None
         if self._told is None or moment.now - self._reckoned_at >= reckoned_after(self._told):
             ahead = ahead_of(snapshot, online, retrying, moment.wall, pace, origin)
-            self._told, self._reckoned_at = seconds_left(ahead), moment.now
+            self._told = _within_hours(snapshot, seconds_left(ahead), moment.wall)
+            self._reckoned_at = moment.now
         passed = moment.now - self._reckoned_at
         return None if self._told is None else max(self._told - passed, 0.0)
 
@@ -91,6 +92,14 @@ def reckoned_after(told: float | None) -> float:
     if told is None:
         return MOST_RECKONED
     return min(max(told * _RECKONED_SHARE, LEAST_RECKONED), MOST_RECKONED)
+
+
+def _within_hours(snapshot: Snapshot, seconds: float | None, wall: float) -> float | None:
+    """How long so many seconds of a run take, if it has hours in which they must pass."""
+    window = snapshot.simulation.window
+    if seconds is None or window is None:
+        return seconds
+    return min(window.seconds_for(seconds, wall), _due_in(snapshot, wall))
 
 
 def next_retry(snapshot: Snapshot, retrying: Iterable[Retrying], wall: float) -> float | None:

@@ -15,6 +15,7 @@ from sms_pipeline.core.bitmap import Offsets, pack_offsets, unpack_offsets
 from sms_pipeline.core.clock import MAX_BOOT
 from sms_pipeline.core.events import MAX_EVENTS, Spell
 from sms_pipeline.core.failover import Failover, profile_of
+from sms_pipeline.core.hours import Window
 from sms_pipeline.core.messages import SEPARATOR
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, PROFILE_NAME
 from sms_pipeline.core.retry import RetryPolicy
@@ -54,6 +55,10 @@ class Batch(BaseModel):
     deadline: float | None = Field(default=None, gt=0)
     #: Whether it goes before those that are not, in a queue of its own.
     urgent: bool = False
+    #: Hours in which its messages may be sent.
+    window: Window | None = None
+    #: Attempts that these hours cut short: they do not count.
+    spared: int = Field(default=0, ge=0, le=MAX_INTEGER)
     #: When it goes to another profile; None = never.
     failover: Failover | None = None
     #: The profile that the batch was dispatched to, where that is not the one of this attempt.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
 
 #: Messages a second: one an hour, and more than any machine makes.
 MIN_RATE, MAX_RATE = 1 / 3_600, 1_000_000_000
@@ -30,6 +33,16 @@ def parse_rate(value: object) -> object:
     if not MIN_RATE <= rate <= MAX_RATE:
         raise ValueError(f"must be from 1/h to {MAX_RATE / _MANY['M']:.0f}M/s")
     return rate
+
+
+#: The same for editors, which know no validators.
+_RateText = (
+    Annotated[float, Field(ge=MIN_RATE, le=MAX_RATE)]
+    | Annotated[str, Field(pattern=f"^{RATE.pattern}$")]
+    | None
+)
+#: Of a configuration.
+Rate = Annotated[float | None, BeforeValidator(parse_rate, json_schema_input_type=_RateText)]
 
 
 def most_at_once(rate: float | None, seconds: float = BURST_SECONDS) -> float:

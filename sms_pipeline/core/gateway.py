@@ -37,6 +37,8 @@ class Outcomes(NamedTuple):
     #: Should it be delivered: seconds from then until it is on the phone, NaN where no receipt ever
     #: comes; None without receipts.
     receipts: Delays | None = None
+    #: Whether no sender took it before its hours were over; None when none was left.
+    unsent: NDArray[np.bool_] | None = None
 
 
 class Gateway(Protocol):

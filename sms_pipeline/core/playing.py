@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import partial
 
@@ -48,11 +49,13 @@ def came_to(
     finished: Finished,
     epoch: float,
     give_up_at: float,
+    closes_at: float = math.inf,
 ) -> tuple[Outcomes, Seconds]:
     """What became of each message, and when it ended, seconds since the epoch.
 
     One that no sender took in time has expired, and ended at no time (NaN); but where it was the
-    carrier that gave it up, its attempt failed at that moment.
+    carrier that gave it up, its attempt failed at that moment. Where its hours were over, it was
+    left unsent.
 
     Args:
         batch: the attempt.
@@ -61,9 +64,10 @@ def came_to(
         finished: what the bank made of it.
         epoch: as in `terms_of`.
         give_up_at: until when its messages might be sent, on the bank's clock.
+        closes_at: when its hours are over, on the same clock.
     """
     ended_at = epoch + finished.finish_times
-    if terms is PLAIN:
+    if terms is PLAIN and closes_at == math.inf:
         return outcomes, ended_at
     busy = outcomes.durations if outcomes.busy is None else outcomes.busy
     delivered = outcomes.delivered
@@ -71,11 +75,13 @@ def came_to(
         starts = finished.start_times
         busy = busy if terms.slowdown is None else busy * terms.slowdown(starts)
         delivered = if_started(batch, terms.spells, outcomes, epoch + starts)
+    unsent = None
     if finished.gave_up_at < give_up_at:
         given_up = np.isnan(ended_at)
+        unsent = given_up if finished.gave_up_at >= closes_at and given_up.any() else None
         ended_at = np.where(given_up, epoch + finished.gave_up_at, ended_at)
         busy, delivered = np.where(given_up, 0.0, busy), delivered & ~given_up
-    return Outcomes(busy, delivered, receipts=outcomes.receipts), ended_at
+    return Outcomes(busy, delivered, receipts=outcomes.receipts, unsent=unsent), ended_at
 
 
 def if_started(

@@ -79,9 +79,25 @@ def state_of(run: RunFacts, wall: float, nobody_online: bool) -> RunState:
         return RunState.INTERRUPTED
     if run.control is Control.PAUSED:
         return RunState.PAUSED
-    if wall - run.last_sign > patience(run.simulation):
+    waited = patience(run.simulation)
+    if wall - run.last_sign > waited and not _was_closed(run.simulation, wall, waited):
         return RunState.STALLED
     return RunState.CANCELLED if run.control is Control.CANCELLED else RunState.RUNNING
+
+
+def _was_closed(simulation: Simulation, wall: float, waited: float) -> bool:
+    """Whether it is outside its hours, or was when something should have happened."""
+    window = simulation.window
+    return window is not None and any(window.opens_in(at) for at in (wall, wall - waited))
+
+
+def stuck_before(simulation: Simulation, wall: float) -> float:
+    """Before when a batch was last heard of that is stuck at `wall`, seconds since the epoch.
+
+    None is that waits for its run's hours.
+    """
+    waited = simulation.stuck_after
+    return 0.0 if _was_closed(simulation, wall, waited) else wall - waited
 
 
 def patience(simulation: Simulation) -> float:

@@ -38,11 +38,11 @@ def expire(outcomes: Outcomes, ended_at: Moments, due: float) -> Outcomes:
     late = ~(ended_at <= due)
     if not late.any():
         return outcomes
-    return Outcomes(
-        np.where(late, 0.0, outcomes.durations),
-        outcomes.delivered & ~late,
-        late,
-        receipts=outcomes.receipts,
+    return outcomes._replace(
+        durations=np.where(late, 0.0, outcomes.durations),
+        delivered=outcomes.delivered & ~late,
+        expired=late,
+        busy=None,
     )
 
 
@@ -57,7 +57,8 @@ def settlement_of(
     """The settlement of an attempt that was made.
 
     A message that was not delivered is retried if the policy allows another attempt, else it has
-    failed; one that expired is neither. `played_by` is the profile that made the attempt; None:
+    failed; one that expired is neither. One that its hours left unsent is always handed on.
+    `played_by` is the profile that made the attempt; None:
     the one that it was meant for.
     """
     profile = played_by or batch.profile
@@ -65,8 +66,9 @@ def settlement_of(
     delivered = outcomes.delivered
     expired = np.zeros_like(delivered) if outcomes.expired is None else outcomes.expired
     unsuccessful = ~delivered & ~expired
-    may_retry = batch.retry.allows_after(batch.attempt)
-    retried = unsuccessful if may_retry else np.zeros_like(unsuccessful)
+    unsent = np.zeros_like(delivered) if outcomes.unsent is None else outcomes.unsent
+    may_retry = batch.retry.allows_after(batch.attempt - batch.spared)
+    retried = unsuccessful if may_retry else unsuccessful & unsent
     failed = unsuccessful & ~retried
     timed = ended_at[delivered | failed]
     delivery_times = np.maximum(timed - batch.started_at, 0)

@@ -9,10 +9,11 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from sms_pipeline.core import checks
 from sms_pipeline.core.checks import Threshold
-from sms_pipeline.core.dispatch_rate import MAX_RATE, MIN_RATE, RATE, most_at_once, parse_rate
+from sms_pipeline.core.dispatch_rate import MAX_RATE, MIN_RATE, Rate, most_at_once
 from sms_pipeline.core.events import MAX_EVENTS, Event, unknown_profile
 from sms_pipeline.core.failover import Failover, problem_of
 from sms_pipeline.core.frozen import Frozen
+from sms_pipeline.core.hours import Window
 from sms_pipeline.core.messages import Alphabet, Columns, PhoneFormat, make_columns
 from sms_pipeline.core.profiles import AUTO_BATCH_SECONDS, MAX_BATCH_SIZE, SenderProfile
 from sms_pipeline.core.recipients import Recipients
@@ -76,13 +77,6 @@ def _batch_size(value: object) -> object:
     return value
 
 
-_Rate = (
-    Annotated[float, Field(ge=MIN_RATE, le=MAX_RATE)]
-    | Annotated[str, Field(pattern=f"^{RATE.pattern}$")]
-    | None
-)
-
-
 class Simulation(Frozen):
     """What to rehearse. Every key has a default; a YAML file and options override them."""
 
@@ -115,15 +109,21 @@ class Simulation(Frozen):
     urgent: bool = Field(
         default=False, description="workers take the run's batches before those of other runs"
     )
-    rate: Annotated[float | None, BeforeValidator(parse_rate, json_schema_input_type=_Rate)] = (
-        Field(
-            default=None,
-            ge=MIN_RATE,
-            le=MAX_RATE,
-            description="most messages dispatched per second, as 500/s, 10k/s or 600/min; null = "
-            "no limit",
-            examples=["10k/s"],
-        )
+    rate: Rate = Field(
+        default=None,
+        ge=MIN_RATE,
+        le=MAX_RATE,
+        description="most messages dispatched per second, as 500/s, 10k/s or 600/min; null = "
+        "no limit",
+        examples=["10k/s"],
+    )
+    window: Annotated[
+        Window | None,
+        BeforeValidator(Window.from_text, json_schema_input_type=str | Window | None),
+    ] = Field(
+        default=None,
+        description="hours in which messages are sent, as 08:00-21:00 Europe/Berlin; null = always",
+        examples=["08:00-21:00 Europe/Berlin"],
     )
     routing: Literal["adaptive", "static"] = Field(
         default="adaptive",

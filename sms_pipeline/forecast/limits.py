@@ -87,6 +87,8 @@ def _changes(
     )
     if simulation.rate is not None:
         yield "no rate was set", changed(rate=None)
+    if simulation.window:
+        yield "it could send at any hour", changed(window=None)
     if simulation.events:
         yield "nothing went wrong", changed(events=())
     if len(simulation.senders) > 1:

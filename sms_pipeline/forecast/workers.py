@@ -87,8 +87,8 @@ class VirtualWorker:
         match effect:
             case ReadStanding(batch):
                 delivery.answer(self._world.books.standing(batch.key))
-            case Play(batch, give_up_at, _):
-                self._play(batch, give_up_at, delivery.answer)
+            case Play(batch, give_up_at, _, closes_at):
+                self._play(batch, give_up_at, closes_at, delivery.answer)
             case Settle(settlement):
                 self._settle(settlement, delivery.answer)
             case Publish(batch, delay):
@@ -96,15 +96,20 @@ class VirtualWorker:
             case Note():
                 delivery.answer()
 
-    def _play(self, batch: Batch, give_up_at: float, answer: Callable[[Played], None]) -> None:
+    def _play(
+        self, batch: Batch, give_up_at: float, closes_at: float, answer: Callable[[Played], None]
+    ) -> None:
         outcomes = self._gateways[batch.profile].attempt(batch)
         terms = terms_of(batch, self._profiles[batch.profile], outcomes, EPOCH)
-        give_up_at -= EPOCH
+        give_up_at, closes_at = give_up_at - EPOCH, closes_at - EPOCH
 
         def ended(finished: Finished) -> None:
-            answer(Played(*came_to(batch, outcomes, terms, finished, EPOCH, give_up_at)))
+            came = came_to(batch, outcomes, terms, finished, EPOCH, give_up_at, closes_at)
+            answer(Played(*came))
 
-        self._senders.play(batch.profile, outcomes.durations, give_up_at, ended, terms)
+        self._senders.play(
+            batch.profile, outcomes.durations, min(give_up_at, closes_at), ended, terms
+        )
 
     def _settle(self, settlement: Settlement, answer: Callable[[object], None]) -> None:
         def commit() -> None:

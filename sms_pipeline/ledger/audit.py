@@ -13,6 +13,7 @@ from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.bitmap import bitmap_as_number
 from sms_pipeline.core.clock import Clock, clock_of
 from sms_pipeline.core.records import BatchRow, Failure, Run, Settlement
+from sms_pipeline.core.run_state import stuck_before
 from sms_pipeline.core.seal import Contents
 from sms_pipeline.errors import BadBatchError
 from sms_pipeline.ledger import rules, schema
@@ -298,15 +299,17 @@ def _place(
     result.in_flight += left
     result.lost += left if lost else 0
     since = chain[-1].settled_at if chain else batch.queued_at
-    result.unsettled[_state(run, batch, chain, now - since, lost)].append(batch.number)
+    result.unsettled[
+        _state(run, batch, chain, since < stuck_before(run.simulation, now), lost)
+    ].append(batch.number)
 
 
-def _state(run: Run, batch: BatchRow, chain: list[Settlement], age: float, lost: bool) -> str:
+def _state(run: Run, batch: BatchRow, chain: list[Settlement], is_stuck: bool, lost: bool) -> str:
     if not chain and batch.published_at is None:
         return "recorded, but not confirmed by the broker"
     if lost:
         return "lost with their broker ('resume' sends them again)"
-    if age > run.simulation.stuck_after:
+    if is_stuck:
         return f"stuck for more than {run.simulation.stuck_after:g} s ('resume' sends them again)"
     return "in flight"
 

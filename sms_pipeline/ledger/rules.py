@@ -132,14 +132,10 @@ def _counts(settled: Settlement) -> Iterator[str]:
 
 def _fates(standing: Standing, settled: Settlement) -> Iterator[str]:
     """Who may fail, expire, be cancelled and be tried again."""
-    run, attempt = standing.run, settled.key[2]
-    policy, limit = run.simulation.retry, run.simulation.retry.max_attempts
-    if limit is not None and attempt >= limit:
-        yield f"only {limit} attempts are allowed"
-    elif policy.allows_after(attempt) and settled.failed:
-        yield f"{settled.failed} messages failed, but another attempt was allowed"
-    elif not policy.allows_after(attempt) and settled.retried:
-        yield f"{settled.retried} messages left, but no other attempt is allowed"
+    run = standing.run
+    if not run.simulation.window:
+        # Attempts that a run's hours cut short do not count, and nothing recorded says which.
+        yield from _attempts_allowed(run, settled)
     deadline = run.simulation.deadline
     if settled.expired and deadline is None:
         yield f"{settled.expired} messages expired, but the run has no deadline"
@@ -151,6 +147,17 @@ def _fates(standing: Standing, settled: Settlement) -> Iterator[str]:
         yield f"{settled.cancelled} messages cancelled, but the run never was"
     if settled.cancelled and settled.cancelled != settled.messages:
         yield f"{settled.cancelled} messages cancelled, but not all {settled.messages}"
+
+
+def _attempts_allowed(run: Run, settled: Settlement) -> Iterator[str]:
+    attempt, policy = settled.key[2], run.simulation.retry
+    limit = policy.max_attempts
+    if limit is not None and attempt >= limit:
+        yield f"only {limit} attempts are allowed"
+    elif policy.allows_after(attempt) and settled.failed:
+        yield f"{settled.failed} messages failed, but another attempt was allowed"
+    elif not policy.allows_after(attempt) and settled.retried:
+        yield f"{settled.retried} messages left, but no other attempt is allowed"
 
 
 def _settler(standing: Standing, batch: BatchRow, settled: Settlement) -> Iterator[str]:

@@ -19,6 +19,7 @@ from sms_pipeline.core.events import spells_of
 from sms_pipeline.core.messages import Columns
 from sms_pipeline.core.records import BatchRow, Control, Run, Snapshot, Unsettled
 from sms_pipeline.core.routing import Load
+from sms_pipeline.core.run_state import stuck_before
 from sms_pipeline.producer.load import Loads, Lost
 
 #: How often the backlog is read while there is no room for another batch.
@@ -188,12 +189,13 @@ class Dispatching:
                 # Of a paused run nobody would ever be told so by a refused record.
                 self.next_index = self._run.total
                 break
-            rows = [] if snapshot.control is Control.PAUSED else (yield from self._plan(snapshot))
+            is_held = snapshot.control is Control.PAUSED or self._opens_in()
+            rows = [] if is_held else (yield from self._plan(snapshot))
             yield Say(self._waits_for(snapshot))
             if rows:
                 yield from self._send(rows)
             else:
-                yield Wait(POLL_SECONDS, self._allowance.closed_for(self._clock.monotonic()))
+                yield Wait(POLL_SECONDS, self._closed_for())
         yield Say(None)
 
     def dispatch_again(self, unsettled: Iterable[Unsettled]) -> CountingSteps:
@@ -208,6 +210,13 @@ class Dispatching:
             yield MarkPublished(published)
             batches += 1
         return batches
+
+    def _closed_for(self) -> float:
+        return max(self._allowance.closed_for(self._clock.monotonic()), self._opens_in())
+
+    def _opens_in(self) -> float:
+        window = self._run.simulation.window
+        return window.opens_in(self._clock.wall()) if window else 0.0
 
     def _find_origin(self) -> Steps:
         """Only the events of a bad day count from it."""
@@ -225,9 +234,8 @@ class Dispatching:
             now - self._stuck_read_at >= STUCK_PERIOD_SECONDS
         ):
             self._stuck_read_at = now
-            self._loads.stuck = yield ReadStuck(
-                self._clock.wall() - self._run.simulation.stuck_after
-            )
+            before = stuck_before(self._run.simulation, self._clock.wall())
+            self._loads.stuck = yield ReadStuck(before)
 
     def _rows(self, loads: list[Load], queued_at: float) -> list[BatchRow]:
         """The next batches, as many as have room, within the limits of a group."""
@@ -268,6 +276,9 @@ class Dispatching:
             return (
                 f"run {self._run.id} is paused; continue with: sms-pipeline continue {self._run.id}"
             )
+        window = self._run.simulation.window
+        if window and self._opens_in():
+            return f"run {self._run.id} waits for its hours: {window.opening}"
         lost = self._lost()
         if self._loads.anyone_online:
             return lost
@@ -341,6 +352,7 @@ def with_columns(
         failover=simulation.failover,
         deadline=simulation.deadline,
         urgent=simulation.urgent,
+        window=simulation.window,
         events=events,
         to=columns.to,
         text=columns.text,

@@ -22,7 +22,7 @@ from sms_pipeline.views.lines import (
 from sms_pipeline.views.objects import progress_json
 from sms_pipeline.views.outcome import Outcome, outcome_of
 from sms_pipeline.views.output import say, write
-from sms_pipeline.views.states import notices, waiting_retries
+from sms_pipeline.views.states import notices, waits_for
 from sms_pipeline.views.terminal import LiveView
 
 
@@ -83,7 +83,7 @@ class PlainView:
     def show(self, progress: Progress) -> None:
         """See `View.show`."""
         self._line(update_line(progress))
-        if waiting := waiting_retries(progress):
+        if waiting := waits_for(progress):
             self._below([waiting])
         if self._verbose:
             self._below(detail_lines(progress))

@@ -12,7 +12,7 @@ from sms_pipeline.core.clock import Clock, clock_of
 from sms_pipeline.core.liveness import ONLINE_SECONDS
 from sms_pipeline.core.progress import Findings, Progress, Tracker
 from sms_pipeline.core.records import Retrying, Run, Snapshot, WorkerRow
-from sms_pipeline.core.run_state import STALLED_SECONDS, patience
+from sms_pipeline.core.run_state import STALLED_SECONDS, patience, stuck_before
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.following import readings
 from sms_pipeline.ledger.store import Ledger
@@ -176,7 +176,7 @@ class Inquiry:
         now = self._clock.monotonic()
         if now < self._stuck_due_at:
             return
-        before = self._clock.wall() - self._run.simulation.stuck_after
+        before = stuck_before(self._run.simulation, self._clock.wall())
         stuck = self._ledger.stuck(self._run.id, before)
         self._findings = dataclasses.replace(self._findings, stuck=stuck)
         self._stuck_due_at = now + STUCK_PERIOD_SECONDS

@@ -68,9 +68,22 @@ def eta(progress: Progress) -> str:
 
 
 def time_left(progress: Progress) -> str:
-    """The same, and what it waits for of which only retries are left."""
-    waiting = waiting_retries(progress)
+    """The same, and what it waits for: its hours, or retries if nothing else is left."""
+    waiting = waits_for(progress)
     return f"{eta(progress)} ({waiting})" if waiting else eta(progress)
+
+
+def waits_for(progress: Progress) -> str | None:
+    """That, alone."""
+    return waiting_hours(progress) or waiting_retries(progress)
+
+
+def waiting_hours(progress: Progress) -> str | None:
+    """That a run is outside its hours, and when they begin; None while they last."""
+    window, now = progress.simulation.window, progress.started_at + progress.seconds
+    if window is None or progress.state is not RunState.RUNNING or not window.opens_in(now):
+        return None
+    return f"waits for its hours: {window.opening}"
 
 
 def waiting_retries(progress: Progress) -> str | None:

@@ -6,6 +6,7 @@ batch when the protocol has ended, and not before: what was settled and handed o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,6 +21,9 @@ from sms_pipeline.core.settling import Moments, cancellation_of, due_at, expire,
 
 #: A batch of a paused run comes back to a worker after so long: `continue` takes effect by then.
 PAUSE_SECONDS = 2
+#: A batch that waits for its hours comes back at the latest after so long: `cancel` takes effect
+#: by then.
+LONGEST_CLOSED_SECONDS = 60
 #: How the result of a delivery begins when it hands messages on to another attempt.
 RETRIED = "retried as "
 
@@ -40,6 +44,8 @@ class Play:
     give_up_at: float
     #: The profile whose senders make it; None: the one that it is meant for.
     profile: str | None = None
+    #: When the run's hours are over: the same, but these are left unsent, not expired.
+    closes_at: float = math.inf
 
 
 class Played(NamedTuple):
@@ -106,8 +112,13 @@ def deliver(
         return (yield from _publish(batch, PAUSE_SECONDS))
     elif standing.control is Control.CANCELLED:
         settled = yield Settle(cancellation_of(batch, worker, clock.wall(), profile))
+    elif queued and _waits_for_hours(batch, clock.wall()):
+        return (yield from _publish(batch, _closed_for(batch, clock.wall())))
     else:
-        settled = yield from _attempt(batch, profile, worker, clock)
+        made = yield from _attempt(batch, profile, worker, clock, queued)
+        if made is None:
+            return (yield from _publish(batch, _closed_for(batch, clock.wall())))
+        settled, batch = made
     if settled.remainder is None:
         return None
     remainder = batch.remainder(unpack_offsets(settled.remainder, batch.size))
@@ -119,17 +130,39 @@ def _may_play(batch: Batch, profile: str) -> bool:
     return batch.profile == profile or batch.may_be_taken_over
 
 
+def _waits_for_hours(batch: Batch, wall: float) -> bool:
+    """Not where it would wait in vain: its messages expire when they are played."""
+    return batch.window is not None and batch.window.opens_in(wall) > 0 and wall < due_at(batch)
+
+
+def _closed_for(batch: Batch, wall: float) -> int:
+    """Whole seconds until it should come back."""
+    opens_in = batch.window.opens_in(wall) if batch.window else 0.0
+    seconds = min(opens_in, due_at(batch) - wall, LONGEST_CLOSED_SECONDS)
+    return max(math.ceil(seconds), 1)
+
+
 def _attempt(
-    batch: Batch, profile: str, worker: str, clock: Clock
-) -> Generator[Effect, Any, Settled]:
+    batch: Batch, profile: str, worker: str, clock: Clock, queued: bool
+) -> Generator[Effect, Any, tuple[Settled, Batch] | None]:
+    """The settlement, and the batch as its next attempt is to know it.
+
+    None if its hours were over before a sender took any of it: then no attempt was made.
+    """
     due = due_at(batch)
-    played: Played = yield Play(batch, due, profile)
+    closes_at = batch.window.closes_at(clock.wall()) if batch.window and queued else math.inf
+    played: Played = yield Play(batch, due, profile, closes_at)
+    unsent = played.outcomes.unsent
+    if unsent is not None and unsent.all():
+        return None
     outcomes = expire(played.outcomes, played.ended_at, due)
     settlement = settlement_of(batch, outcomes, played.ended_at, worker, clock.wall(), profile)
     settled: Settled = yield Settle(settlement)
     if not settled.new:
         yield Note(Absorbed.REPEATED, batch)
-    return settled
+    if unsent is None:
+        return settled, batch
+    return settled, batch.model_copy(update={"spared": batch.spared + 1})
 
 
 def _publish(batch: Batch, delay: int) -> Delivery:

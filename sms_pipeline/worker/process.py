@@ -187,8 +187,8 @@ class Worker:
         match effect:
             case ReadStanding(batch):
                 return self._standing(batch)
-            case Play(batch, give_up_at, profile):
-                return self._play(batch, profile or batch.profile, give_up_at)
+            case Play(batch, give_up_at, profile, closes_at):
+                return self._play(batch, profile or batch.profile, give_up_at, closes_at)
             case Settle(settlement):
                 return self._writer.settle(settlement)
             case Note(kind, batch):
@@ -210,14 +210,16 @@ class Worker:
             raise BadBatchError(f"no producer has recorded {batch.describe()}")
         return standing
 
-    def _play(self, batch: Batch, profile: str, give_up_at: float) -> Played:
+    def _play(self, batch: Batch, profile: str, give_up_at: float, closes_at: float) -> Played:
         outcomes = self._gateways[profile].attempt(batch)
         epoch = self._epoch + lead_of(batch, self._clock)
         terms = terms_of(batch, self._profiles[profile], outcomes, epoch)
-        give_up_at -= epoch
+        give_up_at, closes_at = give_up_at - epoch, closes_at - epoch
+        until = min(give_up_at, closes_at)
         sent = partial(self._sent, batch, terms, outcomes, epoch) if self._echo else None
-        finished = self._driver.play(profile, outcomes.durations, give_up_at, sent, terms)
-        return Played(*came_to(batch, outcomes, terms, finished, epoch, give_up_at))
+        finished = self._driver.play(profile, outcomes.durations, until, sent, terms)
+        came = came_to(batch, outcomes, terms, finished, epoch, give_up_at, closes_at)
+        return Played(*came)
 
     def _sent(
         self,

@@ -315,6 +315,7 @@ NO_VALUES: dict[str, tuple[object, ...]] = {
     "tags": (5, "a", [], {"a": 5}, {5: "a"}, {"a": ""}, {"": "a"}, {ESCAPE: "a"}, {"a": None}),
     "senders": (None, 5, "a", {}, [], [5], [None], [[]], [{}], [{"name": "a"}]),
     "batch_size": (None, 0, -1, 20_001, 1.5, True, "", "big", [], {}, 2**64, float("nan")),
+    "window": (5, True, "", "08:00-21:00", "8-9 UTC", "08:00-08:00 UTC", "08:00-21:00 X", [], {}),
     "urgent": (None, 5, "yes", "", [], {}),
     "routing": (None, 5, True, "", "best", [], {}, ESCAPE),
     "phone_format": (None, 5, True, "", "us", [], {}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from tests.functional import checker
@@ -27,3 +29,29 @@ def test_a_run_keeps_its_rate_as_its_forecast_does(terminal: Terminal) -> None:
     assert told["reached_seconds"]["99%"]["low"] == pytest.approx(3.6, abs=0.6)
     assert any("no rate was set" in one["without"] for one in told["limits"])
     checker.assert_counted_once(database_url, 1, 2_000)
+
+
+def test_outside_its_hours_a_run_waits_and_says_so(terminal: Terminal) -> None:
+    # Hours of which neither begins nor ends within the next minutes
+    now = datetime.now(UTC)
+    opening = f"{now + timedelta(hours=2):%H:%M}"
+    terminal.configure(
+        senders=[FAST],
+        num_messages=100,
+        window=f"{opening}-{now + timedelta(hours=3):%H:%M} UTC",
+    )
+    told = terminal.run("forecast", "--json").json
+    assert 3_600 < told["reached_seconds"]["50%"]["low"] < 2 * 3_600 + 60
+    waiting = terminal.start("run", "--every", "0.5")
+    waiting.says(f"run 1 waits for its hours: opens at {opening} UTC")
+    waiting.interrupt()
+    assert waiting.wait().code == 130
+    assert not checker.rows(f"sqlite:///{terminal.folder / 'sms_pipeline.db'}", "batches", 1)
+    # Within them it goes on
+    terminal.configure(
+        senders=[FAST],
+        num_messages=100,
+        window=f"{now - timedelta(hours=2):%H:%M}-{now + timedelta(hours=2):%H:%M} UTC",
+    )
+    assert terminal.run("run").code == 0
+    assert terminal.run("audit").code == 0

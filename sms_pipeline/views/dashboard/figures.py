@@ -31,7 +31,7 @@ from sms_pipeline.views.objects import progress_json
 from sms_pipeline.views.outcome import Outcome, Tone, outcome_of
 from sms_pipeline.views.percentiles import PERCENTILES, tail
 from sms_pipeline.views.reader import Reading
-from sms_pipeline.views.states import cure_of, lost_time, notices, waiting_retries
+from sms_pipeline.views.states import cure_of, lost_time, notices, waits_for
 
 #: A page lists so many workers and counts the others.
 SHOWN_WORKERS = 20
@@ -166,7 +166,7 @@ def _time_left(progress: Progress) -> str:
 
 
 def _time_left_more(progress: Progress) -> str:
-    waiting = waiting_retries(progress)
+    waiting = waits_for(progress)
     return f"{duration(progress.seconds)} so far{f'; {waiting}' if waiting else ''}"
 
 

@@ -98,6 +98,7 @@ def test_every_key() -> None:
         "batch_size": 7,
         "urgent": True,
         "rate": 0.5,
+        "window": {"hours": "08:00-21:00", "zone": "Europe/Berlin"},
         "routing": "static",
         "failover": {"attempts": None, "to": None, "unattended": 5},
         "max_text_length": 20,

@@ -186,6 +186,8 @@ def test_offsets_with_anything_but_base64_are_refused(change: str) -> None:
 
 OPTIONAL = {
     "urgent",
+    "window",
+    "spared",
     "events",
     "offsets",
     "deadline",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.gateway import Outcomes
+from sms_pipeline.core.hours import Window
 from sms_pipeline.core.records import Absorbed, Control, Settled, Standing
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.steps import drive
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.worker.delivery import (
+    LONGEST_CLOSED_SECONDS,
     PAUSE_SECONDS,
     Effect,
     Note,
@@ -165,3 +168,78 @@ def test_an_attempt_that_cannot_be_settled_is_not_handed_on() -> None:
 def test_nothing_is_handed_on_before_it_is_settled() -> None:
     shell, _ = delivery(make.batch(10))
     assert shell.kinds.index(Settle) < shell.kinds.index(Publish)
+
+
+def window(opens: float, hours: float = 1.0) -> Window:
+    """Hours that begin so many hours after now, to the minute."""
+    start = datetime.fromtimestamp(NOON + opens * 3_600, UTC)
+    end = start + timedelta(hours=hours)
+    return Window(hours=f"{start:%H:%M}-{end:%H:%M}", zone="UTC")
+
+
+def test_outside_its_hours_a_batch_comes_back_as_it_is() -> None:
+    batch = make.batch(10, window=window(opens=1))
+    shell, said = delivery(batch)
+    # No later than in a minute, so that `cancel` takes effect
+    assert shell.asked == [ReadStanding(batch), Publish(batch, LONGEST_CLOSED_SECONDS)]
+    assert said == "retried as run 1, batch 0: 10 SMS in 60 s"
+
+
+def test_a_batch_comes_back_when_its_hours_begin() -> None:
+    batch = make.batch(10, window=window(opens=1))
+    opening = NOON + 3_600 - NOON % 60
+    steps = deliver(batch, "w1", ManualClock(opening - 10.5))
+    shell = Shell({ReadStanding: NOTHING_SETTLED})
+    drive(steps, shell.perform)
+    assert shell.only(Publish).delay == 11
+
+
+def test_what_is_cancelled_or_expired_does_not_wait_for_its_hours() -> None:
+    closed = window(opens=1)
+    shell, _ = delivery(make.batch(10, window=closed), Standing(Control.CANCELLED, None))
+    assert shell.only(Settle).settlement.cancelled == 10
+    shell, _ = delivery(make.batch(10, window=closed, deadline=2.0))
+    assert shell.only(Play).give_up_at == NOON + 2
+    # One that expires before that comes back when it does
+    shell, _ = delivery(make.batch(10, window=closed, deadline=9.0))
+    assert shell.only(Publish).delay == 5
+
+
+def cut_short(batch: Batch, unsent: list[int]) -> tuple[Shell, str | None]:
+    """A delivery whose senders took all but these before the hours were over."""
+    left = np.isin(batch.positions(), unsent)
+    seen = played(batch)
+    delivered = seen.outcomes.delivered & ~left
+    outcomes = seen.outcomes._replace(delivered=delivered, unsent=left)
+    shell = Shell(
+        {
+            ReadStanding: NOTHING_SETTLED,
+            Play: seen._replace(outcomes=outcomes),
+            Settle: Settled(bitmap(*sorted({*unsent, *UNSUCCESSFUL}))),
+        }
+    )
+    said = drive(deliver(batch, "w1", ManualClock(NOON + 4)), shell.perform)
+    return shell, said
+
+
+def test_no_attempt_is_made_of_a_batch_that_no_sender_took_before_its_hours_were_over() -> None:
+    batch = make.batch(10, window=window(opens=0))
+    shell, _ = cut_short(batch, list(range(10)))
+    assert shell.kinds == [ReadStanding, Play, Publish]
+    assert shell.only(Play).closes_at == NOON + 3_600 - NOON % 60
+    assert shell.only(Publish).batch == batch
+
+
+def test_an_attempt_that_its_hours_cut_short_does_not_count() -> None:
+    # Given the last attempt that is allowed
+    once = RetryPolicy(max_attempts=1)
+    batch = make.batch(10, window=window(opens=0), retry=once)
+    shell, _ = cut_short(batch, [7, 8])
+    # Then what was left unsent has not failed, but what did has
+    settlement = shell.only(Settle).settlement
+    assert (settlement.failed, settlement.retried) == (2, 2)
+    assert settlement.remainder == bitmap(7, 8)
+    # And the next one is the last again
+    following = shell.only(Publish).batch
+    assert (following.attempt, following.spared) == (1, 1)
+    assert not following.retry.allows_after(following.attempt - following.spared)

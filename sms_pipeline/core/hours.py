@@ -1,0 +1,118 @@
+"""The hours in which a run may send. Pure; the caller has the clock."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, time, timedelta
+from typing import Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, PrivateAttr, field_validator
+
+from sms_pipeline.core.frozen import Frozen
+
+#: From when until when, on a clock of 24 hours.
+HOURS = re.compile(r"(\d\d:\d\d)-(\d\d:\d\d)")
+#: Days around a moment in which an opening or a closing must be.
+_DAYS = (-2, -1, 0, 1, 2)
+#: Nobody waits for the end of work that takes so many days.
+_MOST_DAYS = 3_660
+
+
+class Window(Frozen):
+    """Hours of the day, every day, by the clocks of a time zone."""
+
+    hours: str = Field(description="from when until when, as 08:00-21:00", examples=["08:00-21:00"])
+    zone: str = Field(description="whose clocks, as Europe/Berlin", examples=["Europe/Berlin"])
+    #: What its moments are behind those of the caller, seconds.
+    _behind: float = PrivateAttr(default=0.0)
+
+    @staticmethod
+    def from_text(value: object) -> object:
+        """`08:00-21:00 Europe/Berlin` is short for a mapping.
+
+        Raises:
+            ValueError: there is no time zone in it.
+        """
+        if not isinstance(value, str):
+            return value
+        hours, _, zone = value.strip().partition(" ")
+        if not zone.strip():
+            raise ValueError("needs a time zone, too, as in '08:00-21:00 Europe/Berlin'")
+        return {"hours": hours, "zone": zone.strip()}
+
+    @field_validator("hours")
+    @classmethod
+    def _are_hours(cls, hours: str) -> str:
+        found = HOURS.fullmatch(hours)
+        if not found:
+            raise ValueError("must be two times of day, as in 08:00-21:00")
+        try:
+            start, end = map(time.fromisoformat, found.groups())
+        except ValueError:
+            raise ValueError("must be times from 00:00 to 23:59, as in 08:00-21:00") from None
+        if start == end:
+            raise ValueError("must begin and end at different times")
+        return hours
+
+    @field_validator("zone")
+    @classmethod
+    def _is_known(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (LookupError, ValueError, OSError):
+            raise ValueError("must be a time zone, as in Europe/Berlin or UTC") from None
+        return zone
+
+    def behind(self, seconds: float) -> Self:
+        """The same for a caller whose clock is so far behind the real one."""
+        moved = self.model_copy()
+        moved._behind = seconds
+        return moved
+
+    def opens_in(self, wall: float) -> float:
+        """Seconds until it is open; 0 while it is."""
+        now = wall + self._behind
+        opening = next(start for start, end in self._spans(now) if end > now)
+        return max(opening - now, 0.0)
+
+    def closes_at(self, wall: float) -> float:
+        """When it closes next, seconds since the epoch."""
+        now = wall + self._behind
+        return next(end for _, end in self._spans(now) if end > now) - self._behind
+
+    def seconds_for(self, work: float, wall: float) -> float:
+        """How long so many seconds of work take, if all of it is done in its hours."""
+        at = wall
+        for _ in range(_MOST_DAYS):
+            at += self.opens_in(at)
+            room = self.closes_at(at) - at
+            if work <= room:
+                return at + work - wall
+            work, at = work - room, at + room
+        return at + work - wall
+
+    def __str__(self) -> str:
+        return f"{self.hours} {self.zone}"
+
+    @property
+    def opening(self) -> str:
+        """When it opens, in words."""
+        return f"opens at {self.hours.partition('-')[0]} {self.zone}"
+
+    def _spans(self, now: float) -> list[tuple[float, float]]:
+        """When it is open around a moment, in order."""
+        zone = ZoneInfo(self.zone)
+        start, end = map(time.fromisoformat, self.hours.split("-"))
+        today = datetime.fromtimestamp(now, zone).date()
+        days = [today + timedelta(days=day) for day in _DAYS]
+        overnight = timedelta(days=end < start)
+        spans = [
+            (
+                datetime.combine(day, start, zone).timestamp(),
+                datetime.combine(day + overnight, end, zone).timestamp(),
+            )
+            for day in days
+        ]
+        # Where clocks are put forward past all of it, it is not open that day.
+        return [span for span in spans if span[0] < span[1]]
