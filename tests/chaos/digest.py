@@ -16,11 +16,13 @@ BEGIN, END = "<!-- faults -->\n", "<!-- end of faults -->"
 GROUPS: dict[str, tuple[Fault, ...]] = {
     "workers killed, frozen, stopped, joining and leaving, using another ledger": (
         Fault.WORKER_KILL,
+        Fault.PROFILE_KILL,
         Fault.WORKER_FREEZE,
         Fault.WORKER_TERM,
         Fault.WORKER_CHURN,
         Fault.FOREIGN_LEDGER,
     ),
+    "the senders of a profile stop for a while": (Fault.OUTAGE,),
     "a worker killed after sending, after committing, after publishing a retry": (
         Fault.KILL_AFTER_PLAY,
         Fault.KILL_AFTER_COMMIT,
