@@ -195,14 +195,16 @@ class World:
         """Whether nothing is on its way, and no command at work."""
         if any(one.busy for one in self.commands):
             return False
-        return self.broker.empty or (self._left_alone() and self._all_is_settled())
+        return self.broker.empty or (self._left_alone() and self._what_waits_is_settled())
 
-    def _all_is_settled(self) -> bool:
+    def _what_waits_is_settled(self) -> bool:
         """Asked once a second: it reads rows."""
         if self.hub.now - self._asked_at < 1.0:
             return False
         self._asked_at = self.hub.now
-        return not self.own.unsettled(self.run.id)
+        unsettled = {entry.row.number for entry in self.own.unsettled(self.run.id)}
+        waiting = {message.batch for line in self.broker.lines.values() for message in line}
+        return not unsettled & waiting
 
     def _left_alone(self) -> bool:
         """Whether nothing is left but in queues without workers: what came twice, and garbage."""
