@@ -110,8 +110,12 @@ def _portions(first: int, seeds: int, jobs: int) -> Iterator[Tally]:
         _spare_the_collector()
         yield from (_play_portion(one) for one in ranges)
         return
-    with ProcessPoolExecutor(jobs, initializer=_spare_the_collector) as pool:
+    pool = ProcessPoolExecutor(jobs, initializer=_spare_the_collector)
+    try:
         yield from pool.map(_play_portion, ranges)
+    finally:
+        # Who presses Ctrl-C does not wait for what is queued.
+        pool.shutdown(cancel_futures=True)
 
 
 def _play_portion(seeds: range) -> Tally:

@@ -40,10 +40,10 @@ PostgreSQL, and SIGSTOP inside a transaction. The matrix above has those.
 Seed 12399 of source 409112f613ed was a mistake of the simulation, which is mended: a batch that it
 threw in as garbage bore the name of the other ledger, so a worker of that one rightly took it.
 
-Seed 26465 of source 15be48afef7c found a mistake of the pipeline, which is mended: where two
-producers had a run in hand that was paused, and that ended while it was, the second waited for ever
-for a `continue` that was refused. Seed 23922 was one of the simulation: a `pause` that came after
-the faults had ended, and nobody who continued the run.
+Seeds 26465 and 27680 of source 15be48afef7c found a mistake of the pipeline, which is mended: where
+two producers had a run in hand that was paused, and that ended while it was, the second waited for
+ever for a `continue` that was refused. Seed 23922 was one of the simulation: a `pause` that came
+after the faults had ended, and nobody who continued the run.
 
 """
 
