@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kombu import Connection
 
-from sms_pipeline.broker.publisher import Publisher
-from sms_pipeline.config.settings import Settings
+from sms_pipeline.broker import topology
 from tests.conftest import require
 from tests.functional.terminal import Terminal
 from tests.services.rabbitmq import RabbitMQNode
@@ -43,9 +43,13 @@ def own_node(tmp_path: Path) -> Iterator[RabbitMQNode]:
 
 @pytest.fixture
 def node_of_names(own_node: RabbitMQNode) -> RabbitMQNode:
-    """One that was killed just after its queues were made: they are there in name only."""
+    """One that was killed just after a queue was made: it is there in name only.
+
+    One queue alone: while a second is made, the first gets safe.
+    """
     own_node.start()
-    Publisher.open(Settings(broker_url=own_node.url), ["fast"])
-    own_node.kill(settle=False)
+    with Connection(own_node.url) as connection:
+        topology.profile_queue("fast", topology.QUORUM)(connection.channel()).declare()
+        own_node.kill(settle=False)
     own_node.start()
     return own_node
