@@ -204,7 +204,8 @@ def test_file_is_fresh_while_the_worker_lives_and_gone_afterwards(
     wait_until(is_renewed(file), PATIENCE_SECONDS, "it is written again")
     writing.stop()
     assert list(tmp_path.iterdir()) == []
-    assert not writing.is_alive()
+    # `stop` waits for it for a moment only
+    wait_until(lambda: not writing.is_alive(), PATIENCE_SECONDS, "its thread ends")
 
 
 @pytest.mark.usefixtures("quick")
