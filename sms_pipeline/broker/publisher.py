@@ -63,7 +63,7 @@ class Publisher:
         self._is_embedded = is_embedded(broker_url)
         self._queue_type = queue_type
         self._ways_are_lost = False
-        # Profiles whose queues are surely there.
+        # Profiles whose queues it has declared.
         self._declared = set[str]()
         # Publishes in a row that were not confirmed in time.
         self._unconfirmed = 0
@@ -78,8 +78,7 @@ class Publisher:
         publisher = cls(settings.broker_url, settings.queue_type)
         if not settings.embedded:
             publisher.reach()
-        publisher.declare(profiles := list(profiles))
-        publisher._declared.update(profiles)
+        publisher.declare(profiles)
         return publisher
 
     def reach(self) -> None:
@@ -118,6 +117,7 @@ class Publisher:
         Raises:
             BrokerUnavailableError: the broker refused, or did not answer.
         """
+        profiles = list(profiles)
         try:
             with self._connection.clone() as connection:
                 queues = declare_queues(connection, profiles, self._queue_type)
@@ -125,6 +125,7 @@ class Publisher:
                     declare_delays(connection, queues)
         except Exception as error:
             raise _unavailable("the queues can't be declared", error) from error
+        self._declared.update(profiles)
 
     def mend(self, profiles: Iterable[str]) -> list[str]:
         """Make anew what exists in name only, and declare all that is missing.
@@ -273,7 +274,6 @@ class Publisher:
         if batch.came_from and batch.profile not in self._declared:
             # Its workers may never have been there.
             self.declare([batch.profile], delays=True)
-            self._declared.add(batch.profile)
         if self._unconfirmed < _SUSPICIOUS:
             return
         queues = [self._queue_of(batch).name]

@@ -10,7 +10,7 @@ from sms_pipeline.core.batch import is_batch_of
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.events import longest_outage, worst_slowdown
 from sms_pipeline.core.liveness import Liveness, present_workers
-from sms_pipeline.core.records import Control, Run
+from sms_pipeline.core.records import Control, Run, Snapshot
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.following import readings
@@ -100,12 +100,7 @@ def await_quiet(
             quiet = now - changed_at
             if not online or quiet >= quiet_seconds(run.simulation):
                 return
-        reason = _why_wait(depth, bool(online) or not decided)
-        if depth and snapshot.control is Control.PAUSED:
-            reason = (
-                f"waiting: run {run.id} is paused, so its batches stay in the queues; continue it "
-                f"with: sms-pipeline continue {run.id}"
-            )
+        reason = _why_wait(snapshot, depth, bool(online) or not decided)
         if reason != told:
             told = reason
             say(reason)
@@ -122,7 +117,12 @@ def quiet_seconds(simulation: Simulation) -> float:
     return max(QUIET_SECONDS, 2 * longest) + longest_outage(events)
 
 
-def _why_wait(depth: int, maybe_online: bool) -> str:
+def _why_wait(snapshot: Snapshot, depth: int, maybe_online: bool) -> str:
+    if depth and snapshot.control is Control.PAUSED:
+        return (
+            f"waiting: run {snapshot.run} is paused, so its batches stay in the queues; continue "
+            f"it with: sms-pipeline continue {snapshot.run}"
+        )
     if depth and not maybe_online:
         return f"waiting: the queues hold {depth:,} batches, and no worker is online (--force?)"
     if depth:
