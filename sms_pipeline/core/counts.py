@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
@@ -125,14 +124,11 @@ _NUMBERS = tuple(
 def total(parts: Iterable[Counts]) -> Counts:
     """The sums of all parts."""
     added = list(parts)
-    delivery_times = Counter[int]()
-    for part in added:
-        delivery_times.update(part.delivery_times)
     numbers = {name: sum(getattr(part, name) for part in added) for name in _NUMBERS}
     return Counts(
         **numbers,
         longest_delivery=max((part.longest_delivery for part in added), default=0.0),
-        delivery_times=dict(delivery_times),
+        delivery_times=histogram.total(part.delivery_times for part in added),
         on_phone=total_on_phone(part.on_phone for part in added),
     )
 

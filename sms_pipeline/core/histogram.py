@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,14 @@ def count_buckets(seconds: NDArray[np.float64]) -> dict[int, int]:
     positions = np.ceil(np.log2(np.maximum(seconds, SHORTEST) / SHORTEST) * BUCKETS_PER_DOUBLING)
     counts = np.bincount(np.minimum(positions, LAST_BUCKET).astype(np.intp))
     return {bucket: int(counts[bucket]) for bucket in np.flatnonzero(counts).tolist()}
+
+
+def total(histograms: Iterable[Mapping[int, int]]) -> dict[int, int]:
+    """By bucket, what all of them hold."""
+    added = Counter[int]()
+    for one in histograms:
+        added.update(one)
+    return dict(added)
 
 
 def upper_bound(bucket: int) -> float:

@@ -6,7 +6,6 @@ is only counted.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -118,13 +117,10 @@ NO_RECEIPTS = OnPhone()
 def total_on_phone(parts: Iterable[OnPhone]) -> OnPhone:
     """The sums of all parts."""
     added = list(parts)
-    times = Counter[int]()
-    for part in added:
-        times.update(part.times)
     return OnPhone(
         receipts=sum(part.receipts for part in added),
         missing=sum(part.missing for part in added),
         seconds=sum(part.seconds for part in added),
         longest=max((part.longest for part in added), default=0.0),
-        times=dict(times),
+        times=histogram.total(part.times for part in added),
     )
