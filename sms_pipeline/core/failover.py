@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 from pydantic import Field, model_validator
 
 from sms_pipeline.core.frozen import Frozen
-from sms_pipeline.core.profiles import PROFILE_NAME
+from sms_pipeline.core.profiles import PROFILE_NAME, no_profile
 from sms_pipeline.core.retry import MAX_ATTEMPTS, RetryPolicy
 
 #: Longest time that a queue may be left unattended, seconds: a day.
@@ -60,8 +60,7 @@ def problem_of(failover: Failover, profiles: Sequence[str], retry: RetryPolicy) 
     if failover.to is None:
         return None
     if failover.to not in profiles:
-        listed = ", ".join(profiles)
-        return f"failover.to: no profile is called {failover.to!r}; there are {listed}"
+        return f"failover.to: {no_profile(failover.to, profiles)}"
     if len(profiles) == 1:
         return f"failover.to: {failover.to!r} is the only profile; there is no other one"
     if failover.attempts is not None and not retry.allows_after(failover.attempts - 1):

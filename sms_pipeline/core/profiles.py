@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -228,3 +229,8 @@ def _mean_or_zero(times: Any) -> float:
     except (TypeError, LookupError, ArithmeticError):
         return 0.0
     return mean if math.isfinite(mean) else 0.0
+
+
+def no_profile(name: str, profiles: Iterable[str]) -> str:
+    """What to tell a user who names one that is none of these."""
+    return f"no profile is called {name!r}; there are {', '.join(profiles)}"

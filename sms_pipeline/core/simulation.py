@@ -15,7 +15,12 @@ from sms_pipeline.core.failover import Failover, problem_of
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.hours import Window
 from sms_pipeline.core.messages import Alphabet, Columns, PhoneFormat, make_columns
-from sms_pipeline.core.profiles import AUTO_BATCH_SECONDS, MAX_BATCH_SIZE, SenderProfile
+from sms_pipeline.core.profiles import (
+    AUTO_BATCH_SECONDS,
+    MAX_BATCH_SIZE,
+    SenderProfile,
+    no_profile,
+)
 from sms_pipeline.core.recipients import Recipients
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.template import Template
@@ -279,19 +284,11 @@ class Simulation(Frozen):
         return f"max_text_length {self.max_text_length}"
 
     @model_validator(mode="after")
-    def _events_hit(self) -> Self:
+    def _names_profiles_that_are_there(self) -> Self:
         names = [sender.name for sender in self.senders]
         if unknown := unknown_profile(self.events, names):
             place, name = unknown
-            raise ValueError(
-                f"events[{place}].profile: no profile is called {name!r}; there are "
-                f"{', '.join(names)}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _fails_over(self) -> Self:
-        names = [sender.name for sender in self.senders]
+            raise ValueError(f"events[{place}].profile: {no_profile(name, names)}")
         if self.failover and (problem := problem_of(self.failover, names, self.retry)):
             raise ValueError(problem)
         return self
