@@ -191,12 +191,12 @@ FALSIFIED: dict[str, str] = {
     "a worker joined earlier": "UPDATE workers SET joined_at = joined_at - 1",
     "a worker's own profile": "UPDATE workers SET profile = 'brought' WHERE profile = 'fast'",
     # Chains and seal
-    "a link changed": "UPDATE links SET digest = replace(digest, 'a', 'b') WHERE place = 1",
+    "a link changed": "UPDATE links SET digest = substr(digest, 2) || substr(digest, 1, 1) WHERE place = 1",
     "a link removed": "DELETE FROM links WHERE place = 1",
     "the last links removed": "DELETE FROM links WHERE place > 1",
     "a link made up": "INSERT INTO links SELECT run, 'settling-x', 1, digest FROM links LIMIT 1",
     "a chain renamed": "UPDATE links SET writer = 'x' || writer",
-    "the seal changed": "UPDATE seals SET seal = replace(seal, 'a', 'b')",
+    "the seal changed": "UPDATE seals SET seal = substr(seal, 2) || substr(seal, 1, 1)",
     "a step made up": (
         "INSERT INTO steps SELECT 1, 1, 'paused', started_at + 1, 0.0, 'steering-x', 1 FROM runs"
     ),
