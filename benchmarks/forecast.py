@@ -1,6 +1,7 @@
 """Forecasts against real runs: in one process, and through RabbitMQ with a worker a profile.
 
-Each setting is forecast once and run for real with several seeds. Every run is audited. The times
+Each setting is forecast once and run for real with several seeds. Where the machine decides, what
+it takes its time for is measured first. Every run is audited. The times
 at which 50, 90 and 99 % of the messages were reached come from the ledger. While a run is on, what
 views say of the time left is noted. Fleets that `plan` chose are run for real, too. `--only` runs a
 part: "RabbitMQ", "plan", the name of a row.
@@ -10,21 +11,33 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from benchmarks import harness
 from benchmarks.harness import Record
-from benchmarks.rehearsal import Services, await_done, await_run, command, start_workers
+from benchmarks.rehearsal import (
+    TIMEOUT_SECONDS,
+    Services,
+    await_done,
+    await_run,
+    command,
+    start_workers,
+)
+from sms_pipeline.cli.measure import machine
 from sms_pipeline.config.files import load_simulation
 from sms_pipeline.core.checks import messages_for
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.forecast.costs import COSTS, Costs
+from sms_pipeline.forecast.measuring import from_names
 from sms_pipeline.forecast.outlook import SHARES, Outlook, Spread, look_ahead
 from sms_pipeline.forecast.plan import Goal, make_plan
 from sms_pipeline.ledger.audit import audit_ledger
+from sms_pipeline.ledger.measurements import newest
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.verdict import Verdict
 from sms_pipeline.views.reader import Reader
@@ -48,6 +61,8 @@ class Case:
     configuration: dict[str, Any] = field(default_factory=dict)
     #: Worker processes of each profile; None: one process for all.
     workers: int | None = None
+    #: Whether the machine decides how long it takes: what it takes its time for is measured first.
+    measured: bool = False
 
 
 def _one(messages: int, workers: int | None = None, retry: Any = None, **sender: Any) -> Case:
@@ -108,6 +123,17 @@ CASES |= {
         [{"at": 5, "for": 10, "profile": "fast", "outage": True}], validity=4
     ),
     "bad day: RabbitMQ, outage": _bad([{"at": 5, "for": 10, "outage": True}], workers=1),
+}
+
+#: Senders take hardly any time.
+_IDLE = {
+    "senders": [{"name": "bench", "mean_time": 0.001, "failure_rate": 0.1, "count": 100_000}],
+    "retry": {"backoff": 0.05},
+}
+#: Those in which the machine decides, measured just before.
+CASES |= {
+    "machine: one process": Case(_IDLE | {"num_messages": 5_000_000}, measured=True),
+    "machine: RabbitMQ": Case(_IDLE | {"num_messages": 5_000_000}, workers=1, measured=True),
 }
 
 #: What is planned, and for what.
@@ -217,11 +243,28 @@ def measure_case(services: Services, case: Case, seeds: tuple[int, ...]) -> dict
     folder = services.new_folder()
     config = folder / "simulation.yml"
     config.write_text(yaml.safe_dump(case.configuration))
+    costs = _measured(services, case, config) if case.measured else COSTS
     began = time.process_time()
-    outlook = look_ahead(load_simulation(config), case.workers)
+    outlook = look_ahead(load_simulation(config), case.workers, costs=costs)
     cpu_seconds = time.process_time() - began
     runs = [real_run(services, case, seed) for seed in seeds]
     return compared(outlook, runs) | {"cpu_seconds": cpu_seconds, "workers": case.workers}
+
+
+def _measured(services: Services, case: Case, config: Path) -> Costs:
+    """What `sms-pipeline measure` finds out here."""
+    database_url = services.database_url("sqlite")
+    environment = {"SMS_DATABASE_URL": database_url, "SMS_CONFIG": str(config)}
+    with ExitStack() as stack:
+        if case.workers is not None:
+            environment["CELERY_BROKER_URL"] = stack.enter_context(services.vhost())
+        process = stack.enter_context(command(config.parent, environment, "measure"))
+        assert process.wait(TIMEOUT_SECONDS) == 0
+        ledger = Ledger.open_to_read(database_url)
+        stack.callback(ledger.close)
+        found = newest(ledger, machine(), embedded=case.workers is None)
+        assert found is not None
+        return from_names(found.costs)
 
 
 def measure_plan(
@@ -261,7 +304,7 @@ def measure(record: Record, services: Services) -> None:
 
 
 def _tiny(case: Case) -> Case:
-    return Case(case.configuration | {"num_messages": TINY_MESSAGES}, case.workers)
+    return replace(case, configuration=case.configuration | {"num_messages": TINY_MESSAGES})
 
 
 def _told(title: str, row: dict[str, Any], runs: int) -> str:

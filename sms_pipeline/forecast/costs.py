@@ -12,7 +12,7 @@ class Costs:
     """Seconds. Those of CPU are taken one after the other by all that share a process."""
 
     #: From the start of a run until its producer and its workers are ready.
-    start: float = 0.04
+    start: float = 0.07
     #: A producer reads the counters and records a group of batches.
     turn: float = 0.006
     #: CPU of making a message …

@@ -127,7 +127,8 @@ def test_where_the_machine_is_the_limit_the_range_is_wider() -> None:
     assert busy.end.low < min(busy.ends) and busy.end.high > max(busy.ends)
     idle = look_ahead(Simulation())
     assert idle.load < NEAR_CEILING
-    assert (idle.end.low, idle.end.high) == (min(idle.ends), max(idle.ends))
+    assert 0.98 * min(idle.ends) < idle.end.low < min(idle.ends)
+    assert max(idle.ends) < idle.end.high < 1.02 * max(idle.ends)
 
 
 def test_a_slower_machine_is_the_limit_sooner() -> None:
