@@ -36,8 +36,8 @@ from benchmarks.rehearsal import (
     write_config,
 )
 from benchmarks.scaling import POPULATION
+from sms_pipeline.core.errors import UnknownRunError
 from sms_pipeline.core.records import Run
-from sms_pipeline.errors import UnknownRunError
 from sms_pipeline.ledger.store import Ledger
 from tests.services.waiting import wait_until
 from tests.services.worker import WorkerProcess

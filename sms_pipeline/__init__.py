@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from sms_pipeline.config.settings import Settings, load_settings
     from sms_pipeline.core.batch import Batch
     from sms_pipeline.core.checks import Threshold
+    from sms_pipeline.core.errors import PipelineError
     from sms_pipeline.core.gateway import Gateway, Outcomes
     from sms_pipeline.core.profiles import SenderProfile
     from sms_pipeline.core.records import Run
     from sms_pipeline.core.retry import RetryPolicy
     from sms_pipeline.core.simulation import Simulation
-    from sms_pipeline.errors import PipelineError
     from sms_pipeline.ledger.audit import audit_ledger
     from sms_pipeline.ledger.store import Ledger
     from sms_pipeline.ledger.verdict import Verdict
@@ -56,7 +56,7 @@ _HOMES = {
     "core.retry": ("RetryPolicy",),
     "core.checks": ("Threshold",),
     "core.simulation": ("Simulation",),
-    "errors": ("PipelineError",),
+    "core.errors": ("PipelineError",),
     "ledger.audit": ("audit_ledger",),
     "ledger.store": ("Ledger",),
     "ledger.verdict": ("Verdict",),

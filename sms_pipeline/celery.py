@@ -18,7 +18,7 @@ from sms_pipeline.broker import codec, memory
 from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.config.files import load_simulation
 from sms_pipeline.config.settings import Settings, load_settings
-from sms_pipeline.errors import (
+from sms_pipeline.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
     PipelineError,

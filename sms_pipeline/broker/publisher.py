@@ -19,7 +19,7 @@ from sms_pipeline.broker.declaring import declare_delays, declare_queues
 from sms_pipeline.config.brokers import is_embedded, split_urls
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.batch import TASK_NAME, Batch
-from sms_pipeline.errors import BrokerRefusedError, BrokerUnavailableError
+from sms_pipeline.core.errors import BrokerRefusedError, BrokerUnavailableError
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from sms_pipeline.errors import PipelineError
+from sms_pipeline.core.errors import PipelineError
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 #: A value, and what it means.

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sms_pipeline.cli import context
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 
 _FIRST_FILE = "alert.yml"
 file_argument = click.argument(

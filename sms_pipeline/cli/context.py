@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from sms_pipeline.cli.options import OPTION_OF, SimulationOptions, overrides
-from sms_pipeline.errors import ConfigError, NoLedgerError, printable
+from sms_pipeline.core.errors import ConfigError, NoLedgerError, printable
 
 if TYPE_CHECKING:
     from sms_pipeline.config.settings import Settings

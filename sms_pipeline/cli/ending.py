@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import click
 
-from sms_pipeline.errors import (
+from sms_pipeline.core.errors import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
     EXIT_OK,

@@ -13,7 +13,6 @@ from sms_pipeline import __version__
 from sms_pipeline.cli import (
     calibrate,
     configure,
-    doctor,
     ending,
     inspect,
     measure,
@@ -23,8 +22,9 @@ from sms_pipeline.cli import (
     steer,
     watch,
 )
+from sms_pipeline.cli.doctor.command import doctor
 from sms_pipeline.cli.ending import described
-from sms_pipeline.errors import (
+from sms_pipeline.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_TERMINATED,
@@ -130,7 +130,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         predict.plan,
         measure.measure,
         calibrate.calibrate,
-        doctor.doctor,
+        doctor,
     ),
     "Start": (
         recipients.recipients,

@@ -11,7 +11,7 @@ import click
 
 from sms_pipeline.cli import context
 from sms_pipeline.cli.options import config_option
-from sms_pipeline.errors import PipelineError
+from sms_pipeline.core.errors import PipelineError
 
 if TYPE_CHECKING:
     from sms_pipeline.config.settings import Settings

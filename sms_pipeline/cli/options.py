@@ -9,7 +9,7 @@ from typing import Any, TypedDict, TypeVar
 import click
 
 from sms_pipeline.cli import completion
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

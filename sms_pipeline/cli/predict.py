@@ -16,7 +16,7 @@ from sms_pipeline.cli.options import (
     simulation_options,
     threshold_option,
 )
-from sms_pipeline.errors import EXIT_THRESHOLD, ConfigError, ThresholdMissedError
+from sms_pipeline.core.errors import EXIT_THRESHOLD, ConfigError, ThresholdMissedError
 
 if TYPE_CHECKING:
     from sms_pipeline.config.settings import Settings

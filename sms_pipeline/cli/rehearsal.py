@@ -11,10 +11,10 @@ from pathlib import Path
 from sms_pipeline.celery import app
 from sms_pipeline.cli.parts import Parts, parts_of, start_run
 from sms_pipeline.config.settings import Settings
+from sms_pipeline.core.errors import NeedsBrokerError, PipelineError
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import NeedsBrokerError, PipelineError
 from sms_pipeline.ledger.following import online_workers
 from sms_pipeline.ledger.steering import Abort
 from sms_pipeline.ledger.store import Ledger

@@ -13,9 +13,9 @@ from sms_pipeline.cli.rehearsal import working
 from sms_pipeline.config import cpu
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.settings import Settings
+from sms_pipeline.core.errors import PipelineError
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import PipelineError
 from sms_pipeline.forecast.measuring import Probe, Sample
 from sms_pipeline.ledger.measurements import settlements_of
 from sms_pipeline.ledger.store import Ledger

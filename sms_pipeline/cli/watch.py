@@ -13,7 +13,7 @@ import click
 
 from sms_pipeline.cli import context
 from sms_pipeline.cli.options import every_option, run_argument, threshold_option, verbose_option
-from sms_pipeline.errors import ThresholdMissedError
+from sms_pipeline.core.errors import ThresholdMissedError
 
 if TYPE_CHECKING:
     from sms_pipeline.config.settings import Settings

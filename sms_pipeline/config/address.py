@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
 MAX_PORT = 65_535

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 
 #: Between the URLs of a list, as Celery has it.
 SEPARATOR = ";"

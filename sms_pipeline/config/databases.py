@@ -6,7 +6,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from sms_pipeline.config.address import MAX_PORT
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 
 _ALLOWED = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
 _POSTGRESQL = "postgresql+psycopg"

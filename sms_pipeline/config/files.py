@@ -17,10 +17,10 @@ from sms_pipeline.config.problems import (
 )
 from sms_pipeline.config.reading import read_text, shown
 from sms_pipeline.config.yaml_text import read_yaml
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.recipients import Recipients
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import ConfigError
 
 
 def load_simulation(

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from sms_pipeline.errors import ConfigError, printable
+from sms_pipeline.core.errors import ConfigError, printable
 
 #: No file that somebody wrote by hand is longer.
 MAX_BYTES = 1_000_000

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sms_pipeline.config.reading import read_text, shown
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 
 #: Variables that hold a password: their value may be in a file, as container engines hand it over.
 SECRETS = ("CELERY_BROKER_URL", "SMS_DATABASE_URL", "SMS_DASHBOARD_PASSWORD")

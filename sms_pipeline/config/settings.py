@@ -12,9 +12,9 @@ from pydantic import Field
 from sms_pipeline.config.brokers import checked_urls, is_embedded
 from sms_pipeline.config.reading import read_text
 from sms_pipeline.config.secrets import read_secrets
+from sms_pipeline.core.errors import ConfigError, NeedsBrokerError
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.profiles import MAX_SENDERS
-from sms_pipeline.errors import ConfigError, NeedsBrokerError
 
 #: Where the ledger is kept by default.
 DEFAULT_DATABASE_URL = "sqlite:///sms_pipeline.db"

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from sms_pipeline.config.problems import LineOf, Location
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 
 
 def read_yaml(text: str) -> tuple[Any, LineOf]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from sms_pipeline.core.bitmap import Offsets, pack_offsets, unpack_offsets
 from sms_pipeline.core.clock import MAX_BOOT
+from sms_pipeline.core.errors import BadBatchError
 from sms_pipeline.core.events import MAX_EVENTS, Spell
 from sms_pipeline.core.failover import Failover, profile_of
 from sms_pipeline.core.hours import Window
@@ -20,7 +21,6 @@ from sms_pipeline.core.messages import SEPARATOR
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, PROFILE_NAME
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import MAX_MESSAGES
-from sms_pipeline.errors import BadBatchError
 
 #: Celery's name of the one task.
 TASK_NAME = "sms_pipeline.send_sms"

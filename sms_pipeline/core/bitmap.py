@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sms_pipeline.errors import BadBatchError
+from sms_pipeline.core.errors import BadBatchError
 
 #: Of a byte; the first message has the highest bit.
 _BITS, _FIRST_BIT = 8, 0x80

@@ -13,7 +13,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from sms_pipeline.errors import StoppingError
+from sms_pipeline.core.errors import StoppingError
 
 T = TypeVar("T")
 

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from sms_pipeline.core import checks
 from sms_pipeline.core.checks import Threshold
 from sms_pipeline.core.dispatch_rate import MAX_RATE, MIN_RATE, Rate, most_at_once
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.events import MAX_EVENTS, Event, unknown_profile
 from sms_pipeline.core.failover import Failover, problem_of
 from sms_pipeline.core.frozen import Frozen
@@ -24,7 +25,6 @@ from sms_pipeline.core.profiles import (
 from sms_pipeline.core.recipients import Recipients
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.template import Template
-from sms_pipeline.errors import ConfigError
 
 #: `auto` batches carry at most about this much text…
 AUTO_BATCH_BYTES = 2_280_000

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from sms_pipeline.core import calibration as measured
 from sms_pipeline.core.calibration import Bursts, Estimate, Misfit
 from sms_pipeline.core.empirical import quantiles_of
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.profiles import MAX_SEND_SECONDS, MAX_SENDERS, SenderProfile
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.forecast.delivery_log import Attempts, DeliveryLog
 from sms_pipeline.forecast.log_columns import Status
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.profiles import MAX_SENDERS, SenderProfile
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.forecast.caps import PassedCap, passed_caps
 from sms_pipeline.forecast.costs import COSTS, Costs
 from sms_pipeline.forecast.limits import Limit, limits_of

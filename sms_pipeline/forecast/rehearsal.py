@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from sms_pipeline.core.checks import messages_for
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.errors import PipelineError
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import Run, Settlement, Snapshot
-from sms_pipeline.errors import PipelineError
 from sms_pipeline.forecast.agenda import EPOCH, Agenda
 from sms_pipeline.forecast.broker import Broker
 from sms_pipeline.forecast.costs import Processor

@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.bitmap import bitmap_as_number
 from sms_pipeline.core.clock import Clock, clock_of
+from sms_pipeline.core.errors import BadBatchError
 from sms_pipeline.core.records import BatchRow, Failure, Run, Settlement
 from sms_pipeline.core.run_state import stuck_before
 from sms_pipeline.core.seal import Contents
-from sms_pipeline.errors import BadBatchError
 from sms_pipeline.ledger import rules, schema
 from sms_pipeline.ledger.chains import encoded, encoded_settlement
 from sms_pipeline.ledger.mapping import batch_columns, settlement_columns

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, RowMapping, Table, select
 from sqlalchemy.exc import IntegrityError
 
 from sms_pipeline.core import seal
+from sms_pipeline.core.errors import LedgerUnavailableError
 from sms_pipeline.core.seal import Link, Value
-from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.columns import Number
 from sms_pipeline.ledger.database import Database

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Dialect, Float, LargeBinary, String
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from sms_pipeline.errors import DamagedLedgerError
+from sms_pipeline.core.errors import DamagedLedgerError
 
 #: The last second of the year 9999: no calendar goes on after that.
 LATEST_MOMENT = 253_402_300_799.0

@@ -19,7 +19,7 @@ from sqlalchemy.pool import QueuePool
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.databases import database_url, without_secrets
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.errors import DamagedLedgerError, LedgerUnavailableError
+from sms_pipeline.core.errors import DamagedLedgerError, LedgerUnavailableError
 from sms_pipeline.ledger import reading, schema
 
 #: Seconds to wait for another process's transaction on SQLite before the attempt counts as failed.

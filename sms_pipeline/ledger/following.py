@@ -7,9 +7,9 @@ from typing import NamedTuple, TypeVar
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.errors import LedgerUnavailableError
 from sms_pipeline.core.liveness import Liveness
 from sms_pipeline.core.records import WorkerRow
-from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.ledger.store import Ledger
 
 #: How often it is read to find out who is online.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.records import Run
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import Timeline, timeline
 

@@ -6,7 +6,7 @@ import uuid
 
 from sqlalchemy import Connection, inspect, select, text
 
-from sms_pipeline.errors import DamagedLedgerError, LedgerUnavailableError, NoLedgerError
+from sms_pipeline.core.errors import DamagedLedgerError, LedgerUnavailableError, NoLedgerError
 from sms_pipeline.ledger import schema
 
 #: Any fixed number: whoever holds it may create the tables.

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from sms_pipeline.core.errors import DamagedLedgerError
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import (
     SUMMED,
@@ -22,7 +23,6 @@ from sms_pipeline.core.records import (
     WorkerRow,
 )
 from sms_pipeline.core.simulation import parse_simulation
-from sms_pipeline.errors import DamagedLedgerError
 
 T = TypeVar("T")
 

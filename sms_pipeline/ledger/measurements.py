@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import func, insert, select
 
-from sms_pipeline.errors import DamagedLedgerError
+from sms_pipeline.core.errors import DamagedLedgerError
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.store import Ledger
 

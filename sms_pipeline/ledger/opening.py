@@ -6,7 +6,7 @@ import sqlite3
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
 
-from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.core.errors import LedgerUnavailableError
 from sms_pipeline.ledger.store import Ledger
 
 #: Parts of what PostgreSQL says of a mistake. Before a connection exists, it has no codes for them.

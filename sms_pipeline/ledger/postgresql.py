@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import ExceptionContext
 
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 
 CONNECT_SECONDS = 5
 #: What was sent must be acknowledged by then. Without this limit the kernel sends it again at

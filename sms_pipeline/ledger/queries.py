@@ -9,10 +9,10 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exist
 from sqlalchemy.exc import DatabaseError
 
 from sms_pipeline.core.counts import Counts, ProfileCounts
+from sms_pipeline.core.errors import DamagedLedgerError
 from sms_pipeline.core.receipts import NO_RECEIPTS
 from sms_pipeline.core.records import SUMMED, BatchRow, Control, Run, Snapshot, Step, WorkerRow
 from sms_pipeline.core.run_list import RunPage, RunTotals, Unreadable
-from sms_pipeline.errors import DamagedLedgerError
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.database import damage_of
 from sms_pipeline.ledger.handed import read_moved

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
-from sms_pipeline.errors import NoLedgerError
+from sms_pipeline.core.errors import NoLedgerError
 
 #: Ways to open a file that is there, by what they need: a folder in which SQLite can make its files
 #: for readers; such files that are there already; nothing, as long as nobody writes.

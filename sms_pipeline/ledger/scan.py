@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
+from sms_pipeline.core.errors import UnknownRunError
 from sms_pipeline.core.receipts import OnPhone
 from sms_pipeline.core.records import Absorbed, BatchRow, Failure, Key, Run, Settlement, Step
 from sms_pipeline.core.seal import Link, Place, first_link
-from sms_pipeline.errors import UnknownRunError
 from sms_pipeline.ledger import chains, schema
 from sms_pipeline.ledger.mapping import known, to_batch, to_failure, to_run, to_settlement
 from sms_pipeline.ledger.queries import read_steps, settled_workers

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, Table, and_, exists, func, select
 from sqlalchemy.exc import DBAPIError
 
 from sms_pipeline.core.clock import Clock, clock_of
+from sms_pipeline.core.errors import LedgerUnavailableError
 from sms_pipeline.core.records import Control
 from sms_pipeline.core.seal import Value, seal_over
-from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.ledger import chains, queries, schema
 from sms_pipeline.ledger.store import Ledger
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select
 
+from sms_pipeline.core.errors import LedgerUnavailableError
 from sms_pipeline.core.records import Settled, Settlement
-from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.ledger import chains, receipts, schema
 from sms_pipeline.ledger.database import Database
 from sms_pipeline.ledger.mapping import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock, clock_of
+from sms_pipeline.core.errors import PipelineError
 from sms_pipeline.core.liveness import present_workers
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import (
@@ -16,7 +17,6 @@ from sms_pipeline.core.records import (
 )
 from sms_pipeline.core.routing import MESSAGES_PER_SENDER
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import PipelineError
 from sms_pipeline.ledger.store import Ledger
 
 #: Batches that a worker takes in hand beside those that its senders play.

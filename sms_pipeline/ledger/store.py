@@ -19,6 +19,7 @@ from sqlalchemy.exc import DatabaseError
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.databases import without_secrets
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.errors import LedgerUnavailableError, UnknownRunError
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import (
     Absorbed,
@@ -39,7 +40,6 @@ from sms_pipeline.core.records import (
 from sms_pipeline.core.run_list import RunPage, RunTotals
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.unattended import OpenRun
-from sms_pipeline.errors import LedgerUnavailableError, UnknownRunError
 from sms_pipeline.ledger import chains, queries, schema
 from sms_pipeline.ledger.control import Controls
 from sms_pipeline.ledger.database import Database, open_engine, reason

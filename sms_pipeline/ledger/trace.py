@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
+from sms_pipeline.core.errors import BadBatchError, DamagedLedgerError
 from sms_pipeline.core.records import BatchRow, Settlement
 from sms_pipeline.core.story import Attempt
 from sms_pipeline.core.story import attempts_at as attempts_of_batch
-from sms_pipeline.errors import BadBatchError, DamagedLedgerError
 from sms_pipeline.ledger import queries, schema
 from sms_pipeline.ledger.mapping import to_batch, to_settlement
 from sms_pipeline.ledger.store import Ledger

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from sms_pipeline.core.counts import of_messages
-from sms_pipeline.errors import EXIT_BROKEN, EXIT_OK, EXIT_UNFINISHED
+from sms_pipeline.core.errors import EXIT_BROKEN, EXIT_OK, EXIT_UNFINISHED
 
 #: Problems and batch numbers that are listed; the others are counted.
 _MAX_LISTED = 20

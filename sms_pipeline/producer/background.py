@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from sms_pipeline.errors import StoppingError
+from sms_pipeline.core.errors import StoppingError
 from sms_pipeline.producer.producer import Producer
 
 

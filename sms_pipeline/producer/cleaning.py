@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sms_pipeline.config.reading import shown
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.recipients import NUMBER_COLUMN
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.producer.numbers import Numbers, Reader, Reject, e164
 from sms_pipeline.producer.recipients import Stamp, Tell
 from sms_pipeline.producer.table import Chunk, Table, open_table, positions

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sms_pipeline.core.bitmap import unpack_offsets
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.records import Run
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.scan import Records
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.table import Chunk, Table

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from sms_pipeline.config.reading import shown
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.messages import SEPARATOR, Columns
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.template import Template
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.follow_up import Chosen, rows_for
 from sms_pipeline.producer.recipients import Stamp, fingerprint

@@ -13,8 +13,8 @@ import numpy as np
 import phonenumbers
 from numpy.typing import NDArray
 
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.messages import SEPARATOR
-from sms_pipeline.errors import ConfigError
 
 #: What people write between digits, hard spaces and dashes of all kinds among it.
 _BETWEEN = dict.fromkeys(map(ord, " \t().-/\u00a0\u202f\u2010\u2011\u2012\u2013"))

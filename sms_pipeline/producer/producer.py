@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.clock import Clock, clock_of
+from sms_pipeline.core.errors import LedgerUnavailableError, StoppingError
 from sms_pipeline.core.patience import Pauses, patiently
 from sms_pipeline.core.records import BatchRow, Run, Unsettled
 from sms_pipeline.core.steps import drive
-from sms_pipeline.errors import LedgerUnavailableError, StoppingError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.dispatching import (
     Dispatching,

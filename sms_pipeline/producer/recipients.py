@@ -13,12 +13,12 @@ from typing import NamedTuple, NoReturn
 
 from sms_pipeline.config.files import override_simulation
 from sms_pipeline.config.reading import shown
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.messages import SEPARATOR, joined
 from sms_pipeline.core.parts import count_parts
 from sms_pipeline.core.recipients import NUMBER_PATTERN, Recipients
 from sms_pipeline.core.simulation import MAX_TEXT_LENGTH, Simulation
 from sms_pipeline.core.template import Template
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.follow_up import Chosen, rows_for
 from sms_pipeline.producer.table import Chunk, Table, open_table

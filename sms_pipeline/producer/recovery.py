@@ -8,11 +8,11 @@ from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import is_batch_of
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.events import longest_outage, worst_slowdown
 from sms_pipeline.core.liveness import Liveness, present_workers
 from sms_pipeline.core.records import Control, Run, Snapshot
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.following import readings
 from sms_pipeline.ledger.forecasts import require_sent
 from sms_pipeline.ledger.steering import cancel_unpublished

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.liveness import present_workers
 from sms_pipeline.core.messages import joined
 from sms_pipeline.core.recipients import NUMBER_PATTERN
 from sms_pipeline.core.records import BatchRow, Control, Run, WorkerRow
 from sms_pipeline.core.simulation import MAX_TEXT_LENGTH, Simulation
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.steering import cancel_unpublished
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.dispatching import first_attempt

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, NoReturn, Protocol
 import numpy as np
 
 from sms_pipeline.config.reading import shown
-from sms_pipeline.errors import ConfigError, MissingPackagesError
+from sms_pipeline.core.errors import ConfigError, MissingPackagesError
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _DELIMITERS = ",;\t|"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sms_pipeline.config.reading import shown
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.producer.table import Chunk, require_pyarrow
 
 #: Larger ones are read no faster.

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Protocol
 
+from sms_pipeline.core.errors import LedgerUnavailableError
 from sms_pipeline.core.progress import ProfileProgress, Progress
-from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.views.lines import (
     INDENT,
     detail_lines,

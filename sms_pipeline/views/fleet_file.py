@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from sms_pipeline.config.reading import shown
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.profiles import SenderProfile
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.forecast.calibration import CalibratedProfile, Calibration
 from sms_pipeline.views.calibration import (
     interval,

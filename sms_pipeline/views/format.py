@@ -12,8 +12,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
+from sms_pipeline.core.errors import printable
 from sms_pipeline.core.events import Event
-from sms_pipeline.errors import printable
 
 NOTHING = "-"
 

@@ -8,12 +8,12 @@ from functools import partial
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock, clock_of
+from sms_pipeline.core.errors import DamagedLedgerError
 from sms_pipeline.core.hosts import host_of
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Failure, Run, WorkerRow
 from sms_pipeline.core.run_list import RunTotals, Unreadable
 from sms_pipeline.core.run_state import RunState, state_of
-from sms_pipeline.errors import DamagedLedgerError
 from sms_pipeline.ledger.following import OnlineWorker, online_workers
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.format import (

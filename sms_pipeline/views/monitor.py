@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.errors import LedgerUnavailableError, ThresholdMissedError
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.thresholds import State
-from sms_pipeline.errors import LedgerUnavailableError, ThresholdMissedError
 from sms_pipeline.ledger.following import Waiting, readings
 from sms_pipeline.ledger.steering import Abort
 from sms_pipeline.ledger.store import Ledger

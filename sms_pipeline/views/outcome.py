@@ -10,11 +10,11 @@ from typing import NamedTuple
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.counts import Counts
+from sms_pipeline.core.errors import DamagedLedgerError, LedgerUnavailableError
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.run_list import RunTotals
 from sms_pipeline.core.run_state import OVER, RunState
 from sms_pipeline.core.thresholds import State
-from sms_pipeline.errors import DamagedLedgerError, LedgerUnavailableError
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.sealing import record_seal
 from sms_pipeline.ledger.store import Ledger

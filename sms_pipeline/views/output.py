@@ -13,7 +13,7 @@ from rich.segment import Segment
 from rich.table import Table
 
 from sms_pipeline.config.reading import shown
-from sms_pipeline.errors import ConfigError, OutputError, printable
+from sms_pipeline.core.errors import ConfigError, OutputError, printable
 
 #: Width of tables where there is no terminal.
 PIPE_COLUMNS = 200

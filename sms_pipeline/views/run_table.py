@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from sms_pipeline.core.errors import printable
 from sms_pipeline.core.run_list import RunTotals
-from sms_pipeline.errors import printable
 from sms_pipeline.views.format import (
     count,
     duration,

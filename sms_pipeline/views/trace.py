@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.records import BatchRow, Run, Settlement, WorkerRow
 from sms_pipeline.core.story import Outcome
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.following import readings
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.trace import attempts_at, dispatches_since, settlements_since

@@ -6,8 +6,8 @@ import logging
 
 from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.config.settings import Settings
+from sms_pipeline.core.errors import BrokerUnavailableError
 from sms_pipeline.core.records import Run
-from sms_pipeline.errors import BrokerUnavailableError
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.following import online_workers
 from sms_pipeline.ledger.store import Ledger

@@ -10,13 +10,13 @@ from types import FrameType
 from typing import TypeVar
 
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.core.patience import Pauses, Stop, patiently
-from sms_pipeline.errors import (
+from sms_pipeline.core.errors import (
     BrokerRefusedError,
     BrokerUnavailableError,
     LedgerUnavailableError,
     Terminated,
 )
+from sms_pipeline.core.patience import Pauses, Stop, patiently
 from sms_pipeline.ledger.opening import may_pass
 
 T = TypeVar("T")

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.errors import StoppingError
 from sms_pipeline.core.sender_bank import SenderBank
 from sms_pipeline.core.submission import PLAIN, Finished, Seconds, Submission, Terms
-from sms_pipeline.errors import StoppingError
 from sms_pipeline.worker.fatal import fatal
 from sms_pipeline.worker.signs import Part, SignsOfLife
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.errors import OutputError
 from sms_pipeline.core.gateway import Outcomes
 from sms_pipeline.core.messages import split
-from sms_pipeline.errors import OutputError
 
 #: Instead of a line break: every SMS is printed on a line of its own.
 _LINE_BREAK = "\\n"

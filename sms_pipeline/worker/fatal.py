@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sms_pipeline.errors import EXIT_FAILURE
+from sms_pipeline.core.errors import EXIT_FAILURE
 
 log = logging.getLogger(__name__)
 

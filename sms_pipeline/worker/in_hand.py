@@ -6,11 +6,11 @@ import math
 from typing import NamedTuple, Self
 
 from sms_pipeline.broker.topology import QUORUM
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.routing import batches_in_hand
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.unattended import MAX_TAKEN_SECONDS
-from sms_pipeline.errors import ConfigError
 
 #: RabbitMQ closes the channel of a delivery held for 30 minutes: one batch must need far less.
 MAX_BATCH_SECONDS = 600.0

@@ -20,7 +20,7 @@ from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.listening import Answer, BoundedServer, QuietHandler
 from sms_pipeline.config.reading import shown
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.worker.health import Health, Vitals, examine
 from sms_pipeline.worker.pipeline import installed
 from sms_pipeline.worker.signs import Part, SignsOfLife

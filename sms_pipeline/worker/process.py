@@ -17,6 +17,12 @@ from numpy.typing import NDArray
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.clock import Clock, clock_of, lead_of
+from sms_pipeline.core.errors import (
+    BadBatchError,
+    ForeignLedgerError,
+    LedgerUnavailableError,
+    UnknownRunError,
+)
 from sms_pipeline.core.gateway import Gateway, Outcomes, SimulatedGateway
 from sms_pipeline.core.hosts import worker_id
 from sms_pipeline.core.patience import patiently
@@ -25,12 +31,6 @@ from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import Absorbed, Recorded, Standing
 from sms_pipeline.core.sender_bank import SenderBank
 from sms_pipeline.core.submission import Seconds, Terms
-from sms_pipeline.errors import (
-    BadBatchError,
-    ForeignLedgerError,
-    LedgerUnavailableError,
-    UnknownRunError,
-)
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker.delivery import (
     Delivery,

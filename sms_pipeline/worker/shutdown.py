@@ -18,7 +18,7 @@ from celery.worker import state
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.errors import EXIT_FAILURE, EXIT_OK, ConfigError
+from sms_pipeline.core.errors import EXIT_FAILURE, EXIT_OK, ConfigError
 from sms_pipeline.worker.process import Worker
 
 log = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from sms_pipeline.config import places
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.files import load_simulation, new_profile, override_profile
 from sms_pipeline.config.settings import Settings, load_settings
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.opening import is_away
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker.awaiting import Waiting, interruptible

@@ -9,9 +9,9 @@ from typing import Any
 from kombu import Queue
 
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.errors import DamagedLedgerError
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.unattended import Lookout
-from sms_pipeline.errors import DamagedLedgerError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker.in_hand import taken_in_hand
 

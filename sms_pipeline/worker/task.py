@@ -13,16 +13,16 @@ from celery.worker import state
 
 from sms_pipeline.broker.publisher import cause_of
 from sms_pipeline.core.batch import TASK_NAME, Batch
-from sms_pipeline.core.patience import Pauses, patiently
-from sms_pipeline.core.records import Absorbed
-from sms_pipeline.core.steps import drive
-from sms_pipeline.errors import (
+from sms_pipeline.core.errors import (
     EXIT_USAGE,
     BadBatchError,
     BrokerUnavailableError,
     ForeignLedgerError,
     StoppingError,
 )
+from sms_pipeline.core.patience import Pauses, patiently
+from sms_pipeline.core.records import Absorbed
+from sms_pipeline.core.steps import drive
 from sms_pipeline.worker.delivery import Effect, Publish
 from sms_pipeline.worker.foreign import Fate, fate_of, returns_of
 from sms_pipeline.worker.pipeline import Pipeline, pipeline

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.errors import EXIT_FAILURE
+from sms_pipeline.core.errors import EXIT_FAILURE
 from sms_pipeline.worker.signs import LONGEST_TURN, Part, SignsOfLife
 
 log = logging.getLogger(__name__)

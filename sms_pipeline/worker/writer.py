@@ -9,9 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.errors import LedgerUnavailableError, StoppingError
 from sms_pipeline.core.patience import Pauses, patiently
 from sms_pipeline.core.records import Absorbed, Settled, Settlement
-from sms_pipeline.errors import LedgerUnavailableError, StoppingError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker.fatal import fatal
 from sms_pipeline.worker.signs import Part, SignsOfLife

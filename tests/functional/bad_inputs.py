@@ -19,11 +19,11 @@ from sms_pipeline.config.problems import MAX_LISTED
 from sms_pipeline.config.reading import MAX_BYTES
 from sms_pipeline.config.settings import ENVIRONMENT
 from sms_pipeline.core.checks import Threshold
+from sms_pipeline.core.errors import EXIT_BROKEN, EXIT_FAILURE, EXIT_USAGE
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.recipients import Recipients
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import EXIT_BROKEN, EXIT_FAILURE, EXIT_USAGE
 
 #: A broker at which nobody listens: what is wrong must be noticed before it is asked.
 AWAY = "amqp://guest:secret@127.0.0.1:1//"

@@ -13,7 +13,7 @@ import pytest
 from kombu import Connection
 from sqlalchemy import Engine, make_url, text
 
-from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.core.errors import LedgerUnavailableError
 from sms_pipeline.ledger import postgresql
 from sms_pipeline.ledger.database import Database, open_engine
 from sms_pipeline.ledger.postgresql import PatientConnection

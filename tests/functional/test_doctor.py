@@ -16,10 +16,10 @@ import pytest
 from kombu import Connection
 
 from sms_pipeline.broker.publisher import Publisher
+from sms_pipeline.cli.doctor.examination import examine
+from sms_pipeline.cli.doctor.ledger_steps import ledger_steps
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.settings import Settings
-from sms_pipeline.doctor.examination import examine
-from sms_pipeline.doctor.ledger_steps import ledger_steps
 from sms_pipeline.ledger.store import Ledger
 from tests.conftest import require
 from tests.functional.terminal import Terminal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sms_pipeline.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED
+from sms_pipeline.core.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_TERMINATED
 from sms_pipeline.worker.awaiting import REPEAT_SECONDS
 from tests.functional import checker
 from tests.functional.terminal import CELERY, Started, Terminal

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sms_pipeline.errors import EXIT_FAILURE
+from sms_pipeline.core.errors import EXIT_FAILURE
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker.signs import Part
 from tests.functional import checker

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sms_pipeline.core.batch import Batch
-from sms_pipeline.errors import BrokerUnavailableError
+from sms_pipeline.core.errors import BrokerUnavailableError
 from tests.simulation import hub as hubs
 from tests.simulation.chance import ACKNOWLEDGE, DELIVER, PUBLISH, Chance, Fault
 from tests.simulation.hub import Hub, Process

@@ -18,10 +18,10 @@ from sqlalchemy.dialects.sqlite import insert
 from sms_pipeline.core import batch as batches
 from sms_pipeline.core import failover, settling
 from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.errors import LedgerUnavailableError
 from sms_pipeline.core.failover import Failover, HandOver
 from sms_pipeline.core.gateway import Outcomes
 from sms_pipeline.core.records import Control, Settled, Settlement, Unsettled
-from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.ledger import chains, queries, schema, steering, store
 from sms_pipeline.ledger import database as databases
 from sms_pipeline.ledger.settling import Settling

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.errors import BrokerUnavailableError, LedgerUnavailableError, PipelineError
 from sms_pipeline.core.records import Control, Run
-from sms_pipeline.errors import BrokerUnavailableError, LedgerUnavailableError, PipelineError
 from sms_pipeline.ledger.steering import steer
 from sms_pipeline.producer.load import Loads
 from sms_pipeline.producer.producer import Producer

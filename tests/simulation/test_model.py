@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sms_pipeline.errors import BrokerUnavailableError, LedgerUnavailableError
+from sms_pipeline.core.errors import BrokerUnavailableError, LedgerUnavailableError
 from sms_pipeline.ledger.store import Ledger
 from tests.simulation import hub as hubs
 from tests.simulation.broker import Broker, Connection, Message

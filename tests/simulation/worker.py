@@ -12,10 +12,10 @@ from celery.exceptions import Reject
 
 from sms_pipeline.celery import app
 from sms_pipeline.core.batch import TASK_NAME, Batch
+from sms_pipeline.core.errors import LedgerUnavailableError, StoppingError
 from sms_pipeline.core.gateway import Outcomes
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.submission import Finished, Seconds, Terms
-from sms_pipeline.errors import LedgerUnavailableError, StoppingError
 from sms_pipeline.forecast.agenda import EPOCH
 from sms_pipeline.forecast.senders import Senders
 from sms_pipeline.worker.pipeline import Pipeline

@@ -26,10 +26,7 @@ from sms_pipeline.broker import codec, memory, topology
 from sms_pipeline.celery import app
 from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.core.batch import TASK_NAME
-from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
-from sms_pipeline.core.routing import MAX_IN_HAND_SECONDS
-from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import (
+from sms_pipeline.core.errors import (
     EXIT_FAILURE,
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
@@ -38,6 +35,9 @@ from sms_pipeline.errors import (
     NeedsBrokerError,
     Terminated,
 )
+from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
+from sms_pipeline.core.routing import MAX_IN_HAND_SECONDS
+from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker import pipeline, startup
 from sms_pipeline.worker.consumer import GuardedConsumer

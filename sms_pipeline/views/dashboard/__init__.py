@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from sms_pipeline.config.reading import read_text, shown
-from sms_pipeline.errors import ConfigError, MissingPackagesError
+from sms_pipeline.core.errors import ConfigError, MissingPackagesError
 
 #: The packages it needs.
 PACKAGES = ("tornado", "plotly")

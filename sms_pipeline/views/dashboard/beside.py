@@ -9,7 +9,7 @@ from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
 from typing import Any
 
-from sms_pipeline.errors import PipelineError
+from sms_pipeline.core.errors import PipelineError
 from sms_pipeline.views.format import exact_seconds
 
 #: `-P`: no file of the current folder stands in for a module.

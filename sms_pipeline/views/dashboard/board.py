@@ -13,11 +13,11 @@ from typing import Any, Generic, TypeVar
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.clock import Clock, clock_of
+from sms_pipeline.core.errors import DamagedLedgerError, UnknownRunError
 from sms_pipeline.core.liveness import Liveness
 from sms_pipeline.core.records import Control, Run, WorkerRow
 from sms_pipeline.core.run_list import RunTotals
 from sms_pipeline.core.run_state import RunState, state_of
-from sms_pipeline.errors import DamagedLedgerError, UnknownRunError
 from sms_pipeline.ledger.forecasts import foretold
 from sms_pipeline.ledger.steering import steer
 from sms_pipeline.ledger.store import Ledger

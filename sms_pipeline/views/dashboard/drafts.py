@@ -14,8 +14,8 @@ from typing import Any
 
 from sms_pipeline.config.files import read_simulation
 from sms_pipeline.core.counts import of_messages
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.forecast.outlook import look_ahead
 from sms_pipeline.views.lines import headline
 from sms_pipeline.views.outlook import outlook_json, outlook_lines

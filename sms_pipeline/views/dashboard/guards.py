@@ -12,7 +12,7 @@ from typing import Any
 from tornado.web import HTTPError, RequestHandler
 
 from sms_pipeline import __version__
-from sms_pipeline.errors import (
+from sms_pipeline.core.errors import (
     ConfigError,
     DamagedLedgerError,
     LedgerUnavailableError,

@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sms_pipeline.config.settings import Settings
-from sms_pipeline.core.records import WorkerRow
-from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import (
+from sms_pipeline.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_TERMINATED,
@@ -25,6 +23,8 @@ from sms_pipeline.errors import (
     LedgerUnavailableError,
     PipelineError,
 )
+from sms_pipeline.core.records import WorkerRow
+from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.following import online_workers
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.format import exact_seconds

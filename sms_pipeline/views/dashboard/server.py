@@ -15,7 +15,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from sms_pipeline.config.settings import Settings
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.dashboard import access, handlers, starting
 from sms_pipeline.views.dashboard.access import Door

@@ -7,9 +7,9 @@ from typing import Any
 
 from sms_pipeline.config.reading import read_text
 from sms_pipeline.config.settings import Settings
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation, parse_simulation
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.configuration import configuration_yaml
 from sms_pipeline.views.dashboard.beside import Beside

@@ -9,7 +9,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from sms_pipeline.errors import PipelineError
+from sms_pipeline.core.errors import PipelineError
 from sms_pipeline.views.dashboard.guards import READ_ONLY, JsonHandler, PageHandler
 from sms_pipeline.views.dashboard.handlers import run_or_none
 from sms_pipeline.views.dashboard.starter import Starter

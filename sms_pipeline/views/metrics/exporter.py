@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.listening import Answer
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.errors import PipelineError
+from sms_pipeline.core.errors import PipelineError
 from sms_pipeline.ledger.following import readings
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.format import duration

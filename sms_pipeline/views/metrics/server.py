@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sms_pipeline.config.address import Address
 from sms_pipeline.config.listening import Answer, BoundedServer, QuietHandler
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.views.hosts import is_known_host, is_short_name
 from sms_pipeline.views.metrics.exporter import Exporter
 

@@ -21,7 +21,7 @@ from sms_pipeline.broker.publisher import (
 )
 from sms_pipeline.config.settings import EMBEDDED_BROKER_URL, Settings
 from sms_pipeline.core.batch import TASK_NAME, Batch
-from sms_pipeline.errors import BrokerUnavailableError
+from sms_pipeline.core.errors import BrokerUnavailableError
 from sms_pipeline.worker import task
 from tests.unit import make
 

@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 from sms_pipeline.broker import mending, topology
 from sms_pipeline.broker import publisher as publishing
 from sms_pipeline.broker.publisher import Publisher
-from sms_pipeline.errors import BrokerRefusedError, BrokerUnavailableError
+from sms_pipeline.core.errors import BrokerRefusedError, BrokerUnavailableError
 from tests.unit import make
 from tests.unit.broker.test_publisher import AMQP_URL, app_with, hand_on
 

@@ -10,9 +10,9 @@ from typing import Any
 from celery import Celery
 
 from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.errors import StoppingError
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.steps import drive
-from sms_pipeline.errors import StoppingError
 from sms_pipeline.views.outcome import Outcome
 from sms_pipeline.worker import pipeline
 from sms_pipeline.worker.delivery import Effect, Publish

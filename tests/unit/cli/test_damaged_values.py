@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from sms_pipeline.config.clock import MachineClock
-from sms_pipeline.core.records import Control
-from sms_pipeline.errors import (
+from sms_pipeline.core.errors import (
     EXIT_BROKEN,
     EXIT_OK,
     EXIT_UNFINISHED,
     DamagedLedgerError,
     PipelineError,
 )
+from sms_pipeline.core.records import Control
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.dashboard.board import Board
 from sms_pipeline.views.metrics.exporter import METRICS_PATH, Exporter

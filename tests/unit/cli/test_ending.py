@@ -10,7 +10,13 @@ import click
 import pytest
 
 from sms_pipeline.cli.ending import exit_code
-from sms_pipeline.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, ConfigError
+from sms_pipeline.core.errors import (
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    ConfigError,
+)
 from sms_pipeline.ledger.store import Ledger
 from tests.unit.cli.commands import PROCESS_SECONDS, invoke, refused
 

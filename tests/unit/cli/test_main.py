@@ -16,7 +16,6 @@ from sms_pipeline import __version__
 from sms_pipeline.cli import (
     calibrate,
     configure,
-    doctor,
     inspect,
     measure,
     predict,
@@ -25,8 +24,9 @@ from sms_pipeline.cli import (
     steer,
     watch,
 )
+from sms_pipeline.cli.doctor import command as doctor_command
 from sms_pipeline.cli.main import SECTIONS, cli
-from sms_pipeline.errors import EXIT_FAILURE, EXIT_OK, EXIT_UNFINISHED
+from sms_pipeline.core.errors import EXIT_FAILURE, EXIT_OK, EXIT_UNFINISHED
 from sms_pipeline.ledger.store import Ledger
 from tests.unit import make
 from tests.unit.cli.commands import PROCESS_SECONDS, invoke, refused
@@ -99,7 +99,7 @@ def test_every_command_is_offered() -> None:
     modules = (
         calibrate,
         configure,
-        doctor,
+        doctor_command,
         inspect,
         measure,
         predict,

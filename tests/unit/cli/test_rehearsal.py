@@ -18,17 +18,17 @@ from sms_pipeline.cli.dispatch import produce, resume_elsewhere
 from sms_pipeline.cli.rehearsal import resume_here, run_here
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.batch import Batch
-from sms_pipeline.core.gateway import Outcomes
-from sms_pipeline.core.progress import Progress
-from sms_pipeline.core.records import Control, Run
-from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import (
+from sms_pipeline.core.errors import (
     ConfigError,
     LedgerUnavailableError,
     NeedsBrokerError,
     PipelineError,
     ThresholdMissedError,
 )
+from sms_pipeline.core.gateway import Outcomes
+from sms_pipeline.core.progress import Progress
+from sms_pipeline.core.records import Control, Run
+from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.background import Dispatch
 from sms_pipeline.producer.load import Loads

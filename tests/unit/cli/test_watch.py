@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from sms_pipeline.errors import EXIT_OK
+from sms_pipeline.core.errors import EXIT_OK
 from sms_pipeline.ledger.store import Ledger
 from tests.unit import make
 from tests.unit.cli.commands import invoke, refused

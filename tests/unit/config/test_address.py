@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sms_pipeline.config.address import Address, parse_address
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sms_pipeline.config.brokers import checked_urls, is_embedded, split_urls
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 
 #: A password must not be in any message.
 HIDDEN = "hunter2"

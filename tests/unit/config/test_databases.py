@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sms_pipeline.config.databases import database_url
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 
 
 @pytest.mark.parametrize("url", ["sqlite:///ledger.db", "sqlite:////tmp/a b.db"])

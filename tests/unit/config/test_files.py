@@ -20,9 +20,9 @@ from sms_pipeline.config.files import (
     with_thresholds,
 )
 from sms_pipeline.config.problems import MAX_LISTED
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import ConfigError
 from tests.unit import make
 
 pytestmark = pytest.mark.usefixtures("clean")

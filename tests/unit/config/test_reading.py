@@ -10,7 +10,7 @@ import pytest
 from sms_pipeline.config.files import load_simulation
 from sms_pipeline.config.reading import MAX_BYTES, read_text, shown
 from sms_pipeline.config.settings import load_settings
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.views.dashboard import read_password
 
 pytestmark = pytest.mark.usefixtures("clean")

@@ -16,9 +16,9 @@ from sms_pipeline.config.files import read_simulation
 from sms_pipeline.config.problems import fields_of
 from sms_pipeline.config.schema import configuration_schema
 from sms_pipeline.config.starter import starter_text
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = configuration_schema()

@@ -10,7 +10,7 @@ import pytest
 from sms_pipeline.config.reading import MAX_BYTES
 from sms_pipeline.config.secrets import SECRETS, read_secrets
 from sms_pipeline.config.settings import ENVIRONMENT, Settings, load_settings
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("clean")
 

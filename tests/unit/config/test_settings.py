@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sms_pipeline.config.settings import DEFAULT_DATABASE_URL, ENVIRONMENT, load_settings
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("clean")
 

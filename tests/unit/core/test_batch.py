@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms_pipeline.core.batch import Batch, is_batch_of
+from sms_pipeline.core.errors import BadBatchError
 from sms_pipeline.core.messages import SEPARATOR
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE
-from sms_pipeline.errors import BadBatchError
 from tests.unit import make
 
 SEEDS = st.integers(0, 2**63 - 1)

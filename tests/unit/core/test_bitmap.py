@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms_pipeline.core.bitmap import bitmap_as_number, pack_offsets, unpack_offsets
-from sms_pipeline.errors import BadBatchError
+from sms_pipeline.core.errors import BadBatchError
 
 
 @settings(max_examples=100, deadline=None)

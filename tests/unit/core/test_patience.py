@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from sms_pipeline.core.errors import LedgerUnavailableError, StoppingError
 from sms_pipeline.core.patience import Pauses, patiently
-from sms_pipeline.errors import LedgerUnavailableError, StoppingError
 
 PAUSES = Pauses(first=0.1, longest=5.0)
 

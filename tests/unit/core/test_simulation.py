@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sms_pipeline.core.checks import BAD_CHECK
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import (
@@ -21,7 +22,6 @@ from sms_pipeline.core.simulation import (
     Simulation,
     parse_simulation,
 )
-from sms_pipeline.errors import ConfigError
 from tests.unit import make
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from sms_pipeline.core.calibration import Estimate
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.gateway import SimulatedGateway
 from sms_pipeline.core.profiles import SenderProfile
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.forecast.calibration import CalibratedProfile, Calibration, calibrate
 from sms_pipeline.forecast.delivery_log import read_log
 from tests.unit import make

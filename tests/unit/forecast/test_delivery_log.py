@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.profiles import PROFILE_NAME
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.forecast.delivery_log import MAX_PROFILES, MAX_ROW_BYTES, DeliveryLog, read_log
 from sms_pipeline.forecast.log_columns import Status
 from tests.unit.forecast.logs import HEADER, write_log

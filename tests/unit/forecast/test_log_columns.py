@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.forecast.log_columns import Status, choose_columns, masked, status_words
 
 

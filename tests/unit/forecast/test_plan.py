@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.retry import RetryPolicy
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.forecast.plan import IN_HAND, Goal, make_plan
 from tests.unit import make
 

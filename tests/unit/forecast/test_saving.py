@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.run_state import RunState
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.forecast.outlook import Outlook, look_ahead
 from sms_pipeline.forecast.saving import as_forecast, records_of
 from sms_pipeline.ledger.audit import audit_ledger

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Connection
 
+from sms_pipeline.core.errors import LedgerUnavailableError
 from sms_pipeline.core.records import Control, Run
-from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.database import Database

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url, text
 
-from sms_pipeline.errors import ConfigError, LedgerUnavailableError
+from sms_pipeline.core.errors import ConfigError, LedgerUnavailableError
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.database import Database, memory_engine, open_engine, switch_to_wal
 from sms_pipeline.ledger.postgresql import connect_args

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from sms_pipeline.errors import DamagedLedgerError, NoLedgerError, UnknownRunError
+from sms_pipeline.core.errors import DamagedLedgerError, NoLedgerError, UnknownRunError
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.verdict import Verdict

@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 
-from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.core.errors import LedgerUnavailableError
 from sms_pipeline.ledger.following import readings
 from sms_pipeline.testing.clock import ManualClock
 

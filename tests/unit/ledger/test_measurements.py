@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sms_pipeline.errors import DamagedLedgerError
+from sms_pipeline.core.errors import DamagedLedgerError
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.measurements import Measured, keep, newest, settlements_of
 from sms_pipeline.ledger.store import Ledger

@@ -9,7 +9,7 @@ import pytest
 from psycopg import OperationalError as PostgresError
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError, TimeoutError
 
-from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.core.errors import LedgerUnavailableError
 from sms_pipeline.ledger.opening import is_away, may_pass
 from sms_pipeline.ledger.store import Ledger
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from sms_pipeline.errors import DamagedLedgerError, LedgerUnavailableError
+from sms_pipeline.core.errors import DamagedLedgerError, LedgerUnavailableError
 from sms_pipeline.ledger.database import Database, open_engine
 from sms_pipeline.ledger.store import Ledger
 from tests.unit.ledger.fakes import Server, file_of

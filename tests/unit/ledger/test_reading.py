@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from sms_pipeline.core.errors import DamagedLedgerError, NoLedgerError
 from sms_pipeline.core.records import Run
-from sms_pipeline.errors import DamagedLedgerError, NoLedgerError
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.verdict import Verdict

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from sms_pipeline.core.counts import Counts
+from sms_pipeline.core.errors import UnknownRunError
 from sms_pipeline.core.records import Control, Run
-from sms_pipeline.errors import UnknownRunError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.testing.ledger import memory_ledger

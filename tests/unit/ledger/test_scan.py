@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from sms_pipeline.core.errors import UnknownRunError
 from sms_pipeline.core.records import Absorbed, BatchRow, Failure, Run, Settlement
-from sms_pipeline.errors import UnknownRunError
 from sms_pipeline.ledger.scan import Records
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.sums import CounterRow

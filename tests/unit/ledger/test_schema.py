@@ -14,7 +14,7 @@ from sqlalchemy import MetaData, create_mock_engine, inspect, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from sms_pipeline.errors import LedgerUnavailableError
+from sms_pipeline.core.errors import LedgerUnavailableError
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.database import open_engine
 from sms_pipeline.ledger.making import create_tables

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from sms_pipeline.core.errors import UnknownRunError
 from sms_pipeline.core.records import Control, Run, Settled, Settlement
-from sms_pipeline.errors import UnknownRunError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.trace import settlements_since
 from tests.unit import make

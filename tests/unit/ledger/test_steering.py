@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sms_pipeline.core.errors import LedgerUnavailableError, PipelineError
 from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import BatchRow, Control, Run, Settled, Settlement
-from sms_pipeline.errors import LedgerUnavailableError, PipelineError
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.steering import (
     BATCHES_IN_HAND,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from sms_pipeline.core.errors import LedgerUnavailableError
 from sms_pipeline.core.records import Run, WorkerRow
-from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.ledger.following import OnlineWorker, online_workers
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sms_pipeline.errors import BrokerUnavailableError, StoppingError
+from sms_pipeline.core.errors import BrokerUnavailableError, StoppingError
 from sms_pipeline.producer.background import Dispatch
 
 PATIENCE_SECONDS = 30

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.producer import table
 from sms_pipeline.producer.cleaning import Cleaned, clean
 from sms_pipeline.producer.numbers import Reject

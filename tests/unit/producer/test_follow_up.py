@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sms_pipeline.core.errors import ConfigError, UnknownRunError
 from sms_pipeline.core.messages import split
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import ConfigError, UnknownRunError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer import table
 from sms_pipeline.producer.messages import messages_of

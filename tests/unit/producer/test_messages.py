@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.messages import split
 from sms_pipeline.core.records import Run, Unsettled
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer import table
 from sms_pipeline.producer.load import Loads

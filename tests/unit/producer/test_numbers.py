@@ -7,7 +7,7 @@ import random
 import phonenumbers
 import pytest
 
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.producer import numbers
 from sms_pipeline.producer.numbers import Reader, Reject, e164
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.errors import LedgerUnavailableError, StoppingError
 from sms_pipeline.core.messages import SEPARATOR, make_columns
 from sms_pipeline.core.patience import Pauses
 from sms_pipeline.core.records import Control, Run
-from sms_pipeline.errors import LedgerUnavailableError, StoppingError
 from sms_pipeline.ledger.steering import unpublished
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer import dispatching

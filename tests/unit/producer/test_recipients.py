@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.recipients import Contents
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.producer import table
 from sms_pipeline.producer.recipients import examined
 from tests.unit import make

@@ -8,8 +8,8 @@ import pytest
 
 from sms_pipeline import SenderProfile, Simulation, Verdict, audit_ledger, send_sms
 from sms_pipeline.core.batch import Batch
+from sms_pipeline.core.errors import BrokerUnavailableError, ConfigError, NeedsBrokerError
 from sms_pipeline.core.records import Control
-from sms_pipeline.errors import BrokerUnavailableError, ConfigError, NeedsBrokerError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.recovery import require_messages
 from sms_pipeline.producer.single import profile_for, send_one

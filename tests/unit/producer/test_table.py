@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sms_pipeline.errors import ConfigError, MissingPackagesError
+from sms_pipeline.core.errors import ConfigError, MissingPackagesError
 from sms_pipeline.producer import table
 from sms_pipeline.producer.table import masked, open_table
 from tests.unit.producer import people

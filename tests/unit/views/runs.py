@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from sms_pipeline.core.errors import LedgerUnavailableError
 from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import Run
-from sms_pipeline.errors import LedgerUnavailableError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.reader import Reading
 from tests.unit import make

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from sms_pipeline.core.errors import ConfigError, LedgerUnavailableError
 from sms_pipeline.core.records import Control, Run
-from sms_pipeline.errors import ConfigError, LedgerUnavailableError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.views.dashboard import access, board, doorkeeper, read_password, server

@@ -17,10 +17,10 @@ from sms_pipeline.cli import context
 from sms_pipeline.cli.options import SimulationOptions
 from sms_pipeline.config.files import read_simulation
 from sms_pipeline.config.settings import Settings
+from sms_pipeline.core.errors import ConfigError, PipelineError
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import Run, WorkerRow
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import ConfigError, PipelineError
 from sms_pipeline.forecast.outlook import look_ahead
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.configuration import configuration_yaml

@@ -12,8 +12,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sms_pipeline.config.address import Address
+from sms_pipeline.core.errors import ConfigError, LedgerUnavailableError
 from sms_pipeline.core.records import Control, Run
-from sms_pipeline.errors import ConfigError, LedgerUnavailableError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.views.metrics import server

@@ -9,14 +9,14 @@ from itertools import islice
 
 import pytest
 
-from sms_pipeline.core.progress import Progress
-from sms_pipeline.core.records import Control, Run
-from sms_pipeline.errors import (
+from sms_pipeline.core.errors import (
     EXIT_THRESHOLD,
     LedgerUnavailableError,
     ThresholdMissedError,
     UnknownRunError,
 )
+from sms_pipeline.core.progress import Progress
+from sms_pipeline.core.records import Control, Run
 from sms_pipeline.ledger.steering import Abort
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sms_pipeline.errors import OutputError
+from sms_pipeline.core.errors import OutputError
 from sms_pipeline.views import output
 from sms_pipeline.views.display import JsonView, PlainView, View
 from sms_pipeline.views.output import new_table, say, write, write_all, writing

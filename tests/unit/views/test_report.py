@@ -14,9 +14,9 @@ import pytest
 
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.counts import Counts
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.failover import HandOver
 from sms_pipeline.core.records import Run
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.verdict import Verdict

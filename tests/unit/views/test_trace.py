@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from sms_pipeline.core.errors import ConfigError, LedgerUnavailableError
 from sms_pipeline.core.records import Run
-from sms_pipeline.errors import ConfigError, LedgerUnavailableError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.views.format import clock

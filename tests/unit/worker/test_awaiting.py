@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from sms_pipeline.errors import (
+from sms_pipeline.core.errors import (
     BrokerRefusedError,
     BrokerUnavailableError,
     LedgerUnavailableError,

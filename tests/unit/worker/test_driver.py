@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.errors import EXIT_FAILURE, StoppingError
 from sms_pipeline.core.sender_bank import Finished, SenderBank
-from sms_pipeline.errors import EXIT_FAILURE, StoppingError
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.worker.driver import (
     LONGEST_PAUSE_SECONDS,

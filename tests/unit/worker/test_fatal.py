@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from sms_pipeline.errors import EXIT_FAILURE
+from sms_pipeline.core.errors import EXIT_FAILURE
 from sms_pipeline.worker.fatal import fatal
 from tests.unit.worker.fakes import Exited
 

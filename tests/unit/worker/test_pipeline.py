@@ -12,7 +12,7 @@ from celery import Celery
 from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.config.settings import EMBEDDED_BROKER_URL
 from sms_pipeline.core.batch import TASK_NAME
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker import pipeline
 from sms_pipeline.worker.pipeline import Pipeline

@@ -18,7 +18,7 @@ import pytest
 
 from sms_pipeline.config.address import Address
 from sms_pipeline.config.reading import shown
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.worker import pipeline, probes

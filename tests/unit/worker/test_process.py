@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from sms_pipeline.core.batch import Batch
-from sms_pipeline.core.gateway import Outcomes
-from sms_pipeline.core.records import Absorbed, Control, Run, Settled, Standing
-from sms_pipeline.core.steps import drive
-from sms_pipeline.errors import (
+from sms_pipeline.core.errors import (
     BadBatchError,
     ForeignLedgerError,
     LedgerUnavailableError,
     StoppingError,
 )
+from sms_pipeline.core.gateway import Outcomes
+from sms_pipeline.core.records import Absorbed, Control, Run, Settled, Standing
+from sms_pipeline.core.steps import drive
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock

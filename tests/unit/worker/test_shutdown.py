@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from celery.worker import state
 
-from sms_pipeline.errors import EXIT_FAILURE, EXIT_OK
+from sms_pipeline.core.errors import EXIT_FAILURE, EXIT_OK
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.worker import shutdown
 from sms_pipeline.worker.shutdown import DRAIN_SECONDS, HARD_STOP_SECONDS, Shutdown

@@ -18,16 +18,16 @@ from celery import Celery, signals
 
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.batch import Batch
-from sms_pipeline.core.gateway import Outcomes
-from sms_pipeline.core.patience import Pauses
-from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.errors import (
+from sms_pipeline.core.errors import (
     BrokerRefusedError,
     BrokerUnavailableError,
     ConfigError,
     NeedsBrokerError,
     PipelineError,
 )
+from sms_pipeline.core.gateway import Outcomes
+from sms_pipeline.core.patience import Pauses
+from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker import awaiting, pipeline, startup
 from sms_pipeline.worker.delivery import Play

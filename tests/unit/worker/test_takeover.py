@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from sms_pipeline.broker.topology import profile_queue
+from sms_pipeline.core.errors import BadBatchError, DamagedLedgerError
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.steps import drive
 from sms_pipeline.core.unattended import MAX_TAKEN_SECONDS
-from sms_pipeline.errors import BadBatchError, DamagedLedgerError
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.worker.delivery import PAUSE_SECONDS, Publish

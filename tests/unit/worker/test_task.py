@@ -16,9 +16,9 @@ from celery.exceptions import Reject
 from celery.worker import state
 
 from sms_pipeline.core.batch import TASK_NAME, Batch
+from sms_pipeline.core.errors import EXIT_USAGE
 from sms_pipeline.core.records import Absorbed, Control, Key, Run
 from sms_pipeline.core.retry import RetryPolicy
-from sms_pipeline.errors import EXIT_USAGE
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker import pipeline
 from sms_pipeline.worker.foreign import MOST_RETURNS

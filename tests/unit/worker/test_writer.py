@@ -10,8 +10,8 @@ from concurrent.futures import Future
 import pytest
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
+from sms_pipeline.core.errors import EXIT_FAILURE, LedgerUnavailableError, StoppingError
 from sms_pipeline.core.records import Absorbed, Settled, Settlement
-from sms_pipeline.errors import EXIT_FAILURE, LedgerUnavailableError, StoppingError
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.worker import writer as writer_module
 from sms_pipeline.worker.signs import Part, SignsOfLife

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sms_pipeline.doctor.check import Check, fault, ok, warning
-from sms_pipeline.doctor.ledger_probes import (
+from sms_pipeline.cli.doctor.check import Check, fault, ok, warning
+from sms_pipeline.cli.doctor.ledger_probes import (
     ClockReading,
     Connections,
     Contents,

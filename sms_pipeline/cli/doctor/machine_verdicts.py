@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sms_pipeline.doctor.check import Check, fault, ok, warning
+from sms_pipeline.cli.doctor.check import Check, fault, ok, warning
 
 FILES = "open files"
 THREADS = "threads"

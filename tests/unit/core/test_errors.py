@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sms_pipeline import errors
-from sms_pipeline.errors import (
+from sms_pipeline.core import errors
+from sms_pipeline.core.errors import (
     EXIT_BROKEN,
     EXIT_FAILURE,
     EXIT_THRESHOLD,

@@ -8,10 +8,10 @@ import ssl
 import pytest
 from amqp.exceptions import AccessRefused, NotAllowed, UnexpectedFrame
 
-from sms_pipeline.doctor import broker_verdicts as verdicts
-from sms_pipeline.doctor.broker_link import Address, Greeting, Trouble, address_of, trouble_of
-from sms_pipeline.doctor.check import Check, State
-from sms_pipeline.doctor.management import Members
+from sms_pipeline.cli.doctor import broker_verdicts as verdicts
+from sms_pipeline.cli.doctor.broker_link import Address, Greeting, Trouble, address_of, trouble_of
+from sms_pipeline.cli.doctor.check import Check, State
+from sms_pipeline.cli.doctor.management import Members
 
 ADDRESS = Address("rabbit.test", 5672, "my vhost", "al;ice")
 

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from sms_pipeline.broker import topology
-from sms_pipeline.doctor.broker_link import Address, Greeting, Trouble
-from sms_pipeline.doctor.check import Check, fault, ok, unknown, warning
-from sms_pipeline.doctor.management import Members
+from sms_pipeline.cli.doctor.broker_link import Address, Greeting, Trouble
+from sms_pipeline.cli.doctor.check import Check, fault, ok, unknown, warning
+from sms_pipeline.cli.doctor.management import Members
 
 ALARMS = "alarms"
 RIGHTS = "user rights"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sms_pipeline.doctor import machine_probes as probes
-from sms_pipeline.doctor import machine_verdicts as verdicts
-from sms_pipeline.doctor.check import State
+from sms_pipeline.cli.doctor import machine_probes as probes
+from sms_pipeline.cli.doctor import machine_verdicts as verdicts
+from sms_pipeline.cli.doctor.check import State
 
 WANTED = verdicts.WANTED_FILES
 

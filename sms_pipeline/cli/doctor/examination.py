@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sms_pipeline.doctor.check import Check, State, fault
+from sms_pipeline.cli.doctor.check import Check, State, fault
 
 #: How long a step may take unless it says otherwise.
 STEP_SECONDS = 8.0

@@ -17,8 +17,8 @@ from kombu.transport.native_delayed_delivery import (
 
 from sms_pipeline.broker import topology
 from sms_pipeline.broker.mending import is_silent
+from sms_pipeline.cli.doctor.broker_link import ANSWER_SECONDS, CONNECT_SECONDS, BrokerLink
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.doctor.broker_link import ANSWER_SECONDS, CONNECT_SECONDS, BrokerLink
 
 #: What is left behind when this process is killed is gone after so long. It must outlive every
 #: message on its way: RabbitMQ tries for ever to hand on one that has no queue to go to.

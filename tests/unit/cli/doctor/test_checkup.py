@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from sms_pipeline.cli.doctor.check import Check, State
+from sms_pipeline.cli.doctor.checkup import subjects_of, threads_wanted
+from sms_pipeline.cli.doctor.examination import examine
 from sms_pipeline.config.places import is_elsewhere
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.doctor.check import Check, State
-from sms_pipeline.doctor.checkup import subjects_of, threads_wanted
-from sms_pipeline.doctor.examination import examine
 from sms_pipeline.worker.in_hand import threads_of
 
 

@@ -10,9 +10,8 @@ from typing import NamedTuple
 from amqp.exceptions import AccessRefused
 
 from sms_pipeline.broker import topology
-from sms_pipeline.core.clock import Clock
-from sms_pipeline.doctor import broker_verdicts as verdicts
-from sms_pipeline.doctor.broker_link import (
+from sms_pipeline.cli.doctor import broker_verdicts as verdicts
+from sms_pipeline.cli.doctor.broker_link import (
     CONNECT_SECONDS,
     Address,
     BlockedError,
@@ -21,10 +20,11 @@ from sms_pipeline.doctor.broker_link import (
     UnreachableError,
     address_of,
 )
-from sms_pipeline.doctor.broker_probes import BrokerProbe, SilentQueueError
-from sms_pipeline.doctor.check import Check
-from sms_pipeline.doctor.examination import STEP_SECONDS, NothingMoreError, Step
-from sms_pipeline.doctor.management import Management
+from sms_pipeline.cli.doctor.broker_probes import BrokerProbe, SilentQueueError
+from sms_pipeline.cli.doctor.check import Check
+from sms_pipeline.cli.doctor.examination import STEP_SECONDS, NothingMoreError, Step
+from sms_pipeline.cli.doctor.management import Management
+from sms_pipeline.core.clock import Clock
 
 #: The delay that is tried, the shortest there is, and for how long its message is waited for.
 _DELAY_SECONDS = 1

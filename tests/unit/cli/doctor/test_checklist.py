@@ -7,8 +7,8 @@ import json
 import click
 import pytest
 
-from sms_pipeline.doctor import checklist
-from sms_pipeline.doctor.check import fault, ok, unknown, warning
+from sms_pipeline.cli.doctor import checklist
+from sms_pipeline.cli.doctor.check import fault, ok, unknown, warning
 
 CHECKS = [
     ok("alpha", "fine"),

@@ -8,7 +8,7 @@ import click
 
 from sms_pipeline.cli import context
 from sms_pipeline.cli.options import config_option
-from sms_pipeline.errors import EXIT_FAILURE
+from sms_pipeline.core.errors import EXIT_FAILURE
 
 
 @click.command()
@@ -30,10 +30,10 @@ def doctor(config_file: Path | None, as_json: bool) -> None:
       sms-pipeline doctor --json
     """
     settings = context.read_settings()
-    from sms_pipeline.doctor.check import is_healthy
-    from sms_pipeline.doctor.checklist import show, show_json
-    from sms_pipeline.doctor.checkup import subjects_of
-    from sms_pipeline.doctor.examination import examine
+    from sms_pipeline.cli.doctor.check import is_healthy
+    from sms_pipeline.cli.doctor.checklist import show, show_json
+    from sms_pipeline.cli.doctor.checkup import subjects_of
+    from sms_pipeline.cli.doctor.examination import examine
 
     subjects = subjects_of(settings, config_file or settings.config)
     checks = examine(subjects)

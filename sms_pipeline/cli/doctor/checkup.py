@@ -9,19 +9,19 @@ from pathlib import Path
 import celery
 
 from sms_pipeline.celery import app
+from sms_pipeline.cli.doctor import machine_probes, machine_verdicts
+from sms_pipeline.cli.doctor.broker_steps import Brokers
+from sms_pipeline.cli.doctor.check import Check, fault, ok
+from sms_pipeline.cli.doctor.examination import Step
+from sms_pipeline.cli.doctor.ledger_steps import ledger_steps
 from sms_pipeline.config.brokers import split_urls
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.files import load_simulation
 from sms_pipeline.config.places import broker_elsewhere
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.doctor import machine_probes, machine_verdicts
-from sms_pipeline.doctor.broker_steps import Brokers
-from sms_pipeline.doctor.check import Check, fault, ok
-from sms_pipeline.doctor.examination import Step
-from sms_pipeline.doctor.ledger_steps import ledger_steps
-from sms_pipeline.errors import ConfigError
 from sms_pipeline.worker.in_hand import Hands, threads_of
 
 CONFIGURATION = "configuration"

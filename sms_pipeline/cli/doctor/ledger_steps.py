@@ -9,13 +9,13 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from sms_pipeline.cli.doctor import ledger_probes as probes
+from sms_pipeline.cli.doctor import ledger_verdicts as verdicts
+from sms_pipeline.cli.doctor.check import Check
+from sms_pipeline.cli.doctor.examination import Step
 from sms_pipeline.config.databases import without_secrets
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.doctor import ledger_probes as probes
-from sms_pipeline.doctor import ledger_verdicts as verdicts
-from sms_pipeline.doctor.check import Check
-from sms_pipeline.doctor.examination import Step
-from sms_pipeline.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.ledger.database import open_engine
 
 #: A list of hosts is tried one after the other.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from sms_pipeline.doctor.check import Check, State, fault, ok
-from sms_pipeline.doctor.examination import NothingMoreError, Step, examine
+from sms_pipeline.cli.doctor.check import Check, State, fault, ok
+from sms_pipeline.cli.doctor.examination import NothingMoreError, Step, examine
 
 PATIENCE_SECONDS = 30.0
 

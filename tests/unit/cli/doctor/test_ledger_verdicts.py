@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from sms_pipeline.doctor import ledger_verdicts as verdicts
-from sms_pipeline.doctor.check import State
-from sms_pipeline.doctor.ledger_probes import (
+from sms_pipeline.cli.doctor import ledger_verdicts as verdicts
+from sms_pipeline.cli.doctor.check import State
+from sms_pipeline.cli.doctor.ledger_probes import (
     ClockReading,
     Connections,
     Contents,

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from sms_pipeline.doctor.check import Check, State, is_healthy
+from sms_pipeline.cli.doctor.check import Check, State, is_healthy
 from sms_pipeline.views.output import PIPE_COLUMNS, write, write_all
 
 _COLOURS = {State.OK: "green", State.WARNING: "yellow", State.FAULT: "red", State.UNKNOWN: "cyan"}
