@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.bitmap import bitmap_as_number
 from sms_pipeline.core.clock import Clock, clock_of
+from sms_pipeline.core.counts import of_messages
 from sms_pipeline.core.errors import BadBatchError
 from sms_pipeline.core.records import BatchRow, Failure, Run, Settlement
 from sms_pipeline.core.run_state import stuck_before
@@ -218,11 +219,11 @@ def _check_chain(result: AuditResult, batch: BatchRow, chain: list[Settlement]) 
             result.lost += lost
             result.doubled += doubled
             result.problems.append(
-                f"{where}: {lost} messages lost and {doubled} doubled since the attempt before"
+                f"{where}: {of_messages(lost)} lost and {doubled} doubled since the attempt before"
             )
         took = batch.size if taken is None else taken.bit_count()
         if settlement.messages != took:
-            result.problems.append(f"{where}: {settlement.messages} messages, but took {took}")
+            result.problems.append(f"{where}: {of_messages(settlement.messages)}, but took {took}")
         if taken is not None and left & ~taken:
             result.problems.append(f"{where}: left over messages that it never took")
         if left.bit_count() != settlement.retried:
@@ -234,7 +235,7 @@ def _check_chain(result: AuditResult, batch: BatchRow, chain: list[Settlement]) 
         result.doubled += max(ended - settlement.messages, 0)
         if ended != settlement.messages:
             result.problems.append(
-                f"{where}: {settlement.messages} messages, but {_fates(settlement)} ended and "
+                f"{where}: {of_messages(settlement.messages)}, but {_fates(settlement)} ended and "
                 f"{settlement.retried} were left"
             )
         if attempt + 1 < len(chain) and not left:
@@ -272,7 +273,7 @@ def _check_failures(
         listed = {failure.message_index for failure in failures if failure.reason == reason}
         if counted != len(listed):
             result.problems.append(
-                f"batch {batch.number}: {counted} messages {reason}, but {len(listed)} listed"
+                f"batch {batch.number}: {of_messages(counted)} {reason}, but {len(listed)} listed"
             )
         outside = [
             index

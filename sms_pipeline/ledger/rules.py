@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from sms_pipeline.core.bitmap import has_offset
+from sms_pipeline.core.counts import of_messages
 from sms_pipeline.core.failover import profile_of
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE
 from sms_pipeline.core.receipts import OnPhone
@@ -58,7 +59,8 @@ def of_run(run: Run, steps: Sequence[Step]) -> Iterator[str]:
     """What is wrong with the run itself, and with how it was steered."""
     simulation = run.simulation
     if run.total != simulation.num_messages:
-        yield f"the run has {run.total} messages, but {simulation.num_messages} are configured"
+        configured = f"{simulation.num_messages:,} are configured"
+        yield f"the run has {of_messages(run.total)}, but {configured}"
     if simulation.seed not in (None, run.seed):
         yield f"the run has seed {run.seed}, but {simulation.seed} is configured"
     wanted = Control.RUNNING
@@ -84,7 +86,7 @@ def of_batch(standing: Standing, batch: BatchRow, chain: Sequence[Settlement]) -
         yield f"{where}: nobody knows the profile {batch.profile!r}"
     limit = standing.batch_limit(batch.profile)
     if batch.size > limit and not _is_claimed(standing, chain):
-        yield f"{where}: {batch.size} messages, but {limit} are allowed"
+        yield f"{where}: {of_messages(batch.size)}, but {limit:,} are allowed"
     if batch.queued_at < run.started_at - CLOCKS_DIFFER_SECONDS:
         yield f"{where}: queued {_earlier(run.started_at, batch.queued_at)} the run was started"
     published_at = batch.published_at
@@ -138,15 +140,15 @@ def _fates(standing: Standing, settled: Settlement) -> Iterator[str]:
         yield from _attempts_allowed(run, settled)
     deadline = run.simulation.deadline
     if settled.expired and deadline is None:
-        yield f"{settled.expired} messages expired, but the run has no deadline"
+        yield f"{of_messages(settled.expired)} expired, but the run has no deadline"
     elif settled.expired and settled.settled_at < (
         run.started_at + (deadline or 0.0) - CLOCKS_DIFFER_SECONDS
     ):
-        yield f"{settled.expired} messages expired before the deadline"
+        yield f"{of_messages(settled.expired)} expired before the deadline"
     if settled.cancelled and not standing.is_cancelled:
-        yield f"{settled.cancelled} messages cancelled, but the run never was"
+        yield f"{of_messages(settled.cancelled)} cancelled, but the run never was"
     if settled.cancelled and settled.cancelled != settled.messages:
-        yield f"{settled.cancelled} messages cancelled, but not all {settled.messages}"
+        yield f"{of_messages(settled.cancelled)} cancelled, but not all {settled.messages:,}"
 
 
 def _attempts_allowed(run: Run, settled: Settlement) -> Iterator[str]:
@@ -155,9 +157,9 @@ def _attempts_allowed(run: Run, settled: Settlement) -> Iterator[str]:
     if limit is not None and attempt >= limit:
         yield f"only {limit} attempts are allowed"
     elif policy.allows_after(attempt) and settled.failed:
-        yield f"{settled.failed} messages failed, but another attempt was allowed"
+        yield f"{of_messages(settled.failed)} failed, but another attempt was allowed"
     elif not policy.allows_after(attempt) and settled.retried:
-        yield f"{settled.retried} messages left, but no other attempt is allowed"
+        yield f"{of_messages(settled.retried)} left, but no other attempt is allowed"
 
 
 def _settler(standing: Standing, batch: BatchRow, settled: Settlement) -> Iterator[str]:
@@ -187,11 +189,11 @@ def _times(run: Run, batch: BatchRow, settled: Settlement) -> Iterator[str]:
     if apart > most + slack:
         yield (
             f"delivery took {settled.delivery_seconds:g} s and transit {settled.transit_seconds:g} "
-            f"s, but {timed} messages can't make them differ by more than {most:g} s"
+            f"s, but {of_messages(timed)} can't make them differ by more than {most:g} s"
         )
     deadline = run.simulation.deadline
     if deadline is not None and settled.delivery_seconds > timed * deadline + slack:
-        yield f"{timed} messages took {settled.delivery_seconds:g} s, past the deadline"
+        yield f"{of_messages(timed)} took {settled.delivery_seconds:g} s, past the deadline"
 
 
 def _on_phone(settled: Settlement) -> Iterator[str]:
@@ -201,7 +203,7 @@ def _on_phone(settled: Settlement) -> Iterator[str]:
         return
     if known.delivered != settled.delivered or min(known.receipts, known.missing) < 0:
         yield (
-            f"{settled.delivered} messages delivered, but {known.receipts} with a receipt and "
+            f"{of_messages(settled.delivered)} delivered, but {known.receipts} with a receipt and "
             f"{known.missing} without"
         )
     if known.seconds < 0:

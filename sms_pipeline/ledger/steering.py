@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock, clock_of
+from sms_pipeline.core.counts import of_messages
 from sms_pipeline.core.errors import PipelineError
 from sms_pipeline.core.liveness import present_workers
 from sms_pipeline.core.progress import Progress
@@ -45,7 +46,7 @@ def steer(ledger: Ledger, run: Run, wanted: Control, clock: Clock = MACHINE_CLOC
         hand = in_hand(snapshot)
         if hand:
             return (
-                f"Run {run.id} is stopping: about {hand:,} messages in hand are finished first, "
+                f"Run {run.id} is stopping: about {of_messages(hand)} in hand are finished first, "
                 "the others wait."
             )
         return f"Run {run.id} is paused: batches in hand are finished, the others wait."
@@ -75,7 +76,7 @@ def _batch_size(simulation: Simulation, name: str) -> int:
 
 def _cancelled(run: Run, unpublished: int) -> str:
     return (
-        f"Run {run.id} is cancelled: {unpublished:,} messages were never published; what waits in "
+        f"Run {run.id} is cancelled: {of_messages(unpublished)} never published; what waits in "
         "queues is cancelled as workers receive it, what is being sent is finished."
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from sms_pipeline.core.counts import of_messages
 from sms_pipeline.core.failover import Failover, hand_overs
 from sms_pipeline.core.histogram import LAST_BUCKET, upper_bound
 from sms_pipeline.core.receipts import NO_RECEIPTS, OnPhone, total_on_phone
@@ -124,7 +125,7 @@ class Sums:
             if counted != summed:
                 source, target, worker = way
                 yield (
-                    f"handed over from {source} to {target} at {worker}: {counted[0]} messages "
+                    f"handed over from {source} to {target} at {worker}: {of_messages(counted[0])} "
                     f"counted, {counted[1]} of them untried, but by its settlements {summed[0]}, "
                     f"{summed[1]} of them untried"
                 )

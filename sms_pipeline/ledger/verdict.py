@@ -136,9 +136,9 @@ class AuditResult:
                 yield f"  batches {state}: {_listed(numbers)}"
         for kind, (batches, messages) in self.absorbed.items():
             if batches:
-                yield f"  absorbed, {kind}: {batches:,} batches of {messages:,} messages"
+                yield f"  absorbed, {kind}: {batches:,} batches of {of_messages(messages)}"
         if self.dead_letters:
-            yield f"  dead-letter queue: {self.dead_letters:,} messages; 'resume' looks into it"
+            yield f"  dead-letter queue: {of_messages(self.dead_letters)}; 'resume' looks into it"
         for problem in self.problems[:_MAX_LISTED]:
             yield f"  ! {problem}"
         if len(self.problems) > _MAX_LISTED:

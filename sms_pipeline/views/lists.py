@@ -8,6 +8,7 @@ from functools import partial
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock, clock_of
+from sms_pipeline.core.counts import of_messages
 from sms_pipeline.core.errors import DamagedLedgerError
 from sms_pipeline.core.hosts import host_of
 from sms_pipeline.core.progress import Progress
@@ -215,10 +216,10 @@ def _sum(ledger: Ledger, run: Run, listed: int) -> Iterator[str]:
     progress = Reader(ledger, run).read_decided().progress
     cancelled = progress.counts.cancelled
     also = f" {count(cancelled)} more were cancelled." if cancelled else ""
-    yield f"Run {run.id}: {count(listed)} messages were not reached.{also}"
+    yield f"Run {run.id}: {of_messages(listed)} not reached.{also}"
     if not progress.done:
         left = progress.total - progress.counts.finished
-        yield f"{count(left)} messages have no fate yet. {_how_it_stands(progress)}"
+        yield f"{of_messages(left)} without a fate yet. {_how_it_stands(progress)}"
 
 
 def _how_it_stands(progress: Progress) -> str:

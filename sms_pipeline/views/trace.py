@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.counts import of_messages
 from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.records import BatchRow, Run, Settlement, WorkerRow
 from sms_pipeline.core.story import Outcome
@@ -126,7 +127,8 @@ def _settled_events(settlement: Settlement) -> Iterator[Event]:
     if settlement.retried:
         yield Event(
             settlement.settled_at,
-            f"retry       batch {batch}: {settlement.retried} messages to attempt {attempt + 2}",
+            f"retry       batch {batch}: {of_messages(settlement.retried)} to attempt "
+            f"{attempt + 2}",
         )
 
 

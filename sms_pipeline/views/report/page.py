@@ -125,6 +125,7 @@ _WORDS: dict[str, Callable[..., object]] = {
     "notices": notices,
     "lost_time": lost_time,
     "count": count,
+    "of_messages": of_messages,
     "message_time": message_time,
     "duration": duration,
     "event_text": event_text,

@@ -104,7 +104,7 @@ CORRUPTIONS: dict[str, tuple[Corruption, str]] = {
         lambda c: c.execute(
             update(settlements).where(_settled(0, 0)).values(remainder=bitmap(3, 4))
         ),
-        "1 messages lost and 0 doubled",
+        "1 message lost and 0 doubled",
     ),
     "an attempt took more than was left": (
         lambda c: c.execute(update(settlements).where(_settled(0, 1)).values(taken=bitmap(3, 4))),
@@ -112,7 +112,7 @@ CORRUPTIONS: dict[str, tuple[Corruption, str]] = {
     ),
     "an attempt took another message": (
         lambda c: c.execute(update(settlements).where(_settled(0, 1)).values(taken=bitmap(4))),
-        "1 messages lost and 1 doubled",
+        "1 message lost and 1 doubled",
     ),
     "an attempt left over what it never took": (
         lambda c: c.execute(
@@ -152,7 +152,7 @@ CORRUPTIONS: dict[str, tuple[Corruption, str]] = {
     ),
     "a failure is not listed": (
         lambda c: c.execute(delete(failures)),
-        "1 messages failed, but 0 listed",
+        "1 message failed, but 0 listed",
     ),
     "a failure of another batch": (
         lambda c: c.execute(update(failures).values(message_index=13)),

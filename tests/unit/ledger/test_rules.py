@@ -154,7 +154,7 @@ def test_no_count_is_below_zero(name: str) -> None:
         (
             {"delivered": 9, "expired": 1},
             {"deadline": 1_000.0},
-            "1 messages expired before the deadline",
+            "1 message expired before the deadline",
         ),
         (
             {"profile": "slow"},

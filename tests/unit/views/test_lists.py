@@ -208,9 +208,9 @@ def test_failures_name_who_was_not_reached(
     assert [line.split()[1:3] for line in lines] == [
         [str(index), numbers[index]] for index in (3, 5, 7)
     ]
-    assert summary == f"Run {with_failures.id}: 3 messages were not reached."
+    assert summary == f"Run {with_failures.id}: 3 messages not reached."
     assert left == (
-        "90 messages have no fate yet. The run is stalled: go on with sms-pipeline resume 1."
+        "90 messages without a fate yet. The run is stalled: go on with sms-pipeline resume 1."
     )
 
 
@@ -235,7 +235,7 @@ def test_a_phone_number_in_a_spreadsheet_is_no_sum(ledger: Ledger, capsys: Outpu
 def test_no_failures(ledger: Ledger, run: Run, capsys: Output) -> None:
     ledger.settle([make.settlement(run.id, messages=100, delivered=100)])
     list_failures(ledger, run, as_csv=False)
-    assert capsys.readouterr().out == f"Run {run.id}: 0 messages were not reached.\n"
+    assert capsys.readouterr().out == f"Run {run.id}: 0 messages not reached.\n"
 
 
 def test_no_sender_online(ledger: Ledger, capsys: Output) -> None:

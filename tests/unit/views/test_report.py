@@ -212,7 +212,7 @@ def test_the_page_has_the_figures(report: RunReport) -> None:
         "50% after 2.0 s",
         "50% of the messages 2.0 s",
         "99% of the messages not reached",
-        "1 messages were not reached",
+        "1 message not reached",
         "seed of this run 7",
         "retry.max_attempts 4",
         "database SQLite 3.",
