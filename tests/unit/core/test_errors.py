@@ -11,6 +11,7 @@ from sms_pipeline.core.errors import (
     EXIT_THRESHOLD,
     EXIT_USAGE,
     PipelineError,
+    printable,
 )
 
 KINDS = [
@@ -33,3 +34,18 @@ def test_what_the_user_can_put_right_ends_with_2(name: str) -> None:
 def test_exit_codes_differ() -> None:
     codes = [value for name, value in vars(errors).items() if name.startswith("EXIT_")]
     assert len(codes) == len(set(codes))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain\n二行", "plain\n二行"),
+        ("red \x1b[31m", "red \\u001b[31m"),
+        ("last of four digits \uffff", "last of four digits \\uffff"),
+        ("first of more \U000f0000", "first of more \\U000f0000"),
+        ("a space\u3000of another script\x07", "a space\u3000of another script\\u0007"),
+        ("a line\u2028of another kind", "a line\\u2028of another kind"),
+    ],
+)
+def test_no_terminal_obeys_what_is_printed(text: str, shown: str) -> None:
+    assert printable(text) == shown

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sms_pipeline.core.gateway import Outcomes, SimulatedGateway
+from sms_pipeline.core.gateway import Outcomes, SimulatedGateway, event_draws, part_draws
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE
 from tests.unit import make
 
@@ -111,3 +111,12 @@ def test_measured_times_that_are_stretched_to_no_time_take_none() -> None:
 def test_a_profile_without_measured_times_draws_what_it_always_drew() -> None:
     first = SimulatedGateway(make.profile(mean_time=0.1)).attempt(make.batch(3)).durations
     assert first == pytest.approx(FIRST_DRAWS)
+
+
+def test_parts_are_drawn_from_a_stream_of_their_own() -> None:
+    batch = make.batch()
+    drawn = part_draws(batch, 1_000)
+    assert ((drawn >= 0) & (drawn < 1)).all()
+    assert np.array_equal(drawn, part_draws(batch, 1_000))
+    assert not np.intersect1d(drawn, event_draws(batch, 1_000)).size
+    assert not np.intersect1d(drawn, part_draws(make.batch(number=1), 1_000)).size

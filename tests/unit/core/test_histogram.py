@@ -15,6 +15,7 @@ from sms_pipeline.core.histogram import (
     SHORTEST,
     count_buckets,
     percentile,
+    spread,
     upper_bound,
 )
 
@@ -113,3 +114,15 @@ def test_nothing_counted() -> None:
 
 def test_extremes_keep_within_the_buckets() -> None:
     assert count_buckets(np.array([0.0, 1e-12, 1e300])) == {0: 2, LAST_BUCKET: 1}
+
+
+def test_an_even_spread_is_what_as_many_even_times_are() -> None:
+    times = np.linspace(0.7, 3.2, 200_001)
+    exact, found = count_buckets(times), spread(times.size, 0.7, 3.2)
+    assert found.keys() == exact.keys()
+    assert list(found.values()) == pytest.approx([exact[bucket] for bucket in found], abs=2)
+    assert sum(found.values()) == pytest.approx(times.size)
+
+
+def test_a_spread_from_nothing_on_begins_in_the_first_bucket() -> None:
+    assert spread(10.0, 0.0, 2 * SHORTEST)[0] == pytest.approx(5.0)

@@ -334,3 +334,15 @@ def test_a_bad_check_is_refused_with_where_the_mistake_is() -> None:
         "    p95 delivery < 30",
         "                     ^",
     ]
+
+
+@pytest.mark.parametrize("change", [{"name": "drill"}, {"tags": {"a": "b"}}, {"seed": 3}])
+def test_a_name_or_a_seed_changes_no_times(change: dict[str, Any]) -> None:
+    planned = make.simulation()
+    assert planned.takes_as_long_as(make.simulation(**change))
+    assert make.simulation(**change).takes_as_long_as(planned)
+
+
+@pytest.mark.parametrize("change", [{"batch_size": 3}, {"num_messages": 3}, {"deadline": 3.0}])
+def test_all_else_may_change_times(change: dict[str, Any]) -> None:
+    assert not make.simulation().takes_as_long_as(make.simulation(name="drill", **change))

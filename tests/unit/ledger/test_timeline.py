@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 from sqlalchemy.dialects import postgresql
 
+from sms_pipeline.core.events import Event
 from sms_pipeline.core.records import Run
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import (
@@ -359,3 +360,16 @@ def test_a_batch_that_a_damaged_record_has_far_in_the_future_is_in_the_last_bin(
     assert len(course.bins) < 100
     assert course.bins[-1].dispatched == 10
     assert sum(one.dispatched for one in course.bins) == 20
+
+
+@pytest.mark.parametrize(("first", "origin"), [(3.0, 3.0), (-1.0, 0.0)])
+def test_events_count_from_the_first_batch(ledger: Ledger, first: float, origin: float) -> None:
+    # Given another run that was dispatched earlier
+    other = ledger.start_run(make.simulation(num_messages=TOTAL), 1, started_at=NOON)
+    dispatch(ledger, other, 1)
+    events = (Event.model_validate({"at": 5, "for": 5, "outage": True}),)
+    run = ledger.start_run(make.simulation(num_messages=TOTAL, events=events), 2, started_at=NOON)
+    dispatch(ledger, run, first, 4)
+    assert timeline(ledger, run).origin == origin
+    # Without events, nothing counts from it
+    assert timeline(ledger, other).origin == 0.0

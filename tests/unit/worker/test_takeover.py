@@ -16,7 +16,7 @@ from sms_pipeline.core.unattended import MAX_TAKEN_SECONDS
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.worker.delivery import PAUSE_SECONDS, Publish
-from sms_pipeline.worker.in_hand import taken_in_hand, threads_for
+from sms_pipeline.worker.in_hand import taken_in_hand, threads_for, threads_of
 from sms_pipeline.worker.process import Worker
 from sms_pipeline.worker.takeover import TakenQueues, Takeover
 from tests.unit import make
@@ -177,3 +177,12 @@ def test_a_batch_of_a_run_without_failover_goes_back_unplayed(
 
 def test_a_worker_of_several_profiles_takes_over_nothing(ledger: Ledger) -> None:
     assert Worker(ledger, [make.profile("fast"), make.profile("slow")]).takeover is None
+
+
+def test_threads_are_known_for_a_worker_of_each_profile() -> None:
+    fast, slow = make.profile("fast", count=40), make.profile("slow", count=3, mean_time=2.0)
+    simulation = make.simulation(senders=(fast, slow))
+    assert threads_of(simulation) == {
+        "fast": threads_for(fast, simulation.batch_size_for(fast)),
+        "slow": threads_for(slow, simulation.batch_size_for(slow)),
+    }
