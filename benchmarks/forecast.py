@@ -125,6 +125,19 @@ CASES |= {
     "bad day: RabbitMQ, outage": _bad([{"at": 5, "for": 10, "outage": True}], workers=1),
 }
 
+_FAILING = {"name": "fast", "count": 60, "mean_time": 0.1, "failure_rate": 0.4}
+_BACKUP = {"name": "backup", "count": 60, "mean_time": 0.4, "failure_rate": 0.05}
+CASES |= {
+    "failover: retries by another profile": Case(
+        {
+            "num_messages": 10_000,
+            "senders": [_FAILING, _BACKUP],
+            "failover": {"attempts": 1, "to": "backup"},
+        },
+        workers=1,
+    ),
+}
+
 #: Senders take hardly any time.
 _IDLE = {
     "senders": [{"name": "bench", "mean_time": 0.001, "failure_rate": 0.1, "count": 100_000}],

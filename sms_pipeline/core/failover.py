@@ -46,6 +46,12 @@ class Failover(Frozen):
             return {} if value else None
         return value
 
+    def without(self, profile: str) -> Self:
+        """The same where there is no such profile."""
+        if profile != self.to:
+            return self
+        return self.model_copy(update={"attempts": None, "to": None})
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.attempts is not None and self.to is None:

@@ -27,11 +27,11 @@ class Load:
 
     profile: str
     #: Messages of this run dispatched to it whose first attempt is not settled, but for those that
-    #: its online senders can't come by.
+    #: its online senders can't come by; and those that others handed over to it.
     outstanding: int
     #: Messages that are under way while all its senders are busy: one for each sender, or more.
     in_play: int
-    #: Messages a second that its senders deliver; may be infinite.
+    #: Messages a second that its senders deliver or leave to others; may be infinite.
     rate: float
     batch_size: int
     #: Batches that may be outstanding whatever the rate; None = no such limit.
@@ -90,13 +90,19 @@ def outstanding(backlog: int, stuck: int, with_lost: int) -> int:
     return max(backlog - max(stuck, with_lost), 0)
 
 
-def delivery_rate(nominal: float, failure_rate: float, observed: float | None) -> float:
-    """Messages a second that senders deliver: min(nominal, 2 * observed) * (1 - failure_rate).
+def delivery_rate(
+    nominal: float, failure_rate: float, observed: float | None, most_attempts: float = math.inf
+) -> float:
+    """Messages a second that senders deliver, or leave to others after `most_attempts`.
 
+    min(nominal, 2 * observed) * (1 - p) / (1 - p ** most_attempts), where p is the failure rate.
     `observed` is a rate of attempts seen while all senders were busy; None when there was none.
     """
     attempts = nominal if observed is None else min(nominal, GROWTH * observed)
-    return 0.0 if failure_rate == 1 else attempts * (1 - failure_rate)
+    if failure_rate == 1:
+        return 0.0 if math.isinf(most_attempts) else attempts / most_attempts
+    go_on: float = failure_rate**most_attempts
+    return attempts * (1 - failure_rate) / (1 - go_on)
 
 
 def choose(loads: Sequence[Load]) -> Load | None:

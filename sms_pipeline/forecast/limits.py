@@ -93,8 +93,13 @@ def _changes(
         yield "nothing went wrong", changed(events=())
     if len(simulation.senders) > 1:
         for profile in simulation.senders:
-            others = tuple(one for one in simulation.senders if one is not profile)
-            yield f"there were no {profile.name}", changed(senders=others)
+            yield f"there were no {profile.name}", changed(**_without(profile, simulation))
+
+
+def _without(profile: SenderProfile, simulation: Simulation) -> dict[str, object]:
+    failover = simulation.failover and simulation.failover.without(profile.name)
+    others = tuple(one for one in simulation.senders if one is not profile)
+    return {"senders": others, "failover": failover}
 
 
 def _instant(profile: SenderProfile) -> SenderProfile:

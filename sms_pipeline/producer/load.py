@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from sms_pipeline.core import routing
 from sms_pipeline.core.counts import Counts
+from sms_pipeline.core.failover import Failover
 from sms_pipeline.core.liveness import Liveness, present_workers
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.records import Snapshot, WorkerRow
@@ -75,6 +77,9 @@ class Loads:
         self._batch_sizes = {
             name: simulation.batch_size_for(sender) for name, sender in self._configured.items()
         }
+        failover = simulation.failover or Failover()
+        #: The profile that takes over messages of the others, after so many attempts.
+        self._backup, self._attempts = failover.to, failover.attempts or math.inf
         self._liveness = Liveness(trusted)
         self._max_batches = max_batches
         self._observed = Observed()
@@ -124,7 +129,7 @@ class Loads:
 
     def _static(self, snapshot: Snapshot, now: float) -> list[Load]:
         """Of all profiles, as they would be if all that was published still waited."""
-        idle = tuple(replace(counts, first_attempts=0) for counts in snapshot.profiles)
+        idle = tuple(replace(counts, first_attempts=0, handed_in=0) for counts in snapshot.profiles)
         return self._loads(replace(snapshot, profiles=idle), self._nominal_workers(), now)
 
     def _nominal_workers(self) -> tuple[WorkerRow, ...]:
@@ -177,16 +182,25 @@ class Loads:
         with_lost = sum(lost.messages for lost in self.lost if lost.profile == profile.name)
         stuck = self.stuck.get(profile.name, 0)
         outstanding = routing.outstanding(counts.backlog, stuck, with_lost)
+        if profile.name == self._backup:
+            # Retries of its own are in its rate, those that come from others are not.
+            outstanding += max(counts.retrying, 0)
         busy = outstanding >= in_play
         observed = self._observed.rate(now, profile.name, counts.attempts, busy)
         return Load(
             profile=profile.name,
             outstanding=outstanding,
             in_play=in_play,
-            rate=routing.delivery_rate(nominal, failure_rate, observed),
+            rate=routing.delivery_rate(
+                nominal, failure_rate, observed, self._most_attempts(profile)
+            ),
             batch_size=batch_size,
             max_batches=self._max_batches(profile, batch_size) if self._max_batches else None,
         )
+
+    def _most_attempts(self, profile: SenderProfile) -> float:
+        """Attempts that it makes at a message before another one goes on."""
+        return math.inf if profile.name == self._backup else self._attempts
 
 
 def _in_play(profile: SenderProfile, senders: int) -> int:

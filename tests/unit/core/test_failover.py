@@ -21,6 +21,11 @@ from tests.unit import make
 TWICE = Failover(attempts=2, to="backup")
 
 
+def test_without_the_profile_that_takes_over_nothing_goes_to_another_one() -> None:
+    assert TWICE.without("backup") == Failover()
+    assert TWICE.without("fast") == TWICE
+
+
 @pytest.mark.parametrize(
     ("failover", "attempt", "profile"),
     [

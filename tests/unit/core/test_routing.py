@@ -138,6 +138,17 @@ def test_delivery_rate(
 
 
 @pytest.mark.parametrize(
+    ("failure_rate", "most_attempts", "rate"),
+    # Of 100 attempts a second, each message takes 1, 1.5 or 1.75
+    [(0.5, 1, 100.0), (0.5, 2, 100 / 1.5), (0.5, 3, 100 / 1.75), (0.0, 2, 100.0), (1.0, 4, 25.0)],
+)
+def test_what_others_go_on_with_leaves_sooner(
+    failure_rate: float, most_attempts: int, rate: float
+) -> None:
+    assert delivery_rate(100.0, failure_rate, None, most_attempts) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
     ("backlog", "stuck", "with_lost", "counted"),
     [
         (100, 0, 0, 100),

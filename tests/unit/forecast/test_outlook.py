@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sms_pipeline.core.checks import Threshold
+from sms_pipeline.core.failover import Failover
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import State
@@ -103,3 +104,25 @@ def test_a_profile_is_the_limit_where_the_others_wait_for_it() -> None:
     )
     assert "there were no slow" in limits(mixed)
     assert "there were no fast" not in limits(mixed)
+
+
+def test_a_profile_that_others_hand_their_messages_to_may_be_the_limit() -> None:
+    fast = make.profile("fast", count=50, failure_rate=0.4)
+    backup = make.profile("backup", count=5, mean_time=0.5, failure_rate=0)
+    mixed = make.simulation(
+        num_messages=1_000, senders=(fast, backup), failover=Failover(attempts=1, to="backup")
+    )
+    assert "there were no backup" in limits(mixed)
+
+
+def test_who_waits_for_messages_of_others_gets_few_of_its_own() -> None:
+    # Given two profiles, one of which has much to do with what fails elsewhere
+    fast = make.profile("fast", count=60, failure_rate=0.4)
+    backup = make.profile("backup", count=60, mean_time=0.4, failure_rate=0)
+    planned = make.simulation(num_messages=10_000, senders=(fast, backup))
+    handing = planned.model_copy(update={"failover": Failover(attempts=1, to="backup")})
+    dispatched = [
+        {part.name: part.counts.dispatched for part in look_ahead(one).progress.profiles}
+        for one in (planned, handing)
+    ]
+    assert dispatched[1]["backup"] < 0.5 * dispatched[0]["backup"]
