@@ -93,8 +93,26 @@ def _changes(
         yield "nothing went wrong", changed(events=())
     if len(simulation.senders) > 1:
         for profile in simulation.senders:
-            others = tuple(one for one in simulation.senders if one is not profile)
-            yield f"there were no {profile.name}", changed(senders=others)
+            others = _without(profile, simulation)
+            if _ends(others):
+                without = f"there were no {profile.name}"
+                yield without, exact_setting(others, workers, costs)
+
+
+def _without(profile: SenderProfile, simulation: Simulation) -> Simulation:
+    """The configuration without a profile: no attempt is handed over to it either."""
+    others = tuple(one for one in simulation.senders if one is not profile)
+    failover = simulation.failover
+    if failover is not None and failover.to == profile.name:
+        failover = failover.model_copy(update={"attempts": None, "to": None})
+    return simulation.model_copy(update={"senders": others, "failover": failover})
+
+
+def _ends(simulation: Simulation) -> bool:
+    """Whether each message comes to its end, if need be at the profile that steps in."""
+    failover, limit = simulation.failover, simulation.retry.max_attempts
+    hopeless = any(profile.failure_rate == 1 for profile in simulation.senders)
+    return not hopeless or limit is not None or (failover is not None and failover.to is not None)
 
 
 def _instant(profile: SenderProfile) -> SenderProfile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sms_pipeline.core.checks import Threshold
+from sms_pipeline.core.failover import Failover
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import State
@@ -103,3 +104,23 @@ def test_a_profile_is_the_limit_where_the_others_wait_for_it() -> None:
     )
     assert "there were no slow" in limits(mixed)
     assert "there were no fast" not in limits(mixed)
+
+
+@pytest.mark.parametrize(
+    ("failure_rate", "most"),
+    [
+        (0.5, 4),
+        # Without the other one, it would never end.
+        (1.0, None),
+    ],
+)
+def test_a_profile_that_steps_in_for_others_can_be_taken_away(
+    failure_rate: float, most: int | None
+) -> None:
+    spared = make.simulation(
+        num_messages=30,
+        senders=(make.profile("first", failure_rate=failure_rate), make.profile("spare")),
+        failover=Failover(attempts=1, to="spare"),
+        retry=RetryPolicy(max_attempts=most),
+    )
+    assert "there were no spare" not in limits(spared)
