@@ -93,6 +93,10 @@ class Loads:
             return self._adaptive(snapshot, now)
         return self._static(snapshot, now)
 
+    def rest(self) -> None:
+        """Nothing may be sent for a while, so how fast it was says nothing of what comes then."""
+        self._observed = Observed()
+
     def _adaptive(self, snapshot: Snapshot, now: float) -> list[Load]:
         """Of the profiles with senders online; of all profiles when there are none.
 
