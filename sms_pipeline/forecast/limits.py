@@ -16,10 +16,10 @@ from sms_pipeline.forecast.thinning import thin
 
 #: A gain below this share of the run's time is no limit.
 LEAST_GAIN = 0.01
-#: More batches than any worker is ever given.
-_ENDLESS = 1_000_000
 #: Nor is a gain below so many standard errors.
 _SURE = 3.0
+#: More batches than any worker is ever given.
+_ENDLESS = 1_000_000
 
 
 class Limit(NamedTuple):
