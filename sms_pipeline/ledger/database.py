@@ -276,7 +276,7 @@ def switch_to_wal(connection: sqlite3.Connection, clock: Clock = MACHINE_CLOCK) 
             connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or clock.monotonic() > give_up_at:
+            if sqlite_kind(error) != sqlite3.SQLITE_BUSY or clock.monotonic() > give_up_at:
                 raise
             clock.sleep(_WAL_RETRY_SECONDS)
 
