@@ -79,9 +79,11 @@ def _least_share(setting: Setting) -> float:
     whole = setting.simulation
     seconds = work_seconds(whole, setting.workers or 1)
     # With static routing all waits from the start, and retries come after everybody's first
-    # attempt; deadlines, hours and what goes wrong come when they come. Such runs have no middle.
+    # attempt; deadlines, hours and what goes wrong come when they come; what is handed over may
+    # wait at a profile until all else has ended. Such runs have no middle.
     comes_when_it_comes = whole.deadline is not None or whole.events or whole.window
-    has_middle = whole.routing == "adaptive" and not comes_when_it_comes
+    is_handed_over = whole.failover is not None and whole.failover.to is not None
+    has_middle = whole.routing == "adaptive" and not (comes_when_it_comes or is_handed_over)
     if not has_middle or not seconds:
         return 1.0
     return min(1.0, _STRETCHES * settling_seconds(whole) / seconds)
