@@ -138,12 +138,17 @@ def _thinned(setting: Setting, kept: float, factor: float, coarser: float) -> Se
         },
         tick=max(SHORTEST_TICK, min(setting.tick, kept * seconds / _LEAST_TICKS)),
         most_batches={
-            one.name: max(1, round(_most_batches(setting, one) / batches[one.name]))
+            one.name: _fewer(_most_batches(setting, one), batches[one.name], setting.workers or 1)
             for one in whole.senders
         },
         factor=factor,
         left_out=max(0, round(whole.num_messages / factor) - simulated),
     )
+
+
+def _fewer(most: float, batches: float, workers: int) -> int:
+    """How many may wait if one stands for `batches`: one for each worker, or some would idle."""
+    return max(1, round(most / batches), min(workers, round(most)))
 
 
 def _most_batches(setting: Setting, profile: SenderProfile) -> float:

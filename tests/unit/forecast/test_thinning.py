@@ -103,6 +103,17 @@ def test_thinned_runs_take_as_long_as_whole_ones(simulation: Simulation) -> None
         assert other.efficiency == pytest.approx(one.efficiency, abs=0.1)
 
 
+def test_however_coarse_batches_are_each_worker_has_one() -> None:
+    # Given few senders, whose batches are small, in a run that has no middle to leave out
+    simulation = make.simulation(
+        num_messages=9_000, senders=(make.profile(failure_rate=0),), deadline=86_400
+    )
+    whole = exact_setting(simulation, 3)
+    thinned = thin(whole, Budget(messages=9_000, batches=30))
+    (exact,), (rough,) = (play(one, simulation, 1, 1).courses for one in (whole, thinned))
+    assert rough.seconds == pytest.approx(exact.seconds, rel=0.1)
+
+
 def test_what_is_handed_over_arrives_in_a_thinned_run_and_is_waited_for() -> None:
     # Given a profile that many hand more to than it can send
     simulation = make.simulation(
