@@ -56,8 +56,10 @@ def validate(file: Path) -> None:
       sms-pipeline validate north.yml
     """
     context.read_settings()
+    from sms_pipeline.config.clock import MACHINE_CLOCK
     from sms_pipeline.config.files import load_simulation
     from sms_pipeline.forecast.outlook import look_ahead
+    from sms_pipeline.forecast.setting import begun_at
     from sms_pipeline.views.meaning import meaning_lines
     from sms_pipeline.views.outlook import brief_lines
     from sms_pipeline.views.output import write
@@ -70,9 +72,8 @@ def validate(file: Path) -> None:
         raise ConfigError(f"{file}: {error}") from error
     # What is known at once is shown at once.
     write("\n".join([f"{file} is valid.", *meaning_lines(simulation)]))
-    write(
-        "\n".join([*brief_lines(look_ahead(simulation)), f"Rehearse it: sms-pipeline run {file}"])
-    )
+    outlook = look_ahead(begun_at(simulation, MACHINE_CLOCK.wall()))
+    write("\n".join([*brief_lines(outlook), f"Rehearse it: sms-pipeline run {file}"]))
 
 
 @click.command()

@@ -20,7 +20,6 @@ from sms_pipeline.core.errors import EXIT_THRESHOLD, ConfigError, ThresholdMisse
 
 if TYPE_CHECKING:
     from sms_pipeline.config.settings import Settings
-    from sms_pipeline.core.simulation import Simulation
     from sms_pipeline.forecast.outlook import Outlook
     from sms_pipeline.forecast.plan import Goal
 
@@ -67,15 +66,18 @@ def forecast(
     """
     settings = context.read_settings()
     file = config or config_file or settings.config
-    simulation = _begun_now(context.read_simulation(file, options, checks))
+    simulation = context.read_simulation(file, options, checks)
+    from sms_pipeline.config.clock import MACHINE_CLOCK
     from sms_pipeline.forecast.costs import COSTS
     from sms_pipeline.forecast.limits import limits_of
     from sms_pipeline.forecast.outlook import FIRST_SEED, look_ahead
+    from sms_pipeline.forecast.setting import begun_at
     from sms_pipeline.views.outlook import outlook_json, outlook_lines
     from sms_pipeline.views.output import write
     from sms_pipeline.worker.in_hand import require_playable
 
     require_playable(simulation)
+    simulation = begun_at(simulation, MACHINE_CLOCK.wall())
     seed = FIRST_SEED if simulation.seed is None else simulation.seed
     measurement = measured(settings, workers)
     costs = measurement.costs if measurement else COSTS
@@ -94,17 +96,6 @@ def forecast(
             for one in outlook.missed
         )
         raise ThresholdMissedError(f"threshold will be missed: {listed}")
-
-
-def _begun_now(simulation: Simulation) -> Simulation:
-    """Its hours as they are for a run that begins now: the virtual clock begins long ago."""
-    if simulation.window is None:
-        return simulation
-    from sms_pipeline.config.clock import MACHINE_CLOCK
-    from sms_pipeline.forecast.agenda import EPOCH
-
-    window = simulation.window.behind(MACHINE_CLOCK.wall() - EPOCH)
-    return simulation.model_copy(update={"window": window})
 
 
 def _save(settings: Settings, outlook: Outlook, seed: int) -> None:
@@ -170,14 +161,17 @@ def plan(
     settings = context.read_settings()
     goal = _goal(share, within)
     file = config or config_file or settings.config
-    simulation = _begun_now(context.read_simulation(file, options, ()))
+    simulation = context.read_simulation(file, options, ())
+    from sms_pipeline.config.clock import MACHINE_CLOCK
     from sms_pipeline.forecast.costs import COSTS
     from sms_pipeline.forecast.plan import make_plan
+    from sms_pipeline.forecast.setting import begun_at
     from sms_pipeline.views.output import say, write, write_file
     from sms_pipeline.views.plan import fleet_yaml, plan_json, plan_lines
 
     measurement = measured(settings, workers)
     costs = measurement.costs if measurement else COSTS
+    simulation = begun_at(simulation, MACHINE_CLOCK.wall())
     found = make_plan(simulation, goal, grow, workers, costs)
     write(json.dumps(plan_json(found)) if as_json else "\n".join(plan_lines(found)))
     if found.chosen is None:

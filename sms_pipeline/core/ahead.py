@@ -13,7 +13,7 @@ from sms_pipeline.core.counts import ProfileCounts
 from sms_pipeline.core.events import Event, Spell, spells_for, spells_of
 from sms_pipeline.core.failover import profile_of
 from sms_pipeline.core.rates import Pace
-from sms_pipeline.core.records import Control, Retrying, Snapshot, WorkerRow
+from sms_pipeline.core.records import Control, Retrying, Snapshot, WorkerRow, mean_failure_rate
 from sms_pipeline.core.remaining import Ahead, Part, Waiting, seconds_left
 from sms_pipeline.core.retry import retry_delay
 from sms_pipeline.core.run_state import RunState
@@ -185,7 +185,7 @@ def _part(
         rate=seen_rate if endless else capacity,
         mean_time=0.0 if endless or not capacity else senders / capacity,
         shape=mine[0].shape if mine else 1.0,
-        failure_rate=_failure_rate(counts, mine, senders, simulation.events),
+        failure_rate=_failure_rate(counts, mean_failure_rate(mine), simulation.events),
         batch_size=simulation.batch_size_for(profile) if profile else 1,
         waiting=_waiting(counts.retrying, waits),
     )
@@ -211,12 +211,8 @@ def _waiting(retrying: int, waits: Counter[tuple[int, float]]) -> tuple[Waiting,
     return tuple(Waiting(attempt, messages, at) for (attempt, at), messages in waits.items())
 
 
-def _failure_rate(
-    counts: ProfileCounts, workers: Iterable[WorkerRow], senders: int, events: Iterable[Event]
-) -> float:
+def _failure_rate(counts: ProfileCounts, as_set: float, events: Iterable[Event]) -> float:
     """As seen; before much is seen, as it is set. What was seen on a bad day tells nothing."""
-    failures = sum(worker.failure_rate * worker.senders for worker in workers)
-    as_set = failures / senders if senders else 0.0
     if any(one.failure_rate is not None and one.hits(counts.profile) for one in events):
         return as_set
     seen = counts.failed_attempts + _SET_ATTEMPTS * as_set

@@ -169,8 +169,13 @@ def with_failures(
 
 
 def longest_outage(events: Iterable[Event]) -> float:
-    """For how many seconds nothing may happen because of it; 0 without one."""
-    return max((event.seconds for event in events if event.outage), default=0.0)
+    """For how many seconds nothing may happen, where one may follow another; 0 without one."""
+    longest = start = end = 0.0
+    for event in sorted((one for one in events if one.outage), key=lambda one: one.at):
+        start = start if event.at <= end else event.at
+        end = max(end, event.end)
+        longest = max(longest, end - start)
+    return longest
 
 
 def worst_slowdown(events: Iterable[Event], profile: str) -> float:

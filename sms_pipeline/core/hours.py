@@ -17,6 +17,8 @@ HOURS = re.compile(r"(\d\d:\d\d)-(\d\d:\d\d)")
 _DAYS = (-2, -1, 0, 1, 2)
 #: Nobody waits for the end of work that takes so many days.
 _MOST_DAYS = 3_660
+#: Clocks are put forward by whole minutes.
+_STEP = timedelta(minutes=1)
 
 
 class Window(Frozen):
@@ -109,10 +111,19 @@ class Window(Frozen):
         overnight = timedelta(days=end < start)
         spans = [
             (
-                datetime.combine(day, start, zone).timestamp(),
-                datetime.combine(day + overnight, end, zone).timestamp(),
+                _moment(datetime.combine(day, start, zone)),
+                _moment(datetime.combine(day + overnight, end, zone)),
             )
             for day in days
         ]
         # Where clocks are put forward past all of it, it is not open that day.
         return [span for span in spans if span[0] < span[1]]
+
+
+def _moment(local: datetime) -> float:
+    """Seconds since the epoch; where clocks are put forward past that time: of when they are."""
+    moment = local.timestamp()
+    while datetime.fromtimestamp(moment, local.tzinfo).time() != local.time():
+        local += _STEP
+        moment = local.timestamp()
+    return moment

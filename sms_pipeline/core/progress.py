@@ -12,7 +12,7 @@ from sms_pipeline.core.hosts import HostPart, by_host
 from sms_pipeline.core.liveness import Liveness, present_workers
 from sms_pipeline.core.parts import parts_per_message
 from sms_pipeline.core.rates import Pace
-from sms_pipeline.core.records import Control, Retrying, Snapshot, WorkerRow
+from sms_pipeline.core.records import Control, Retrying, Snapshot, WorkerRow, mean_failure_rate
 from sms_pipeline.core.run_state import RunState, paused_seconds, state_of
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import Evidence, Judgement, State, judge
@@ -229,7 +229,7 @@ def _profile(
         counts=part,
         senders=senders,
         share=part.dispatched / counts.dispatched if counts.dispatched else 0.0,
-        failure_rate=_failure_rate(snapshot.simulation, part.profile, mine, senders),
+        failure_rate=_failure_rate(snapshot.simulation, part.profile, mine),
         capacity=sum(worker.capacity for worker in mine),
         efficiency=_efficiency(snapshot, part, ended_at),
         hosts=by_host(mine),
@@ -238,10 +238,10 @@ def _profile(
 
 
 def _failure_rate(
-    simulation: Simulation, profile: str, workers: Iterable[WorkerRow], senders: int
+    simulation: Simulation, profile: str, workers: Sequence[WorkerRow]
 ) -> float | None:
-    if senders:
-        return sum(worker.failure_rate * worker.senders for worker in workers) / senders
+    if workers:
+        return mean_failure_rate(workers)
     configured = {sender.name: sender.failure_rate for sender in simulation.senders}
     return configured.get(profile)
 

@@ -225,6 +225,13 @@ class WorkerRow:
         return self.senders * max(min(end, gone_at) - max(start, self.joined_at), 0.0)
 
 
+def mean_failure_rate(workers: Sequence[WorkerRow]) -> float:
+    """Share of attempts that fail at all their senders, 0 to 1; 0 if there are none."""
+    senders = sum(worker.senders for worker in workers)
+    failing = sum(worker.failure_rate * worker.senders for worker in workers)
+    return failing / senders if senders else 0.0
+
+
 class Steering(StrEnum):
     """What was done to a run from outside."""
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sms_pipeline.core.bad_day import GOOD_DAY, BadDay
-from sms_pipeline.core.retry import RetryPolicy, full_pause
+from sms_pipeline.core.retry import MAX_ATTEMPTS, RetryPolicy, full_pause
 
 #: From the last message of a batch until its settlement can be read, seconds.
 _SETTLING = 0.05
@@ -96,12 +96,19 @@ def _seconds_left(ahead: Ahead) -> float | None:
     parts = [part for part in ahead.parts if part.untried or part.waiting]
     if not ahead.undispatched and not parts:
         return 0.0
-    if any(not part.rate for part in parts) or not any(part.rate for part in ahead.parts):
+    hopeless = [_is_hopeless(part, ahead) for part in ahead.parts]
+    if all(hopeless) or any(_is_hopeless(part, ahead) for part in parts):
         return None
     drains = [_Drain(part, untried, ahead) for part, untried in _shared_out(ahead)]
     fates = [fate for drain in drains for fate in drain.fates()]
     last_attempts = max(drain.work_seconds for drain in drains)
     return max(min(last_attempts, ahead.due_in), _half_sure(fates)) + _SETTLING
+
+
+def _is_hopeless(part: Part, ahead: Ahead) -> bool:
+    """Whether nothing ever ends there, as far as it does not go to another profile."""
+    is_endless = ahead.retry.max_attempts is None and math.isinf(ahead.due_in)
+    return not part.rate or (is_endless and part.failure_rate == 1)
 
 
 def attempts_each(failure_rate: float, most: float) -> float:
@@ -258,8 +265,8 @@ class _Drain:
         return full_pause(self._retry, attempt) * (1 - self._retry.jitter / 2)
 
 
-def _most_attempts(retry: RetryPolicy) -> float:
-    return math.inf if retry.max_attempts is None else retry.max_attempts
+def _most_attempts(retry: RetryPolicy) -> int:
+    return MAX_ATTEMPTS if retry.max_attempts is None else retry.max_attempts
 
 
 def _half_sure(fates: Sequence[_Fate]) -> float:

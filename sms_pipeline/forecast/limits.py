@@ -16,10 +16,10 @@ from sms_pipeline.forecast.thinning import thin
 
 #: A gain below this share of the run's time is no limit.
 LEAST_GAIN = 0.01
-#: More batches than any worker is ever given.
-_ENDLESS = 1_000_000
 #: Nor is a gain below so many standard errors.
 _SURE = 3.0
+#: More batches than any worker is ever given.
+_ENDLESS = 1_000_000
 
 
 class Limit(NamedTuple):
@@ -93,13 +93,24 @@ def _changes(
         yield "nothing went wrong", changed(events=())
     if len(simulation.senders) > 1:
         for profile in simulation.senders:
-            yield f"there were no {profile.name}", changed(**_without(profile, simulation))
+            others = _without(profile, simulation)
+            if _ends(others):
+                without = f"there were no {profile.name}"
+                yield without, exact_setting(others, workers, costs)
 
 
-def _without(profile: SenderProfile, simulation: Simulation) -> dict[str, object]:
-    failover = simulation.failover and simulation.failover.without(profile.name)
+def _without(profile: SenderProfile, simulation: Simulation) -> Simulation:
+    """The configuration without a profile: no attempt is handed over to it either."""
     others = tuple(one for one in simulation.senders if one is not profile)
-    return {"senders": others, "failover": failover}
+    failover = simulation.failover and simulation.failover.without(profile.name)
+    return simulation.model_copy(update={"senders": others, "failover": failover})
+
+
+def _ends(simulation: Simulation) -> bool:
+    """Whether each message comes to its end, if need be at the profile that steps in."""
+    failover, limit = simulation.failover, simulation.retry.max_attempts
+    hopeless = any(profile.failure_rate == 1 for profile in simulation.senders)
+    return not hopeless or limit is not None or (failover is not None and failover.to is not None)
 
 
 def _instant(profile: SenderProfile) -> SenderProfile:

@@ -77,7 +77,6 @@ _WORDS = {
         "in_progress unknown"
     ),
 }
-#: Longest part of a bad value that an error repeats.
 #: Columns that an error lists.
 _SHOWN_COLUMNS = 12
 

@@ -82,9 +82,9 @@ class Probe:
 
 def run_to_measure(planned: Simulation, machine: str, messages: int, batch_size: int) -> Simulation:
     """A run without sending time in which as large a share of the attempts fails as is planned."""
-    capacity = sum(one.count for one in planned.senders)
-    failures = sum(one.count * one.failure_rate for one in planned.senders) / capacity
-    profile = SenderProfile(name=MEASURE, mean_time=0.0, failure_rate=failures, count=_SENDERS)
+    senders = sum(one.count for one in planned.senders)
+    failure_rate = sum(one.count * one.failure_rate for one in planned.senders) / senders
+    profile = SenderProfile(name=MEASURE, mean_time=0.0, failure_rate=failure_rate, count=_SENDERS)
     return Simulation(
         name=MEASURE,
         tags={MACHINE: machine},

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.routing import delivery_rate
 from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.forecast.agenda import EPOCH
 from sms_pipeline.forecast.costs import COSTS, Costs
 from sms_pipeline.worker.in_hand import threads_for
 
@@ -64,6 +65,17 @@ def exact_setting(
         # All profiles share one pool, so no profile may fill the part of the others.
         most_batches=threads if workers is None else None,
     )
+
+
+def begun_at(simulation: Simulation, wall: float) -> Simulation:
+    """A configuration for a run that begins at `wall`, seconds since the epoch.
+
+    Its hours then are what they are at that time: the virtual clock begins long ago.
+    """
+    if simulation.window is None:
+        return simulation
+    window = simulation.window.behind(wall - EPOCH)
+    return simulation.model_copy(update={"window": window})
 
 
 def work_seconds(simulation: Simulation, workers: int) -> float:

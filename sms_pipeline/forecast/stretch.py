@@ -99,11 +99,8 @@ class _Gap:
         ended = sum(mark.ended for mark in mine)
         delivered = sum(mark.delivered for mark in mine)
         times, more_seconds = self._widened_times(counts.delivery_times, ended)
-        wider = 1 + ended / counts.finished if counts.finished else 1.0
         return replace(
             counts,
-            handed_in=round(counts.handed_in * wider),
-            handed_away=round(counts.handed_away * wider),
             delivered=counts.delivered + delivered,
             failed=counts.failed + sum(mark.failed for mark in mine),
             retried=counts.retried + sum(mark.retried for mark in mine),

@@ -79,9 +79,11 @@ def _least_share(setting: Setting) -> float:
     whole = setting.simulation
     seconds = work_seconds(whole, setting.workers or 1)
     # With static routing all waits from the start, and retries come after everybody's first
-    # attempt; deadlines, hours and what goes wrong come when they come. Such runs have no middle.
+    # attempt; deadlines, hours and what goes wrong come when they come; what is handed over may
+    # wait at a profile until all else has ended. Such runs have no middle.
     comes_when_it_comes = whole.deadline is not None or whole.events or whole.window
-    has_middle = whole.routing == "adaptive" and not comes_when_it_comes
+    is_handed_over = whole.failover is not None and whole.failover.to is not None
+    has_middle = whole.routing == "adaptive" and not (comes_when_it_comes or is_handed_over)
     if not has_middle or not seconds:
         return 1.0
     return min(1.0, _STRETCHES * settling_seconds(whole) / seconds)
@@ -136,12 +138,17 @@ def _thinned(setting: Setting, kept: float, factor: float, coarser: float) -> Se
         },
         tick=max(SHORTEST_TICK, min(setting.tick, kept * seconds / _LEAST_TICKS)),
         most_batches={
-            one.name: max(1, round(_most_batches(setting, one) / batches[one.name]))
+            one.name: _fewer(_most_batches(setting, one), batches[one.name], setting.workers or 1)
             for one in whole.senders
         },
         factor=factor,
         left_out=max(0, round(whole.num_messages / factor) - simulated),
     )
+
+
+def _fewer(most: float, batches: float, workers: int) -> int:
+    """How many may wait if one stands for `batches`: one for each worker, or some would idle."""
+    return max(1, round(most / batches), min(workers, round(most)))
 
 
 def _most_batches(setting: Setting, profile: SenderProfile) -> float:

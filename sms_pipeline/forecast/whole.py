@@ -144,11 +144,4 @@ def _ended(counts: ProfileCounts) -> ProfileCounts:
 
 
 def _as_configured(row: WorkerRow, profile: SenderProfile, seen_at: float) -> WorkerRow:
-    return replace(
-        row,
-        senders=profile.count,
-        mean_time=profile.mean_time,
-        shape=profile.shape,
-        max_time=profile.max_time,
-        seen_at=seen_at,
-    )
+    return WorkerRow.playing(profile, row.id, row.heartbeat, row.joined_at, seen_at)

@@ -178,10 +178,14 @@ def damage_of(error: DatabaseError) -> str | None:
         if "decode to UTF-8" in said:
             # The rest of the message is the text.
             return "a text in it is not UTF-8"
-        kind = getattr(cause, "sqlite_errorcode", 0) & _SQLITE_KIND
-        is_damaged = kind in _SQLITE_DAMAGE or said.startswith(_SQLITE_DAMAGE_WORDS)
+        is_damaged = sqlite_kind(cause) in _SQLITE_DAMAGE or said.startswith(_SQLITE_DAMAGE_WORDS)
         return said if is_damaged else None
     return said if getattr(cause, "sqlstate", None) in _POSTGRES_DAMAGE else None
+
+
+def sqlite_kind(error: sqlite3.Error) -> int:
+    """What kind of error SQLite says it is, as `sqlite3.SQLITE_BUSY`; 0 if it does not say."""
+    return getattr(error, "sqlite_errorcode", 0) & _SQLITE_KIND
 
 
 def reason(where: str, error: Exception) -> str:
@@ -272,7 +276,7 @@ def switch_to_wal(connection: sqlite3.Connection, clock: Clock = MACHINE_CLOCK) 
             connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or clock.monotonic() > give_up_at:
+            if sqlite_kind(error) != sqlite3.SQLITE_BUSY or clock.monotonic() > give_up_at:
                 raise
             clock.sleep(_WAL_RETRY_SECONDS)
 

@@ -198,19 +198,8 @@ def absorbed_columns(
 
 
 def worker_columns(worker: str, profile: SenderProfile, joined_at: float) -> dict[str, Any]:
-    return {
-        "id": worker,
-        "profile": profile.name,
-        "senders": profile.count,
-        "mean_time": profile.mean_busy,
-        "failure_rate": profile.failure_rate,
-        "heartbeat": 0,
-        "joined_at": joined_at,
-        "left_at": None,
-        "shape": profile.shape,
-        "max_time": profile.longest_busy,
-        "seen_at": joined_at,
-    }
+    row = WorkerRow.playing(profile, worker, joined_at=joined_at, seen_at=joined_at)
+    return {name: getattr(row, name) for name in WorkerRow.__slots__}
 
 
 def to_worker(row: Any) -> WorkerRow:

@@ -7,6 +7,7 @@ import sqlite3
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
 
 from sms_pipeline.core.errors import LedgerUnavailableError
+from sms_pipeline.ledger.database import sqlite_kind
 from sms_pipeline.ledger.store import Ledger
 
 #: Parts of what PostgreSQL says of a mistake. Before a connection exists, it has no codes for them.
@@ -26,7 +27,7 @@ def may_pass(error: LedgerUnavailableError) -> bool:
     if not isinstance(cause, OperationalError | InterfaceError):
         return isinstance(cause, DBAPIError) and cause.connection_invalidated
     if isinstance(cause.orig, sqlite3.Error):
-        return cause.orig.sqlite_errorcode & 0xFF in _PASSING
+        return sqlite_kind(cause.orig) in _PASSING
     return not any(mistake in str(cause.orig) for mistake in _MISTAKES)
 
 

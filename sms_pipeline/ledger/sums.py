@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sms_pipeline.core.counts import of_messages
 from sms_pipeline.core.failover import Failover, hand_overs
-from sms_pipeline.core.histogram import LAST_BUCKET, upper_bound
+from sms_pipeline.core.histogram import LAST_BUCKET, bounds
 from sms_pipeline.core.receipts import NO_RECEIPTS, OnPhone, total_on_phone
 from sms_pipeline.core.records import BatchRow, Settlement
 
@@ -212,26 +212,23 @@ def _against_times(
     if any(messages < 0 for messages in filled.values()):
         yield f"the histogram of {kind} times {where} counts less than nothing"
         return
-    last = max(filled, default=0)
-    end = _longest_of(last, longest) if filled else 0.0
-    least = sum(_shortest_of(bucket) * messages for bucket, messages in filled.items())
-    most = sum(_longest_of(bucket, longest) * some for bucket, some in filled.items())
+    ends = {bucket: _ends(bucket, longest) for bucket in filled}
+    least = sum(ends[bucket][0] * messages for bucket, messages in filled.items())
+    most = sum(ends[bucket][1] * messages for bucket, messages in filled.items())
     if not (_less(least, seconds) and _less(seconds, most)):
         yield (
             f"counter {kind}_seconds {where} is {seconds:.6f}, "
             f"but by its histogram from {least:.6f} to {most:.6f}"
         )
-    if not (_less(_shortest_of(last), longest) and _less(longest, end)):
+    start, end = ends[max(ends)] if ends else (0.0, 0.0)
+    if not (_less(start, longest) and _less(longest, end)):
         yield f"counter longest_{kind} {where} is {longest:g}, where its histogram does not end"
 
 
-def _shortest_of(bucket: int) -> float:
-    return upper_bound(bucket - 1) if bucket else 0.0
-
-
-def _longest_of(bucket: int, longest: float) -> float:
-    """The last bucket has no end but the longest time of all."""
-    return longest if bucket == LAST_BUCKET else upper_bound(bucket)
+def _ends(bucket: int, longest: float) -> tuple[float, float]:
+    """Between which times it is; the last bucket has no end but the longest time of all."""
+    shortest, end = bounds(bucket)
+    return shortest, longest if bucket == LAST_BUCKET else end
 
 
 def _about(one: float, other: float) -> bool:

@@ -189,8 +189,11 @@ class Dispatching:
                 # Of a paused run nobody would ever be told so by a refused record.
                 self.next_index = self._run.total
                 break
-            is_held = snapshot.control is Control.PAUSED or self._opens_in()
-            rows = [] if is_held else (yield from self._plan(snapshot))
+            if snapshot.control is Control.PAUSED or self._opens_in():
+                self._loads.rest()
+                rows = []
+            else:
+                rows = yield from self._plan(snapshot)
             yield Say(self._waits_for(snapshot))
             if rows:
                 yield from self._send(rows)

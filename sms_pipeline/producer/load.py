@@ -12,7 +12,7 @@ from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.failover import Failover
 from sms_pipeline.core.liveness import Liveness, present_workers
 from sms_pipeline.core.profiles import SenderProfile
-from sms_pipeline.core.records import Snapshot, WorkerRow
+from sms_pipeline.core.records import Snapshot, WorkerRow, mean_failure_rate
 from sms_pipeline.core.routing import Load
 from sms_pipeline.core.simulation import Simulation
 
@@ -98,6 +98,10 @@ class Loads:
             return self._adaptive(snapshot, now)
         return self._static(snapshot, now)
 
+    def rest(self) -> None:
+        """Nothing may be sent for a while, so how fast it was says nothing of what comes then."""
+        self._observed = Observed()
+
     def _adaptive(self, snapshot: Snapshot, now: float) -> list[Load]:
         """Of the profiles with senders online; of all profiles when there are none.
 
@@ -177,7 +181,7 @@ class Loads:
         senders = sum(worker.senders for worker in workers)
         in_play = _in_play(profile, senders)
         nominal = sum(worker.capacity for worker in workers)
-        failure_rate = sum(w.failure_rate * w.senders for w in workers) / senders
+        failure_rate = mean_failure_rate(workers)
         batch_size = self._batch_size(profile)
         with_lost = sum(lost.messages for lost in self.lost if lost.profile == profile.name)
         stuck = self.stuck.get(profile.name, 0)

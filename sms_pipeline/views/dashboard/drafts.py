@@ -12,11 +12,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.files import read_simulation
 from sms_pipeline.core.counts import of_messages
 from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.outlook import look_ahead
+from sms_pipeline.forecast.setting import begun_at
 from sms_pipeline.views.lines import headline
 from sms_pipeline.views.outlook import outlook_json, outlook_lines
 from sms_pipeline.views.output import write
@@ -51,7 +53,7 @@ def forecast(text: str, workers: int | None) -> dict[str, Any]:
         simulation = _read(text)
     except ConfigError as error:
         return {"problem": str(error)}
-    outlook = look_ahead(simulation, workers)
+    outlook = look_ahead(begun_at(simulation, MACHINE_CLOCK.wall()), workers)
     return {"problem": None, "lines": outlook_lines(outlook, ()), **outlook_json(outlook, ())}
 
 

@@ -126,5 +126,8 @@ def test_attempts_that_start_in_an_event_fail_at_its_rate() -> None:
 def test_outages_and_slowdowns_say_how_patient_one_must_be() -> None:
     assert longest_outage((OUTAGE, event(outage=True, **{"for": 90}), BAD)) == 90
     assert longest_outage((BAD,)) == 0
+    # One after the other, in any order; the last one by itself.
+    later = [event(outage=True, at=at, **{"for": 40}) for at in (100, 90, 200)]
+    assert longest_outage((*later, OUTAGE)) == 140 - 60
     assert worst_slowdown((OUTAGE, BAD), "fast") == 3
     assert worst_slowdown((event(profile="slow", slowdown=9.0),), "fast") == 1

@@ -56,12 +56,20 @@ def test_until_it_closes(window: Window, now: str, closes: str) -> None:
     assert window.closes_at(at(now)) == at(closes)
 
 
-def test_hours_that_a_day_does_not_have_are_left_out() -> None:
-    window = Window(hours="02:00-03:00", zone="Europe/Berlin")
+@pytest.mark.parametrize("hours", ["02:00-03:00", "02:00-02:45"])
+def test_hours_that_a_day_does_not_have_are_left_out(hours: str) -> None:
+    window = Window(hours=hours, zone="Europe/Berlin")
     # From 02:00 clocks are put forward to 03:00
     assert window.opens_in(at("2026-03-29 01:00")) == at("2026-03-30 02:00") - at(
         "2026-03-29 01:00"
     )
+
+
+def test_hours_that_begin_or_end_where_clocks_are_put_forward_do_so_then() -> None:
+    end = Window(hours="22:00-02:30", zone="Europe/Berlin")
+    assert end.closes_at(at("2026-03-29 01:00")) == at("2026-03-29 03:00")
+    start = Window(hours="02:30-08:00", zone="Europe/Berlin")
+    assert start.opens_in(at("2026-03-29 01:00")) == HOUR
 
 
 def test_work_takes_as_many_days_as_its_hours_make_of_it() -> None:

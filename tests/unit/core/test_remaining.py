@@ -52,6 +52,17 @@ def test_what_nobody_can_send_never_ends(parts: list[Part]) -> None:
     assert left(part(rate=0.0), undispatched=1) is None
 
 
+def test_what_fails_for_ever_ends_at_the_deadline_or_never() -> None:
+    hopeless = part(untried=5, failure_rate=1.0)
+    unlimited = RetryPolicy(max_attempts=None, jitter=0)
+    assert left(hopeless, part(), retry=unlimited) is None
+    assert left(part(failure_rate=1.0), undispatched=1, retry=unlimited) is None
+    assert left(hopeless, retry=unlimited, due_in=60.0) == pytest.approx(60, abs=20)
+    # What is not dispatched yet goes to the other one.
+    told = left(part(failure_rate=1.0), part(), undispatched=100, retry=unlimited)
+    assert told == pytest.approx(10, abs=OVERHEAD + 0.5)
+
+
 def test_without_failures_it_is_the_work() -> None:
     assert left(part(untried=100)) == pytest.approx(10, abs=OVERHEAD)
 

@@ -113,6 +113,7 @@ def test_a_hundred_thousand_texts_at_three_a_second_take_nine_hours() -> None:
     assert runs.middle.seconds / 3_600 == pytest.approx(9.26, rel=0.01)
     (part,) = runs.progress(runs.middle).profiles
     assert part.efficiency == pytest.approx(1, abs=0.02)
+    assert part.capacity == pytest.approx(3)
 
 
 def test_a_thinned_bad_day_is_the_same_bad_day() -> None:

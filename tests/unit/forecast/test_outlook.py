@@ -126,3 +126,23 @@ def test_who_waits_for_messages_of_others_gets_few_of_its_own() -> None:
         for one in (planned, handing)
     ]
     assert dispatched[1]["backup"] < 0.5 * dispatched[0]["backup"]
+
+
+@pytest.mark.parametrize(
+    ("failure_rate", "most"),
+    [
+        (0.5, 4),
+        # Without the other one, it would never end.
+        (1.0, None),
+    ],
+)
+def test_a_profile_that_steps_in_for_others_can_be_taken_away(
+    failure_rate: float, most: int | None
+) -> None:
+    spared = make.simulation(
+        num_messages=30,
+        senders=(make.profile("first", failure_rate=failure_rate), make.profile("spare")),
+        failover=Failover(attempts=1, to="spare"),
+        retry=RetryPolicy(max_attempts=most),
+    )
+    assert "there were no spare" not in limits(spared)

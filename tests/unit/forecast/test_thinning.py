@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sms_pipeline.core import histogram
+from sms_pipeline.core.failover import Failover
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.costs import COSTS
@@ -100,6 +101,33 @@ def test_thinned_runs_take_as_long_as_whole_ones(simulation: Simulation) -> None
         assert one.senders == other.senders
         assert other.share == pytest.approx(one.share, abs=0.05)
         assert other.efficiency == pytest.approx(one.efficiency, abs=0.1)
+
+
+def test_however_coarse_batches_are_each_worker_has_one() -> None:
+    # Given few senders, whose batches are small, in a run that has no middle to leave out
+    simulation = make.simulation(
+        num_messages=9_000, senders=(make.profile(failure_rate=0),), deadline=86_400
+    )
+    whole = exact_setting(simulation, 3)
+    thinned = thin(whole, Budget(messages=9_000, batches=30))
+    (exact,), (rough,) = (play(one, simulation, 1, 1).courses for one in (whole, thinned))
+    assert rough.seconds == pytest.approx(exact.seconds, rel=0.1)
+
+
+def test_what_is_handed_over_arrives_in_a_thinned_run_and_is_waited_for() -> None:
+    # Given a profile that many hand more to than it can send
+    simulation = make.simulation(
+        num_messages=60_000,
+        senders=(make.profile("many", count=100, failure_rate=0.4), make.profile("few", count=3)),
+        failover=Failover(attempts=1, to="few"),
+    )
+    whole = exact_setting(simulation, None)
+    thinned = thin(whole, Budget(messages=6_000, batches=200))
+    exact, rough = (play(one, simulation, 1, 1) for one in (whole, thinned))
+    assert rough.middle.seconds == pytest.approx(exact.middle.seconds, rel=0.1)
+    many, few = (part.counts for part in rough.progress(rough.middle).profiles)
+    assert many.handed_away == few.handed_in > 20_000
+    assert many.dispatched + few.dispatched == 60_000
 
 
 def test_the_end_of_a_thinned_run_knows_of_retries_that_it_did_not_see() -> None:

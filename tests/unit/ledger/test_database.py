@@ -146,9 +146,10 @@ class Busy:
             raise error
 
 
-def test_switch_to_wal_waits_while_another_process_writes() -> None:
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_RECOVERY])
+def test_switch_to_wal_waits_while_another_process_writes_or_recovers(code: int) -> None:
     clock = ManualClock()
-    connection: Any = Busy(tries=3)
+    connection: Any = Busy(tries=3, code=code)
     switch_to_wal(connection, clock)
     assert len(clock.slept) == 3
     assert all(0 < seconds < 1 for seconds in clock.slept)

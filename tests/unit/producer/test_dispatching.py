@@ -9,6 +9,7 @@ import pytest
 
 from sms_pipeline.core.events import Event
 from sms_pipeline.core.records import Control, Run, Snapshot, Unsettled
+from sms_pipeline.core.routing import Load
 from sms_pipeline.core.steps import drive
 from sms_pipeline.producer import dispatching
 from sms_pipeline.producer.dispatching import (
@@ -64,7 +65,8 @@ class Shell:
         }
 
     def _snapshot(self) -> Snapshot:
-        counts = make.counts(dispatched=self.dispatched, first_attempts=self.settled)
+        settled = {"first_attempts": self.settled, "attempts": self.settled}
+        counts = make.counts(dispatched=self.dispatched, **settled)
         worker = make.worker("w1", senders=1, failure_rate=0.0)
         return make.snapshot(counts, workers=(worker,), control=self.control)
 
@@ -174,6 +176,29 @@ def test_paused_run_plans_nothing() -> None:
     shell.dispatch(seconds=10)
     assert set(shell.kinds) == {ReadSnapshot, Say, Wait}
     assert "sms-pipeline continue 1" in shell.all(Say)[0].status
+
+
+def test_a_pause_is_no_time_in_which_senders_were_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a run whose sender makes ten attempts a second, but for an hour in which it is paused
+    shell, rates, read = Shell(num_messages=5_000), list[float](), Loads.read
+
+    def noted(loads: Loads, snapshot: Snapshot, now: float) -> list[Load]:
+        found = read(loads, snapshot, now)
+        rates.extend(load.rate for load in found)
+        return found
+
+    def pass_time(_effect: Wait) -> None:
+        is_paused = shell.control is Control.PAUSED
+        shell.clock.advance(3_600.0 if is_paused else 1.0)
+        shell.settled += 0 if is_paused else 10
+        shell.control = Control.PAUSED if len(shell.all(Wait)) == 10 else Control.RUNNING
+
+    monkeypatch.setattr(Loads, "read", noted)
+    shell.answers[Wait] = pass_time
+    # When it goes on
+    shell.dispatch(seconds=3_620)
+    # Then they are thought to be as fast as before
+    assert set(rates) == {10.0}
 
 
 def test_paused_run_that_another_producer_dispatched_is_not_waited_for() -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, cast
@@ -113,6 +114,13 @@ def test_the_forecast_is_that_of_the_command(workers: int | None) -> None:
     outlook = look_ahead(read_simulation(SMALL, drafts.NAME), workers)
     assert answer["lines"] == outlook_lines(outlook, ())
     assert answer["workers"] == workers
+
+
+def test_a_forecast_begins_now_by_the_clocks_of_its_hours() -> None:
+    opens = datetime.now(UTC) + timedelta(hours=3)
+    hours = f"{opens:%H:%M}-{opens + timedelta(hours=1):%H:%M} UTC"
+    answer = drafts.forecast(f"{SMALL}\nwindow: {hours}", None)
+    assert answer["seconds"]["middle"] == pytest.approx(3 * 3_600, abs=90)
 
 
 def test_a_run_s_configuration_can_be_used_again(run: Run) -> None:
