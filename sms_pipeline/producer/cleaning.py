@@ -66,7 +66,8 @@ def clean(
         raise ConfigError(f"{shown(file)}: two columns would have the same name; rename one")
     unread, barred = dict[Path, int](), list[Numbers]()
     for path in suppress:
-        found = _numbers(open_table(path), _column_of(path, column), reader, progress("suppress"))
+        named = _column_of(path, column, reader)
+        found = _numbers(open_table(path), named, reader, progress("suppress"))
         barred.append(found[found > 0])
         unread[path] = int((found < 0).sum())
     numbers = _numbers(table, column, reader, progress("reading"))
@@ -90,9 +91,12 @@ def _require_apart(file: Path, output: Path, rejects: Path | None, *suppress: Pa
         raise ConfigError("each file that is read or written must be another one")
 
 
-def _column_of(path: Path, column: str) -> str:
+def _column_of(path: Path, column: str, reader: Reader) -> str:
     """A suppression list may call its numbers otherwise than the recipients, or have only them."""
     names = open_table(path).names
+    if len(names) == 1 and int(reader.read(names)[0]) not in (Reject.EMPTY, Reject.NO_NUMBER):
+        # Whoever is named there would get a message.
+        raise ConfigError(f"{shown(path)}: begins with a number; write 'to' on a line above it")
     candidates = (column, NUMBER_COLUMN, *(names if len(names) == 1 else ()))
     return next((name for name in candidates if name in names), column)
 

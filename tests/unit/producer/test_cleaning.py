@@ -109,6 +109,17 @@ def test_what_can_not_be_done_leaves_nothing_behind(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize("first", ["+1 212 555-0111", "2125550111", "5550111"])
+@pytest.mark.parametrize("country", ["US", None])
+def test_a_suppression_list_without_a_header_is_refused(
+    folder: Path, first: str, country: str | None
+) -> None:
+    (folder / "stop.csv").write_text(f"{first}\n+12025550199\n")
+    with pytest.raises(ConfigError) as refused:
+        made(folder, country=country, suppress=[folder / "stop.csv"])
+    assert str(refused.value).endswith("begins with a number; write 'to' on a line above it")
+
+
 def test_two_columns_of_one_name_are_refused(folder: Path) -> None:
     (folder / "raw.csv").write_text("mobile,to\n2025550100,a\n")
     with pytest.raises(ConfigError, match="two columns would have the same name"):
