@@ -132,13 +132,17 @@ def _may_play(batch: Batch, profile: str) -> bool:
 
 def _waits_for_hours(batch: Batch, wall: float) -> bool:
     """Not where it would wait in vain: its messages expire when they are played."""
-    return batch.window is not None and batch.window.opens_in(wall) > 0 and wall < due_at(batch)
+    return _opens_in(batch, wall) > 0 and wall < due_at(batch)
+
+
+def _opens_in(batch: Batch, wall: float) -> float:
+    """Seconds until its run may send."""
+    return batch.window.opens_in(wall) if batch.window else 0.0
 
 
 def _closed_for(batch: Batch, wall: float) -> int:
     """Whole seconds until it should come back."""
-    opens_in = batch.window.opens_in(wall) if batch.window else 0.0
-    seconds = min(opens_in, due_at(batch) - wall, LONGEST_CLOSED_SECONDS)
+    seconds = min(_opens_in(batch, wall), due_at(batch) - wall, LONGEST_CLOSED_SECONDS)
     return max(math.ceil(seconds), 1)
 
 

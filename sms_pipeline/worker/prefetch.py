@@ -22,10 +22,10 @@ class QueueConsumer(Consumer):  # type: ignore[misc]
         #: Of queues that are not its own, how many batches it takes in hand.
         self.limits: dict[str, int] = {}
 
-    def _basic_consume(self, queue: Queue, *args: Any, **kwargs: Any) -> str:
+    def _basic_consume(self, queue: Queue, **options: Any) -> str:
         if not self.consuming_from(queue):
             self._limit(queue.name)
-        tag: str = super()._basic_consume(queue, *args, **kwargs)
+        tag: str = super()._basic_consume(queue, **options)
         return tag
 
     def _limit(self, queue: str) -> None:

@@ -87,7 +87,7 @@ class Watchdog(threading.Thread):
 
 def end_process(part: Part) -> None:
     """End the process with a line that says which part hangs, and where."""
-    words = threading.Thread(target=_last_words, args=(part,), daemon=True)
+    words = threading.Thread(target=_last_words, args=(part,))
     words.start()
     words.join(_LAST_WORDS_SECONDS)
     os._exit(EXIT_FAILURE)

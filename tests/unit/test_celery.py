@@ -209,9 +209,9 @@ def test_a_worker_has_a_name_of_its_own_and_says_what_it_has(ledger: Ledger) -> 
     assert Worker(ledger, [fast], name="mine").id.startswith("mine-")
     line = ready_line(first)
     assert line == f"Ready: {first.id} with 1,500 senders of profile fast"
-    both = Worker(ledger, [fast, make.profile("slow", count=1)])
+    both = Worker(ledger, [make.profile("fast", count=2), make.profile("slow", count=1)])
     assert both.id.startswith("run-")
-    assert ready_line(both).endswith("1,500 senders of profile fast, 1 sender of profile slow")
+    assert ready_line(both).endswith(" with 2 senders of profile fast, 1 sender of profile slow")
 
 
 def test_worker_without_a_broker_is_refused(clean: object) -> None:

@@ -185,13 +185,14 @@ def test_outside_its_hours_a_batch_comes_back_as_it_is() -> None:
     assert said == "retried as run 1, batch 0: 10 SMS in 60 s"
 
 
-def test_a_batch_comes_back_when_its_hours_begin() -> None:
+@pytest.mark.parametrize(("opens_in", "delay"), [(10.5, 11), (0.25, 1)])
+def test_a_batch_comes_back_when_its_hours_begin(opens_in: float, delay: int) -> None:
     batch = make.batch(10, window=window(opens=1))
     opening = NOON + 3_600 - NOON % 60
-    steps = deliver(batch, "w1", ManualClock(opening - 10.5))
+    steps = deliver(batch, "w1", ManualClock(opening - opens_in))
     shell = Shell({ReadStanding: NOTHING_SETTLED})
     drive(steps, shell.perform)
-    assert shell.only(Publish).delay == 11
+    assert shell.only(Publish).delay == delay
 
 
 def test_what_is_cancelled_or_expired_does_not_wait_for_its_hours() -> None:

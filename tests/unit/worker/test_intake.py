@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from sms_pipeline.broker.topology import profile_queue
 from sms_pipeline.worker import pipeline
 from sms_pipeline.worker.intake import AWAY_SECONDS, LOOK_SECONDS, FollowLedger, Intake
 
 
 class Consumer:
-    """Keeps what it is told."""
+    """A `prefetch.QueueConsumer`: keeps what it is told."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.limits: dict[str, int] = {}
 
     def cancel(self) -> None:
         self.told.append("cancel")
 
     def consume(self) -> None:
         self.told.append("consume")
+
+    def add_queue(self, queue: Any) -> None:
+        self.told.append(f"add {queue.name}")
+
+    def cancel_by_queue(self, name: str) -> None:
+        self.told.append(f"cancel {name}")
 
 
 def test_ledger_that_is_away_pauses_once_and_one_that_is_back_lets_go_on(
@@ -56,26 +66,79 @@ def test_worker_that_shuts_down_does_not_begin_again() -> None:
     assert consumer.told == ["cancel"]
 
 
-def test_main_loop_looks_at_the_ledger_every_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given a worker whose ledger is away
-    worker: Any = SimpleNamespace(
-        ledger_silence=lambda: 60.0,
-        stopping=SimpleNamespace(is_set=lambda: False),
-        takeover=None,
-    )
-    installed = SimpleNamespace(worker=worker, publisher=SimpleNamespace(queues_of=None))
-    monkeypatch.setattr(pipeline, "_installed", [installed])
-    calls: list[tuple[float, Callable[..., None], tuple[Any, ...]]] = []
-    hub: Any = SimpleNamespace(
-        call_repeatedly=lambda seconds, call, *arguments: calls.append((seconds, call, arguments))
-    )
-    consumer: Any = SimpleNamespace(task_consumer=Consumer(), steps=[])
+class Loop:
+    """Celery's main loop, in a worker whose ledger answers."""
 
-    # When its loop begins and comes round
-    FollowLedger(consumer).register_with_event_loop(consumer, hub)
-    ((seconds, look, arguments),) = calls
-    look(*arguments)
+    def __init__(self, wanted: Mapping[str, int] | None = None) -> None:
+        """`wanted`: of which queues it takes over how much; None: it takes over nothing."""
+        self.silence = 0.0
+        self.stopping = threading.Event()
+        self.worker = SimpleNamespace(
+            ledger_silence=lambda: self.silence,
+            stopping=self.stopping,
+            takeover=None if wanted is None else SimpleNamespace(wanted=wanted),
+        )
+        self.publisher = SimpleNamespace(queues_of=lambda name: [profile_queue(name, "quorum")])
+        self.consumer: Any = SimpleNamespace(task_consumer=Consumer(), steps=[])
+        self.seconds: float | None = None
+        self._look: Callable[[], None]
 
-    # Then nothing more is taken
-    assert seconds == LOOK_SECONDS
-    assert consumer.task_consumer.told == ["cancel"]
+    def begin(self) -> None:
+        """Let the consumer of a connection begin."""
+        FollowLedger(self.consumer).register_with_event_loop(self.consumer, self)
+
+    def call_repeatedly(self, seconds: float, call: Callable[..., None], *arguments: Any) -> None:
+        """See `kombu.asynchronous.Hub`."""
+        self.seconds, self._look = seconds, partial(call, *arguments)
+
+    def come_round(self, silence: float) -> list[str]:
+        """What the consumer is told when the ledger has not answered for so long."""
+        self.silence = silence
+        self.consumer.task_consumer.told.clear()
+        self._look()
+        return list(self.consumer.task_consumer.told)
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Loop]:
+    """A loop that has begun."""
+
+    def begin(wanted: Mapping[str, int] | None = None) -> Loop:
+        monkeypatch.setattr(pipeline, "_installed", [loop := Loop(wanted)])
+        loop.begin()
+        return loop
+
+    return begin
+
+
+@pytest.mark.parametrize("wanted", [None, {}])
+def test_main_loop_looks_at_the_ledger_every_second(
+    begun: Callable[..., Loop], wanted: Mapping[str, int] | None
+) -> None:
+    loop = begun(wanted)
+    assert loop.seconds == LOOK_SECONDS
+    assert [loop.come_round(silence) for silence in (0.0, 60.0, 60.0, 0.0)] == [
+        [], ["cancel"], [], ["consume"],
+    ]  # fmt: skip
+
+
+def test_queues_that_are_taken_over_are_given_up_while_the_ledger_is_away(
+    begun: Callable[..., Loop],
+) -> None:
+    loop = begun({"slow": 3})
+    taken = ["add sms.slow", "consume"]
+    assert loop.come_round(0.0) == taken
+    assert loop.come_round(60.0) == ["cancel", "cancel sms.slow"]
+    assert loop.come_round(0.0) == ["consume", *taken]
+
+
+@pytest.mark.parametrize("before", [[], [60.0]], ids=["there", "away"])
+def test_worker_that_shuts_down_begins_with_no_queue(
+    begun: Callable[..., Loop], before: list[float]
+) -> None:
+    # Given a worker whose ledger was there, or away, when it was told to stop
+    loop = begun({"slow": 3})
+    for silence in before:
+        loop.come_round(silence)
+    loop.stopping.set()
+    assert loop.come_round(0.0) == []

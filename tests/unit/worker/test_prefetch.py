@@ -22,9 +22,13 @@ from sms_pipeline.worker.takeover import TakenQueues
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What is asked of the broker, in order: prefetch counts, and the queues that are consumed."""
     seen: list[Any] = []
-    monkeypatch.setattr(
-        memory.Channel, "basic_qos", lambda _, __, count, apply_global: seen.append(count)
-    )
+
+    def set_prefetch(_: memory.Channel, size: int, count: int, apply_global: bool) -> None:
+        # RabbitMQ knows no limit of bytes; and global is one for all queues of the channel.
+        assert (size, apply_global) == (0, False)
+        seen.append(count)
+
+    monkeypatch.setattr(memory.Channel, "basic_qos", set_prefetch)
     monkeypatch.setattr(
         memory.Channel, "basic_consume", lambda _, queue, *__, **___: seen.append(queue)
     )
@@ -32,9 +36,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def consume(prefetch: int | None, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A consumer of the queues of `fast` that has begun."""
+    """A consumer of the queues of `fast` that has begun, in a worker with that prefetch."""
     parts = Pipeline(None, None, prefetch=prefetch)  # type: ignore[arg-type]
     monkeypatch.setattr(pipeline, "_installed", [parts])
+    return consume_here()
+
+
+def consume_here() -> Any:
+    """The same, in whatever this process is."""
     queues = topology.profile_queues(["fast"], "quorum")
     consumer = app.amqp.TaskConsumer(Connection("memory://").channel(), queues=queues)
     consumer.consume()
@@ -53,6 +62,27 @@ def test_without_one_the_channel_keeps_what_celery_has_set(
 ) -> None:
     consume(None, monkeypatch)
     assert asked == ["sms.fast", "sms.fast.urgent"]
+
+
+def test_a_process_that_is_no_worker_consumes_as_celery_does(
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "_installed", [])
+    consume_here()
+    assert asked == ["sms.fast", "sms.fast.urgent"]
+
+
+def test_the_broker_is_told_how_to_deliver(
+    asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = consume(70, monkeypatch)
+    consumer.cancel()
+    told: list[bool] = []
+    monkeypatch.setattr(
+        memory.Channel, "basic_consume", lambda *_, no_ack, **__: told.append(no_ack)
+    )
+    consumer.consume(no_ack=True)
+    assert told == [True, True]
 
 
 def test_queues_that_are_taken_over_have_a_limit_of_their_own(

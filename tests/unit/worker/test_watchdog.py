@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+from sms_pipeline.core.errors import EXIT_FAILURE
 from sms_pipeline.testing import ManualClock
 from sms_pipeline.worker import watchdog
 from sms_pipeline.worker.signs import LONGEST_TURN, Part, SignsOfLife
@@ -154,9 +156,13 @@ def test_last_line_says_which_part_and_where_it_is(
     with pytest.raises(Exited):
         end_process(Part.DRIVER)
     (line,) = caplog.messages
-    assert line.startswith("the sender driver has not come round for 30 s (in wait, threading.py:")
-    assert line.endswith("the worker ends, and its batches go to others")
+    assert re.fullmatch(
+        r"the sender driver has not come round for 30 s \(in wait, threading\.py:\d+\); "
+        "the worker ends, and its batches go to others",
+        line,
+    )
     assert caplog.records[0].levelno == logging.CRITICAL
+    assert exits == [EXIT_FAILURE]
 
 
 def test_a_log_that_takes_nothing_does_not_keep_the_process(
