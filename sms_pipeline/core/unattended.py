@@ -20,7 +20,7 @@ class OpenRun(NamedTuple):
     """A run that is not at its end, and not paused."""
 
     simulation: Simulation
-    #: Profiles of which messages are in flight.
+    #: Profiles of which messages are in flight, or which have handed some over.
     waiting: Sequence[str]
 
     def lets_take(self, profile: str) -> float | None:

@@ -32,9 +32,10 @@ def read_open_runs(connection: Connection) -> list[OpenRun]:
 
 def _open_run(connection: Connection, row: Any) -> OpenRun:
     run = to_run(row)
+    # What was handed away comes back to its queue if the worker dies before it is handed on.
     waiting = [
         counts.profile
         for counts in queries.read_profile_counts(connection, run)
-        if counts.in_flight
+        if counts.in_flight or counts.handed_away
     ]
     return OpenRun(run.simulation, waiting)

@@ -115,11 +115,14 @@ def test_runs_that_are_open_say_for_whom_messages_wait(ledger: Ledger, run: Run)
     assert waiting(ledger) == [()]
 
 
-def test_what_is_retried_waits_for_the_profile_that_it_goes_to(rehearsal: Rehearsal) -> None:
+def test_what_is_retried_waits_for_where_it_goes_and_may_come_back_to_where_it_was(
+    rehearsal: Rehearsal,
+) -> None:
     rehearsal.join()
     rehearsal.dispatch()
     rehearsal.work_off(len(rehearsal.broker.published))
-    assert waiting(rehearsal.ledger) == [("slow",)]
+    # Who has settled a batch may die before the rest of it is handed on
+    assert waiting(rehearsal.ledger) == [("fast", "slow")]
 
 
 @pytest.mark.parametrize(
