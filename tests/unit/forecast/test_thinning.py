@@ -9,7 +9,7 @@ from sms_pipeline.core.failover import Failover
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.costs import COSTS
-from sms_pipeline.forecast.outlook import SHARES, Runs, play
+from sms_pipeline.forecast.outlook import ROUGH, SHARES, Runs, play
 from sms_pipeline.forecast.setting import Setting, exact_setting
 from sms_pipeline.forecast.thinning import Budget, thin
 from tests.unit import make
@@ -101,6 +101,14 @@ def test_thinned_runs_take_as_long_as_whole_ones(simulation: Simulation) -> None
         assert one.senders == other.senders
         assert other.share == pytest.approx(one.share, abs=0.05)
         assert other.efficiency == pytest.approx(one.efficiency, abs=0.1)
+
+
+def test_a_long_run_keeps_some_batches_however_large_they_are() -> None:
+    simulation = make.simulation(
+        num_messages=4_000_000, senders=(make.profile(count=100, failure_rate=0),), batch_size=20_000
+    )
+    (course,) = played(thin(exact_setting(simulation, None), ROUGH), simulation, 1).courses
+    assert course.seconds == pytest.approx(4_000, rel=0.01)
 
 
 def test_however_coarse_batches_are_each_worker_has_one() -> None:
