@@ -104,9 +104,8 @@ def test_thinned_runs_take_as_long_as_whole_ones(simulation: Simulation) -> None
 
 
 def test_a_long_run_keeps_some_batches_however_large_they_are() -> None:
-    simulation = make.simulation(
-        num_messages=4_000_000, senders=(make.profile(count=100, failure_rate=0),), batch_size=20_000
-    )
+    sender = make.profile(count=100, failure_rate=0)
+    simulation = make.simulation(num_messages=4_000_000, senders=(sender,), batch_size=20_000)
     (course,) = played(thin(exact_setting(simulation, None), ROUGH), simulation, 1).courses
     assert course.seconds == pytest.approx(4_000, rel=0.01)
 
