@@ -168,6 +168,7 @@ def _most_batches(setting: Setting, profile: SenderProfile) -> float:
         rate=delivery_rate(profile.capacity * workers, profile.failure_rate, None),
         batch_size=size,
         max_batches=most(profile, size) if most else None,
+        workers=workers,
     )
     return load.cap / size
 
