@@ -36,15 +36,19 @@ class Load:
     batch_size: int
     #: Batches that may be outstanding whatever the rate; None = no such limit.
     max_batches: int | None = None
+    #: Worker processes that its senders are in.
+    workers: int = 1
 
     @property
     def cap(self) -> float:
         """Messages that may be outstanding.
 
-        3 * in_play + min(5 s * rate, 500,000), at least 4 batches, at most `max_batches`.
+        3 * in_play + min(5 s * rate, 500,000), at least 4 batches and one for each worker, at most
+        `max_batches`.
         """
         waiting = min(self.rate * BACKLOG_SECONDS, MAX_WAITING_MESSAGES)
-        cap = max(MESSAGES_PER_SENDER * self.in_play + waiting, MIN_BATCHES * self.batch_size)
+        least = max(MIN_BATCHES, self.workers) * self.batch_size
+        cap = max(MESSAGES_PER_SENDER * self.in_play + waiting, least)
         return cap if self.max_batches is None else min(cap, self.max_batches * self.batch_size)
 
     @property

@@ -21,7 +21,10 @@ class Consumer(Protocol):
 
 
 class Broker:
-    """First in, first out for each profile; consumers of one profile take turns."""
+    """First in, first out for each profile; consumers of one profile take turns.
+
+    So do the profiles of one consumer.
+    """
 
     def __init__(self, agenda: Agenda) -> None:
         self._agenda = agenda
@@ -39,7 +42,7 @@ class Broker:
 
     def acknowledged(self) -> None:
         """A consumer has room again."""
-        for profile in self._lines:
+        for profile in tuple(self._lines):
             self._push(profile)
 
     def _enter(self, batch: Batch) -> None:
@@ -47,12 +50,16 @@ class Broker:
         self._push(batch.profile)
 
     def _push(self, profile: str) -> None:
-        line, consumers = self._lines[profile], self._consumers[profile]
-        while line:
-            for _ in range(len(consumers)):
-                consumers.rotate(-1)
-                if consumers[-1].has_room:
-                    break
-            else:
-                return
-            consumers[-1].receive(line.popleft())
+        line = self._lines[profile]
+        while line and (consumer := self._next_with_room(profile)):
+            consumer.receive(line.popleft())
+            # The others come first next time.
+            self._lines[profile] = self._lines.pop(profile)
+
+    def _next_with_room(self, profile: str) -> Consumer | None:
+        consumers = self._consumers[profile]
+        for _ in range(len(consumers)):
+            consumers.rotate(-1)
+            if consumers[-1].has_room:
+                return consumers[-1]
+        return None

@@ -27,6 +27,8 @@ from sms_pipeline.forecast.setting import SHORTEST_TICK, Setting, work_seconds
 LEAST_SENDERS = 4
 #: What is kept of a run takes so many times as long as it needs to settle in.
 _STRETCHES = 4
+#: … and has so many batches: some must end in its middle.
+_LEAST_BATCHES = 40
 #: The senders take at least so many steps.
 _LEAST_TICKS = 400
 #: The slowest message of a batch may take this many mean times.
@@ -86,7 +88,11 @@ def _least_share(setting: Setting) -> float:
     has_middle = whole.routing == "adaptive" and not (comes_when_it_comes or is_handed_over)
     if not has_middle or not seconds:
         return 1.0
-    return min(1.0, _STRETCHES * settling_seconds(whole) / seconds)
+    batches = sum(
+        whole.num_messages * share / whole.batch_size_for(profile)
+        for profile, share in _zip(whole, shares_of(whole))
+    )
+    return min(1.0, max(_STRETCHES * settling_seconds(whole) / seconds, _LEAST_BATCHES / batches))
 
 
 def settling_seconds(simulation: Simulation) -> float:
@@ -162,6 +168,7 @@ def _most_batches(setting: Setting, profile: SenderProfile) -> float:
         rate=delivery_rate(profile.capacity * workers, profile.failure_rate, None),
         batch_size=size,
         max_batches=most(profile, size) if most else None,
+        workers=workers,
     )
     return load.cap / size
 

@@ -59,7 +59,7 @@ def clean(
         MissingPackagesError: one is Parquet, and its package is not installed.
     """
     _require_apart(file, output, rejects, *suppress)
-    table, stamp, reader = open_table(file), Stamp.of(file), Reader(country)
+    stamp, table, reader = Stamp.of(file), open_table(file), Reader(country)
     (at,) = positions(file, table.names, [column])
     names = [NUMBER_COLUMN if place == at else name for place, name in enumerate(table.names)]
     if len(set(names)) < len(names):

@@ -200,6 +200,7 @@ class Loads:
             ),
             batch_size=batch_size,
             max_batches=self._max_batches(profile, batch_size) if self._max_batches else None,
+            workers=len(workers),
         )
 
     def _most_attempts(self, profile: SenderProfile) -> float:

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from sms_pipeline.config.files import override_simulation
 from sms_pipeline.config.reading import shown
@@ -85,16 +85,14 @@ def examined(
         return simulation
     # Absolute: the run may be resumed from another folder.
     path = Path(simulation.recipients.file).resolve()
-    table, stamp = open_table(path), Stamp.of(path)
+    stamp, table = Stamp.of(path), open_table(path)
     sha256 = fingerprint(path)
     if simulation.recipients.sha256 not in (None, sha256):
         raise ConfigError(f"{shown(path)}: is not the file that was asked for: its SHA-256 differs")
     wanted = simulation.num_messages if only_first else None
     only = simulation.recipients.only
     if only:
-        if ledger is None:
-            raise ConfigError(f"recipients.only: {only!r} needs a ledger: use 'run' or 'produce'")
-        table = Chosen(table, rows_for(ledger, only, sha256))
+        table = _chosen(table, only, sha256, ledger)
     found = _Examination(table, simulation.recipients, simulation.text or "", wanted)
     found.look_at_all(tell)
     if not found.rows:
@@ -106,14 +104,11 @@ def examined(
         )
     if Stamp.of(path) != stamp:
         raise ConfigError(f"{shown(path)}: was changed while it was checked; try again")
-    contents = {
-        "sha256": sha256,
-        "rows": found.rows,
-        "columns": found.columns,
-        "parts": found.parts,
-        "message_bytes": found.message_bytes,
+    recipients = {
+        **simulation.recipients.model_dump(),
+        "file": str(path),
+        "contents": {"sha256": sha256, **found.contents()},
     }
-    recipients = {**simulation.recipients.model_dump(), "file": str(path), "contents": contents}
     return override_simulation(
         simulation,
         {
@@ -122,6 +117,13 @@ def examined(
             "messages_from": "recipients",
         },
     )
+
+
+def _chosen(table: Table, only: str, sha256: str, ledger: Ledger | None) -> Table:
+    """Those of a table that an earlier run reached, or did not."""
+    if ledger is None:
+        raise ConfigError(f"recipients.only: {only!r} needs a ledger: use 'run' or 'produce'")
+    return Chosen(table, rows_for(ledger, only, sha256))
 
 
 class _Examination:
@@ -144,6 +146,15 @@ class _Examination:
             self.rows += len(chunk[0])
             if tell:
                 tell(self.rows)
+
+    def contents(self) -> dict[str, Any]:
+        """What was found, as a run keeps it."""
+        return {
+            "rows": self.rows,
+            "columns": self.columns,
+            "parts": self.parts,
+            "message_bytes": self.message_bytes,
+        }
 
     def _look_at(self, chunk: Chunk) -> None:
         numbers, *fields = chunk

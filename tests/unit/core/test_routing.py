@@ -111,6 +111,9 @@ def test_nothing_to_choose_from() -> None:
         (load(rate=0.1, in_play=1), MIN_BATCHES * 10),
         (load(max_batches=3), 30),
         (load(rate=0.1, in_play=1, max_batches=100), MIN_BATCHES * 10),
+        # Each worker may have one
+        (load(rate=0.1, in_play=1, workers=9), 9 * 10),
+        (load(rate=0.1, in_play=1, workers=9, max_batches=5), 5 * 10),
     ],
 )
 def test_cap_is_senders_and_seconds_of_backlog_within_limits(one: Load, cap: float) -> None:

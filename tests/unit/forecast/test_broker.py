@@ -58,3 +58,17 @@ def test_profiles_have_lines_of_their_own() -> None:
     published(agenda, broker, 1.0)
     published(agenda, broker, 2.0, profile="slow")
     assert (fast.held, slow.held) == ([], [0])
+
+
+def test_who_consumes_several_lines_is_given_of_each_in_turn() -> None:
+    agenda, hands, given = Agenda(), Hands(1), list[int]()
+    broker = Broker(agenda)
+    broker.subscribe("fast", hands)
+    broker.subscribe("slow", hands)
+    for number, profile in enumerate(["fast", "fast", "fast", "slow", "slow"]):
+        broker.publish(make.batch(number=number, profile=profile), 1.0)
+    agenda.run(lambda: False)
+    while hands.held:
+        given.append(hands.held.pop())
+        broker.acknowledged()
+    assert given == [0, 3, 1, 4, 2]

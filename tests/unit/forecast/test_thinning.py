@@ -9,7 +9,7 @@ from sms_pipeline.core.failover import Failover
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.costs import COSTS
-from sms_pipeline.forecast.outlook import SHARES, Runs, play
+from sms_pipeline.forecast.outlook import ROUGH, SHARES, Runs, play
 from sms_pipeline.forecast.setting import Setting, exact_setting
 from sms_pipeline.forecast.thinning import Budget, thin
 from tests.unit import make
@@ -103,15 +103,23 @@ def test_thinned_runs_take_as_long_as_whole_ones(simulation: Simulation) -> None
         assert other.efficiency == pytest.approx(one.efficiency, abs=0.1)
 
 
-def test_however_coarse_batches_are_each_worker_has_one() -> None:
+def test_a_long_run_keeps_some_batches_however_large_they_are() -> None:
+    sender = make.profile(count=100, failure_rate=0)
+    simulation = make.simulation(num_messages=4_000_000, senders=(sender,), batch_size=20_000)
+    (course,) = played(thin(exact_setting(simulation, None), ROUGH), simulation, 1).courses
+    assert course.seconds == pytest.approx(4_000, rel=0.01)
+
+
+@pytest.mark.parametrize("workers", [3, 8])
+def test_however_coarse_batches_are_each_worker_has_one(workers: int) -> None:
     # Given few senders, whose batches are small, in a run that has no middle to leave out
     simulation = make.simulation(
         num_messages=9_000, senders=(make.profile(failure_rate=0),), deadline=86_400
     )
-    whole = exact_setting(simulation, 3)
-    thinned = thin(whole, Budget(messages=9_000, batches=30))
+    whole = exact_setting(simulation, workers)
+    thinned = thin(whole, Budget(messages=9_000, batches=60))
     (exact,), (rough,) = (play(one, simulation, 1, 1).courses for one in (whole, thinned))
-    assert rough.seconds == pytest.approx(exact.seconds, rel=0.1)
+    assert rough.seconds == pytest.approx(exact.seconds, rel=0.15)
 
 
 def test_what_is_handed_over_arrives_in_a_thinned_run_and_is_waited_for() -> None:
