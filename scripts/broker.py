@@ -6,6 +6,7 @@ nothing of the system's own service is touched. Where there is none, Docker runs
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -29,6 +30,11 @@ IMAGE = "rabbitmq:3.13"
 DOCKER_SECONDS = 600.0
 DOCKER_STOP_SECONDS = 30.0
 _LONG_SECONDS = 3_600.0
+LOCK = "lock"
+RUNS_ALREADY = (
+    "A RabbitMQ of this folder is running: `make broker` or `make demo` in another terminal. Use "
+    "that one, or end it with Ctrl-C."
+)
 NOTHING_TO_START = (
     "There is no RabbitMQ here, and no Docker. On Debian or Ubuntu: sudo make services. Elsewhere "
     "install Docker, or use a RabbitMQ that runs somewhere: "
@@ -73,10 +79,22 @@ def broker() -> Iterator[str]:
         raise StartError(NOTHING_TO_START)
     folder = FOLDER.absolute()
     folder.mkdir(exist_ok=True)
-    port = usual_port()
-    print("Starting RabbitMQ …", file=sys.stderr, flush=True)
-    with _node(folder, port) if way == "node" else _container(folder, port) as url:
-        yield url
+    with _alone(folder):
+        port = usual_port()
+        print("Starting RabbitMQ …", file=sys.stderr, flush=True)
+        with _node(folder, port) if way == "node" else _container(folder, port) as url:
+            yield url
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two nodes would write into the same data."""
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartError(RUNS_ALREADY) from None
+        yield
 
 
 def way_to_start(node: bool, docker: str | None) -> str | None:

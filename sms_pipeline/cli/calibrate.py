@@ -32,7 +32,7 @@ _STDOUT = "-"
     is_flag=True,
     help="Give profiles the measured send times in place of a gamma distribution.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def calibrate(
     log: Path,
     output: str | None,

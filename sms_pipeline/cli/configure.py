@@ -65,6 +65,8 @@ def validate(file: Path) -> None:
     from sms_pipeline.views.output import write
     from sms_pipeline.worker.in_hand import require_playable
 
+    if file == Path(_FIRST_FILE) and not file.exists():
+        raise ConfigError(f"{file}: there is no such file; 'sms-pipeline init' writes one")
     simulation = load_simulation(file)
     try:
         require_playable(simulation)

@@ -81,7 +81,10 @@ def _is_open(descriptor: int) -> bool:
 def _usage(error: click.UsageError) -> str:
     """What is wrong with the command line, and where to read how it should be."""
     message = " ".join(error.format_message().split()).removesuffix(".")
-    return f"{message}; see {error.ctx.command_path} --help" if error.ctx else message
+    if error.ctx is None:
+        return message
+    see = " See" if message.endswith("?") else "; see"
+    return f"{message}{see} {error.ctx.command_path} --help"
 
 
 def _aborted(error: click.Abort) -> int:

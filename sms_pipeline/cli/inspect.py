@@ -32,7 +32,7 @@ recipients_option = click.option(
     help="The run's file of recipients, to show their numbers: the ledger has none.",
 )
 json_lines_option = click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object on each line."
+    "--json", "as_json", is_flag=True, help="Print one JSON object on each line."
 )
 watch_option = click.option(
     "--watch", is_flag=True, help="Show the list again every two seconds, until Ctrl-C."
@@ -162,7 +162,7 @@ def _seal(_context: click.Context, _option: click.Parameter, noted: str | None) 
 
 @click.command()
 @run_argument
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--seal",
     "noted",
@@ -264,7 +264,7 @@ def _kind_of(path: Path | None) -> str:
 @click.command()
 @click.argument("first", metavar="RUN", type=RUN_NUMBER, shell_complete=completion.runs)
 @click.argument("second", metavar="RUN", type=RUN_NUMBER, shell_complete=completion.runs)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def compare(first: int, second: int, as_json: bool) -> None:
     """Compare two runs: their figures, the differences, and the settings that differ.
 

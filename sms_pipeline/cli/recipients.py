@@ -17,7 +17,9 @@ _path = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("file", type=_path)
-@click.option("-o", "--output", type=_path, required=True, help="CSV, CSV.GZ or Parquet.")
+@click.option(
+    "-o", "--output", type=_path, required=True, help="File to write: .csv, .csv.gz or .parquet."
+)
 @click.option("--column", default="to", show_default=True, help="The column with the numbers.")
 @click.option(
     "--country", metavar="XX", help="Of the numbers that do not begin with +: US, DE, and so on."

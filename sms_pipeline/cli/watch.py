@@ -34,7 +34,7 @@ allow_host_option = click.option(
 @threshold_option
 @every_option
 @verbose_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per update.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each update.")
 @click.option("--once", is_flag=True, help="One update, then end.")
 @click.option("--new", is_flag=True, help="Wait for the next run to start, and watch that one.")
 @click.option("--forever", is_flag=True, help="Watch run after run, until Ctrl-C.")

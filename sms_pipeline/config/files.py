@@ -136,8 +136,8 @@ def _parse(text: str, name: str) -> tuple[dict[str, Any], Simulation]:
     if content is None:
         content = {}
     if not isinstance(content, dict):
-        kind = type(content).__name__
-        raise ConfigError(f"{name}: must be a mapping of keys to values, got a {kind}")
+        kind = "a list" if isinstance(content, list) else "a single value"
+        raise ConfigError(f"{name}: must be a mapping of keys to values, got {kind}")
     try:
         simulation = Simulation.model_validate(content)
     except ValidationError as error:

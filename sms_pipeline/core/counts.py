@@ -136,3 +136,8 @@ def total(parts: Iterable[Counts]) -> Counts:
 def of_messages(number: int) -> str:
     """1 message, 1,234 messages."""
     return f"{number:,} message{'' if number == 1 else 's'}"
+
+
+def of_attempts(number: int) -> str:
+    """1 attempt, 4 attempts."""
+    return f"{number:,} attempt{'' if number == 1 else 's'}"

@@ -72,6 +72,12 @@ class UnknownRunError(PipelineError):
     exit_code = EXIT_USAGE
 
 
+class EndedRunError(PipelineError):
+    """The run has ended, or was cancelled, so it can't be steered any more."""
+
+    exit_code = EXIT_USAGE
+
+
 class NoLedgerError(UnknownRunError):
     """There is nothing to read: the database holds no ledger, or is not there at all."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock, clock_of
 from sms_pipeline.core.counts import of_messages
-from sms_pipeline.core.errors import PipelineError
+from sms_pipeline.core.errors import EndedRunError
 from sms_pipeline.core.liveness import present_workers
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import (
@@ -30,16 +30,16 @@ def steer(ledger: Ledger, run: Run, wanted: Control, clock: Clock = MACHINE_CLOC
     """Ask for `wanted`; return a sentence or two on what happens now.
 
     Raises:
-        PipelineError: the run was cancelled before, which is final.
+        EndedRunError: the run has ended, or was cancelled before, which is final.
     """
     snapshot = ledger.snapshot(run)
     was_cancelled = snapshot.control is Control.CANCELLED and wanted is not snapshot.control
     has_ended = snapshot.done
     if has_ended and not was_cancelled:
-        raise PipelineError(f"run {run.id} has ended; there is nothing to steer")
+        raise EndedRunError(f"run {run.id} has ended; there is nothing to steer")
     held = ledger.control(run.id, wanted)
     if held is not wanted:
-        raise PipelineError(f"run {run.id} was cancelled; that is final")
+        raise EndedRunError(f"run {run.id} was cancelled; that is final")
     if wanted is Control.CANCELLED:
         return _cancelled(run, cancel_unpublished(ledger, run, clock))
     if wanted is Control.PAUSED:

@@ -96,8 +96,9 @@ def examined(
     found = _Examination(table, simulation.recipients, simulation.text or "", wanted)
     found.look_at_all(tell)
     if not found.rows:
-        nobody = f"nobody is {only}" if only else "has no rows after its header"
-        raise ConfigError(f"{shown(path)}: {nobody}")
+        if only:
+            raise ConfigError(f"{only}: there is nobody of that kind in {shown(path)}")
+        raise ConfigError(f"{shown(path)}: has no rows after its header")
     if wanted is not None and wanted > found.rows:
         raise ConfigError(
             f"{shown(path)}: has {found.rows} rows, but num_messages asks for {wanted}"

@@ -20,6 +20,7 @@ _ROWS_OF_A_GROUP = 20_000
 #: Of gzip: half the time of its default, for a file that is 3 % larger.
 _GZIP_LEVEL = 4
 _HIDDEN = ".part"
+_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 
 
 class Sink(Protocol):
@@ -38,12 +39,15 @@ def open_sink(path: Path | None, names: Sequence[str]) -> Iterator[Sink]:
         names: of the columns.
 
     Raises:
-        ConfigError: it can't be written.
+        ConfigError: it can't be written, or its suffix says nothing of a format.
         MissingPackagesError: it is Parquet, and its package is not installed.
     """
     if path is None:
         yield _Nowhere()
         return
+    if not path.name.endswith(_SUFFIXES):
+        listed = ", ".join(_SUFFIXES)
+        raise ConfigError(f"{shown(path)}: its name must end in one of {listed}")
     part = path.parent / f"{path.name}{_HIDDEN}"
     try:
         if path.exists() and not path.is_file():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from sms_pipeline.core.counts import Counts, of_messages
+from sms_pipeline.core.counts import Counts, of_attempts, of_messages
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.progress import ProfileProgress, Progress
 from sms_pipeline.core.simulation import Simulation
@@ -272,7 +272,7 @@ def headline(simulation: Simulation) -> str:
     if len(simulation.senders) > len(shown):
         senders.append(f"{len(simulation.senders) - len(shown)} more profiles")
     attempts = simulation.retry.max_attempts
-    tries = "attempts until delivered" if attempts is None else f"at most {attempts} attempts"
+    tries = "attempts until delivered" if attempts is None else f"at most {of_attempts(attempts)}"
     deadline = f"; deadline {exact_seconds(simulation.deadline)}" if simulation.deadline else ""
     events = f"; {_events(len(simulation.events))}" if simulation.events else ""
     return f"senders {', '.join(senders)}; {simulation.routing} routing; {tries}{deadline}{events}"

@@ -8,7 +8,7 @@ from functools import partial
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock, clock_of
-from sms_pipeline.core.counts import of_messages
+from sms_pipeline.core.counts import of_attempts, of_messages
 from sms_pipeline.core.errors import DamagedLedgerError
 from sms_pipeline.core.hosts import host_of
 from sms_pipeline.core.progress import Progress
@@ -208,8 +208,9 @@ def _cells(failure: Failure, number_of: Callable[[int], str]) -> tuple[object, .
 
 
 def _line(failure: Failure, number_of: Callable[[int], str]) -> str:
-    index, to, profile, reason, attempts, at = _cells(failure, number_of)
-    return f"message {index}  {to}  {profile}  {reason} after {attempts} attempts  {at}"
+    index, to, profile, reason, _, at = _cells(failure, number_of)
+    attempts = of_attempts(failure.attempts)
+    return f"message {index}  {to}  {profile}  {reason} after {attempts}  {at}"
 
 
 def _sum(ledger: Ledger, run: Run, listed: int) -> Iterator[str]:

@@ -70,7 +70,9 @@ def _fleet_json(fleet: Fleet) -> dict[str, Any]:
 
 def _table(plan: Plan, chosen: Fleet) -> Iterator[str]:
     """The chosen fleet between half and double of it, times at the latest."""
-    fleets = {"half": plan.beside["half"], "chosen": chosen, "double": plan.beside["double"]}
+    named = (("half", plan.beside["half"]), ("chosen", chosen), ("double", plan.beside["double"]))
+    # Of one sender there is no half.
+    fleets = {name: one for name, one in named if one is chosen or one.senders != chosen.senders}
     priced = chosen.cost is not None
     cost = ("cost",) if priced else ()
     rows = [

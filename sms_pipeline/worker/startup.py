@@ -168,8 +168,8 @@ def _named_profile(
     if None in changes.values():
         known = ", ".join(sender.name for sender in simulation.senders)
         raise ConfigError(
-            f"unknown profile {name!r}: the configuration has {known}. For a new profile give "
-            "--senders, --mean-time and --failure-rate"
+            f"unknown profile {name!r}: the configuration has {known}. Name the file that has it "
+            "with --config or SMS_CONFIG; or give --senders, --mean-time and --failure-rate"
         )
     return new_profile(name)
 

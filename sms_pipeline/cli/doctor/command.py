@@ -13,7 +13,7 @@ from sms_pipeline.core.errors import EXIT_FAILURE
 
 @click.command()
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(config_file: Path | None, as_json: bool) -> None:
     """Check what a run will meet here, and say the remedy for what would disturb it.
 

@@ -68,7 +68,7 @@ def test_validate_names_every_mistake() -> None:
 def test_validate_refuses_what_run_refuses() -> None:
     Path("slow.yml").write_text("senders: [{name: a, mean_time: 1000, failure_rate: 0}]")
     assert refused("validate", "slow.yml").startswith("slow.yml: ")
-    assert "No such file" in refused("validate")
+    assert "no such file" in refused("validate")
 
 
 def test_validate_tells_of_receipts() -> None:
@@ -81,6 +81,11 @@ def test_validate_tells_of_receipts() -> None:
     lines = invoke("validate").stdout.splitlines()
     assert "  a: on the phone 4 s after delivery, 2% without a receipt" in lines
     assert not [line for line in lines if line.startswith("  b: ")]
+
+
+def test_validate_in_an_empty_folder_tells_what_writes_a_configuration() -> None:
+    assert refused("validate") == "alert.yml: there is no such file; 'sms-pipeline init' writes one"
+    assert refused("validate", "north.yml").startswith("north.yml: can't be read")
 
 
 def test_validate_of_senders_without_a_limit() -> None:

@@ -29,6 +29,11 @@ needs_full = pytest.mark.skipif(
 )
 
 
+def test_a_wrong_command_is_told_what_was_meant() -> None:
+    said = "No such command 'dashbord'. Did you mean 'dashboard'? See cli --help"
+    assert refused("dashbord") == said
+
+
 def shell(arguments: str) -> tuple[int, str]:
     """The exit code and stderr of `sms-pipeline` with these arguments and redirections."""
     done = subprocess.run(

@@ -91,6 +91,13 @@ def test_plan_tells_the_fleet_and_writes_its_configuration() -> None:
     assert invoke("forecast", "fleet.yml", *check).exit_code == 0
 
 
+def test_plan_shows_each_fleet_once() -> None:
+    # When one sender of each profile is enough
+    result = invoke("plan", "-n", "100", "--within", "10m")
+    assert "  chosen" in result.stdout
+    assert "half" not in result.stdout
+
+
 def test_plan_for_a_file_of_recipients_can_be_forecast() -> None:
     Path("people.csv").write_text("to\n" + "2025550100\n" * 500)
     Path("lists").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sms_pipeline.core.errors import EXIT_USAGE
 from sms_pipeline.ledger.steering import in_hand
 from sms_pipeline.ledger.store import Ledger
 from tests.unit import make
@@ -18,9 +19,10 @@ def test_run_is_paused_continued_and_cancelled(ledger: Ledger) -> None:
         assert invoke(command).exit_code == 0
         assert ledger.run(run.id).control == control
     assert sum(one.cancelled for one in ledger.snapshot(run).profiles) == 10
-    result = invoke("continue")
-    assert result.exit_code != 0
-    assert "final" in result.stderr
+    for command, said in (("continue", "that is final"), ("cancel", "has ended")):
+        result = invoke(command)
+        assert result.exit_code == EXIT_USAGE
+        assert said in result.stderr
 
 
 def test_pausing_tells_how_much_is_finished_first(ledger: Ledger) -> None:

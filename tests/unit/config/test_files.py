@@ -352,8 +352,8 @@ def test_what_does_not_fit_together_is_refused_without_a_key() -> None:
     ("content", "problem"),
     [
         ("- 1\n- 2\n", "must be a mapping of keys to values, got a list"),
-        ("hello", "must be a mapping of keys to values, got a str"),
-        ("5", "must be a mapping of keys to values, got a int"),
+        ("hello", "must be a mapping of keys to values, got a single value"),
+        ("5", "must be a mapping of keys to values, got a single value"),
         ("senders: [", "is not valid YAML: expected the node content"),
         ("a: b: c", "is not valid YAML: mapping values"),
         ("a:\n\t- b", "is not valid YAML: found character"),

@@ -91,6 +91,11 @@ def test_nobody_else_may_read_it(folder: Path) -> None:
         ({"output": "stop.csv", "suppress": ["stop.csv"]}, "each file that is read or written"),
         ({"rejects": "people.csv"}, "each file that is read or written"),
         ({"suppress": ["nobody.csv"]}, "nobody.csv: can't be read: there is no such file"),
+        (
+            {"output": "people.xlsx"},
+            "people.xlsx: its name must end in one of .csv, .csv.gz, .parq",
+        ),
+        ({"rejects": "bad"}, "bad: its name must end in one of .csv"),
         ({"output": "none/people.csv"}, "none/people.csv: can't be written: No such file"),
     ],
 )

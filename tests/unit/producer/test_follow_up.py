@@ -103,4 +103,5 @@ def test_nobody_is_left(ledger: Ledger, file: Path) -> None:
     run = ledger.start_run(people.checked(file, num_messages=10), seed=7)
     ledger.record_batches(run.id, [make.row(run.id)])
     ledger.settle([make.settlement(run.id)])
-    assert refusal(ledger, file, f"failed:{run.id}") == f"people.csv: nobody is failed:{run.id}"
+    nobody = "there is nobody of that kind in people.csv"
+    assert refusal(ledger, file, f"failed:{run.id}") == f"failed:{run.id}: {nobody}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,21 @@ def test_without_anything_it_says_how_to_get_a_broker(monkeypatch: pytest.Monkey
     monkeypatch.setattr(broker.shutil, "which", lambda _: None)
     with pytest.raises(broker.StartError, match=r"make services.*Docker.*CELERY_BROKER_URL="):
         broker.broker().__enter__()
+
+
+def test_a_second_one_in_a_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "FOLDER", tmp_path)
+    monkeypatch.setattr(broker.RabbitMQNode, "available", lambda: None)
+    monkeypatch.setattr(broker, "_node", lambda *_: nullcontext("amqp://x//"))
+    with (
+        broker.broker(),
+        pytest.raises(broker.StartError, match=r"`make broker` or `make demo` in another"),
+    ):
+        broker.broker().__enter__()
+    with broker.broker() as url:
+        assert url == "amqp://x//"
 
 
 def test_a_container_is_reached_from_this_machine_only() -> None:

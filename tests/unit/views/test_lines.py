@@ -9,6 +9,7 @@ import pytest
 
 from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import Control, Steering, Step
+from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.views.format import moment
 from sms_pipeline.views.lines import (
     INDENT,
@@ -137,6 +138,11 @@ def test_summary_of_a_run_that_stands_still_says_what_gets_it_going() -> None:
     lines = summary_lines(progress(1, control=Control.PAUSED, steps=steps), "not ended")
     assert "in 10.0 s, paused for 8.0 s, average rate" in lines[1]
     assert lines[-1] == "Paused: go on with sms-pipeline continue 1"
+
+
+def test_headline_without_retries() -> None:
+    once = make.simulation(retry=RetryPolicy(max_attempts=1))
+    assert headline(once).endswith("; at most 1 attempt")
 
 
 def test_headline_of_many_profiles_counts_the_rest() -> None:

@@ -208,6 +208,7 @@ def test_failures_name_who_was_not_reached(
     assert [line.split()[1:3] for line in lines] == [
         [str(index), numbers[index]] for index in (3, 5, 7)
     ]
+    assert "  failed after 1 attempt  " in lines[0]
     assert summary == f"Run {with_failures.id}: 3 messages not reached."
     assert left == (
         "90 messages without a fate yet. The run is stalled: go on with sms-pipeline resume 1."

@@ -408,7 +408,8 @@ def test_profile_that_no_file_knows_needs_all_options(missing: str) -> None:
         startup.chosen_profile(Simulation(), NEW | {missing: None})
     assert str(told.value) == (
         "unknown profile 'brandnew': the configuration has fast, standard, slow. "
-        "For a new profile give --senders, --mean-time and --failure-rate"
+        "Name the file that has it with --config or SMS_CONFIG; "
+        "or give --senders, --mean-time and --failure-rate"
     )
 
 
