@@ -49,9 +49,9 @@ def only(ahead: Ahead) -> Part:
 
 
 def test_a_retry_is_due_when_the_worker_publishes_it_for() -> None:
-    snapshot = make.snapshot(run=2, seed=9)
-    one = retrying()
-    assert due_at(snapshot, one) == NOON + retry_delay(snapshot.simulation.retry, 9, (2, 3, 1))
+    policy = RetryPolicy(backoff=1_000, backoff_max=10_000, jitter=1)
+    snapshot = make.snapshot(run=2, seed=9, simulation=make.simulation(retry=policy))
+    assert due_at(snapshot, retrying()) == NOON + retry_delay(policy, 9, (2, 3, 1))
 
 
 def test_senders_that_are_online_do_what_is_left() -> None:
