@@ -263,6 +263,17 @@ def test_leftover_batch_of_another_ledger_does_not_end_a_worker_that_is_at_home(
     assert ("put aside, as a dead letter" in caplog.text) is not requeue
 
 
+@pytest.mark.parametrize("redelivered", [True, False])
+def test_on_a_classic_queue_it_goes_back_once(
+    task: Task, batch: Batch, caplog: pytest.LogCaptureFixture, redelivered: bool
+) -> None:
+    receive(task, batch.to_wire())
+    foreign = {**batch.to_wire(), "ledger": "another"}
+    with rejected(requeue=not redelivered):
+        receive(task, foreign, delivery_info={"redelivered": redelivered})
+    assert ("put aside, as a dead letter" in caplog.text) is redelivered
+
+
 def test_worker_that_ends_already_keeps_its_exit_code(task: Task, batch: Batch) -> None:
     state.should_stop = 0
     with rejected(requeue=True):
