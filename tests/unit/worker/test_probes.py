@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
+from shutil import rmtree
 from types import SimpleNamespace
 from typing import Any
 
@@ -96,6 +98,7 @@ def get(server: HealthServer, path: str) -> tuple[int, Any]:
     url = server.place.removesuffix("/live") + path
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as response:  # noqa: S310
+            assert response.headers["Content-Type"] == "application/json"
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -290,14 +293,38 @@ def test_file_that_can_not_be_written_for_a_while_is_told_once(
         return looks[-1]
 
     writing = HealthFile(file, looked)
-    file.unlink()
-    (tmp_path / "folder").rmdir()
-    writing.start()
-    wait_until(lambda: len(looks) > 5, PATIENCE_SECONDS, "it has failed several times")
-    (tmp_path / "folder").mkdir()
-    wait_until(file.exists, PATIENCE_SECONDS, "it is written again")
+    # When its folder is away for several looks, twice
+    for times in (1, 2):
+        rmtree(file.parent)
+        if not writing.is_alive():
+            writing.start()
+        due = len(looks) + 5
+        wait_until(lambda due=due: len(looks) > due, PATIENCE_SECONDS, "it fails")  # type: ignore[misc]
+        file.parent.mkdir()
+        wait_until(file.exists, PATIENCE_SECONDS, "it is written again")
+        # Then that is told once each time
+        assert caplog.text.count("can't write") == times
     writing.stop()
-    assert caplog.text.count("can't write") == 1
+
+
+def test_disk_that_is_full_is_told_as_it_is(
+    tmp_path: Path, patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(ConfigError, match="No space left on device"):
+        HealthFile(tmp_path / "health.json", patient)
+
+
+def test_file_that_somebody_took_away_keeps_no_worker_from_ending(
+    tmp_path: Path, patient: Patient
+) -> None:
+    writing = HealthFile(tmp_path / "health.json", patient)
+    assert writing.daemon
+    (tmp_path / "health.json").unlink()
+    writing.stop()
 
 
 # What is looked at
