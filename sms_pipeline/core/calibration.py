@@ -158,7 +158,6 @@ def bursts_of(moments: Numbers, failed: NDArray[np.bool_]) -> Bursts | None:
     dispersion, surprise = _dispersion(totals, failures, rate)
     bad = _bad_minutes(totals, failures)
     worst = int(np.argmax((failures - totals * rate) / np.sqrt(totals)))
-    good = totals[~bad].sum()
     return Bursts(
         dispersion=dispersion,
         found=dispersion > _FAR_ABOVE_BINOMIAL and surprise > _SURELY,
@@ -166,7 +165,7 @@ def bursts_of(moments: Numbers, failed: NDArray[np.bool_]) -> Bursts | None:
         bad_minutes=int(bad.sum()),
         worst_at=float(minutes[worst] * MINUTE),
         worst_rate=float(failures[worst] / totals[worst]),
-        rate_outside=float(failures[~bad].sum() / good) if good else rate,
+        rate_outside=float(failures[~bad].sum() / totals[~bad].sum()),
     )
 
 
@@ -182,16 +181,18 @@ def _dispersion(totals: Numbers, failures: Numbers, rate: float) -> tuple[float,
 
 
 def _bad_minutes(totals: Numbers, failures: Numbers) -> NDArray[np.bool_]:
-    """Minutes with far more failures than those that are left when these are taken out."""
+    """Minutes with far more failures than those that are left when these are taken out.
+
+    Some are always left: not all can have more than they have on average.
+    """
     bad = np.zeros(len(totals), bool)
-    while not bad.all():
+    while True:
         rate = failures[~bad].sum() / totals[~bad].sum()
         error = np.sqrt(np.maximum(totals * rate * (1 - rate), 1.0))
         found = bad | (failures - totals * rate > _BAD_MINUTE * error)
         if (found == bad).all():
-            break
+            return bad
         bad = found
-    return bad
 
 
 # Load

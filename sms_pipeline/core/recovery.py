@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -52,7 +51,7 @@ def time_to_recover(
 def _rate(edges: _Numbers, sums: _Numbers, start: float, end: float) -> float:
     """Messages a second between two moments; those of a bin are evenly spread."""
     start = max(start, 0.0)
-    if end <= start or math.isclose(end, start):
+    if end <= start:
         return 0.0
     first, last = np.interp([start, end], edges, sums)
     return float(last - first) / (end - start)

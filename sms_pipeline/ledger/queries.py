@@ -69,7 +69,7 @@ def retrying(run_id: int, settled_after: float) -> Select[Any]:
     )
     return (
         select(one.batch, batch.profile, one.attempt, one.retried, one.settled_at)
-        .join(schema.batches, and_(batch.run == one.run, batch.number == one.batch))
+        .join(schema.batches)
         .where(one.run == run_id, one.settled_at >= settled_after, one.retried > 0, ~is_settled)
     )
 

@@ -49,9 +49,9 @@ def only(ahead: Ahead) -> Part:
 
 
 def test_a_retry_is_due_when_the_worker_publishes_it_for() -> None:
-    snapshot = make.snapshot(run=2, seed=9)
-    one = retrying()
-    assert due_at(snapshot, one) == NOON + retry_delay(snapshot.simulation.retry, 9, (2, 3, 1))
+    policy = RetryPolicy(backoff=1_000, backoff_max=10_000, jitter=1)
+    snapshot = make.snapshot(run=2, seed=9, simulation=make.simulation(retry=policy))
+    assert due_at(snapshot, retrying()) == NOON + retry_delay(policy, 9, (2, 3, 1))
 
 
 def test_senders_that_are_online_do_what_is_left() -> None:
@@ -102,6 +102,39 @@ def test_a_machine_that_keeps_senders_waiting_is_seen() -> None:
     # But not where there is too little to do for all of them
     idle = make.snapshot(waiting(0, untried=50), workers=(worker,))
     assert only(ahead_of(idle, (worker,), (), NOON, pace)).rate == 1_000
+
+
+@pytest.mark.parametrize(
+    ("made", "seconds", "batch_size", "rate"),
+    [
+        (10, 6, 10, 10),
+        # Nearly all that they could is all
+        (45, 6, 10, 50),
+        # Nothing was seen of them, or not for long enough
+        (0, 6, 10, 50),
+        (10, 2, 10, 50),
+        # Their batches come in lumps of two seconds
+        (10, 6, 100, 50),
+    ],
+)
+def test_a_machine_is_blamed_only_for_what_was_surely_seen(
+    made: int, seconds: int, batch_size: int, rate: float
+) -> None:
+    # Given senders that could make 50 attempts a second, and made another number of them
+    pace = Pace()
+    for second in range(seconds + 1):
+        pace.observe(second, made * second, made * second)
+    simulation = make.simulation(batch_size=batch_size)
+    snapshot = make.snapshot(waiting(0, untried=50), workers=WORKERS, simulation=simulation)
+    assert only(ahead_of(snapshot, WORKERS, (), NOON, pace)).rate == pytest.approx(rate)
+
+
+def test_nobody_who_sends_makes_nothing() -> None:
+    pace = Pace()
+    for second in range(6):
+        pace.observe(second, 0, 0)
+    snapshot = make.snapshot(waiting(0, untried=50))
+    assert only(ahead_of(snapshot, (), (), NOON, pace)).rate == 0
 
 
 def test_senders_that_take_no_time_are_as_fast_as_they_were_seen_to_be() -> None:

@@ -60,6 +60,11 @@ def test_one_time_of_an_hour_does_not_lengthen_its_neighbours() -> None:
     assert quantiles[-2] < 15
 
 
+def test_quantiles_for_each_time_are_the_times() -> None:
+    times = [1.0, 2.0, 3.0, 4.0, 10.0]
+    assert quantiles_of(np.array(times), len(times)).tolist() == pytest.approx(times)
+
+
 def test_a_sample_of_two_is_enough() -> None:
     quantiles = quantiles_of(np.array([1.0, 2.0])).tolist()
     assert quantiles == sorted(quantiles)
@@ -73,4 +78,6 @@ def test_the_shape_is_that_of_a_gamma_distribution_with_the_same_mean_and_varian
     assert shape_of([0.2, 0.3, 0.5, 4.0]) == pytest.approx(
         (draws.mean() / draws.std()) ** 2, rel=0.02
     )
+    # Also where all times are well below a second
+    assert shape_of([0.02, 0.03, 0.05, 0.4]) == pytest.approx(shape_of([0.2, 0.3, 0.5, 4.0]))
     assert shape_of([2.0, 2.0]) == 10_000

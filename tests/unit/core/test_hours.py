@@ -75,9 +75,16 @@ def test_hours_that_begin_or_end_where_clocks_are_put_forward_do_so_then() -> No
 def test_work_takes_as_many_days_as_its_hours_make_of_it() -> None:
     now = at("2026-05-04 20:00")
     assert DAY.seconds_for(0.5 * HOUR, now) == 0.5 * HOUR
+    # What fills its hours is done when they end
+    assert DAY.seconds_for(HOUR, now) == HOUR
     assert DAY.seconds_for(2 * HOUR, now) == 13 * HOUR
     assert DAY.seconds_for(15 * HOUR, now) == at("2026-05-06 09:00") - now
     assert DAY.seconds_for(HOUR, at("2026-05-04 22:00")) == 11 * HOUR
+
+
+def test_work_without_an_end_takes_as_long_as_nobody_waits() -> None:
+    lifetime = 1e9
+    assert lifetime < DAY.seconds_for(lifetime, at("2026-05-04 20:00")) < lifetime * 24 / 13
 
 
 def test_a_clock_that_is_behind() -> None:

@@ -186,6 +186,15 @@ def test_waiting_messages_without_a_sender_are_named() -> None:
     )
 
 
+@pytest.mark.parametrize("failover", [False, {"unattended": None}])
+def test_nobody_is_said_to_take_over_what_may_not_be_taken_over(failover: object) -> None:
+    simulation = make.simulation(failover=failover)
+    profiles = [make.counts(name, dispatched=10) for name in ("fast", "slow")]
+    snapshot = make.snapshot(*profiles, workers=(make.worker(),), simulation=simulation)
+    warnings = Tracker(["w1"]).update(snapshot, 0, NOON).warnings
+    assert warnings == ("profile slow: 10 messages waiting, no sender online",)
+
+
 def test_retries_without_a_sender_are_named_too() -> None:
     counts = make.counts("slow", dispatched=9, first_attempts=9, attempts=9, delivered=5, retried=4)
     progress = update(counts)

@@ -174,6 +174,7 @@ def test_as_many_times_the_messages_have_the_same_times() -> None:
     one = OnPhone.of(np.array([1.0, 2.0, math.nan]))
     more = one.times_as_many(10)
     assert (more.receipts, more.missing, more.longest) == (20, 10, 2.0)
+    assert more.times == dict.fromkeys(one.times, 10)
     assert more.mean == pytest.approx(one.mean)
     assert more.percentile(0.4) == pytest.approx(one.percentile(0.4))
 

@@ -111,6 +111,14 @@ def test_more_messages_are_less_lucky() -> None:
     assert few < 3 < 2 + 4 < many
 
 
+@pytest.mark.parametrize("shape", [1.0, 4.0, 100.0])
+def test_the_slowest_of_many_takes_longer_the_more_they_differ(shape: float) -> None:
+    # The last attempts of a thousand: the largest of them is 3.2 standard deviations above the mean
+    waiting = (Waiting(3, 1_000, 0.0),)
+    found = left(part(rate=1_000.0, mean_time=10.0, shape=shape, waiting=waiting))
+    assert found == pytest.approx(10 + 3.2 * 10 / math.sqrt(shape), abs=0.5)
+
+
 def test_no_pause_is_longer_than_the_longest() -> None:
     policy = RetryPolicy(backoff=8, backoff_max=10, jitter=0, max_attempts=3)
     found = left(part(untried=1, failure_rate=1.0), retry=policy)

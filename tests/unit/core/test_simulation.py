@@ -336,6 +336,20 @@ def test_a_bad_check_is_refused_with_where_the_mistake_is() -> None:
     ]
 
 
+@pytest.mark.parametrize("word", ["d", "evacuation of the north", "x" * 64])
+def test_a_run_can_be_called_what_can_be_printed(word: str) -> None:
+    called = Simulation(name=word, tags={word: word})
+    assert (called.name, called.tags) == (word, {word: word})
+
+
+@pytest.mark.parametrize("word", ["", " ", "a\nb", "x" * 65])
+@pytest.mark.parametrize("field", ["name", "tags"])
+def test_what_can_not_be_printed_in_a_line_is_no_name(word: str, field: str) -> None:
+    problem = refusal(**{field: word if field == "name" else {"a": word}})
+    assert problem["loc"] == (field,)
+    assert problem["msg"].endswith("must be 1 to 64 printable characters")
+
+
 @pytest.mark.parametrize("change", [{"name": "drill"}, {"tags": {"a": "b"}}, {"seed": 3}])
 def test_a_name_or_a_seed_changes_no_times(change: dict[str, Any]) -> None:
     planned = make.simulation()

@@ -70,7 +70,9 @@ def test_a_brace_too_many_is_refused(text: str, problem: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["{a}", "Go {a}\nnow\r\n", "now", "{a}{a}", "{b}{a}", "\0{a}\0"])
-@pytest.mark.parametrize("values", [["x", "y"], ["x\ny", "z"], ["x\r\n", "\r"], ["", ""]])
+@pytest.mark.parametrize(
+    "values", [["x", "y"], ["x\ny", "z"], ["x\r\n", "\r"], ["x\r", "y"], ["", ""]]
+)
 def test_a_column_has_the_texts(text: str, values: list[str]) -> None:
     template = Template(text)
     columns = [values for _ in template.fields]

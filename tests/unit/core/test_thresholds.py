@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -368,6 +368,20 @@ def test_json_has_the_check_its_state_and_what_was_seen(
 ) -> None:
     check = " ".join(text.split())
     assert judged(text, **values).to_json() == {"check": check, "state": state, "seen": seen}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (HOLDING, State.PASSED),
+        (State.PASSED, State.PASSED),
+        (MISSED, MISSED),
+        (UNKNOWN, MISSED),
+    ],
+)
+def test_at_the_end_a_threshold_is_passed_or_missed(before: State, after: State) -> None:
+    stood = Judgement(parse("failed < 1%"), before, 0.5, abort=True)
+    assert stood.at_the_end() == replace(stood, state=after)
 
 
 def test_missing_a_threshold_ends_the_run_only_if_it_says_so() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from sms_pipeline.core.failover import Failover
 from sms_pipeline.core.records import Settlement, WorkerRow
 from sms_pipeline.core.twice import maybe_twice, vanished
@@ -53,6 +55,18 @@ def test_an_attempt_that_a_vanished_worker_may_have_begun() -> None:
     assert found(workers=[gone(15)]) == [(2, [31, 34], "worker w1 vanished")]
     assert found(workers=[gone(-5)]) == []
     assert found(workers=[gone(25)]) == []
+
+
+@pytest.mark.parametrize(("seen_at", "attempts"), [(-1, [1]), (9, [1, 2]), (11, [1, 2]), (21, [2])])
+def test_when_a_worker_was_last_seen_is_known_to_a_moment(
+    seen_at: float, attempts: list[int]
+) -> None:
+    assert [attempt for attempt, *_ in found(workers=[gone(seen_at)])] == attempts
+
+
+def test_messages_are_named_with_their_batch() -> None:
+    (one,) = maybe_twice(BATCH, CHAIN, [gone(5)], [])
+    assert one.batch is BATCH
 
 
 def test_what_the_vanished_worker_settled_itself_was_sent_once() -> None:

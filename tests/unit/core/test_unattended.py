@@ -13,7 +13,8 @@ AFTER = 4.0
 
 
 def run(*waiting: str, **values: Any) -> OpenRun:
-    simulation = make.simulation(batch_size=20, **{"failover": {"unattended": AFTER}, **values})
+    given = {"batch_size": 20, "failover": {"unattended": AFTER}, **values}
+    simulation = make.simulation(**given)
     return OpenRun(simulation, waiting)
 
 
@@ -95,6 +96,15 @@ def test_batches_that_would_take_too_long_are_left() -> None:
     assert Looking().until_taken(run("slow", num_messages=10_000, failover={"unattended": 1}))
     large = make.simulation(batch_size=3_001, failover={"unattended": 1})
     assert Looking().until_taken(OpenRun(large, ("slow",))) is None
+
+
+def test_batches_are_as_large_as_those_of_the_profile_that_waits() -> None:
+    senders = (make.profile("fast"), make.profile("slow", count=4, mean_time=1.0))
+    one = run("slow", "gone", senders=senders, num_messages=10_000, batch_size="auto")
+    looking = Looking()
+    assert looking.until_taken(one)
+    # Of a profile that is not of the run nothing is known
+    assert looking.look(one) == {"gone": 1, "slow": 2}
 
 
 def test_what_was_seen_before_a_gap_is_forgotten() -> None:

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
+from sqlalchemy.engine.interfaces import ExceptionContext
 
 from sms_pipeline.ledger import postgresql
 from sms_pipeline.ledger.postgresql import PatientConnection
@@ -20,7 +21,8 @@ class Session:
     """A connection as far as it is asked who it is."""
 
     def __init__(self, pid: int, limit: str | None) -> None:
-        self.autocommit = False
+        self.autocommit = self.pooled = False
+        self.prepare_threshold: int | None = 5
         self.info = SimpleNamespace(backend_pid=PID)
         self._answer = (pid, limit)
         self.asked: list[tuple[str, list[str], bool]] = []
@@ -51,6 +53,96 @@ def test_a_session_that_is_ours_and_knows_our_limit_is_direct() -> None:
 @pytest.mark.parametrize("session", [Session(1, "10s"), Session(PID, "0"), Session(PID, None)])
 def test_a_pooler_shares_a_session_or_keeps_the_limit_back(session: Session) -> None:
     assert not is_direct(session)
+
+
+LIMITS = (
+    "-c idle_in_transaction_session_timeout=10s -c tcp_user_timeout=10s "
+    "-c tcp_keepalives_idle=4 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
+)
+
+
+class Server:
+    """What psycopg connects to: a server, or a pooler that refuses the limits of a session."""
+
+    def __init__(self, session: Session, refusal: str | None = None) -> None:
+        self.asked: list[tuple[tuple[str, ...], dict[str, str]]] = []
+        self._session = session
+        self._refusal = refusal
+
+    def connect(self, *arguments: str, **options: str) -> Session:
+        """See `psycopg.Connection.connect`."""
+        self.asked.append((arguments, options))
+        if self._refusal and "-c" in options.get("options", ""):
+            raise psycopg.OperationalError(self._refusal)
+        return self._session
+
+
+def connected(
+    server: Server, monkeypatch: pytest.MonkeyPatch, **options: str
+) -> tuple[bool, int | None]:
+    """Whether the connection counts as pooled, and after how many runs it prepares a statement."""
+    monkeypatch.setattr(PatientConnection, "connect", server.connect)
+    found = postgresql._connect(None, None, ["host=db"], options)
+    return found.pooled, found.prepare_threshold
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [({}, LIMITS), ({"options": "-c jit=off"}, f"-c jit=off {LIMITS}")]
+)
+def test_a_server_is_told_the_limits_beside_what_the_url_says(
+    given: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(Session(PID, "10s"))
+    assert connected(server, monkeypatch, user="sms", **given) == (False, 5)
+    assert server.asked == [(("host=db",), {"user": "sms", "options": told})]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "unsupported startup parameter in options: tcp_user_timeout",
+        "RDS Proxy currently doesn't support command-line options",
+    ],
+)
+def test_a_pooler_that_refuses_the_limits_is_asked_without_them(
+    refusal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pooler = Server(Session(PID, "0"), refusal)
+    assert connected(pooler, monkeypatch, user="sms") == (True, None)
+    assert pooler.asked[1:] == [(("host=db",), {"user": "sms"})]
+
+
+def test_a_pooler_that_ignores_the_limits_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pooler = Server(Session(PID, "0"))
+    assert connected(pooler, monkeypatch) == (True, None)
+    assert len(pooler.asked) == 1
+
+
+def test_any_other_refusal_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(Session(PID, "10s"), "password authentication failed")
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        connected(server, monkeypatch)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "notes"),
+    [
+        (
+            psycopg.errors.ReadOnlySqlTransaction(),
+            ["its server only allows reading; is it a standby?"],
+        ),
+        (psycopg.errors.UniqueViolation(), None),
+        (ValueError(), None),
+    ],
+)
+def test_a_server_that_only_allows_reading_is_left(
+    error: Exception, notes: list[str] | None
+) -> None:
+    context = SimpleNamespace(original_exception=error, is_disconnect=False)
+    postgresql._give_up_read_only(cast(ExceptionContext, context))
+    assert getattr(error, "__notes__", None) == notes
+    assert context.is_disconnect is (notes is not None)
 
 
 class Begun:

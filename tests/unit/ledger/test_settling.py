@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sms_pipeline.core.errors import UnknownRunError
-from sms_pipeline.core.records import Control, Run, Settled, Settlement
+from sms_pipeline.core.records import Control, Retrying, Run, Settled, Settlement
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.trace import settlements_since
 from tests.unit import make
@@ -247,3 +247,23 @@ def test_batches_that_are_retried_are_those_whose_next_attempt_is_not_settled(
     # And only what is not older than asked for
     assert {one.batch for one in ledger.retrying(run.id, NOON + 1)} == {1, 2}
     assert ledger.retrying(run.id + 1, NOON) == []
+
+
+def test_batches_of_another_run_change_nothing_in_what_is_retried(ledger: Ledger, run: Run) -> None:
+    # Given two runs with batches of the same numbers, meant for other profiles
+    other = ledger.start_run(run.simulation, seed=8)
+    left = {"delivered": 8, "retried": 2, "remainder": bitmap(3, 4)}
+    for run_id, profiles in ((run.id, ("fast", "slow")), (other.id, ("slow", "fast"))):
+        for number, profile in enumerate(profiles):
+            ledger.record_batches(run_id, [make.row(run_id, number, 10 * number, profile=profile)])
+            settled_at = NOON + number
+            ledger.settle([make.settlement(run_id, number, settled_at=settled_at, **left)])
+    # When the other one's are done
+    for number in range(2):
+        again = make.settlement(other.id, number, 1, messages=2, delivered=2, taken=bitmap(3, 4))
+        ledger.settle([again])
+    # Then this one's are not, and are told as they are
+    assert sorted(ledger.retrying(run.id, NOON)) == [
+        Retrying(0, "fast", attempt=0, messages=2, settled_at=NOON),
+        Retrying(1, "slow", attempt=0, messages=2, settled_at=NOON + 1),
+    ]

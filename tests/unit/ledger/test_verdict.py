@@ -92,6 +92,12 @@ def test_lines_leave_out_what_did_not_happen(dead_letters: int | None) -> None:
     ]
 
 
+def test_a_forecast_has_nothing_to_prove() -> None:
+    result = AuditResult(3, 10, forecast=True, delivered=9, problems=["one"])
+    assert result.verdict is Verdict.FORECAST
+    assert list(result.lines()) == ["Run 3: 10 messages", "Verdict: a forecast, nothing to prove"]
+
+
 @pytest.mark.parametrize("count", [20, 21, 1_030])
 def test_lines_list_few_and_count_the_rest(count: int) -> None:
     # Given a few problems and batches, or one more than few, or many

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sms_pipeline.core.gateway import Outcomes
+from sms_pipeline.core.messages import joined
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.worker.echo import Echo, lines
 from tests.services.waiting import wait_until
@@ -25,6 +26,11 @@ def test_a_line_has_outcome_recipient_and_text() -> None:
         "delivered: 202 555 0100  go home",
         "failed, to be retried: 202-555-0101  now",
     ]
+
+
+def test_a_text_of_several_lines_is_printed_on_one() -> None:
+    batch = make.batch(2, to=joined(["202", "303"]), text=joined(["go home\nnow", "stay"]))
+    assert list(lines(batch, OUTCOMES, np.array([0]))) == ["delivered: 202  go home\\nnow"]
 
 
 def test_the_last_attempt_is_not_to_be_retried() -> None:

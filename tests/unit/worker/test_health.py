@@ -89,6 +89,7 @@ def test_worker_that_starts_is_alive_but_not_ready() -> None:
     health = examine("box", SignsOfLife(), NOW, None)
     assert (health.live, health.ready, health.reasons) == (True, False, ("the worker is starting",))
     assert (health.told["worker"], health.told["main_loop_seconds"]) == (None, None)
+    assert health.told["consuming"] is False
 
 
 def test_all_that_is_wrong_is_told() -> None:

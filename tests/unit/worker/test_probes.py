@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -11,10 +12,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
+from shutil import rmtree
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery.utils.dispatch import Signal
 
 from sms_pipeline.config.address import Address
 from sms_pipeline.config.reading import shown
@@ -24,7 +27,13 @@ from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.worker import pipeline, probes
 from sms_pipeline.worker.health import Health
 from sms_pipeline.worker.pipeline import Pipeline
-from sms_pipeline.worker.probes import Checkup, HealthFile, HealthServer, place_of
+from sms_pipeline.worker.probes import (
+    Checkup,
+    HealthFile,
+    HealthServer,
+    answer_probes,
+    place_of,
+)
 from sms_pipeline.worker.process import Worker
 from sms_pipeline.worker.signs import LONGEST_TURN, Part
 from tests.services.waiting import wait_until
@@ -89,6 +98,7 @@ def get(server: HealthServer, path: str) -> tuple[int, Any]:
     url = server.place.removesuffix("/live") + path
     try:
         with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as response:  # noqa: S310
+            assert response.headers["Content-Type"] == "application/json"
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -276,15 +286,45 @@ def test_file_that_can_not_be_written_for_a_while_is_told_once(
 ) -> None:
     (tmp_path / "folder").mkdir()
     file = tmp_path / "folder" / "health.json"
-    writing = HealthFile(file, patient)
-    file.unlink()
-    (tmp_path / "folder").rmdir()
-    writing.start()
-    wait_until(lambda: "can't write" in caplog.text, PATIENCE_SECONDS, "it is told")
-    (tmp_path / "folder").mkdir()
-    wait_until(file.exists, PATIENCE_SECONDS, "it is written again")
+    looks: list[Health] = []
+
+    def looked() -> Health:
+        looks.append(patient())
+        return looks[-1]
+
+    writing = HealthFile(file, looked)
+    # When its folder is away for several looks, twice
+    for times in (1, 2):
+        rmtree(file.parent)
+        if not writing.is_alive():
+            writing.start()
+        due = len(looks) + 5
+        wait_until(lambda due=due: len(looks) > due, PATIENCE_SECONDS, "it fails")  # type: ignore[misc]
+        file.parent.mkdir()
+        wait_until(file.exists, PATIENCE_SECONDS, "it is written again")
+        # Then that is told once each time
+        assert caplog.text.count("can't write") == times
     writing.stop()
-    assert caplog.text.count("can't write") == 1
+
+
+def test_disk_that_is_full_is_told_as_it_is(
+    tmp_path: Path, patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(ConfigError, match="No space left on device"):
+        HealthFile(tmp_path / "health.json", patient)
+
+
+def test_file_that_somebody_took_away_keeps_no_worker_from_ending(
+    tmp_path: Path, patient: Patient
+) -> None:
+    writing = HealthFile(tmp_path / "health.json", patient)
+    assert writing.daemon
+    (tmp_path / "health.json").unlink()
+    writing.stop()
 
 
 # What is looked at
@@ -300,11 +340,12 @@ def worker(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     made.stop()
 
 
-def consumer(connected: bool = True, consuming: bool = True) -> Any:
-    return SimpleNamespace(
-        connection=SimpleNamespace(connected=connected) if connected else None,
-        task_consumer=object() if consuming else None,
-    )
+class Consumer:
+    """Celery's, as far as it is looked at."""
+
+    def __init__(self, connected: bool = True, consuming: bool = True) -> None:
+        self.connection = SimpleNamespace(connected=connected) if connected else None
+        self.task_consumer = object() if consuming else None
 
 
 def test_process_without_a_worker_is_starting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,13 +358,14 @@ def test_process_without_a_worker_is_starting(monkeypatch: pytest.MonkeyPatch) -
 def test_worker_is_ready_once_it_consumes(worker: Worker) -> None:
     checkup = Checkup()
     assert not checkup().ready
-    checkup.meet(consumer())
+    checkup.meet(Consumer())
     health = checkup()
     assert health.ready, health.reasons
     assert (health.told["worker"], health.told["last_commit_seconds"]) == (worker.id, None)
+    assert health.told["host"] == socket.gethostname()
 
 
-@pytest.mark.parametrize("met", [consumer(connected=False), consumer(consuming=False)])
+@pytest.mark.parametrize("met", [Consumer(connected=False), Consumer(consuming=False)])
 def test_worker_without_a_connection_or_a_consumer_is_not_ready(worker: Worker, met: Any) -> None:
     checkup = Checkup()
     checkup.meet(met)
@@ -334,7 +376,7 @@ def test_worker_without_a_connection_or_a_consumer_is_not_ready(worker: Worker, 
 def test_worker_whose_main_loop_has_not_begun_is_not_ready(worker: Worker) -> None:
     worker.signs.end(Part.LOOP)
     checkup = Checkup()
-    checkup.meet(consumer())
+    checkup.meet(Consumer())
     assert checkup().live
     assert not checkup().ready
 
@@ -348,16 +390,60 @@ def test_last_commit_is_told(worker: Worker, ledger: Ledger) -> None:
 def test_part_that_hangs_is_seen(worker: Worker) -> None:
     clock = ManualClock(monotonic=time.monotonic())
     checkup = Checkup(clock)
-    checkup.meet(consumer())
+    checkup.meet(Consumer())
     worker.signs.mark(Part.LOOP, clock.monotonic() - LONGEST_TURN[Part.LOOP] - 1)
     assert not checkup().live
 
 
 def test_worker_that_stops_is_not_ready(worker: Worker) -> None:
     checkup = Checkup()
-    checkup.meet(consumer())
+    checkup.meet(Consumer())
     worker.stopping.set()
     assert (checkup().live, checkup().ready) == (True, False)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sends a signal of Celery's, to nobody but those whom the test lets listen."""
+    sent = {name: Signal(name=name) for name in ("worker_ready", "worker_shutdown")}
+    for name, signal in sent.items():
+        monkeypatch.setattr(probes.signals, name, signal)
+    return lambda name: sent[name].send(sender=Consumer())
+
+
+@pytest.mark.usefixtures("quick", "worker")
+def test_a_file_is_kept_from_the_start_of_the_worker_to_its_end(
+    told: Callable[[str], None], tmp_path: Path
+) -> None:
+    file = tmp_path / "health.json"
+    assert answer_probes(str(file)) == str(file)
+    assert not json.loads(file.read_text())["ready"]
+    told("worker_ready")
+    wait_until(lambda: json.loads(file.read_text())["ready"], PATIENCE_SECONDS, "it is ready")
+    told("worker_shutdown")
+    wait_until(lambda: not file.exists(), PATIENCE_SECONDS, "it is taken away")
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_port_answers_from_the_start_of_the_worker_to_its_end(
+    told: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "place_of", lambda where: ANY_PORT)
+    url = answer_probes("8081").replace("/live", "/ready")
+
+    def status() -> int:
+        try:
+            with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as response:  # noqa: S310
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    assert status() == HTTPStatus.SERVICE_UNAVAILABLE
+    told("worker_ready")
+    assert status() == HTTPStatus.OK
+    told("worker_shutdown")
+    with pytest.raises(urllib.error.URLError):
+        status()
 
 
 def test_file_is_not_read_half_written(tmp_path: Path, patient: Patient) -> None:

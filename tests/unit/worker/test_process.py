@@ -235,6 +235,12 @@ def noon(ledger: Ledger) -> Iterator[Worker]:
     made.stop()
 
 
+def test_what_has_just_happened_is_no_time_ago(noon: Worker, ledger: Ledger, run: Run) -> None:
+    assert (noon.ledger_silence(), noon.commit_age()) == (0, None)
+    noon.perform(Settle(make.settlement(run.id)))
+    assert (noon.ledger_silence(), noon.commit_age()) == (0, 0)
+
+
 def test_messages_end_at_a_time_of_day(noon: Worker) -> None:
     played = noon.perform(Play(make.batch(2), math.inf))
     assert played.ended_at.tolist() == [NOON, NOON]

@@ -176,7 +176,10 @@ def test_a_batch_of_a_run_without_failover_goes_back_unplayed(
 
 
 def test_a_worker_of_several_profiles_takes_over_nothing(ledger: Ledger) -> None:
-    assert Worker(ledger, [make.profile("fast"), make.profile("slow")]).takeover is None
+    several = Worker(ledger, [make.profile("fast"), make.profile("slow")])
+    assert several.takeover is None
+    with pytest.raises(BadBatchError, match="no senders of profile 'other' here"):
+        several.accept(make.batch(ledger=ledger.id, profile="other").to_wire())
 
 
 def test_threads_are_known_for_a_worker_of_each_profile() -> None:

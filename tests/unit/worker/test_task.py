@@ -16,7 +16,7 @@ from celery.exceptions import Reject
 from celery.worker import state
 
 from sms_pipeline.core.batch import TASK_NAME, Batch
-from sms_pipeline.core.errors import EXIT_USAGE
+from sms_pipeline.core.errors import EXIT_USAGE, BrokerUnavailableError
 from sms_pipeline.core.records import Absorbed, Control, Key, Run
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.ledger.store import Ledger
@@ -263,6 +263,17 @@ def test_leftover_batch_of_another_ledger_does_not_end_a_worker_that_is_at_home(
     assert ("put aside, as a dead letter" in caplog.text) is not requeue
 
 
+@pytest.mark.parametrize("redelivered", [True, False])
+def test_on_a_classic_queue_it_goes_back_once(
+    task: Task, batch: Batch, caplog: pytest.LogCaptureFixture, redelivered: bool
+) -> None:
+    receive(task, batch.to_wire())
+    foreign = {**batch.to_wire(), "ledger": "another"}
+    with rejected(requeue=not redelivered):
+        receive(task, foreign, delivery_info={"redelivered": redelivered})
+    assert ("put aside, as a dead letter" in caplog.text) is redelivered
+
+
 def test_worker_that_ends_already_keeps_its_exit_code(task: Task, batch: Batch) -> None:
     state.should_stop = 0
     with rejected(requeue=True):
@@ -302,7 +313,8 @@ def test_remainder_is_published_again_until_that_is_confirmed(
     # Given a broker that is away, which Celery tells in its own way
     wrapped = Reject("can't be retried")
     wrapped.__context__ = TimeoutError()
-    publisher.refusals = [wrapped, ConnectionResetError(), wrapped]
+    told = BrokerUnavailableError("no answer for 5 s")
+    publisher.refusals = [told, ConnectionResetError(), wrapped]
     receive(task, batch.to_wire())
     # Then it is asked again after pauses, and the user is told the cause each time
     assert len(publisher.retried) == 1
@@ -314,7 +326,7 @@ def test_remainder_is_published_again_until_that_is_confirmed(
     assert [line.partition("(")[2].partition(")")[0] for line in said] == [
         "TimeoutError",
         "ConnectionResetError",
-        "TimeoutError",
+        "no answer for 5 s",
     ]
     assert "run 1, batch 0: 2 SMS, attempt 2 is not confirmed" in said[0]
 
