@@ -180,10 +180,10 @@ class Simulation(Frozen):
         description="when messages go from their profile to another one; `false` = never",
         examples=[{"attempts": 2, "to": "standard", "unattended": 10}],
     )
-    messages_from: Literal["seed", "caller", "recipients", "forecast"] = Field(
+    messages_from: Literal["seed", "caller", "recipients", "measure", "forecast"] = Field(
         default="seed",
-        description="`seed`; `caller` (`send_sms.delay(number, text)`), `recipients` and "
-        "`forecast` (`forecast --save`) are set by the program, never in a file",
+        description="`seed`; `caller` (`send_sms.delay(number, text)`), `recipients`, `measure` "
+        "and `forecast` (`forecast --save`) are set by the program, never in a file",
     )
     thresholds: Annotated[
         tuple[

@@ -88,6 +88,7 @@ def run_to_measure(planned: Simulation, machine: str, messages: int, batch_size:
     return Simulation(
         name=MEASURE,
         tags={MACHINE: machine},
+        messages_from="measure",
         num_messages=messages,
         batch_size=batch_size,
         senders=(profile,),

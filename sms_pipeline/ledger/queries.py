@@ -191,6 +191,12 @@ def is_forecast() -> ColumnElement[bool]:
     return schema.runs.c.simulation.contains('"messages_from":"forecast"', autoescape=True)
 
 
+def is_rehearsal() -> ColumnElement[bool]:
+    """Whether a run may be meant by "the latest": neither a forecast nor a part of `measure`."""
+    measures = schema.runs.c.simulation.contains('"messages_from":"measure"', autoescape=True)
+    return ~is_forecast() & ~measures
+
+
 def forecasts(count: int) -> Select[Any]:
     """The latest saved forecasts, newest first."""
     run = schema.runs.c

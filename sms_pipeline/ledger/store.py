@@ -159,13 +159,13 @@ class Ledger:
         return Run(run_id, started_at, seed, total, simulation, embedded, boot=boot, offset=offset)
 
     def run(self, run_id: int | None = None) -> Run:
-        """The run with this id, or the latest that is no forecast.
+        """The run with this id, or the latest rehearsal.
 
         Raises:
             UnknownRunError: there is none.
         """
         query = select(schema.runs).order_by(schema.runs.c.id.desc()).limit(1)
-        wanted = ~queries.is_forecast() if run_id is None else schema.runs.c.id == run_id
+        wanted = queries.is_rehearsal() if run_id is None else schema.runs.c.id == run_id
         query = query.where(wanted)
         with self._database.reading() as connection:
             row = connection.execute(query).one_or_none()
@@ -178,8 +178,8 @@ class Ledger:
         return to_run(row)
 
     def latest_run_id(self) -> int | None:
-        """None while there is no run; a forecast is none."""
-        query = select(func.max(schema.runs.c.id)).where(~queries.is_forecast())
+        """None while there is none but forecasts, and runs that `measure` made."""
+        query = select(func.max(schema.runs.c.id)).where(queries.is_rehearsal())
         with self._database.reading() as connection:
             latest: int | None = connection.execute(query).scalar()
             return latest

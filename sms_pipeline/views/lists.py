@@ -229,6 +229,6 @@ def _how_it_stands(progress: Progress) -> str:
 
 def recipient(run: Run, index: int) -> str:
     """The phone number of a message, where that follows from the seed."""
-    if run.simulation.messages_from != "seed":
+    if run.simulation.messages_from not in ("seed", "measure"):
         return NOT_KEPT
     return run.simulation.columns(run.seed, index, 1).to

@@ -119,6 +119,10 @@ def _require_from(run: Run, *places: str) -> None:
             f"run {run.id} went to a file: from here it can only be run again as it was; start a "
             "changed one from a terminal"
         )
+    if run.simulation.messages_from == "measure":
+        raise ConfigError(
+            f"run {run.id} measured a machine; do it again with: sms-pipeline measure"
+        )
     raise ConfigError(
         f"run {run.id} sent to numbers that the ledger does not hold; start it anew from a terminal"
     )

@@ -80,6 +80,18 @@ def test_latest_run(ledger: Ledger) -> None:
     assert ledger.latest_run_id() == ids[-1] == ledger.run().id
 
 
+@pytest.mark.parametrize("made_by", ["forecast", "measure"])
+def test_what_is_no_rehearsal_is_not_the_latest_run(ledger: Ledger, made_by: str) -> None:
+    other = make.simulation(messages_from=made_by)
+    first = ledger.start_run(other, seed=1)
+    assert ledger.latest_run_id() is None
+    # A name may look like it
+    run = ledger.start_run(make.simulation(name=f'"messages_from":"{made_by}"'), seed=1)
+    ledger.start_run(other, seed=2)
+    assert ledger.latest_run_id() == run.id == ledger.run().id
+    assert ledger.run(first.id).id == first.id
+
+
 def test_cancelled_run_stays_cancelled(ledger: Ledger, run: Run) -> None:
     for wanted in (Control.PAUSED, Control.RUNNING, Control.CANCELLED):
         assert ledger.control(run.id, wanted) is wanted
