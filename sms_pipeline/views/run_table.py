@@ -83,6 +83,11 @@ def _tags(one: ListedRun) -> str:
     return tag_list(one.totals.simulation.tags)
 
 
+def _cancelled(one: ListedRun) -> str:
+    cancelled = one.totals.counts.cancelled
+    return count(cancelled) if cancelled else ""
+
+
 def _state(one: ListedRun) -> str:
     totals, state = one.totals, one.outcome.state
     if totals.done:
@@ -103,6 +108,7 @@ _COLUMNS = (
     _Column("rate", lambda one: rate(one.totals.average_rate(one.wall)), is_number=True),
     _Column("failed", lambda one: count(one.totals.counts.failed), 1, is_number=True),
     _Column("started", lambda one: moment(one.totals.run.started_at), 2),
+    _Column("cancelled", _cancelled, _IF_ANY, is_number=True),
     _Column("tags", _tags, _IF_ANY),
     _Column("urgent", lambda one: "yes" if one.totals.simulation.urgent else "", _IF_ANY),
 )

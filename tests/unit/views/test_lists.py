@@ -56,6 +56,18 @@ def test_runs_are_listed_with_their_state_and_verdict(
     assert (first[7], second[7]) == ("0", "1")
 
 
+def test_what_was_cancelled_is_seen_in_the_list_of_runs(
+    ledger: Ledger, run: Run, noon: ManualClock, capsys: Output
+) -> None:
+    list_runs(ledger, noon)
+    assert "cancelled" not in capsys.readouterr().out
+    ledger.record_batches(run.id, [make.row(run.id)])
+    ledger.settle([make.settlement(run.id, delivered=6, cancelled=4)])
+    list_runs(ledger, noon)
+    head, line = capsys.readouterr().out.splitlines()
+    assert line[: head.index("cancelled") + len("cancelled")].endswith(" 4")
+
+
 def listed(ledger: Ledger, clock: ManualClock, capsys: Output) -> list[dict[str, Any]]:
     list_runs(ledger, clock, as_json=True)
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
