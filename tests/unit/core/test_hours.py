@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -63,6 +65,24 @@ def test_hours_that_a_day_does_not_have_are_left_out(hours: str) -> None:
     assert window.opens_in(at("2026-03-29 01:00")) == at("2026-03-30 02:00") - at(
         "2026-03-29 01:00"
     )
+
+
+@pytest.fixture
+def _far_west(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """On a machine where it is still the day before."""
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "Etc/GMT+12")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_far_west")
+def test_the_day_is_that_of_the_zone_not_of_the_machine() -> None:
+    window = Window(hours="02:00-03:00", zone="Europe/Berlin")
+    # Tomorrow has no such hours
+    now = at("2026-03-28 03:30")
+    assert window.opens_in(now) == at("2026-03-30 02:00") - now
 
 
 def test_hours_that_begin_or_end_where_clocks_are_put_forward_do_so_then() -> None:

@@ -8,13 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import make_url, text
+from sqlalchemy.exc import OperationalError
 
 from sms_pipeline.core.errors import ConfigError, LedgerUnavailableError
 from sms_pipeline.ledger import schema
 from sms_pipeline.ledger.database import Database, memory_engine, open_engine, switch_to_wal
-from sms_pipeline.ledger.postgresql import connect_args
+from sms_pipeline.ledger.postgresql import PatientConnection, connect_args
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing.clock import ManualClock
 from sms_pipeline.testing.ledger import memory_ledger
@@ -109,6 +111,20 @@ def test_server_that_vanished_is_noticed_soon() -> None:
     # And a process with many threads takes few connections, and does not wait long for one
     assert pool.size() == 4
     assert pool.timeout() == 10
+
+
+def test_each_connection_is_made_with_these_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def connect(*_: object, **options: Any) -> PatientConnection:
+        asked.append(options)
+        raise psycopg.OperationalError("nobody is there")
+
+    monkeypatch.setattr(PatientConnection, "connect", connect)
+    with pytest.raises(OperationalError, match="nobody is there"):
+        open_engine("postgresql://user:secret@host/db").connect()
+    _, limits = connect_args(make_url("postgresql+psycopg://user:secret@host/db"))
+    assert limits.items() <= asked[0].items()
 
 
 def test_limits_of_the_url_go_before_ours() -> None:

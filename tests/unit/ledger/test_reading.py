@@ -132,6 +132,10 @@ def test_ledger_is_read_while_somebody_writes_to_it(ledger: Ledger, ledger_url: 
         ("UPDATE runs SET started_at = 1e300", "runs.started_at is 1e+300, not a moment"),
         ("UPDATE counters SET delivered = 'x'", "counters.delivered is 0.0, not a whole number"),
         ("UPDATE runs SET control = x'80'", "runs.control is binary"),
+        (
+            "UPDATE runs SET simulation = CAST(x'80' AS TEXT)",
+            "the ledger has a row that can't be read: a text in it is not UTF-8",
+        ),
     ],
 )
 def test_run_that_cant_be_read_hides_no_other(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sms_pipeline.core.errors import DamagedLedgerError
 from sms_pipeline.core.records import Run, Settlement
 from sms_pipeline.ledger.steering import cancel_unpublished
 from sms_pipeline.ledger.store import Ledger
@@ -80,6 +81,17 @@ def test_attempts_say_when_they_were_settled_and_by_whom(ledger: Ledger, settled
         (NOON + 4, "slow", "w2"),
         (NOON + 7, "slow", "w1"),
     ]
+
+
+def test_batch_whose_records_contradict_one_another_is_named(ledger: Ledger, settled: Run) -> None:
+    # Given a remainder that is larger than its batch
+    left = bitmap(3, size=100)
+    ledger.settle([make.settlement(settled.id, 2, delivered=9, retried=1, remainder=left)])
+    with pytest.raises(DamagedLedgerError) as caught:
+        attempts_at(ledger, settled.id, 20)
+    assert str(caught.value) == (
+        "batch 2 can't be read: the offsets do not fit the size of the batch"
+    )
 
 
 def test_message_that_is_not_dispatched_has_no_batch(ledger: Ledger, settled: Run) -> None:

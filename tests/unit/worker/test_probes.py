@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
-from shutil import rmtree
 from types import SimpleNamespace
 from typing import Any
 
@@ -293,15 +292,14 @@ def test_file_that_can_not_be_written_for_a_while_is_told_once(
         return looks[-1]
 
     writing = HealthFile(file, looked)
+    writing.start()
     # When its folder is away for several looks, twice
     for times in (1, 2):
-        rmtree(file.parent)
-        if not writing.is_alive():
-            writing.start()
+        file.parent.rename(tmp_path / "away")
         due = len(looks) + 5
         wait_until(lambda due=due: len(looks) > due, PATIENCE_SECONDS, "it fails")  # type: ignore[misc]
-        file.parent.mkdir()
-        wait_until(file.exists, PATIENCE_SECONDS, "it is written again")
+        (tmp_path / "away").rename(file.parent)
+        wait_until(is_renewed(file), PATIENCE_SECONDS, "it is written again")
         # Then that is told once each time
         assert caplog.text.count("can't write") == times
     writing.stop()

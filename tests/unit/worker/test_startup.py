@@ -25,13 +25,14 @@ from sms_pipeline.core.errors import (
     NeedsBrokerError,
     PipelineError,
 )
+from sms_pipeline.core.failover import Failover
 from sms_pipeline.core.gateway import Outcomes
 from sms_pipeline.core.patience import Pauses
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker import awaiting, pipeline, startup
 from sms_pipeline.worker.delivery import Play
-from sms_pipeline.worker.in_hand import require_short_batches
+from sms_pipeline.worker.in_hand import require_playable, require_short_batches
 from sms_pipeline.worker.watchdog import Watchdog
 from tests.services.waiting import wait_until
 from tests.unit import make
@@ -376,6 +377,17 @@ def test_batch_of_one_message_is_advised_where_two_would_take_too_long() -> None
     with pytest.raises(ConfigError, match=r"at least 2 senders or batch_size 1$"):
         require_short_batches(slow, 2)
     require_short_batches(slow, 1)
+
+
+def test_what_a_profile_is_handed_must_not_take_it_too_long() -> None:
+    # Given senders whose batches have thousands of messages, and one that sends one a second
+    senders = (make.profile("fast", count=1_000), make.profile("slow", count=1, mean_time=1.0))
+    for failover in (None, Failover()):
+        simulation = make.simulation(senders=senders, num_messages=10**6, failover=failover)
+        require_playable(simulation)
+    handed = simulation.model_copy(update={"failover": Failover(attempts=1, to="slow")})
+    with pytest.raises(ConfigError, match=r"^profile 'slow': 1 senders at 1 s need "):
+        require_playable(handed)
 
 
 def test_options_that_are_not_given_leave_the_profile_as_it_is() -> None:
