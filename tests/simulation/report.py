@@ -45,6 +45,10 @@ two producers had a run in hand that was paused, and that ended while it was, th
 ever for a `continue` that was refused. Seed 23922 was one of the simulation: a `pause` that came
 after the faults had ended, and nobody who continued the run.
 
+Seed 76151 of source fcb081920786 found another one, which is mended: a worker took over the batches
+of a profile without workers, settled one, and died before it had handed on what failed. The batch
+came back to a queue that nobody looked after any more, since nothing was in flight there.
+
 """
 
 
