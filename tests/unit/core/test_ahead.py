@@ -123,7 +123,7 @@ def test_a_machine_is_blamed_only_for_what_was_surely_seen(
     # Given senders that could make 50 attempts a second, and made another number of them
     pace = Pace()
     for second in range(seconds + 1):
-        pace.observe(second, made * second, made * second)
+        pace.observe(second, 50 + made * second, 50 + made * second)
     simulation = make.simulation(batch_size=batch_size)
     snapshot = make.snapshot(waiting(0, untried=50), workers=WORKERS, simulation=simulation)
     assert only(ahead_of(snapshot, WORKERS, (), NOON, pace)).rate == pytest.approx(rate)
@@ -132,7 +132,7 @@ def test_a_machine_is_blamed_only_for_what_was_surely_seen(
 def test_nobody_who_sends_makes_nothing() -> None:
     pace = Pace()
     for second in range(6):
-        pace.observe(second, 0, 0)
+        pace.observe(second, 50, 50)
     snapshot = make.snapshot(waiting(0, untried=50))
     assert only(ahead_of(snapshot, (), (), NOON, pace)).rate == 0
 
