@@ -31,7 +31,9 @@ def test_what_a_machine_takes_is_measured_and_forecasts_go_by_it(
     assert forecast.json["measured"]["seconds"] == found["seconds"]
     assert "Measured on" in terminal.run("forecast").out
     assert len(terminal.run("runs", "--json").objects) == RUNS
-    assert terminal.run("audit").code == 0
+    assert terminal.run("audit", str(RUNS)).code == 0
+    # None of them is the latest run
+    assert terminal.run("audit").code == 2
 
 
 def test_a_measurement_that_is_interrupted_keeps_nothing(terminal: Terminal) -> None:
