@@ -98,8 +98,9 @@ CASES = {
     "RabbitMQ, default, 10,000": Case({"num_messages": 10_000}, 1),
     "RabbitMQ, two workers a profile": Case({"num_messages": 20_000}, 2),
     "RabbitMQ, 50,000 senders": Case({"num_messages": 2_000_000, "senders": [_BIG]}, 1),
+    # So fast that what the machine takes is a part of it.
     "RabbitMQ, 600,000 senders": Case(
-        {"num_messages": 6_000_000, "senders": [_BIG | {"count": 600_000}]}, 1
+        {"num_messages": 6_000_000, "senders": [_BIG | {"count": 600_000}]}, 1, measured=True
     ),
 }
 
