@@ -63,7 +63,7 @@ def main() -> None:
     survivors = [mutant for mutant in mutants if not mutant.noticed]
     with ThreadPoolExecutor(READERS) as readers:
         changes = dict(zip(survivors, readers.map(read_change, survivors), strict=True))
-    PAGE.write_text("\n".join(page(mutants, changes)) + "\n")
+    PAGE.write_text("\n".join(page(mutants, changes, read_commit())) + "\n")
     text = CONTRIBUTING.read_text()
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
@@ -89,6 +89,15 @@ def read_change(mutant: Mutant) -> tuple[str, str]:
     return removed, added
 
 
+def read_commit() -> str:
+    """The commit whose code was changed."""
+    shown = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return shown.stdout.strip()
+
+
 def table(mutants: Iterable[Mutant]) -> Iterator[str]:
     """A row for each room, and one for all."""
     yield "| room | mutants | noticed | share |"
@@ -102,13 +111,15 @@ def table(mutants: Iterable[Mutant]) -> Iterator[str]:
         yield f"| {room} | {total:,} | {noticed:,} | {noticed / total:.1%} |"
 
 
-def page(mutants: list[Mutant], changes: dict[Mutant, tuple[str, str]]) -> Iterator[str]:
+def page(
+    mutants: list[Mutant], changes: dict[Mutant, tuple[str, str]], commit: str
+) -> Iterator[str]:
     """docs/mutants.md."""
     yield "# Mutants"
     yield ""
     yield "`make mutants` changes the code of `core`, `ledger` and `worker` in one place at a"
     yield "time, and runs the unit tests that reach it. What no test notices is listed below."
-    yield "Lines that only log are left as they are."
+    yield f"Lines that only log are left as they are. This is the code of commit {commit}."
     yield ""
     yield from table(mutants)
     yield ""
