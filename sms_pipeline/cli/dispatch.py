@@ -19,6 +19,7 @@ from sms_pipeline.producer.producer import Producer
 from sms_pipeline.producer.recovery import await_quiet, dispatch_again, take_dead_letters
 from sms_pipeline.views.format import count
 from sms_pipeline.views.output import say, write
+from sms_pipeline.views.sending import other_senders
 from sms_pipeline.worker.background import STOP_SECONDS
 
 
@@ -71,7 +72,7 @@ def _dispatch(parts: Parts, messages: Messages, work: Callable[[Producer], None]
     dispatch = Dispatch(producer, work, threading.Event())
     dispatch.start()
     try:
-        _print_progress(dispatch, run)
+        _print_progress(dispatch, run, loads)
     except KeyboardInterrupt:
         producer.stop()
         dispatch.join(STOP_SECONDS)
@@ -85,12 +86,22 @@ def _dispatch(parts: Parts, messages: Messages, work: Callable[[Producer], None]
     write(f"Run {run.id}: {_how_far(producer, run)} messages dispatched.")
 
 
-def _print_progress(dispatch: Dispatch, run: Run) -> None:
+def _print_progress(dispatch: Dispatch, run: Run, loads: Loads) -> None:
     """Return when the producer has ended."""
-    while dispatch.is_alive():
+    is_told = False
+    while True:
         dispatch.join(run.simulation.report_period)
-        if dispatch.is_alive():
-            write(f"dispatched {_how_far(dispatch.producer, run)}")
+        is_told = is_told or _tell_of_other_senders(run, loads)
+        if not dispatch.is_alive():
+            return
+        write(f"dispatched {_how_far(dispatch.producer, run)}")
+
+
+def _tell_of_other_senders(run: Run, loads: Loads) -> bool:
+    """Whether it was known who is online."""
+    for note in other_senders(run.simulation, loads.online or ()):
+        say(note)
+    return loads.online is not None
 
 
 def _how_far(producer: Producer, run: Run) -> str:

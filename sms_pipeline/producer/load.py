@@ -86,11 +86,16 @@ class Loads:
         #: Messages by profile in batches that were dispatched so long ago that they count as lost.
         #: They must not block their profile for ever.
         self.stuck: Mapping[str, int] = {}
-        #: False while no sender was online at the last reading.
-        self.anyone_online = True
+        #: Workers that were online at the last reading; None before that could be told.
+        self.online: tuple[WorkerRow, ...] | None = None
         #: Workers that were online and are not any more, with what they may hold, at the last
         #: reading.
         self.lost: tuple[Lost, ...] = ()
+
+    @property
+    def anyone_online(self) -> bool:
+        """False while no sender was online at the last reading."""
+        return self.online != ()
 
     def read(self, snapshot: Snapshot, now: float) -> list[Load]:
         """Loads of the profiles that may get a batch; `now` on a clock that only moves forward."""
@@ -111,7 +116,7 @@ class Loads:
         online = self._liveness.observe(now, present)
         if not self._liveness.is_decided(now, present):
             return []
-        self.anyone_online = bool(online)
+        self.online = online
         self.lost = self._lost(snapshot, present, now)
         return self._loads(snapshot, online or self._nominal_workers(), now)
 

@@ -14,7 +14,7 @@ from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.configuration import configuration_yaml
 from sms_pipeline.views.dashboard.beside import Beside
 from sms_pipeline.views.dashboard.launches import Launches
-from sms_pipeline.views.dashboard.sending import fewest, other_senders
+from sms_pipeline.views.sending import fewest, other_senders
 
 CHECK_SECONDS, FORECAST_SECONDS = 10.0, 60.0
 

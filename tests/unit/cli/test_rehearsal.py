@@ -26,8 +26,10 @@ from sms_pipeline.core.errors import (
     ThresholdMissedError,
 )
 from sms_pipeline.core.gateway import Outcomes
+from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.progress import Progress
-from sms_pipeline.core.records import Control, Run
+from sms_pipeline.core.records import Control, Run, Snapshot, WorkerRow
+from sms_pipeline.core.routing import Load
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.background import Dispatch
@@ -352,6 +354,37 @@ def test_run_is_dispatched_and_how_far_is_told(
     assert last == "Run 1: 40 of 40 messages dispatched."
     assert sum(batch.count for batch in broker.published) == 40
     assert not ledger.run().embedded
+
+
+@pytest.mark.parametrize(
+    ("senders", "warnings"),
+    [
+        (simulation().profile("fast"), []),
+        (
+            make.profile("fast", count=99),
+            [
+                "Note: workers have other senders than the configuration, and the run goes by "
+                "those: fast 99 at 0.1 s failing 10%."
+            ],
+        ),
+    ],
+)
+def test_who_dispatches_is_told_where_workers_have_other_senders(
+    senders: SenderProfile,
+    warnings: list[str],
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Known(Loads):
+        def read(self, snapshot: Snapshot, now: float) -> list[Load]:
+            self.online = (WorkerRow.playing(senders, "w1"),)
+            return super().read(snapshot, now)
+
+    monkeypatch.setattr(dispatch, "Loads", Known)
+    produce(WITH_BROKER, simulation(routing="static"))
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if "other senders" in line] == warnings
 
 
 def test_progress_of_a_dispatch_is_told_every_report_period(

@@ -197,7 +197,7 @@ def test_a_forecast_says_when_workers_have_other_senders() -> None:
     other = asyncio.run(fake.forecast(text))
     (added,) = other["lines"][len(same["lines"]) :]
     assert added == (
-        "Warning: workers have other senders, and the run goes by those: "
+        "Note: workers have other senders than the configuration, and the run goes by those: "
         "slow 1,000 at 0.2 s failing 20%."
     )
 

@@ -17,7 +17,7 @@ def fewest(rows: Sequence[WorkerRow]) -> int | None:
 
 
 def other_senders(simulation: Simulation, rows: Sequence[WorkerRow]) -> Iterator[str]:
-    """A warning if workers have other senders than the configuration, which a forecast is of."""
+    """A note if workers have other senders than the configuration."""
     others = {
         _senders(row)
         for sender in simulation.senders
@@ -26,7 +26,7 @@ def other_senders(simulation: Simulation, rows: Sequence[WorkerRow]) -> Iterator
     }
     if others:
         yield (
-            f"Warning: workers have other senders, and the run goes by those: "
+            "Note: workers have other senders than the configuration, and the run goes by those: "
             f"{', '.join(sorted(others))}."
         )
 
