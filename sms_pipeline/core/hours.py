@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Self
 from zoneinfo import ZoneInfo
 
@@ -102,22 +103,29 @@ class Window(Frozen):
         """When it opens, in words."""
         return f"opens at {self.hours.partition('-')[0]} {self.zone}"
 
-    def _spans(self, now: float) -> list[tuple[float, float]]:
+    def _spans(self, now: float) -> tuple[tuple[float, float], ...]:
         """When it is open around a moment, in order."""
-        zone = ZoneInfo(self.zone)
-        start, end = map(time.fromisoformat, self.hours.split("-"))
-        today = datetime.fromtimestamp(now, zone).date()
-        days = [today + timedelta(days=day) for day in _DAYS]
-        overnight = timedelta(days=end < start)
-        spans = [
-            (
-                _moment(datetime.combine(day, start, zone)),
-                _moment(datetime.combine(day + overnight, end, zone)),
-            )
-            for day in days
-        ]
-        # Where clocks are put forward past all of it, it is not open that day.
-        return [span for span in spans if span[0] < span[1]]
+        return _spans(
+            self.hours, self.zone, datetime.fromtimestamp(now, ZoneInfo(self.zone)).date()
+        )
+
+
+#: It is asked for each batch that comes outside of its hours.
+@lru_cache
+def _spans(hours: str, zone_name: str, today: date) -> tuple[tuple[float, float], ...]:
+    """When it is open around a day, in order."""
+    zone = ZoneInfo(zone_name)
+    start, end = map(time.fromisoformat, hours.split("-"))
+    overnight = timedelta(days=end < start)
+    spans = (
+        (
+            _moment(datetime.combine(day, start, zone)),
+            _moment(datetime.combine(day + overnight, end, zone)),
+        )
+        for day in (today + timedelta(days=number) for number in _DAYS)
+    )
+    # Where clocks are put forward past all of it, it is not open that day.
+    return tuple(span for span in spans if span[0] < span[1])
 
 
 def _moment(local: datetime) -> float:

@@ -25,6 +25,7 @@ from sms_pipeline.worker.delivery import (
     Publish,
     ReadStanding,
     Settle,
+    closed_for,
     deliver,
 )
 
@@ -122,5 +123,8 @@ class VirtualWorker:
     def _publish(self, batch: Batch, delay: int, answer: Callable[[], None]) -> None:
         costs = self._world.costs[batch.profile]
         sent = self._processor.take(costs.retry_batch)
-        self._world.broker.publish(batch, sent + delay + costs.retry)
+        comes = sent + delay + costs.retry
+        # Workers put it back again and again until its hours begin.
+        comes += closed_for(batch, EPOCH + comes)
+        self._world.broker.publish(batch, comes)
         self._world.agenda.at(sent + costs.publish, answer)

@@ -112,12 +112,12 @@ def deliver(
         return (yield from _publish(batch, PAUSE_SECONDS))
     elif standing.control is Control.CANCELLED:
         settled = yield Settle(cancellation_of(batch, worker, clock.wall(), profile))
-    elif queued and _waits_for_hours(batch, clock.wall()):
-        return (yield from _publish(batch, _closed_for(batch, clock.wall())))
+    elif queued and closed_for(batch, clock.wall()):
+        return (yield from _publish(batch, _back_after(batch, clock.wall())))
     else:
         made = yield from _attempt(batch, profile, worker, clock, queued)
         if made is None:
-            return (yield from _publish(batch, _closed_for(batch, clock.wall())))
+            return (yield from _publish(batch, _back_after(batch, clock.wall())))
         settled, batch = made
     if settled.remainder is None:
         return None
@@ -130,20 +130,15 @@ def _may_play(batch: Batch, profile: str) -> bool:
     return batch.profile == profile or batch.may_be_taken_over
 
 
-def _waits_for_hours(batch: Batch, wall: float) -> bool:
-    """Not where it would wait in vain: its messages expire when they are played."""
-    return _opens_in(batch, wall) > 0 and wall < due_at(batch)
+def closed_for(batch: Batch, wall: float) -> float:
+    """Seconds until its run may send, or until its messages expire; 0 if that is now."""
+    opens_in = batch.window.opens_in(wall) if batch.window else 0.0
+    return max(min(opens_in, due_at(batch) - wall), 0.0)
 
 
-def _opens_in(batch: Batch, wall: float) -> float:
-    """Seconds until its run may send."""
-    return batch.window.opens_in(wall) if batch.window else 0.0
-
-
-def _closed_for(batch: Batch, wall: float) -> int:
+def _back_after(batch: Batch, wall: float) -> int:
     """Whole seconds until it should come back."""
-    seconds = min(_opens_in(batch, wall), due_at(batch) - wall, LONGEST_CLOSED_SECONDS)
-    return max(math.ceil(seconds), 1)
+    return max(math.ceil(min(closed_for(batch, wall), LONGEST_CLOSED_SECONDS)), 1)
 
 
 def _attempt(

@@ -10,10 +10,11 @@ import pytest
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.hours import Window
 from sms_pipeline.core.profiles import SenderProfile
-from sms_pipeline.core.records import Run
+from sms_pipeline.core.records import Key, Run, Standing
 from sms_pipeline.forecast.agenda import EPOCH
 from sms_pipeline.forecast.rehearsal import rehearse
 from sms_pipeline.forecast.setting import exact_setting
+from sms_pipeline.forecast.standing import MemoryBooks
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.testing import memory_ledger
@@ -60,3 +61,24 @@ def test_nothing_is_sent_outside_its_hours_and_all_is_counted(
     assert counts.failed == pytest.approx(4_000 * 0.2**4, abs=8)
     report = audit_ledger(*opened[0])
     assert report.verdict == "proven", report.lines()
+
+
+def test_what_waits_for_a_night_is_not_looked_at_every_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given a run all of whose batches are with the broker when its hours are over
+    simulation = make.simulation(
+        num_messages=4_000, senders=(FAST,), routing="static", window=WINDOW, batch_size=100
+    )
+    asked: list[Key] = []
+    standing = MemoryBooks.standing
+
+    def counted(self: MemoryBooks, key: Key) -> Standing:
+        asked.append(key)
+        return standing(self, key)
+
+    monkeypatch.setattr(MemoryBooks, "standing", counted)
+    course = rehearse(exact_setting(simulation, 1), 1)
+    assert course.seconds > CLOSED
+    # Then each is looked at for its attempts, and twice more: before the night and after it
+    assert len(asked) < len(course.marks) + 3 * 40
