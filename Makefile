@@ -22,7 +22,7 @@ dashboard: $(VENV)/.dashboard ## Serve the web page of all runs on http://127.0.
 	$(BIN)/sms-pipeline dashboard $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests on all cores (JOBS=1: on one); those that need RabbitMQ or PostgreSQL skip without them
-	$(BIN)/pytest --numprocesses $(or $(JOBS),auto) $(ARGS)
+	$(BIN)/pytest --numprocesses $(or $(JOBS),auto) --dist worksteal $(ARGS)
 
 chaos: $(VENV)/.dev ## Run the fault matrix and add it to docs/faults.md (SEED=7 or SEEDS=3; JOBS=5 at once; CASES='link or clock')
 	CHAOS_RECORD=$(if $(ARGS),0,1) SEEDS=$(SEEDS) SEED=$(SEED) $(BIN)/pytest -m chaos tests/chaos \
