@@ -47,7 +47,7 @@ def open_sink(path: Path | None, names: Sequence[str]) -> Iterator[Sink]:
         return
     if not path.name.endswith(_SUFFIXES):
         listed = ", ".join(_SUFFIXES)
-        raise ConfigError(f"{shown(path)}: its name must end in one of {listed}")
+        raise ConfigError(f"{shown(path)}: can't be written: its name must end in one of {listed}")
     part = path.parent / f"{path.name}{_HIDDEN}"
     try:
         if path.exists() and not path.is_file():

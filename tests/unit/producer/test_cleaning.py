@@ -93,9 +93,9 @@ def test_nobody_else_may_read_it(folder: Path) -> None:
         ({"suppress": ["nobody.csv"]}, "nobody.csv: can't be read: there is no such file"),
         (
             {"output": "people.xlsx"},
-            "people.xlsx: its name must end in one of .csv, .csv.gz, .parq",
+            "people.xlsx: can't be written: its name must end in one of .csv, .csv.gz, .parq",
         ),
-        ({"rejects": "bad"}, "bad: its name must end in one of .csv"),
+        ({"rejects": "bad"}, "bad: can't be written: its name must end in one of .csv"),
         ({"output": "none/people.csv"}, "none/people.csv: can't be written: No such file"),
     ],
 )
