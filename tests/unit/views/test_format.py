@@ -146,7 +146,15 @@ def test_strays_are_found() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for room in ROOMS for path in sorted(room.rglob("*.py"))], ids=str
+    "path",
+    [
+        path
+        for room in ROOMS
+        for path in sorted(room.rglob("*.py"))
+        # What the doctor tells is of machines, not of runs.
+        if path.parent.name != "doctor"
+    ],
+    ids=str,
 )
 def test_no_module_formats_figures_by_itself(path: Path) -> None:
     if path.name != "format.py":
