@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from sms_pipeline.core.frozen import Frozen
-from sms_pipeline.core.profiles import PROFILE_NAME, no_profile
+from sms_pipeline.core.profiles import PROFILE_NAME, SenderProfile, no_profile
 from sms_pipeline.core.retry import MAX_ATTEMPTS, RetryPolicy
 
 #: Longest time that a queue may be left unattended, seconds: a day.
@@ -75,6 +75,16 @@ def problem_of(failover: Failover, profiles: Sequence[str], retry: RetryPolicy) 
             f"{retry.max_attempts}, so nothing would go to {failover.to!r}"
         )
     return None
+
+
+def endless(
+    profiles: Iterable[SenderProfile], failover: Failover | None, retry: RetryPolicy
+) -> list[str]:
+    """Profiles whose messages would never come to their end."""
+    if retry.max_attempts is not None:
+        return []
+    to = failover.to if failover else None
+    return [one.name for one in profiles if one.failure_rate == 1 and to in (None, one.name)]
 
 
 class HandOver(NamedTuple):

@@ -12,7 +12,7 @@ from sms_pipeline.core.checks import Threshold
 from sms_pipeline.core.dispatch_rate import MAX_RATE, MIN_RATE, Rate, most_at_once
 from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.events import MAX_EVENTS, Event, unknown_profile
-from sms_pipeline.core.failover import Failover, problem_of
+from sms_pipeline.core.failover import Failover, endless, problem_of
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.hours import Window
 from sms_pipeline.core.messages import Alphabet, Columns, PhoneFormat, make_columns
@@ -306,13 +306,7 @@ class Simulation(Frozen):
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
-        to = self.failover.to if self.failover else None
-        never = [
-            sender.name
-            for sender in self.senders
-            if sender.failure_rate == 1 and to in (None, sender.name)
-        ]
-        if self.retry.max_attempts is None and never:
+        if never := endless(self.senders, self.failover, self.retry):
             raise ValueError(
                 f"sender {never[0]!r} has failure_rate 1 and retry.max_attempts is null, so the "
                 "run could never end; lower the failure rate or set retry.max_attempts"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
+from sms_pipeline.core.failover import endless
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.costs import COSTS, NO_COSTS, Costs
@@ -94,7 +95,7 @@ def _changes(
     if len(simulation.senders) > 1:
         for profile in simulation.senders:
             others = _without(profile, simulation)
-            if _ends(others):
+            if not endless(others.senders, others.failover, others.retry):
                 without = f"there were no {profile.name}"
                 yield without, exact_setting(others, workers, costs)
 
@@ -104,13 +105,6 @@ def _without(profile: SenderProfile, simulation: Simulation) -> Simulation:
     others = tuple(one for one in simulation.senders if one is not profile)
     failover = simulation.failover and simulation.failover.without(profile.name)
     return simulation.model_copy(update={"senders": others, "failover": failover})
-
-
-def _ends(simulation: Simulation) -> bool:
-    """Whether each message comes to its end, if need be at the profile that steps in."""
-    failover, limit = simulation.failover, simulation.retry.max_attempts
-    hopeless = any(profile.failure_rate == 1 for profile in simulation.senders)
-    return not hopeless or limit is not None or (failover is not None and failover.to is not None)
 
 
 def _instant(profile: SenderProfile) -> SenderProfile:
