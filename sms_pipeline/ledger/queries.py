@@ -187,14 +187,18 @@ def _foretold_workers(connection: Connection, run: Run) -> tuple[WorkerRow, ...]
 
 
 def is_forecast() -> ColumnElement[bool]:
-    """Whether a run was forecast: its configuration says so, as JSON without spaces."""
-    return schema.runs.c.simulation.contains('"messages_from":"forecast"', autoescape=True)
+    """Whether a run was forecast."""
+    return _messages_from("forecast")
 
 
 def is_rehearsal() -> ColumnElement[bool]:
     """Whether a run may be meant by "the latest": neither a forecast nor a part of `measure`."""
-    measures = schema.runs.c.simulation.contains('"messages_from":"measure"', autoescape=True)
-    return ~is_forecast() & ~measures
+    return ~is_forecast() & ~_messages_from("measure")
+
+
+def _messages_from(source: str) -> ColumnElement[bool]:
+    """Whether its configuration says so, as JSON without spaces."""
+    return schema.runs.c.simulation.contains(f'"messages_from":"{source}"', autoescape=True)
 
 
 def forecasts(count: int) -> Select[Any]:
