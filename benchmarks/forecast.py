@@ -1,10 +1,10 @@
 """Forecasts against real runs: in one process, and through RabbitMQ with a worker a profile.
 
 Each setting is forecast once and run for real with several seeds. Where the machine decides, what
-it takes its time for is measured first. Every run is audited. The times
-at which 50, 90 and 99 % of the messages were reached come from the ledger. While a run is on, what
-views say of the time left is noted. Fleets that `plan` chose are run for real, too. `--only` runs a
-part: "RabbitMQ", "plan", the name of a row.
+it takes its time for is measured first. Every run is audited. The times at which 50, 90 and 99 % of
+the messages were reached come from the ledger. While a run is on, what views say of the time left
+is noted. Fleets that `plan` chose are run for real, too. `--only` runs a part: "RabbitMQ", "plan",
+the name of a row.
 """
 
 from __future__ import annotations
