@@ -21,6 +21,10 @@ from sms_pipeline.core.submission import (
 
 #: How far ahead busy senders are looked for. Longer: larger steps; shorter: more searches.
 HORIZON_SECONDS = 0.1
+#: So few senders take messages faster one after another than as an array …
+FEW = 64
+#: … so many messages at a time.
+_IN_TURN = 256
 
 
 class SenderBank:
@@ -39,14 +43,18 @@ class SenderBank:
     are searched for those that become free before the next one.
     """
 
-    def __init__(self, senders: int, horizon: float = HORIZON_SECONDS) -> None:
+    def __init__(self, senders: int, horizon: float = HORIZON_SECONDS, few: int = FEW) -> None:
         """
+        The schedule depends neither on `horizon` nor on `few`.
+
         Args:
             senders: how many.
-            horizon: how far ahead busy senders are looked for, seconds; the schedule does not
-                depend on it.
+            horizon: how far ahead busy senders are looked for, seconds; where there are few, all
+                are looked at.
+            few: so many that are due take messages one after another.
         """
-        self._horizon_seconds = horizon
+        self._horizon_seconds = math.inf if senders <= few else horizon
+        self._few = few
         self._free_at = np.full(senders, -math.inf)
         self._idle = np.arange(senders)
         self._idle_count = senders
@@ -164,6 +172,10 @@ class SenderBank:
         """When the first submission ends whose messages have all started; infinity without one."""
         return self._playing[0][0] if self._playing else math.inf
 
+    def sending_seconds(self) -> float:
+        """How long the senders have with what waits of the first in line, if nothing stops them."""
+        return float(self._line[0].occupies().sum()) / self.senders if self._line else 0.0
+
     def next_event(self) -> float:
         """When a sender can take a waiting message or a submission ends; infinity when idle."""
         ends = self.next_end()
@@ -188,7 +200,8 @@ class SenderBank:
             if self._idle_count:
                 due = self._start_idle(due, now)
             elif len(due):
-                due = self._start_head(due, now)
+                start = self._start_in_turn if self._is_quick_in_turn(due) else self._start_head
+                due = start(due, now)
             else:
                 break
         self._rest(due)
@@ -238,6 +251,43 @@ class SenderBank:
         return self._start(
             chosen[:right], start[:right], finish[:right], free[:right], due[right:], now
         )
+
+    def _is_quick_in_turn(self, due: Senders) -> bool:
+        return len(due) <= self._few and self._line[0].takes_as_long_at_any_time
+
+    def _start_in_turn(self, due: Senders, now: float) -> Senders:
+        """As `_start_head`, one message after another: no order is made anew."""
+        head = self._line[0]
+        # Sorted, so it is a heap.
+        senders = list(zip(self._free_at[due].tolist(), due.tolist(), strict=True))
+        latest = min(now, head.give_up_at)
+        starts = []
+        for seconds in head.occupies(_IN_TURN).tolist():
+            free_at, sender = senders[0]
+            start = max(free_at, head.arrival)
+            if start > latest:
+                break
+            starts.append(start)
+            heapq.heapreplace(senders, (start + seconds, sender))
+        if not starts:
+            self._give_head_up(max(senders[0][0], head.arrival))
+            return due
+        start_times = np.array(starts)
+        head.start(start_times, head.ends(start_times, len(starts))[0])
+        if not head.waiting:
+            self._move_to_playing()
+        return self._back_at(senders, now)
+
+    def _back_at(self, senders: list[tuple[float, int]], now: float) -> Senders:
+        """Note when senders get free again; return those that are free by `now`, in that order."""
+        senders.sort()
+        chosen = np.array([sender for _, sender in senders])
+        free = np.array([free_at for free_at, _ in senders])
+        self._free_at[chosen] = free
+        again = int(np.searchsorted(free, now, side="right"))
+        soon = int(np.searchsorted(free, self._horizon))
+        self._near = np.concatenate((self._near, chosen[again:soon]))
+        return chosen[:again]
 
     def _start(
         self,

@@ -123,6 +123,16 @@ class Submission:
     def waiting(self) -> int:
         return len(self.durations) - self.started
 
+    @property
+    def takes_as_long_at_any_time(self) -> bool:
+        """Whether a message keeps its sender busy for as long whenever it starts."""
+        return self._slowdown is None
+
+    def occupies(self, count: int | None = None) -> Seconds:
+        """How long each of the next messages keeps its sender busy, without a slowdown."""
+        occupied = self.durations if self._occupied is None else self._occupied
+        return occupied[self.started :][:count]
+
     def ends(self, start: Seconds | float, count: int) -> tuple[Seconds, Seconds]:
         """When the next `count` messages end, and when their senders get free, if they start then.
 

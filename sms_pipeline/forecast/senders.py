@@ -11,6 +11,9 @@ from sms_pipeline.core.sender_bank import HORIZON_SECONDS, SenderBank
 from sms_pipeline.core.submission import PLAIN, Finished, Seconds, Terms
 from sms_pipeline.forecast.agenda import Agenda
 
+#: The next step is when so much of what a submission still takes is over: its end is not missed.
+_NEARLY = 0.9
+
 #: Told when each message of a submission ended, on the monotonic clock.
 Ended = Callable[[Finished], None]
 
@@ -63,8 +66,8 @@ class Senders:
             self._waiting.pop(one.key)(one)  # type: ignore[call-overload]
 
     def _come_back(self, profile: str, bank: SenderBank, now: float) -> None:
-        ends = bank.next_end()
-        moment = min(ends, max(bank.next_event(), now + self._tick))
+        pause = max(self._tick, _NEARLY * bank.sending_seconds())
+        moment = min(bank.next_end(), max(bank.next_event(), now + pause))
         if moment < self._wake_at[profile]:
             self._wake_at[profile] = moment
             self._agenda.at(moment, lambda: self._wake(profile, moment))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms_pipeline.core.sender_bank import SenderBank
+from sms_pipeline.core.sender_bank import FEW, SenderBank
 from sms_pipeline.core.submission import Finished, Outage, Terms
 
 #: Binary fractions add up without rounding.
@@ -61,8 +61,17 @@ class Played(NamedTuple):
 def play(
     senders: int, actions: Sequence[Submit | Step], outages: tuple[Outage, ...]
 ) -> list[Played]:
+    """What becomes of `actions`, whether senders take messages one after another or not."""
+    in_turn, as_array = (_play(SenderBank(senders, few=few), actions, outages) for few in (FEW, 0))
+    np.testing.assert_equal(in_turn, as_array)
+    return in_turn
+
+
+def _play(
+    bank: SenderBank, actions: Sequence[Submit | Step], outages: tuple[Outage, ...]
+) -> list[Played]:
     """Run a bank through `actions`, then on from event to event until it is idle."""
-    bank, now = SenderBank(senders), 0.0
+    now = 0.0
     submitted: list[tuple[float, Submit]] = []
     finished: dict[object, Finished] = {}
     for action in actions:

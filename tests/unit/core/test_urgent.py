@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms_pipeline.core.sender_bank import SenderBank
+from sms_pipeline.core.sender_bank import FEW, SenderBank
 from sms_pipeline.core.submission import Terms
 
 #: Binary fractions add up without rounding. The finer ones are many to the bank's horizon.
@@ -54,8 +54,15 @@ def arrivals_of(actions: Sequence[Submit | Step]) -> list[tuple[float, Submit]]:
 
 
 def play(senders: int, actions: Sequence[Submit | Step]) -> list[list[float]]:
+    """What becomes of `actions`, whether senders take messages one after another or not."""
+    in_turn, as_array = (_play(SenderBank(senders, few=few), actions) for few in (FEW, 0))
+    np.testing.assert_equal(in_turn, as_array)
+    return in_turn
+
+
+def _play(bank: SenderBank, actions: Sequence[Submit | Step]) -> list[list[float]]:
     """When the messages of each submission end; NaN for those that were given up."""
-    bank, now, number = SenderBank(senders), 0.0, 0
+    now, number = 0.0, 0
     ends: dict[object, list[float]] = {}
     for action in actions:
         if isinstance(action, Step):
