@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "mutants.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 BEGIN, END = "<!-- mutants -->\n", "<!-- end of mutants -->"
-MUTMUT = (str(Path(sys.executable).with_name("mutmut")),)
+MUTMUT = (sys.executable, "-m", "scripts.mutant_runner")
 #: Outcomes of a mutant that a test noticed. One that hangs is noticed, too.
 NOTICED = {"killed", "timeout", "caught by type check", "suspicious", "segfault"}
 #: Mutants that are looked at in parallel, to find the line that each changes.
@@ -118,8 +118,9 @@ def page(
     yield "# Mutants"
     yield ""
     yield "`make mutants` changes the code of `core`, `ledger` and `worker` in one place at a"
-    yield "time, and runs the unit tests that reach it. What no test notices is listed below."
-    yield f"Lines that only log are left as they are. This is the code of commit {commit}."
+    yield "time, and runs the unit tests that reach it and take no longer than a tenth of a second."
+    yield "What none of them notices is listed below; slower tests may notice it. Lines that only"
+    yield f"log are left as they are. This is the code of commit {commit}."
     yield ""
     yield from table(mutants)
     yield ""

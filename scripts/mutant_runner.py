@@ -1,0 +1,65 @@
+"""mutmut with the tests collected once: a mutant costs a fork and its tests, no start of pytest.
+
+Most mutants are noticed by a test of a few milliseconds, while pytest takes most of a second to
+start and to collect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import chdir
+
+import mutmut.workers.isolation
+import pytest
+from _pytest.config import _prepareconfig
+from mutmut.__main__ import cli
+from mutmut.runners.harness import PytestRunner
+from mutmut.state import state
+
+#: Where mutmut keeps the changed code and its copy of the tests.
+CHANGED = "mutants"
+#: A test that takes longer is not asked: what nothing notices would take half a minute each.
+SLOW_SECONDS = 0.1
+#: … and one that takes so long by a mutant hangs.
+TIMEOUT_SECONDS = 20
+#: What mutmut calls a mutant that a test noticed, and one that no test reaches.
+_NOTICED, _NO_TESTS = 1, 33
+
+
+class CollectedTests(PytestRunner):
+    """Runs the tests of a mutant from a session that was collected before the process forked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._items: dict[str, pytest.Item] = {}
+
+    def prepare_main_test_run(self) -> None:
+        """Collect all tests."""
+        options = [*self._pytest_add_cli_args, *self._pytest_add_cli_args_test_selection]
+        with chdir(CHANGED):
+            config = _prepareconfig(
+                ["--rootdir=.", "--capture=no", f"--timeout={TIMEOUT_SECONDS}", *options]
+            )
+            session = pytest.Session.from_config(config)
+            config._do_configure()
+            config.hook.pytest_sessionstart(session=session)
+            session.perform_collect()
+        self._items = {item.nodeid: item for item in session.items}
+
+    def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
+        """Run the tests of a mutant until one fails; all tests, as mutmut does, without one."""
+        if mutant_name is None:
+            return int(super().run_tests(mutant_name=mutant_name, tests=tests))
+        seconds = state().duration_by_test
+        items = [self._items[test] for test in tests if seconds[test] <= SLOW_SECONDS]
+        with chdir(CHANGED):
+            for item, following in zip(items, [*items[1:], None], strict=True):
+                item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
+                if item.session.testsfailed:
+                    return _NOTICED
+        return 0 if items else _NO_TESTS
+
+
+if __name__ == "__main__":
+    mutmut.workers.isolation.PytestRunner = CollectedTests
+    cli()
