@@ -77,7 +77,7 @@ class Plan:
     goal: Goal
     #: The smallest fleet that meets it; None: none does.
     chosen: Fleet | None
-    #: Half and double of it, by name.
+    #: Half and double of it, by name; not of so few senders that they are the same.
     beside: dict[str, Fleet]
     #: With all the senders and workers that could be of any use.
     largest: Fleet
@@ -118,7 +118,8 @@ def _plan(search: _Search, goal: Goal, largest: Fleet) -> Plan:
     # Found by rough runs; finer ones may ask for a little more.
     while not (chosen := search.fleet(scale, workers, FINE)).meets(goal) and scale < search.plenty:
         scale *= _CLOSE
-    beside = {name: search.fleet(scale * by, workers) for name, by in _BESIDE.items()}
+    others = {name: search.fleet(scale * by, workers) for name, by in _BESIDE.items()}
+    beside = {name: one for name, one in others.items() if one.senders != chosen.senders}
     return Plan(goal, chosen, beside, largest, limits_of(chosen.simulation, workers, search.costs))
 
 

@@ -41,8 +41,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "within_seconds": plan.goal.within,
         "total": plan.largest.simulation.num_messages,
         "possible": plan.chosen is not None,
-        "chosen": _fleet_json(plan.chosen) if plan.chosen else None,
-        **{name: _fleet_json(fleet) for name, fleet in plan.beside.items()},
+        **{name: _fleet_json(fleet) if fleet else None for name, fleet in _fleets(plan).items()},
         "largest": _fleet_json(plan.largest),
         "limits": limits_json(plan.limits),
     }
@@ -55,6 +54,15 @@ def fleet_yaml(fleet: Fleet, goal: Goal) -> str:
         f"{where(fleet.workers)}.\n"
     )
     return head + configuration_yaml(fleet.simulation)
+
+
+def _fleets(plan: Plan) -> dict[str, Fleet | None]:
+    """By name, the smallest first."""
+    return {
+        "half": plan.beside.get("half"),
+        "chosen": plan.chosen,
+        "double": plan.beside.get("double"),
+    }
 
 
 def _fleet_json(fleet: Fleet) -> dict[str, Any]:
@@ -70,9 +78,6 @@ def _fleet_json(fleet: Fleet) -> dict[str, Any]:
 
 def _table(plan: Plan, chosen: Fleet) -> Iterator[str]:
     """The chosen fleet between half and double of it, times at the latest."""
-    named = (("half", plan.beside["half"]), ("chosen", chosen), ("double", plan.beside["double"]))
-    # Of one sender there is no half.
-    fleets = {name: one for name, one in named if one is chosen or one.senders != chosen.senders}
     priced = chosen.cost is not None
     cost = ("cost",) if priced else ()
     rows = [
@@ -84,7 +89,8 @@ def _table(plan: Plan, chosen: Fleet) -> Iterator[str]:
                 *((money(fleet.cost),) if priced else ()),
                 *map(count, fleet.senders.values()),
             )
-            for name, fleet in fleets.items()
+            for name, fleet in _fleets(plan).items()
+            if fleet
         ),
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

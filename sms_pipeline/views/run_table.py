@@ -127,7 +127,7 @@ def listed_json(one: ListedRun) -> dict[str, Any]:
         "seed": run.seed,
         "state": outcome.state.value,
         "done": totals.done,
-        "verdict": outcome.line,
+        "outcome": outcome.line,
         "total": run.total,
         "delivered": counts.delivered,
         "failed": counts.failed,

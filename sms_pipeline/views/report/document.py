@@ -96,7 +96,7 @@ class RunReport:
             "made_at": iso(self.made_at),
             "started_at": iso(self.timeline.started_at),
             "seed": self.run.seed,
-            "verdict": self.outcome.line,
+            "outcome": self.outcome.line,
             "seal": self.audit.seal,
             "progress": progress_json(self.progress),
             "not_reached": self.not_reached,

@@ -58,7 +58,7 @@ def test_a_forecast_can_be_kept_and_compared() -> None:
     listed = invoke("runs").stdout
     assert "forecast" in listed
     report = json.loads(invoke("report", "1", "--format", "json").stdout)
-    assert report["verdict"].startswith("Forecast")
+    assert report["outcome"].startswith("Forecast")
     assert report["progress"]["delivered"] == told["delivered"]
     assert "a forecast, nothing to prove" in invoke("audit", "1").stdout
     # Nothing can be done with it, and no command takes it for the latest run
@@ -93,9 +93,13 @@ def test_plan_tells_the_fleet_and_writes_its_configuration() -> None:
 
 def test_plan_shows_each_fleet_once() -> None:
     # When one sender of each profile is enough
-    result = invoke("plan", "-n", "100", "--within", "10m")
+    arguments = ("plan", "-n", "100", "--within", "10m")
+    result = invoke(*arguments)
     assert "  chosen" in result.stdout
     assert "half" not in result.stdout
+    told = json.loads(invoke(*arguments, "--json").stdout)
+    assert told["chosen"]
+    assert told["half"] is None
 
 
 def test_plan_for_a_file_of_recipients_can_be_forecast() -> None:

@@ -208,7 +208,7 @@ def test_run_whose_messages_expired_or_were_cancelled_is_done(
     list_runs(ledger, as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert (found["expired"], found["cancelled"]) == (3, 5)
-    assert found["verdict"].endswith("3 not reached · 5 cancelled")
+    assert found["outcome"].endswith("3 not reached · 5 cancelled")
 
 
 def test_failures_name_who_was_not_reached(

@@ -114,7 +114,7 @@ def test_its_numbers_are_the_ledgers(report: RunReport, ledger: Ledger, done: Ru
     assert found["progress"]["done"]
     assert found["audit"] == audit_ledger(ledger, done).to_json()
     assert found["audit"]["verdict"] == Verdict.PROVEN
-    assert found["verdict"] == "Proven · 1 not reached · 10 cancelled"
+    assert found["outcome"] == "Proven · 1 not reached · 10 cancelled"
     assert found["not_reached"] == 1
     assert found["delivery_times"] == {"80": 10, "90": 8, "100": 2}
     bins = found["course"]["bins"]
