@@ -29,8 +29,8 @@ from sms_pipeline.producer.load import Loads
 #: No text takes part in a simulated run.
 _NO_COLUMNS = Columns("", "")
 _LEDGER = "simulated"
-#: It looks at least once in so many steps of the senders.
-_IDLE_TICKS = 50
+#: It looks at least once in so many strides.
+_IDLE_STRIDES = 10
 
 _Dispatch = Driven[Effect, None]
 
@@ -105,7 +105,7 @@ class VirtualProducer:
             self._look_again()
         else:
             waits = self._waits
-            longest = max(seconds, _IDLE_TICKS * self._world.tick)
+            longest = max(seconds, _IDLE_STRIDES * self._world.stride)
             self._world.agenda.at(now + longest, lambda: self._look_after(waits))
 
     def _see(self, _settlement: Settlement) -> None:

@@ -7,12 +7,16 @@ import math
 from collections.abc import Callable, Iterable
 
 from sms_pipeline.core.profiles import SenderProfile
-from sms_pipeline.core.sender_bank import HORIZON_SECONDS, SenderBank
+from sms_pipeline.core.sender_bank import SenderBank
 from sms_pipeline.core.submission import PLAIN, Finished, Seconds, Terms
 from sms_pipeline.forecast.agenda import Agenda
 
+#: Shortest pause between two steps while messages wait, seconds: shorter makes no difference.
+TICK = 0.02
 #: The next step is when so much of what a submission still takes is over: its end is not missed.
 _NEARLY = 0.9
+#: Senders that are few here: steps are long, so each of them comes round several times in one.
+_FEW = 256
 
 #: Told when each message of a submission ended, on the monotonic clock.
 Ended = Callable[[Finished], None]
@@ -21,18 +25,15 @@ Ended = Callable[[Finished], None]
 class Senders:
     """Plays what is submitted, and tells when its last message has ended, at that moment."""
 
-    def __init__(self, agenda: Agenda, profiles: Iterable[SenderProfile], tick: float) -> None:
+    def __init__(self, agenda: Agenda, profiles: Iterable[SenderProfile], stride: float) -> None:
         """
         Args:
             agenda: the time.
             profiles: the senders.
-            tick: shortest pause between two steps while messages wait. Finish times do not depend
-                on it, but a submission whose last message is shorter is told that much late.
+            stride: how far ahead busy senders are looked for, seconds; times do not depend on it.
         """
-        horizon = max(tick, HORIZON_SECONDS)
         self._agenda = agenda
-        self._tick = tick
-        self._banks = {one.name: SenderBank(one.lanes, horizon) for one in profiles}
+        self._banks = {one.name: SenderBank(one.lanes, stride, _FEW) for one in profiles}
         self._wake_at = dict.fromkeys(self._banks, math.inf)
         self._keys = itertools.count()
         self._waiting: dict[int, Ended] = {}
@@ -66,7 +67,7 @@ class Senders:
             self._waiting.pop(one.key)(one)  # type: ignore[call-overload]
 
     def _come_back(self, profile: str, bank: SenderBank, now: float) -> None:
-        pause = max(self._tick, _NEARLY * bank.sending_seconds())
+        pause = max(TICK, _NEARLY * bank.sending_seconds())
         moment = min(bank.next_end(), max(bank.next_event(), now + pause))
         if moment < self._wake_at[profile]:
             self._wake_at[profile] = moment

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.routing import delivery_rate
+from sms_pipeline.core.sender_bank import HORIZON_SECONDS
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.agenda import EPOCH
 from sms_pipeline.forecast.costs import COSTS, Costs
 from sms_pipeline.worker.in_hand import threads_for
 
-#: Between two steps of the senders, while messages wait. Shorter makes no difference …
-SHORTEST_TICK = 0.02
-#: … and in a long run it is this part of it.
-TICKS = 2_000
+#: A long run is played in so many strides.
+STRIDES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +29,8 @@ class Setting:
     costs: Mapping[str, Costs]
     #: Batches that a worker of each profile takes in hand.
     threads: Mapping[str, int]
-    #: Shortest pause, seconds, between two steps of the senders while messages wait.
-    tick: float
+    #: Seconds that are looked at together, where times do not depend on that.
+    stride: float
     #: Most batches of each profile that may be outstanding; None: as routing has it.
     most_batches: Mapping[str, int] | None = None
     #: Messages that one simulated message stands for.
@@ -61,7 +60,7 @@ def exact_setting(
         workers=workers,
         costs={profile.name: costs for profile in simulation.senders},
         threads=threads,
-        tick=max(SHORTEST_TICK, work_seconds(simulation, workers or 1) / TICKS),
+        stride=max(HORIZON_SECONDS, work_seconds(simulation, workers or 1) / STRIDES),
         # All profiles share one pool, so no profile may fill the part of the others.
         most_batches=threads if workers is None else None,
     )

@@ -20,8 +20,9 @@ from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.remaining import attempts_each
 from sms_pipeline.core.retry import RetryPolicy, full_pause
 from sms_pipeline.core.routing import BACKLOG_SECONDS, Load, delivery_rate
+from sms_pipeline.core.sender_bank import HORIZON_SECONDS
 from sms_pipeline.core.simulation import Simulation
-from sms_pipeline.forecast.setting import SHORTEST_TICK, Setting, work_seconds
+from sms_pipeline.forecast.setting import Setting, work_seconds
 
 #: No profile is thinned below so many senders: one that ends late would hold up too much.
 LEAST_SENDERS = 4
@@ -29,8 +30,8 @@ LEAST_SENDERS = 4
 _STRETCHES = 4
 #: … and has so many batches: some must end in its middle.
 _LEAST_BATCHES = 40
-#: The senders take at least so many steps.
-_LEAST_TICKS = 400
+#: What is kept of a run is played in at least so many strides.
+_LEAST_STRIDES = 400
 #: The slowest message of a batch may take this many mean times.
 _SLOWEST_MEANS = 4
 #: So small a share of the messages does not change the rate at which others end.
@@ -142,7 +143,7 @@ def _thinned(setting: Setting, kept: float, factor: float, coarser: float) -> Se
             name: max(1, math.ceil(threads / batches[name]))
             for name, threads in setting.threads.items()
         },
-        tick=max(SHORTEST_TICK, min(setting.tick, kept * seconds / _LEAST_TICKS)),
+        stride=max(HORIZON_SECONDS, min(setting.stride, kept * seconds / _LEAST_STRIDES)),
         most_batches={
             one.name: _fewer(_most_batches(setting, one), batches[one.name], setting.workers or 1)
             for one in whole.senders

@@ -59,7 +59,7 @@ class VirtualWorker:
         self._profiles = {profile.name: profile for profile in profiles}
         parts = parts_in(world.run.simulation)
         self._gateways = {profile.name: SimulatedGateway(profile, parts) for profile in profiles}
-        self._senders = Senders(world.agenda, profiles, world.tick)
+        self._senders = Senders(world.agenda, profiles, world.stride)
         for profile in profiles:
             world.broker.subscribe(profile.name, self)
 

@@ -22,8 +22,8 @@ class World:
     books: Books
     #: By profile: a batch of one may stand for more messages than a batch of another.
     costs: Mapping[str, Costs]
-    #: Shortest pause between two steps of the senders, seconds.
-    tick: float
+    #: Seconds that are looked at together, where times do not depend on that.
+    stride: float
     #: Are told of each settlement once it is committed.
     on_settled: list[Callable[[Settlement], None]] = field(default_factory=list)
 

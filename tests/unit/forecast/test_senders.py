@@ -11,7 +11,7 @@ from sms_pipeline.forecast.agenda import Agenda
 from sms_pipeline.forecast.senders import Senders
 from tests.unit import make
 
-TICK = 0.5
+STRIDE = 0.5
 SECONDS = 3_000
 
 
@@ -33,7 +33,7 @@ def test_a_long_submission_takes_few_steps_and_its_end_is_told_at_once(
     busy: int, steps: list[float]
 ) -> None:
     agenda = Agenda()
-    senders = Senders(agenda, [make.profile(count=2)], TICK)
+    senders = Senders(agenda, [make.profile(count=2)], STRIDE)
     told: list[float] = []
     for _ in range(busy):
         durations = np.ones(2 * SECONDS)
