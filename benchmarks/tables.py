@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks import (
     footprint,
     forecast,
+    forecast_cost,
     peers,
     population,
     scaling,
@@ -199,6 +200,22 @@ def forecast_table(results: Content) -> Iterable[str]:
 
 _SHARES = ("50%", "90%", "99%")
 
+
+def forecast_cost_table(results: Content) -> Iterable[str]:
+    """What a forecast takes."""
+    rows = [
+        (
+            title,
+            _whole(row["messages"]),
+            f"{row['seconds']:.1f}",
+            f"{row['cpu_seconds']:.1f}",
+            _whole(row["peak_mb"]),
+        )
+        for title, row in results["rows"].items()
+    ]
+    yield from _table(("forecast", "messages", "seconds", "CPU seconds", "MB"), rows)
+
+
 TABLES: dict[str, Render] = {
     throughput.NAME: throughput_table,
     peers.NAME: peers_table,
@@ -207,6 +224,7 @@ TABLES: dict[str, Render] = {
     footprint.NAME: footprint_table,
     watching.NAME: watching_table,
     forecast.NAME: forecast_table,
+    forecast_cost.NAME: forecast_cost_table,
     population.NAME: population_table,
 }
 
