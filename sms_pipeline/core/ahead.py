@@ -46,12 +46,18 @@ class Moment(NamedTuple):
 _MOVING = (RunState.RUNNING, RunState.CANCELLED)
 
 
+class _Told(NamedTuple):
+    """The time left, and at which moment's `now` it was reckoned."""
+
+    seconds: float
+    at: float
+
+
 class TimeLeft:
     """How long a run will still take, as one reader tells it from reading to reading."""
 
     def __init__(self) -> None:
-        self._reckoned_at = -math.inf
-        self._told: float | None = None
+        self._told: _Told | None = None
 
     def tell(
         self,
@@ -77,14 +83,14 @@ class TimeLeft:
         if snapshot.done:
             return 0.0
         if state not in _MOVING:
-            self._reckoned_at = -math.inf
+            self._told = None
             return None
-        if self._told is None or moment.now - self._reckoned_at >= reckoned_after(self._told):
+        told = self._told
+        if told is None or moment.now - told.at >= reckoned_after(told.seconds):
             ahead = ahead_of(snapshot, online, retrying, moment.wall, pace, origin)
-            self._told = _within_hours(snapshot, seconds_left(ahead), moment.wall)
-            self._reckoned_at = moment.now
-        passed = moment.now - self._reckoned_at
-        return None if self._told is None else max(self._told - passed, 0.0)
+            seconds = _within_hours(snapshot, seconds_left(ahead), moment.wall)
+            self._told = told = None if seconds is None else _Told(seconds, moment.now)
+        return None if told is None else max(told.seconds - (moment.now - told.at), 0.0)
 
 
 def reckoned_after(told: float | None) -> float:
@@ -239,8 +245,8 @@ def _is_busy(snapshot: Snapshot, online: Iterable[WorkerRow]) -> bool:
 def _usage(parts: Iterable[Part], pace: Pace) -> float:
     """Which share of what busy senders can do, 0 to 1, the machine lets them do."""
     active = [part for part in parts if part.rate]
-    slowest = max((part.mean_time + part.batch_size / part.rate for part in active), default=0.0)
-    if slowest > _LUMP_SECONDS or pace.attempts_seconds < _WATCHED_SECONDS:
+    lumpy = any(part.mean_time + part.batch_size / part.rate > _LUMP_SECONDS for part in active)
+    if not active or lumpy or pace.attempts_seconds < _WATCHED_SECONDS:
         return 1.0
-    share = pace.attempts_rate / sum(part.rate for part in active) if active else 1.0
+    share = pace.attempts_rate / sum(part.rate for part in active)
     return share if 0 < share < _HELD_UP else 1.0

@@ -19,6 +19,8 @@ class _Reading(NamedTuple):
     at: float
     finished: int
     attempts: int
+    #: Since when so many messages were finished, as far as readings show.
+    still_since: float
 
 
 class Pace:
@@ -28,7 +30,6 @@ class Pace:
         self._readings: deque[_Reading] = deque()
         self._history: deque[float] = deque(maxlen=HISTORY_LENGTH)
         self._step: tuple[float, int] | None = None
-        self._changed_at = 0.0
 
     def observe(self, now: float, finished: int, attempts: int) -> None:
         """Add a reading.
@@ -38,12 +39,12 @@ class Pace:
             finished: messages in a terminal state.
             attempts: attempts made.
         """
-        before = self._readings[-1] if self._readings else None
-        if before is None or finished != before.finished:
-            self._changed_at = now
-        self._readings.append(_Reading(now, finished, attempts))
-        while len(self._readings) > 2 and now - self._readings[1].at >= RATE_SECONDS:
+        still_since = now
+        if self._readings and self._readings[-1].finished == finished:
+            still_since = self._readings[-1].still_since
+        while len(self._readings) > 1 and now - self._readings[1].at >= RATE_SECONDS:
             self._readings.popleft()
+        self._readings.append(_Reading(now, finished, attempts, still_since))
         self._remember(now, finished)
 
     @property
@@ -76,7 +77,7 @@ class Pace:
     @property
     def still_seconds(self) -> float:
         """Seconds since the number of finished messages was seen to change, or since the start."""
-        return self._readings[-1].at - self._changed_at
+        return self._readings[-1].at - self._readings[-1].still_since
 
     def _remember(self, now: float, finished: int) -> None:
         at, before = self._step or (now, finished)

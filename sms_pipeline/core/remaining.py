@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class Waiting(NamedTuple):
     #: The attempt that they wait for; 1 is the first retry.
     attempt: int
     messages: int
-    #: Seconds until their pause is over; it is when this is not above 0.
+    #: Seconds until their pause is over, 0 if it is.
     due_in: float
 
 
@@ -81,24 +81,24 @@ class Ahead:
 
 def seconds_left(ahead: Ahead) -> float | None:
     """Seconds until every message is at its end; None if that can't be told, or never happens."""
-    seconds = _seconds_left(ahead)
-    dispatching = min(ahead.undispatched / ahead.rate, ahead.due_in)
-    if seconds is None or not dispatching:
-        return seconds
-    # What is dispatched last takes its time, too; all else has had its own by then.
-    idle = tuple(replace(part, untried=0, waiting=()) for part in ahead.parts)
-    last = Ahead(min(ahead.undispatched, 1), idle, ahead.retry)
-    return max(seconds, min(dispatching + (_seconds_left(last) or 0.0), ahead.due_in + _SETTLING))
-
-
-def _seconds_left(ahead: Ahead) -> float | None:
-    """The same, if all could be dispatched at once."""
     parts = [part for part in ahead.parts if part.untried or part.waiting]
     if not ahead.undispatched and not parts:
         return 0.0
     hopeless = [_is_hopeless(part, ahead) for part in ahead.parts]
     if all(hopeless) or any(_is_hopeless(part, ahead) for part in parts):
         return None
+    seconds = _seconds_left(ahead)
+    dispatching = min(ahead.undispatched / ahead.rate, ahead.due_in)
+    if not dispatching:
+        return seconds
+    # What is dispatched last takes its time, too; all else has had its own by then.
+    idle = tuple(replace(part, untried=0, waiting=()) for part in ahead.parts)
+    last = dispatching + _seconds_left(replace(ahead, undispatched=1, parts=idle))
+    return max(seconds, min(last, ahead.due_in + _SETTLING))
+
+
+def _seconds_left(ahead: Ahead) -> float:
+    """The same where something is left and ends, if all could be dispatched at once."""
     drains = [_Drain(part, untried, ahead) for part, untried in _shared_out(ahead)]
     fates = [fate for drain in drains for fate in drain.fates()]
     last_attempts = max(drain.work_seconds for drain in drains)
@@ -121,23 +121,35 @@ def _shared_out(ahead: Ahead) -> list[tuple[Part, float]]:
     parts = [part for part in ahead.parts if part.rate]
     if not ahead.undispatched:
         return [(part, part.untried) for part in parts]
-    most = _most_attempts(ahead.retry)
-    each = [attempts_each(part.failure_rate, most) for part in parts]
-    own = [_retries(part, most) + part.untried * one for part, one in zip(parts, each, strict=True)]
-
-    def taken(seconds: float) -> list[float]:
-        return [
-            max(part.rate * part.bad_day.work(seconds) - work, 0.0) / one
-            for part, work, one in zip(parts, own, each, strict=True)
-        ]
-
+    takers = [_Taker.of(part, _most_attempts(ahead.retry)) for part in parts]
     # The fastest alone could take it all, after what it has.
-    high = min(
-        part.bad_day.done_at((work + ahead.undispatched * one) / part.rate)
-        for part, work, one in zip(parts, own, each, strict=True)
-    )
-    seconds = _bisect(lambda at: sum(taken(at)) < ahead.undispatched, high)
-    return [(part, part.untried + more) for part, more in zip(parts, taken(seconds), strict=True)]
+    high = min(one.done_at(ahead.undispatched) for one in takers)
+    seconds = _bisect(lambda at: sum(one.taken(at) for one in takers) < ahead.undispatched, high)
+    return [(one.part, one.part.untried + one.taken(seconds)) for one in takers]
+
+
+class _Taker(NamedTuple):
+    """A profile that may be given more than it has."""
+
+    part: Part
+    #: Attempts that are expected at a message, and at all that it has.
+    each: float
+    own: float
+
+    @classmethod
+    def of(cls, part: Part, most: float) -> Self:
+        """One whose messages have `most` attempts."""
+        each = attempts_each(part.failure_rate, most)
+        return cls(part, each, _retries(part, most) + part.untried * each)
+
+    def taken(self, seconds: float) -> float:
+        """Messages more that it can do until then."""
+        spare = self.part.rate * self.part.bad_day.work(seconds) - self.own
+        return max(spare, 0.0) / self.each
+
+    def done_at(self, more: float) -> float:
+        """When it has done so many messages more."""
+        return self.part.bad_day.done_at((self.own + more * self.each) / self.part.rate)
 
 
 def _retries(part: Part, most: float) -> float:
@@ -210,9 +222,7 @@ class _Drain:
         for _ in range(_ROUNDS if untried else 0):
             back = untried * (each - 1) * max(1 - pause / seconds, 0.0)
             back += sum(
-                one.messages
-                for one in part.waiting
-                if self._day.work(max(one.due_in, 0.0)) < seconds
+                one.messages for one in part.waiting if self._day.work(one.due_in) < seconds
             )
             seconds = (untried + back) / part.rate
         return seconds
@@ -225,7 +235,7 @@ class _Drain:
                 at = self._day.done_at(self._first_done * (1 - (after + before) / 2))
                 yield self._fate(messages, 0, max(at, self._part.mean_time / 2), at)
         for one in self._part.waiting:
-            start = self._in_line(max(one.due_in, 0.0))
+            start = self._in_line(one.due_in)
             yield self._fate(one.messages, one.attempt, self._end(start), start)
 
     def _fate(self, messages: float, attempt: int, ends: float, start: float) -> _Fate:
@@ -271,19 +281,13 @@ def _most_attempts(retry: RetryPolicy) -> int:
 
 def _half_sure(fates: Sequence[_Fate]) -> float:
     """The time by which, in half of all cases, all messages have ended."""
-    rounds = max(len(fate.at) for fate in fates)
-    at, spread, likely = (
-        np.array([(*row, *[fill] * (rounds - len(row))) for row in rows])
-        for rows, fill in (
-            ([fate.at for fate in fates], 0.0),
-            ([fate.spread for fate in fates], 1.0),
-            ([fate.likely for fate in fates], 0.0),
-        )
-    )
+    # One after the other; each begins somewhere.
+    at, spread, likely = np.hstack([(fate.at, fate.spread, fate.likely) for fate in fates])
+    begins = np.cumsum([0, *(len(fate.at) for fate in fates[:-1])])
     messages = np.array([fate.messages for fate in fates])
 
     def is_early(seconds: float) -> bool:
-        later = (likely * _above((seconds - at) / spread)).sum(axis=1)
+        later = np.add.reduceat(likely * _above((seconds - at) / spread), begins)
         return float(messages @ np.log1p(-np.minimum(later, 1 - _TINY))) < math.log(0.5)
 
     return _bisect(is_early, float((at + _SURE * spread).max()))
@@ -294,8 +298,8 @@ _TINY = 1e-12
 
 def _above(deviations: NDArray[np.float64]) -> NDArray[np.float64]:
     """How likely a normal value is above that: 1 / (1 + exp(1.5976 z + 0.07056 z^3)), nearly."""
-    z = np.clip(deviations, -2 * _SURE, 2 * _SURE)
-    above: NDArray[np.float64] = 1 / (1 + np.exp(1.5976 * z + 0.07056 * z**3))
+    # Half a hyperbolic tangent is the same, and knows no overflow.
+    above: NDArray[np.float64] = 0.5 - np.tanh(0.7988 * deviations + 0.03528 * deviations**3) / 2
     return above
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +15,7 @@ from sms_pipeline.core.counts import ProfileCounts
 from sms_pipeline.core.events import Event
 from sms_pipeline.core.progress import Findings, Tracker
 from sms_pipeline.core.rates import Pace
-from sms_pipeline.core.records import Control, Retrying, Snapshot, Steering, Step
+from sms_pipeline.core.records import Control, Retrying, Snapshot, Steering, Step, WorkerRow
 from sms_pipeline.core.remaining import Ahead, Part, Waiting
 from sms_pipeline.core.retry import RetryPolicy, retry_delay
 from tests.unit import make
@@ -63,10 +65,67 @@ def test_senders_that_are_online_do_what_is_left() -> None:
     assert part.mean_time == pytest.approx(9 / 58)
 
 
-def test_retries_are_known_by_attempt_and_pause() -> None:
+def of_two(workers: Sequence[WorkerRow], **values: Any) -> tuple[Part, ...]:
+    """What `fast` and `slow` have in front of them."""
+    counts = (make.counts("fast", dispatched=50), make.counts("slow", dispatched=50))
+    simulation = make.simulation(**values)
+    return seen(make.snapshot(*counts, workers=workers, simulation=simulation)).parts
+
+
+def test_each_profile_is_reckoned_with_its_own_senders_and_its_own_batches() -> None:
+    senders = (make.profile("fast", count=20), make.profile("slow", count=20, mean_time=0.5))
+    workers = (
+        make.worker("a", shape=4.0, failure_rate=0.1),
+        make.worker("b", profile="slow", mean_time=0.5, shape=9.0, failure_rate=0.3),
+    )
+    fast, slow = of_two(workers, senders=senders, num_messages=1_000_000)
+    assert (fast.rate, fast.mean_time, fast.shape, fast.failure_rate) == (50, 0.1, 4, 0.1)
+    assert (slow.rate, slow.mean_time, slow.shape, slow.failure_rate) == (10, 0.5, 9, 0.3)
+    # A batch is half a second of work of all senders in the configuration
+    assert (fast.batch_size, slow.batch_size) == (100, 20)
+    # Of a profile that is not in it nothing is known
+    fast, _ = of_two(workers, senders=senders[1:], batch_size=7)
+    assert (fast.rate, fast.batch_size) == (50, 1)
+
+
+@pytest.mark.parametrize(
+    ("failover", "rate"), [({"unattended": 10}, 50), ({"unattended": None}, 0), (False, 0)]
+)
+def test_messages_of_a_profile_without_workers_are_left_to_those_of_the_runs_other_profiles(
+    failover: object, rate: float
+) -> None:
+    workers = (make.worker("a"), make.worker("b", profile="stranger", senders=3))
+    assert [part.rate for part in of_two(workers, failover=failover)] == [50, rate]
+    # As long as there are none of its own
+    workers = (make.worker("a"), make.worker("b", profile="slow", senders=2))
+    assert [part.rate for part in of_two(workers, failover=failover)] == [50, 20]
+
+
+def test_retries_wait_for_the_profile_that_makes_them() -> None:
+    # Given that others than `fast` make all attempts after the second
+    simulation = make.simulation(failover={"attempts": 2, "to": "slow"})
+    handed = {"dispatched": 100, "first_attempts": 100, "attempts": 104}
+    counts = (
+        make.counts("fast", **handed, delivered=92, retried=12, handed_away=4),
+        make.counts("slow", handed_in=4),
+    )
+    snapshot = make.snapshot(*counts, workers=WORKERS, simulation=simulation)
+    fast, slow = seen(snapshot, retrying(1, 4, attempt=0), retrying(2, 4, attempt=1)).parts
+    assert [(one.attempt, one.messages) for one in fast.waiting] == [(1, 4)]
+    assert [(one.attempt, one.messages) for one in slow.waiting] == [(2, 4)]
+
+
+def test_the_rate_that_is_set_holds_for_what_is_not_dispatched() -> None:
+    for rate, expected in ((5.0, 5.0), (None, math.inf)):
+        snapshot = make.snapshot(waiting(0), simulation=make.simulation(rate=rate))
+        assert seen(snapshot).rate == expected
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_retries_are_known_by_attempt_and_pause(missing: int) -> None:
     policy = RetryPolicy(backoff=10, jitter=0)
     simulation = make.simulation(retry=policy)
-    snapshot = make.snapshot(waiting(12), workers=WORKERS, simulation=simulation)
+    snapshot = make.snapshot(waiting(10 + missing), workers=WORKERS, simulation=simulation)
     retries = [
         retrying(1, 4, attempt=0),
         retrying(2, 3, attempt=0),
@@ -75,8 +134,13 @@ def test_retries_are_known_by_attempt_and_pause() -> None:
         retrying(4, 1, attempt=0, settled_at=NOON - 60),
     ]
     part = only(seen(snapshot, *retries, wall=NOON + 4))
-    # Two of twelve are not among them: they must be due
-    assert set(part.waiting) == {Waiting(1, 7, 6.0), Waiting(2, 2, 16.0), Waiting(1, 3, 0.0)}
+    # Those that are not among them must be due
+    assert set(part.waiting) == {
+        Waiting(1, 7, 6.0), Waiting(2, 2, 16.0), Waiting(1, 1 + missing, 0.0),
+    }  # fmt: skip
+    # If none is left, none is due
+    (part,) = seen(replace(snapshot, profiles=(waiting(9),)), *retries[:3], wall=NOON + 4).parts
+    assert set(part.waiting) == {Waiting(1, 7, 6.0), Waiting(2, 2, 16.0)}
 
 
 def test_failures_that_were_seen_outweigh_those_that_are_set() -> None:
@@ -87,6 +151,8 @@ def test_failures_that_were_seen_outweigh_those_that_are_set() -> None:
 
     assert rate(0, 0) == pytest.approx(0.1)
     assert rate(10_000, 5_000) == pytest.approx(0.5, abs=0.01)
+    # It is a share even where counters do not add up
+    assert rate(0, 5_000) == 1.0
 
 
 def test_a_machine_that_keeps_senders_waiting_is_seen() -> None:
@@ -100,8 +166,10 @@ def test_a_machine_that_keeps_senders_waiting_is_seen() -> None:
     part = only(ahead_of(snapshot, (worker,), (), NOON, pace))
     assert part.rate == pytest.approx(100)
     # But not where there is too little to do for all of them
-    idle = make.snapshot(waiting(0, untried=50), workers=(worker,))
-    assert only(ahead_of(idle, (worker,), (), NOON, pace)).rate == 1_000
+    for untried, rate in ((100, 1_000), (101, 100)):
+        left = make.counts(dispatched=500 + untried, first_attempts=500)
+        idle = make.snapshot(left, workers=(worker,), total=1_000)
+        assert only(ahead_of(idle, (worker,), (), NOON, pace)).rate == pytest.approx(rate)
 
 
 @pytest.mark.parametrize(
@@ -109,12 +177,15 @@ def test_a_machine_that_keeps_senders_waiting_is_seen() -> None:
     [
         (10, 6, 10, 10),
         # Nearly all that they could is all
-        (45, 6, 10, 50),
+        (39, 6, 10, 39),
+        (40, 6, 10, 50),
         # Nothing was seen of them, or not for long enough
         (0, 6, 10, 50),
+        (10, 3, 10, 10),
         (10, 2, 10, 50),
-        # Their batches come in lumps of two seconds
-        (10, 6, 100, 50),
+        # Their batches come in lumps of more than a second and a half
+        (10, 6, 70, 10),
+        (10, 6, 71, 50),
     ],
 )
 def test_a_machine_is_blamed_only_for_what_was_surely_seen(
@@ -149,7 +220,13 @@ def test_senders_that_take_no_time_are_as_fast_as_they_were_seen_to_be() -> None
 
 @pytest.mark.parametrize(
     ("control", "deadline", "due_in"),
-    [(Control.RUNNING, None, float("inf")), (Control.RUNNING, 30, 20), (Control.CANCELLED, 30, 0)],
+    [
+        (Control.RUNNING, None, math.inf),
+        (Control.RUNNING, 30, 20),
+        # It is over
+        (Control.RUNNING, 9, 0),
+        (Control.CANCELLED, 30, 0),
+    ],
 )
 def test_when_messages_expire(control: Control, deadline: float | None, due_in: float) -> None:
     simulation = make.simulation(deadline=deadline)
@@ -181,26 +258,49 @@ def test_events_count_from_the_first_dispatch() -> None:
     assert stopped.end == 30
 
 
-def test_an_event_of_other_senders_does_not_count() -> None:
-    other = Event.model_validate({"at": 10, "for": 20, "outage": True, "profile": "slow"})
-    assert only(seen(bad(other))).bad_day == GOOD_DAY
+def hitting(event: Event, profile: str | None) -> Event:
+    return event.model_copy(update={"profile": profile})
 
 
-@pytest.mark.parametrize(("origin", "rate"), [(NOON - 15, 50), (NOON - 90, 10)])
-def test_an_outage_is_not_taken_for_a_slow_machine(origin: float, rate: float) -> None:
-    # Given senders that made 10 attempts a second lately, and could make 50
+def test_an_event_counts_for_the_senders_that_it_hits() -> None:
+    days = [only(seen(bad(hitting(OUTAGE, one)))).bad_day for one in (None, "fast", "slow")]
+    assert days == [days[0], days[0], GOOD_DAY] != [GOOD_DAY] * 3
+
+
+@pytest.mark.parametrize(
+    ("ended", "rate"),
+    # What was settled in the last four seconds was sent up to a second and a half before
+    [(-15, 50), (5, 50), (6, 10)],
+)
+def test_an_outage_is_not_taken_for_a_slow_machine(ended: float, rate: float) -> None:
+    # Given senders of two profiles that could make 50 attempts a second each, and made 20 in all
     pace = Pace()
     for second in range(6):
-        pace.observe(second, 10 * second, 10 * second)
-    ahead = ahead_of(bad(OUTAGE), WORKERS, (), NOON, pace, origin=origin)
-    assert only(ahead).rate == pytest.approx(rate)
+        pace.observe(second, 20 * second, 20 * second)
+    workers = (*WORKERS, make.worker("slow", profile="slow"))
+    # And an outage of one of them
+    snapshot = bad(hitting(OUTAGE, "fast"))
+    snapshot = replace(snapshot, profiles=(*snapshot.profiles, make.counts("slow")))
+    origin = NOON - OUTAGE.end - ended
+    fast, slow = ahead_of(snapshot, workers, (), NOON, pace, origin=origin).parts
+    assert (fast.rate, slow.rate) == (pytest.approx(rate), pytest.approx(rate))
 
 
-def test_failures_of_a_bad_day_are_not_taken_for_usual_ones() -> None:
-    snapshot = bad(FAILING)
+@pytest.mark.parametrize(
+    ("event", "usual"),
+    [
+        (FAILING, 0.1),
+        (hitting(FAILING, "fast"), 0.1),
+        # These have nothing to do with the failures that were seen: 410 of 600 attempts
+        (hitting(FAILING, "slow"), 410 / 600),
+        (OUTAGE, 410 / 600),
+    ],
+)
+def test_failures_of_a_bad_day_are_not_taken_for_usual_ones(event: Event, usual: float) -> None:
+    snapshot = bad(event)
     (counts,) = snapshot.profiles
     snapshot = replace(snapshot, profiles=(replace(counts, delivered=100, retried=400),))
-    assert only(seen(snapshot)).failure_rate == pytest.approx(0.1)
+    assert only(seen(snapshot)).failure_rate == pytest.approx(usual)
 
 
 # What readers are told
@@ -214,14 +314,37 @@ def test_while_only_retries_are_left_the_next_one_is_told() -> None:
         return next_retry(make.snapshot(counts, simulation=simulation, **values), retries, wall)
 
     assert told(waiting(8), NOON + 4) == 6
+    assert told(waiting(8), NOON + 9.5) == 0.5
     # Not while others are left, none is, or one is due
     assert told(waiting(8, untried=1), NOON + 4) is None
     assert told(waiting(8), NOON + 4, total=101) is None
     assert told(waiting(0), NOON + 4) is None
-    assert told(waiting(8), NOON + 11) is None
+    assert told(waiting(8), NOON + 10) is None
+    # Nor where nothing is known of them
+    assert next_retry(make.snapshot(waiting(8), simulation=simulation), (), NOON) is None
 
 
-@pytest.mark.parametrize(("untried", "period"), [(100, LEAST_RECKONED), (10_000, MOST_RECKONED)])
+@pytest.mark.parametrize(("deadline", "seconds"), [(None, 35_200 + 60), (30_000, 30_000)])
+def test_a_run_waits_for_its_hours_but_not_longer_than_to_its_deadline(
+    deadline: float | None, seconds: float
+) -> None:
+    # Given work for 100 seconds, 40 seconds before closing time: it is 22:13:20
+    window = "08:00-22:14 UTC"
+    senders = (make.profile("fast", failure_rate=0.0),)
+    simulation = make.simulation(senders=senders, batch_size=1, window=window, deadline=deadline)
+    counts = make.counts(dispatched=5_000)
+    workers = (make.worker(failure_rate=0.0),)
+    snapshot = make.snapshot(counts, simulation=simulation, workers=workers, total=5_000)
+    found = Tracker(["w1"]).update(snapshot, 0, NOON).eta_seconds
+    # Then 60 of them are done after opening time
+    assert found == pytest.approx(seconds, abs=0.2)
+    # And nobody who sends takes for ever all the same
+    assert Tracker().update(snapshot, 0, NOON).eta_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("untried", "period"), [(1, LEAST_RECKONED), (100, LEAST_RECKONED), (10_000, MOST_RECKONED)]
+)
 def test_time_left_is_reckoned_now_and_then_and_counts_down_between(
     untried: int, period: float
 ) -> None:
@@ -230,11 +353,11 @@ def test_time_left_is_reckoned_now_and_then_and_counts_down_between(
     snapshot = make.snapshot(counts, workers=WORKERS, total=untried)
 
     def told(seconds: float) -> float | None:
-        return tracker.update(snapshot, seconds, NOON + seconds).eta_seconds
+        return tracker.update(snapshot, 1_000 + seconds, NOON + seconds).eta_seconds
 
     first = told(0)
     assert first
-    assert told(period / 2) == pytest.approx(first - period / 2)
+    assert told(period / 2) == pytest.approx(max(first - period / 2, 0))
     # Nothing has happened meanwhile
     assert told(period) == pytest.approx(first)
 
@@ -245,8 +368,11 @@ def test_a_run_that_stands_still_has_no_time_left() -> None:
     running = make.snapshot(waiting(4), workers=WORKERS)
     paused = make.snapshot(waiting(4), workers=WORKERS, control=Control.PAUSED, steps=steps)
     findings = Findings(retrying=[retrying(settled_at=NOON + 100)])
-    assert tracker.update(running, 0, NOON, findings).eta_seconds
+    first = tracker.update(running, 0, NOON, findings)
+    assert first.eta_seconds and first.next_retry_seconds
     stopped = tracker.update(paused, 0.1, NOON, findings)
     assert (stopped.eta_seconds, stopped.next_retry_seconds) == (None, None)
+    # And when it goes on, it is reckoned anew: the retry is still as far away as it was
     again = tracker.update(running, 0.2, NOON, findings)
-    assert again.eta_seconds and again.next_retry_seconds
+    assert again.eta_seconds == first.eta_seconds
+    assert again.next_retry_seconds == first.next_retry_seconds

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms_pipeline.core.counts import Counts, ProfileCounts, of_messages, total
+from sms_pipeline.core.counts import Counts, ProfileCounts, of_attempts, of_messages, total
 from sms_pipeline.core.histogram import count_buckets, upper_bound
 from sms_pipeline.core.receipts import OnPhone
 from tests.unit import make
@@ -146,7 +146,10 @@ def test_nothing_attempted_has_no_rates_and_no_times(counted: dict[str, Any]) ->
     assert counts.percentile(0.5) is None
 
 
-def test_one_message_is_no_messages() -> None:
+def test_one_is_no_plural() -> None:
     assert [of_messages(number) for number in (0, 1, 1_234)] == [
         "0 messages", "1 message", "1,234 messages",
+    ]  # fmt: skip
+    assert [of_attempts(number) for number in (0, 1, 1_234)] == [
+        "0 attempts", "1 attempt", "1,234 attempts",
     ]  # fmt: skip

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sms_pipeline.core.events import Event
 from sms_pipeline.core.liveness import SURVEY_SECONDS
+from sms_pipeline.core.parts import parts_per_message
 from sms_pipeline.core.progress import Findings, Progress, Tracker
 from sms_pipeline.core.records import Control
 from sms_pipeline.core.thresholds import State
@@ -231,6 +233,37 @@ def test_batches_dispatched_long_ago_are_named() -> None:
     )
 
 
+def of_slow(
+    *, online: str = "fast slow", dispatched: int = 60, settled: int = 1, **values: object
+) -> tuple[str, ...]:
+    """Warnings of a run of 100 messages, none of which went to `slow` so far."""
+    counts = make.counts(
+        dispatched=dispatched, first_attempts=settled, attempts=settled, delivered=settled
+    )
+    workers = tuple(make.worker(name, profile=name) for name in online.split())
+    given = {"workers": workers, **values}
+    snapshot = make.snapshot(counts, make.counts("slow"), **given)
+    return Tracker(["fast", "slow"]).update(snapshot, 0, NOON + 10).warnings
+
+
+def test_a_profile_that_gets_no_messages_says_why() -> None:
+    last = "profile slow gets no messages: its queue would be empty last"
+    assert of_slow(online="fast") == ("profile slow gets no messages: nobody is online",)
+    assert of_slow() == (last,)
+    # Once all are dispatched, its turn can't come any more
+    assert of_slow(settled=0, dispatched=100) == (last,)
+
+
+def test_a_profile_is_not_said_to_get_nothing_before_its_turn_or_without_a_choice() -> None:
+    assert of_slow(settled=0) == ()
+    assert of_slow(online="fast", dispatched=100) == ()
+    assert of_slow(online="", dispatched=0) == ()
+    assert of_slow(simulation=make.simulation(routing="static")) == ()
+    assert of_slow(control=Control.PAUSED) == ("the run is paused",)
+    # It is over
+    assert of_slow(total=60, settled=60) == ()
+
+
 # Thresholds
 
 
@@ -264,6 +297,29 @@ def test_thresholds_are_judged_on_all_that_is_known_of_the_run() -> None:
     assert not any(one.abort for one in found.thresholds)
 
 
+def test_thresholds_are_passed_only_when_the_run_is_done() -> None:
+    simulation = make.simulation(thresholds=["failed < 5%", "lost == 0"])
+    for delivered, states in (
+        (99, [State.HOLDING, State.UNKNOWN]),
+        (100, [State.PASSED, State.MISSED]),
+    ):
+        progress = update(make.counts(delivered=delivered), simulation=simulation)
+        assert [one.state for one in progress.thresholds] == states
+
+
+# Hosts and prices
+
+
+def test_a_profile_names_the_hosts_of_its_own_workers() -> None:
+    ids = ("fast-1-aa@north", "fast-2-bb@south", "slow-3-cc@south")
+    workers = tuple(make.worker(id, profile=id[:4]) for id in ids)
+    snapshot = make.snapshot(make.counts("fast"), make.counts("slow"), workers=workers)
+    profiles = Tracker(ids).update(snapshot, 0, NOON).profiles
+    assert [[part.host for part in one.hosts] for one in profiles] == [
+        ["north", "south"], ["south"],
+    ]  # fmt: skip
+
+
 def test_a_price_is_for_each_part() -> None:
     # Given texts of which each takes two parts, on average
     senders = (make.profile("fast", price=0.01),)
@@ -277,3 +333,45 @@ def test_a_price_is_for_each_part() -> None:
     counts = make.counts(dispatched=100, first_attempts=100, attempts=100, delivered=90, failed=10)
     snapshot = make.snapshot(counts, simulation=simulation)
     assert Tracker().update(snapshot, 0, NOON + 10).cost == pytest.approx(90 * 2 * 0.01)
+
+
+def test_the_price_of_random_texts_is_that_of_the_runs_own_texts() -> None:
+    senders = (make.profile("fast", price=0.01),)
+    random = make.simulation(senders=senders, num_messages=20, max_text_length=400)
+    costs = [update(make.counts(delivered=90), simulation=random, seed=n).cost for n in (7, 8)]
+    assert costs == [pytest.approx(0.9 * (parts_per_message(random, n) or 0)) for n in (7, 8)]
+    assert costs[0] != costs[1]
+    # Those of a caller are not known: each counts as one part
+    unknown = make.simulation(senders=senders, messages_from="caller")
+    assert update(make.counts(delivered=90), simulation=unknown).cost == pytest.approx(0.9)
+
+
+# The time left
+
+
+def test_a_machine_that_holds_senders_up_makes_the_time_left_longer() -> None:
+    # Given senders that could make 50 attempts a second, and made 10 of them
+    senders = (make.profile("fast", failure_rate=0.0),)
+    simulation = make.simulation(senders=senders, batch_size=1)
+    tracker = Tracker(["w1"])
+    for second in range(6):
+        made = 10 * (second + 1)
+        counts = make.counts(dispatched=160, first_attempts=made, attempts=made, delivered=made)
+        snapshot = make.snapshot(
+            counts, total=160, simulation=simulation, workers=(make.worker(failure_rate=0.0),)
+        )
+        left = tracker.update(snapshot, second, NOON + second).eta_seconds
+    # Then what is left takes as long at that rate
+    assert left == pytest.approx(100 / 10, abs=0.2)
+
+
+def test_events_count_from_the_first_dispatch_as_far_as_it_is_known() -> None:
+    # Given an outage of 20 s that began with the run's first dispatch, and work for 2 s
+    outage = Event.model_validate({"at": 0, "for": 20, "outage": True})
+    senders = (make.profile("fast", failure_rate=0.0),)
+    simulation = make.simulation(senders=senders, batch_size=1, events=[outage])
+    workers = (make.worker(failure_rate=0.0),)
+    snapshot = make.snapshot(make.counts(dispatched=100), simulation=simulation, workers=workers)
+    for origin, seconds in ((NOON - 5, 15 + 2), (NOON - 20, 2), (None, 20 + 2)):
+        found = Tracker(["w1"]).update(snapshot, 0, NOON, Findings(origin=origin))
+        assert found.eta_seconds == pytest.approx(seconds, abs=0.2)

@@ -17,6 +17,7 @@ from tests.unit.make import NOON
 
 #: How long after the last sign of life a run is looked at.
 SOON, LATE = 1.0, 3_600.0
+NO_RETRY = RetryPolicy(max_attempts=1, backoff=0)
 HALF = make.counts(dispatched=100, first_attempts=50, attempts=50, delivered=50)
 ALL = make.counts(dispatched=100, first_attempts=100, attempts=100, delivered=100)
 
@@ -95,6 +96,8 @@ def test_run_of_which_nothing_was_dispatched_yet_has_the_same_patience_from_its_
         ({"retry": RetryPolicy(backoff=0)}, 2 * 1.1),
         ({"retry": RetryPolicy(backoff=7, max_attempts=3)}, 2 * 1.1 + 14),
         ({"batch_size": 1_000}, 2 * 100.1),
+        # A message goes every two seconds, in a batch of its own
+        ({"rate": 0.5}, 2 * (0.1 + 0.1) + 2),
         # The slowest profile counts
         ({"senders": (make.profile(), make.profile("slow", mean_time=30.0))}, 2 * 330.0),
     ],
@@ -103,7 +106,7 @@ def test_run_of_which_nothing_was_dispatched_yet_has_the_same_patience_from_its_
 def test_healthy_run_is_given_time_for_its_pauses_and_its_batches(
     values: dict[str, object], seconds: float
 ) -> None:
-    given = {"batch_size": 10, "retry": RetryPolicy(max_attempts=1, backoff=0), **values}
+    given = {"batch_size": 10, "retry": NO_RETRY, **values}
     simulation = make.simulation(**given)
     assert patience(simulation) == pytest.approx(STALLED_SECONDS + seconds)
     for after, state in ((-1, RunState.RUNNING), (1, RunState.STALLED)):
@@ -115,8 +118,23 @@ def test_run_is_given_time_for_an_outage_and_for_slow_batches() -> None:
     outage = Event.model_validate({"at": 0, "for": 90, "outage": True})
     usual = patience(make.simulation())
     assert patience(make.simulation(events=(outage,))) == usual + 90
-    slowdown = Event.model_validate({"at": 0, "for": 90, "slowdown": 3})
-    assert patience(make.simulation(events=(slowdown,))) > usual
+    # Batches of one message, which takes half a second at the only sender
+    slowdown = {"at": 0, "for": 90, "slowdown": 3}
+    for profile, factor in ((None, 3), ("fast", 3), ("slow", 1)):
+        event = Event.model_validate({**slowdown, "profile": profile})
+        senders = (make.profile("fast", mean_time=0.5), make.profile("slow", mean_time=0.125))
+        simulation = make.simulation(senders=senders, batch_size=1, retry=NO_RETRY, events=(event,))
+        assert patience(simulation) == STALLED_SECONDS + 2 * factor * (0.5 + 0.5)
+
+
+def test_run_stands_still_once_its_patience_is_over() -> None:
+    # Batches of ten messages, each of which takes half a second
+    simulation = make.simulation(
+        senders=(make.profile("fast", mean_time=0.5),), batch_size=10, retry=NO_RETRY
+    )
+    waited = STALLED_SECONDS + 2 * (5 + 0.5)
+    assert seen(simulation=simulation, after=waited).state is RunState.RUNNING
+    assert seen(simulation=simulation, after=waited + 0.125).state is RunState.STALLED
 
 
 @pytest.mark.parametrize("what", [Steering.CONTINUED, Steering.RESUMED])

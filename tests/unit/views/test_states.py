@@ -128,36 +128,3 @@ def test_time_left_is_not_told_while_nothing_moves() -> None:
     assert time_left(progress(3_600)) == "stalled, no ETA"
     assert time_left(progress(embedded=True)) == "interrupted, no ETA"
     assert time_left(progress()) == "ETA -"
-
-
-# Profiles that get nothing
-
-
-def warnings(
-    slow_online: bool, dispatched: int = 60, settled: int = 10, **values: object
-) -> tuple[str, ...]:
-    """Of a run of 100 messages, all of which went to `fast` so far."""
-    counts = (
-        make.counts("fast", dispatched=dispatched, first_attempts=settled, attempts=settled),
-        make.counts("slow"),
-    )
-    workers = [make.worker("w1")]
-    workers += [make.worker("w2", profile="slow")] if slow_online else []
-    snapshot = make.snapshot(*counts, workers=tuple(workers), **values)
-    return Tracker(["w1", "w2"]).update(snapshot, 0, NOON + 10).warnings
-
-
-def test_a_profile_that_gets_no_messages_says_why() -> None:
-    assert warnings(slow_online=False) == ("profile slow gets no messages: nobody is online",)
-    assert warnings(slow_online=True) == (
-        "profile slow gets no messages: its queue would be empty last",
-    )
-
-
-def test_a_profile_is_not_said_to_get_nothing_before_its_turn_or_without_a_choice() -> None:
-    assert warnings(slow_online=True, settled=0) == ()
-    assert warnings(slow_online=True, settled=0, dispatched=100) != ()
-    assert warnings(slow_online=False, dispatched=100) == ()
-    assert warnings(slow_online=True, simulation=make.simulation(routing="static")) == ()
-    assert warnings(slow_online=True, control=Control.PAUSED) == ("the run is paused",)
-    assert warnings(slow_online=True, total=10, dispatched=10) != ()
