@@ -118,9 +118,9 @@ def page(
     yield "# Mutants"
     yield ""
     yield "`make mutants` changes the code of `core`, `ledger` and `worker` in one place at a"
-    yield "time, and runs the unit tests that reach it and take no longer than a tenth of a second."
-    yield "What none of them notices is listed below; slower tests may notice it. Lines that only"
-    yield f"log are left as they are. This is the code of commit {commit}."
+    yield "time, and runs unit tests that reach it for up to five seconds: those of its own module"
+    yield "first, then the quickest. What none of them notices is listed below; others may notice it."
+    yield f"Lines that only log are left as they are. This is the code of commit {commit}."
     yield ""
     yield from table(mutants)
     yield ""
