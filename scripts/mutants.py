@@ -119,8 +119,8 @@ def page(
     yield ""
     yield "`make mutants` changes the code of `core`, `ledger` and `worker` in one place at a"
     yield "time, and runs unit tests that reach it for up to five seconds: first those of its own"
-    yield "module, then the quickest. What none of them notices is listed below; others may notice it."
-    yield f"Lines that only log are left as they are. This is the code of commit {commit}."
+    yield "module, then the quickest. What none of them notices is listed below; others may notice"
+    yield f"it. Lines that only log are left as they are. This is the code of commit {commit}."
     yield ""
     yield from table(mutants)
     yield ""
