@@ -11,9 +11,11 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import chdir
 from pathlib import Path
 from typing import NamedTuple
+
+from mutmut.mutation.diff_apply import get_diff_for_mutant
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "mutants.md"
@@ -22,8 +24,6 @@ BEGIN, END = "<!-- mutants -->\n", "<!-- end of mutants -->"
 MUTMUT = (sys.executable, "-m", "scripts.mutant_runner")
 #: Outcomes of a mutant that a test noticed. One that hangs is noticed, too.
 NOTICED = {"killed", "timeout", "caught by type check", "suspicious", "segfault"}
-#: Mutants that are looked at in parallel, to find the line that each changes.
-READERS = 2
 
 _RESULT = re.compile(r"^\s+(?P<name>sms_pipeline\.\S+): (?P<outcome>.+)$", re.MULTILINE)
 
@@ -61,8 +61,8 @@ def main() -> None:
     subprocess.run([*MUTMUT, "run", *sys.argv[1:]], cwd=ROOT, check=True)
     mutants = read_results()
     survivors = [mutant for mutant in mutants if not mutant.noticed]
-    with ThreadPoolExecutor(READERS) as readers:
-        changes = dict(zip(survivors, readers.map(read_change, survivors), strict=True))
+    with chdir(ROOT):
+        changes = {mutant: read_change(mutant) for mutant in survivors}
     PAGE.write_text("\n".join(page(mutants, changes, read_commit())) + "\n")
     text = CONTRIBUTING.read_text()
     before, _, rest = text.partition(BEGIN)
@@ -80,10 +80,9 @@ def read_results() -> list[Mutant]:
 
 def read_change(mutant: Mutant) -> tuple[str, str]:
     """The line that it changes, and what it makes of it."""
-    shown = subprocess.run(
-        [*MUTMUT, "show", mutant.name], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    lines = [line for line in shown.stdout.splitlines() if not line.startswith(("---", "+++"))]
+    path = Path("sms_pipeline", *mutant.module.split(".")).with_suffix(".py")
+    shown = get_diff_for_mutant(mutant.name, path=path)
+    lines = [line for line in shown.splitlines() if not line.startswith(("---", "+++"))]
     removed = next((line[1:].strip() for line in lines if line.startswith("-")), "")
     added = next((line[1:].strip() for line in lines if line.startswith("+")), "")
     return removed, added
