@@ -21,6 +21,8 @@ from mutmut.state import state
 CHANGED = "mutants"
 #: Tests are asked for so long, or what nothing notices would take a minute each.
 PATIENCE_SECONDS = 5.0
+#: What surrounds a test takes about so long; mutmut knows only how long the test itself takes.
+FIXTURES_SECONDS = 0.05
 #: A test that takes so long hangs.
 TIMEOUT_SECONDS = 20
 #: What mutmut calls a mutant that a test noticed, and one that no test reaches.
@@ -66,7 +68,7 @@ def choose(mutant: str, tests: Iterable[str], seconds: Mapping[str, float]) -> l
     _, room, module, *_ = mutant.split(".")
     own = f"tests/unit/{room}/test_{module}.py::"
     ordered = sorted(tests, key=lambda test: (not test.startswith(own), seconds[test]))
-    until = itertools.accumulate(seconds[test] for test in ordered)
+    until = itertools.accumulate(seconds[test] + FIXTURES_SECONDS for test in ordered)
     return [test for test, at in zip(ordered, until, strict=True) if at <= PATIENCE_SECONDS]
 
 

@@ -20,7 +20,7 @@ from sms_pipeline.worker.watchdog import THREADS
 from tests.unit import make
 
 #: Those whose end, or whose silence, ends the process.
-VITAL_THREADS = {*THREADS.values(), "watchdog"} - {threading.main_thread().name}
+VITAL_THREADS = {*THREADS.values(), "watchdog", "consumer"} - {threading.main_thread().name}
 PATIENCE_SECONDS = 5.0
 
 
