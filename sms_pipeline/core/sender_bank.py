@@ -260,17 +260,18 @@ class SenderBank:
         head = self._line[0]
         # Sorted, so it is a heap.
         senders = list(zip(self._free_at[due].tolist(), due.tolist(), strict=True))
-        latest = min(now, head.give_up_at)
+        arrival, latest = head.arrival, min(now, head.give_up_at)
         starts = []
         for seconds in head.occupies(_IN_TURN).tolist():
-            free_at, sender = senders[0]
-            start = max(free_at, head.arrival)
+            start, sender = senders[0]
+            if start < arrival:
+                start = arrival
             if start > latest:
                 break
             starts.append(start)
             heapq.heapreplace(senders, (start + seconds, sender))
         if not starts:
-            self._give_head_up(max(senders[0][0], head.arrival))
+            self._give_head_up(max(senders[0][0], arrival))
             return due
         start_times = np.array(starts)
         head.start(start_times, head.ends(start_times, len(starts))[0])

@@ -50,20 +50,29 @@ def limits_of(
     found = [
         Limit(without, fmean(ends))
         for without, setting in _changes(simulation, workers, costs)
-        if _is_gain(now, ends := _ends_of(setting))
+        if _is_gain(now, ends := _ends_of(setting, fmean(now)))
     ]
     return sorted(found, key=lambda limit: limit.end)
 
 
-def _ends_of(whole: Setting) -> list[float]:
-    """When runs end: as many runs as can be played in no time, and a few of large ones."""
+def _ends_of(whole: Setting, hoped: float = math.inf) -> list[float]:
+    """When runs end: as many runs as can be played in no time, and a few of large ones.
+
+    None, where the first of these few does not even end by `hoped`.
+    """
     setting = thin(whole, ROUGH)
-    runs = RUNS if setting is whole else FEW_RUNS
-    return play(setting, whole.simulation, FIRST_SEED, runs).ends
+    if setting is whole:
+        return play(setting, whole.simulation, FIRST_SEED, RUNS).ends
+    first = play(setting, whole.simulation, FIRST_SEED, 1).ends
+    if first[0] > hoped:
+        return []
+    return first + play(setting, whole.simulation, FIRST_SEED + 1, FEW_RUNS - 1).ends
 
 
 def _is_gain(now: Sequence[float], then: Sequence[float]) -> bool:
     """Whether runs end sooner, and not just by chance."""
+    if not then:
+        return False
     gain = fmean(now) - fmean(then)
     errors = (stdev(ends) / math.sqrt(len(ends)) for ends in (now, then))
     by_chance = _SURE * math.hypot(*errors)

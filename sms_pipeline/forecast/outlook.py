@@ -31,7 +31,7 @@ ROUGH = Budget(messages=60_000, batches=500)
 FINE = Budget(messages=1_200_000, batches=1_500)
 FEW_RUNS = 3
 #: Where the two differ by more than `CLOSE`, one more run is to tell.
-FINEST = Budget(messages=6_000_000, batches=2_000)
+FINEST = Budget(messages=3_000_000, batches=2_000)
 CLOSE = 0.03
 #: Without thinning so many messages are simulated in all, but never in less than a few runs.
 _EXACT_MESSAGES = 20_000_000
