@@ -23,7 +23,7 @@ def dumps(value: object) -> bytes | str:
 
 
 def loads(data: bytes | str | memoryview) -> Any:
-    """What `dumps`, or kombu, wrote.
+    """What `dumps`, or kombu, wrote. A whole number of more than 64 bits comes back as a float.
 
     Raises:
         ValueError: not JSON.
