@@ -109,15 +109,18 @@ class _Gap:
             delivery_seconds=counts.delivery_seconds + more_seconds,
             longest_delivery=self.later(counts.longest_delivery),
             delivery_times=times,
-            on_phone=self._widened_receipts(counts.on_phone, delivered),
+            on_phone=self._widened_receipts(counts, delivered),
         )
 
-    def _widened_receipts(self, on_phone: OnPhone, delivered: int) -> OnPhone:
-        """As many messages come to the phone meanwhile as are delivered: the run is in a flow."""
-        if not on_phone.delivered:
+    def _widened_receipts(self, counts: ProfileCounts, delivered: int) -> OnPhone:
+        """As many messages come to the phone as are delivered, but so much later."""
+        on_phone, sent_at = counts.on_phone, counts.mean_delivery
+        if not on_phone.delivered or sent_at is None:
             return on_phone
         missing = round(delivered * on_phone.missing / on_phone.delivered)
-        times, more_seconds = self._widened_times(on_phone.times, delivered - missing)
+        later = 0.0 if on_phone.mean is None else on_phone.mean - sent_at
+        there = replace(self, at=self.at + later)
+        times, more_seconds = there._widened_times(on_phone.times, delivered - missing)
         return OnPhone(
             receipts=sum(times.values()),
             missing=on_phone.missing + missing,

@@ -115,7 +115,7 @@ def test_one_seed_is_told_of() -> None:
 
 
 def test_failing_seed_is_told_with_the_command_that_plays_it_again() -> None:
-    result = simulate("--mistake", FOREIGN, "--seeds", "40")
+    result = simulate("--mistake", FOREIGN, "--seeds", "300")
     assert result.exit_code == 1
     assert "is lost, and no fault explains that" in result.output
     assert "again: make simulate SEED=" in result.output
