@@ -118,8 +118,8 @@ class _Gap:
         if not on_phone.delivered or sent_at is None:
             return on_phone
         missing = round(delivered * on_phone.missing / on_phone.delivered)
-        later = 0.0 if on_phone.mean is None else on_phone.mean - sent_at
-        there = replace(self, at=self.at + later)
+        lag = 0.0 if on_phone.mean is None else on_phone.mean - sent_at
+        there = replace(self, at=self.at + lag)
         times, more_seconds = there._widened_times(on_phone.times, delivered - missing)
         return OnPhone(
             receipts=sum(times.values()),
