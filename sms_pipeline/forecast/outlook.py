@@ -26,12 +26,12 @@ FIRST_SEED = 1
 #: A threshold must hold in this share of the simulated runs.
 SURE = 0.9
 #: What is simulated in each of `RUNS` runs, whose ends tell the range …
-ROUGH = Budget(messages=60_000, batches=500)
+ROUGH = Budget(messages=60_000, batches=450)
 #: … and in each of a few runs that tell all else.
 FINE = Budget(messages=1_200_000, batches=1_500)
 FEW_RUNS = 3
 #: Where the two differ by more than `CLOSE`, one more run is to tell.
-FINEST = Budget(messages=3_000_000, batches=2_000)
+FINEST = Budget(messages=2_000_000, batches=1_750)
 CLOSE = 0.03
 #: Without thinning so many messages are simulated in all, but never in less than a few runs.
 _EXACT_MESSAGES = 20_000_000
