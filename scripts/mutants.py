@@ -24,6 +24,8 @@ BEGIN, END = "<!-- mutants -->\n", "<!-- end of mutants -->"
 MUTMUT = (sys.executable, "-m", "scripts.mutant_runner")
 #: Outcomes of a mutant that a test noticed. One that hangs is noticed, too.
 NOTICED = {"killed", "timeout", "caught by type check", "suspicious", "segfault"}
+#: That of one whose turn has not come: a run was stopped.
+NOT_RUN = "not checked"
 
 _RESULT = re.compile(r"^\s+(?P<name>sms_pipeline\.\S+): (?P<outcome>.+)$", re.MULTILINE)
 
@@ -51,6 +53,11 @@ class Mutant(NamedTuple):
         return mangled.removeprefix("xǁ").removeprefix("x_").replace("ǁ", ".")
 
     @property
+    def was_run(self) -> bool:
+        """Whether tests were asked."""
+        return self.outcome != NOT_RUN
+
+    @property
     def noticed(self) -> bool:
         """Whether a test failed."""
         return self.outcome in NOTICED
@@ -60,7 +67,7 @@ def main() -> None:
     """Run mutmut with the arguments given, then write what it found."""
     subprocess.run([*MUTMUT, "run", *sys.argv[1:]], cwd=ROOT, check=True)
     mutants = read_results()
-    survivors = [mutant for mutant in mutants if not mutant.noticed]
+    survivors = [mutant for mutant in mutants if mutant.was_run and not mutant.noticed]
     with chdir(ROOT):
         changes = {mutant: read_change(mutant) for mutant in survivors}
     PAGE.write_text("\n".join(page(mutants, changes, read_commit())) + "\n")
@@ -99,15 +106,17 @@ def read_commit() -> str:
 
 def table(mutants: Iterable[Mutant]) -> Iterator[str]:
     """A row for each room, and one for all."""
-    yield "| room | mutants | noticed | share |"
-    yield "|---|---|---|---|"
-    counts: dict[str, Counter[bool]] = defaultdict(Counter)
+    yield "| room | mutants run | noticed | share | not run |"
+    yield "|---|---|---|---|---|"
+    counts: dict[str, Counter[bool | None]] = defaultdict(Counter)
     for mutant in mutants:
-        counts[mutant.room][mutant.noticed] += 1
-        counts["all"][mutant.noticed] += 1
+        noticed = mutant.noticed if mutant.was_run else None
+        counts[mutant.room][noticed] += 1
+        counts["all"][noticed] += 1
     for room in sorted(counts, key=lambda room: (room == "all", room)):
-        noticed, total = counts[room][True], counts[room].total()
-        yield f"| {room} | {total:,} | {noticed:,} | {noticed / total:.1%} |"
+        noticed, run = counts[room][True], counts[room][True] + counts[room][False]
+        share = f"{noticed / run:.1%}" if run else "-"
+        yield f"| {room} | {run:,} | {noticed:,} | {share} | {counts[room][None]:,} |"
 
 
 def page(
