@@ -28,15 +28,18 @@ _HOURS = {
     "window": "08:00-21:00 Europe/Berlin",
     "events": [{"at": 60, "for": 30, "profile": "fast", "outage": True}],
 }
-_FIVE = {
-    "senders": [
+#: Senders and their mean time.
+_MIX = [(40_000, 1.0), (20_000, 2.0), (10_000, 0.2), (50_000, 20.0), (5_000, 2.0)]
+
+
+def _profiles_of(mix: list[tuple[int, float]]) -> dict[str, Any]:
+    senders = [
         {"name": f"p{number}", "count": count, "mean_time": mean, "failure_rate": 0.1}
-        for number, (count, mean) in enumerate(
-            [(40_000, 1.0), (20_000, 2.0), (10_000, 0.2), (50_000, 20.0), (5_000, 2.0)]
-        )
-    ],
-    "deadline": 86_400,
-}
+        for number, (count, mean) in enumerate(mix)
+    ]
+    return {"senders": senders, "deadline": 86_400}
+
+
 #: Configuration, and workers of each profile; None: one process.
 SETTINGS: dict[str, tuple[dict[str, Any], int | None]] = {
     "defaults, one process": ({}, None),
@@ -44,7 +47,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], int | None]] = {
     "hand-overs, 4 workers": (_HAND_OVER, 4),
     "hours and an outage, one process": (_HOURS, None),
     "hours and an outage, 12 workers": (_HOURS, 12),
-    "five profiles and a deadline, 4 workers": (_FIVE, 4),
+    "five profiles and a deadline, 4 workers": (_profiles_of(_MIX), 4),
+    "twenty profiles and a deadline, one process": (_profiles_of(4 * _MIX), None),
 }
 
 

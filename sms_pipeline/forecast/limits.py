@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterator, Sequence
 from statistics import fmean, stdev
@@ -12,6 +13,7 @@ from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.costs import COSTS, NO_COSTS, Costs
 from sms_pipeline.forecast.outlook import FEW_RUNS, FIRST_SEED, ROUGH, RUNS, play
+from sms_pipeline.forecast.rehearsal import rehearse
 from sms_pipeline.forecast.setting import Setting, exact_setting
 from sms_pipeline.forecast.thinning import thin
 
@@ -19,6 +21,8 @@ from sms_pipeline.forecast.thinning import thin
 LEAST_GAIN = 0.01
 #: Nor is a gain below so many standard errors.
 _SURE = 3.0
+#: So many profiles are taken away at most, one at a time.
+_MOST_PROFILES = 5
 #: More batches than any worker is ever given.
 _ENDLESS = 1_000_000
 
@@ -102,11 +106,24 @@ def _changes(
     if simulation.events:
         yield "nothing went wrong", changed(events=())
     if len(simulation.senders) > 1:
-        for profile in simulation.senders:
+        for profile in _waited_for(simulation, workers, costs):
             others = _without(profile, simulation)
             if not endless(others.senders, others.failover, others.retry):
                 without = f"there were no {profile.name}"
                 yield without, exact_setting(others, workers, costs)
+
+
+def _waited_for(
+    simulation: Simulation, workers: int | None, costs: Costs
+) -> Sequence[SenderProfile]:
+    """The profiles whose messages end last: without another one, a run would end no sooner."""
+    if len(simulation.senders) <= _MOST_PROFILES:
+        return simulation.senders
+    course = rehearse(thin(exact_setting(simulation, workers, costs), ROUGH), FIRST_SEED)
+    ended_at = {mark.profile: mark.at for mark in course.marks}
+    return heapq.nlargest(
+        _MOST_PROFILES, simulation.senders, key=lambda one: ended_at.get(one.name, 0.0)
+    )
 
 
 def _without(profile: SenderProfile, simulation: Simulation) -> Simulation:

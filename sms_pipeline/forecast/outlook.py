@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 
@@ -28,10 +28,10 @@ SURE = 0.9
 #: What is simulated in each of `RUNS` runs, whose ends tell the range …
 ROUGH = Budget(messages=60_000, batches=450)
 #: … and in each of a few runs that tell all else.
-FINE = Budget(messages=1_200_000, batches=1_500)
+FINE = Budget(messages=1_000_000, batches=1_250)
 FEW_RUNS = 3
-#: Where the two differ by more than `CLOSE`, one more run is to tell.
-FINEST = Budget(messages=2_000_000, batches=1_750)
+#: Where one of these already differs by more than `CLOSE`, a single one tells instead.
+FINEST = Budget(messages=1_750_000, batches=1_500)
 CLOSE = 0.03
 #: Without thinning so many messages are simulated in all, but never in less than a few runs.
 _EXACT_MESSAGES = 20_000_000
@@ -132,6 +132,10 @@ class Runs:
         seconds = [at for one in self.courses if (at := one.reached_after(share)) is not None]
         return Spread.of(seconds) if len(seconds) == len(self.courses) else None
 
+    def and_those_of(self, others: Runs) -> Runs:
+        """These and other runs of the same setting."""
+        return _ordered(self.setting, self.simulation, (*self.courses, *others.courses))
+
     def progress(self, course: Course) -> Progress:
         """One of them as a view would show it."""
         return progress_of(course, self.setting, self.simulation)
@@ -145,8 +149,11 @@ def play(setting: Setting, simulation: Simulation, seed: int, runs: int) -> Runs
         courses = [stretched(course, setting.left_out, rate) for course in courses]
     if setting.factor > 1:
         courses = [with_tail(course, simulation) for course in courses]
-    ordered = sorted(courses, key=lambda course: course.seconds)
-    return Runs(setting, simulation, tuple(ordered))
+    return _ordered(setting, simulation, courses)
+
+
+def _ordered(setting: Setting, simulation: Simulation, courses: Iterable[Course]) -> Runs:
+    return Runs(setting, simulation, tuple(sorted(courses, key=lambda course: course.seconds)))
 
 
 def look_ahead(
@@ -172,12 +179,12 @@ def look_ahead(
     rough = play(thin(whole, ROUGH), simulation, seed, RUNS)
     if rough.setting is whole:
         return _sure(replace(_outlook(rough, workers), ends=tuple(rough.ends)))
-    fine = play(thin(whole, FINE), simulation, seed, FEW_RUNS)
-    error = _error(rough, fine)
-    if error > CLOSE:
+    fine = play(thin(whole, FINE), simulation, seed, 1)
+    if _error(rough, fine) > CLOSE:
         finest = play(thin(whole, FINEST), simulation, seed, 1)
-        error, fine = _error(fine, finest), finest
-    return _sure(_refined(rough, fine, error, workers))
+        return _sure(_refined(rough, finest, _error(fine, finest), workers))
+    fine = fine.and_those_of(play(fine.setting, simulation, seed + 1, FEW_RUNS - 1))
+    return _sure(_refined(rough, fine, _error(rough, fine), workers))
 
 
 def _sure(outlook: Outlook) -> Outlook:

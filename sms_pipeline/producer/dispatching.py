@@ -185,7 +185,7 @@ class Dispatching:
             snapshot: Snapshot = yield ReadSnapshot()
             if snapshot.control is Control.CANCELLED:
                 break
-            if snapshot.counts.dispatched >= self._run.total:
+            if snapshot.dispatched >= self._run.total:
                 # Of a paused run nobody would ever be told so by a refused record.
                 self.next_index = self._run.total
                 break

@@ -106,6 +106,13 @@ def test_a_profile_is_the_limit_where_the_others_wait_for_it() -> None:
     assert "there were no fast" not in limits(mixed)
 
 
+def test_of_many_profiles_those_that_are_waited_for_are_taken_away() -> None:
+    quick = [make.profile(f"quick-{number}", count=50, failure_rate=0) for number in range(8)]
+    slow = make.profile("slow", count=20, mean_time=20.0, failure_rate=0)
+    mixed = make.simulation(num_messages=16_000, senders=(*quick[:4], slow, *quick[4:]))
+    assert "there were no slow" in limits(mixed)
+
+
 def test_a_profile_that_others_hand_their_messages_to_may_be_the_limit() -> None:
     fast = make.profile("fast", count=50, failure_rate=0.4)
     backup = make.profile("backup", count=5, mean_time=0.5, failure_rate=0)
