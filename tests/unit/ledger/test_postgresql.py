@@ -126,19 +126,20 @@ def test_any_other_refusal_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("error", "notes"),
+    ("kind", "notes"),
     [
         (
-            psycopg.errors.ReadOnlySqlTransaction(),
+            psycopg.errors.ReadOnlySqlTransaction,
             ["its server only allows reading; is it a standby?"],
         ),
-        (psycopg.errors.UniqueViolation(), None),
-        (ValueError(), None),
+        (psycopg.errors.UniqueViolation, None),
+        (ValueError, None),
     ],
 )
 def test_a_server_that_only_allows_reading_is_left(
-    error: Exception, notes: list[str] | None
+    kind: type[Exception], notes: list[str] | None
 ) -> None:
+    error = kind()
     context = SimpleNamespace(original_exception=error, is_disconnect=False)
     postgresql._give_up_read_only(cast(ExceptionContext, context))
     assert getattr(error, "__notes__", None) == notes
