@@ -45,6 +45,15 @@ class Costs:
             retry_batch=self.retry_batch * batches,
         )
 
+    def shared_by(self, workers: int) -> Costs:
+        """Where so many workers do at once what one does here."""
+        return replace(
+            self,
+            play_message=self.play_message / workers,
+            play_batch=self.play_batch / workers,
+            retry_batch=self.retry_batch / workers,
+        )
+
     def busier(self, factor: float) -> Costs:
         """Where all that takes CPU takes `factor` times as long."""
         taken = self.times(factor, factor)

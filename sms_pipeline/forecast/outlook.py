@@ -28,10 +28,10 @@ SURE = 0.9
 #: What is simulated in each of `RUNS` runs, whose ends tell the range …
 ROUGH = Budget(messages=60_000, batches=450)
 #: … and in each of a few runs that tell all else.
-FINE = Budget(messages=1_000_000, batches=1_250)
+FINE = Budget(messages=600_000, batches=3_000)
 FEW_RUNS = 3
 #: Where one of these already differs by more than `CLOSE`, a single one tells instead.
-FINEST = Budget(messages=1_750_000, batches=1_500)
+FINEST = Budget(messages=1_000_000, batches=4_500)
 CLOSE = 0.03
 #: Without thinning so many messages are simulated in all, but never in less than a few runs.
 _EXACT_MESSAGES = 20_000_000
@@ -182,7 +182,9 @@ def look_ahead(
     fine = play(thin(whole, FINE), simulation, seed, 1)
     if _error(rough, fine) > CLOSE:
         finest = play(thin(whole, FINEST), simulation, seed, 1)
-        return _sure(_refined(rough, finest, _error(fine, finest), workers))
+        # What falls as batches get more is still so large, whatever the last step came to.
+        still = _error(rough, finest) * ROUGH.batches / FINEST.batches
+        return _sure(_refined(rough, finest, max(_error(fine, finest), still), workers))
     fine = fine.and_those_of(play(fine.setting, simulation, seed + 1, FEW_RUNS - 1))
     return _sure(_refined(rough, fine, _error(rough, fine), workers))
 

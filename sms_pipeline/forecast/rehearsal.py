@@ -124,7 +124,7 @@ def rehearse(setting: Setting, seed: int, opening: Opening = MemoryBooks) -> Cou
     run = Run(_RUN, EPOCH, seed, simulation.num_messages, simulation, setting.workers is None)
     workers = _workers(setting)
     books = opening(run, workers, agenda)
-    world = World(run, agenda, Broker(agenda), books, setting.costs, setting.stride)
+    world = World(run, agenda, Broker(agenda), books, setting.costs, setting.stride, setting.slower)
     record = _Record(run.total)
     world.on_settled.append(record.see)
     processors = _start(setting, workers, world)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.routing import delivery_rate
@@ -33,8 +33,12 @@ class Setting:
     stride: float
     #: Most batches of each profile that may be outstanding; None: as routing has it.
     most_batches: Mapping[str, int] | None = None
+    #: By profile: seconds by which a batch ends later than its simulated messages; none: not.
+    slower: Mapping[str, float] = field(default_factory=dict)
     #: Messages that one simulated message stands for.
     factor: float = 1.0
+    #: Workers of a profile that its one simulated worker stands for.
+    merged: int = 1
     #: Messages that are left out of the middle of the run; simulated ones.
     left_out: int = 0
 

@@ -19,9 +19,17 @@ from sms_pipeline.core.gamma import capped_mean
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.remaining import attempts_each
 from sms_pipeline.core.retry import RetryPolicy, full_pause
-from sms_pipeline.core.routing import BACKLOG_SECONDS, Load, delivery_rate
+from sms_pipeline.core.routing import BACKLOG_SECONDS, delivery_rate
 from sms_pipeline.core.sender_bank import HORIZON_SECONDS
 from sms_pipeline.core.simulation import Simulation
+from sms_pipeline.forecast.coarsening import (
+    AHEAD,
+    MOST_ATTEMPTS,
+    attempts_at_batches,
+    later_end,
+    most_batches,
+    sizes_by_waiting,
+)
 from sms_pipeline.forecast.setting import Setting, work_seconds
 
 #: No profile is thinned below so many senders: one that ends late would hold up too much.
@@ -36,8 +44,6 @@ _LEAST_STRIDES = 400
 _SLOWEST_MEANS = 4
 #: So small a share of the messages does not change the rate at which others end.
 _FEW = 0.01
-#: With unlimited attempts: more than anybody will see.
-_MOST_ATTEMPTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +71,23 @@ def thin(setting: Setting, budget: Budget) -> Setting:
     """A setting of the same shape within `budget`; `setting` itself if it is within."""
     whole = setting.simulation
     shares = shares_of(whole)
-    most = whole.retry.max_attempts or _MOST_ATTEMPTS
+    most = whole.retry.max_attempts or MOST_ATTEMPTS
     each = {one.name: attempts_each(one.failure_rate, most) for one in whole.senders}
     attempts = sum(share * each[name] for name, share in shares.items())
     messages = attempts * whole.num_messages / budget.messages
-    batches = _attempts_at_batches(whole, shares) / budget.batches
+    given = {name: share * whole.num_messages for name, share in shares.items()}
+    sizes = {one.name: whole.batch_size_for(one) for one in whole.senders}
+    batches = attempts_at_batches(whole, given, sizes) / budget.batches
     too_much = max(messages, batches)
     if too_much <= 1:
         return setting
     kept = max(1 / too_much, _least_share(setting))
-    return _thinned(setting, kept, max(1.0, messages * kept), max(1.0, batches * kept))
+    factor = max(1.0, messages * kept)
+    given = {name: messages * kept for name, messages in given.items()}
+    if coarse := sizes_by_waiting(setting, given, budget.batches):
+        return _thinned(setting, kept, factor, coarse, setting.workers or 1)
+    coarse = {name: size * max(1.0, batches * kept) for name, size in sizes.items()}
+    return _thinned(setting, kept, factor, coarse, 1)
 
 
 def _least_share(setting: Setting) -> float:
@@ -108,70 +121,71 @@ def settling_seconds(simulation: Simulation) -> float:
 def _pauses(retry: RetryPolicy, failure_rate: float) -> float:
     """All pauses of a message that needs more attempts than most."""
     seconds, attempt, left = 0.0, 0, failure_rate
-    while retry.allows_after(attempt) and left > _FEW and attempt < _MOST_ATTEMPTS:
+    while retry.allows_after(attempt) and left > _FEW and attempt < MOST_ATTEMPTS:
         seconds += full_pause(retry, attempt)
         attempt, left = attempt + 1, left * failure_rate
     return seconds
 
 
-def _thinned(setting: Setting, kept: float, factor: float, coarser: float) -> Setting:
+def _thinned(
+    setting: Setting, kept: float, factor: float, coarse: Mapping[str, float], merged: int
+) -> Setting:
+    """The setting with batches of these sizes.
+
+    Args:
+        setting: every message and sender.
+        kept: share of the run that is played, 0 to 1.
+        factor: messages that one simulated message stands for.
+        coarse: messages that one simulated batch of each profile stands for.
+        merged: workers of a profile that become one; with fewer workers, fewer batches are enough
+            to keep all of them busy.
+    """
     whole = setting.simulation
-    simulated = max(1, round(whole.num_messages * kept / factor))
-    sizes = {
-        one.name: max(1, round(whole.batch_size_for(one) * coarser / factor))
-        for one in whole.senders
-    }
+    workers = None if setting.workers is None else setting.workers // merged
+    profiles = {one.name: one for one in whole.senders}
+    thinned = {one.name: _thin_profile(one, factor, merged) for one in whole.senders}
+    sizes = {name: max(1, round(size / factor)) for name, size in coarse.items()}
     # Batches that one batch stands for.
     batches = {
-        one.name: factor * sizes[one.name] / whole.batch_size_for(one) for one in whole.senders
+        name: factor * size / whole.batch_size_for(profiles[name]) for name, size in sizes.items()
     }
+    simulated = max(1, round(whole.num_messages * kept / factor))
+    seconds = kept * work_seconds(whole, setting.workers or 1)
     changed = {
         "num_messages": simulated,
-        "senders": tuple(_thin_profile(one, factor) for one in whole.senders),
+        "senders": tuple(thinned.values()),
         "batch_sizes": sizes,
         "rate": None if whole.rate is None else whole.rate / factor,
     }
-    seconds = work_seconds(whole, setting.workers or 1)
     return Setting(
         simulation=Thinned.model_construct(**{**dict(whole), **changed}),
-        workers=setting.workers,
+        workers=workers,
         costs={
-            name: costs.times(messages=factor, batches=batches[name])
+            name: costs.times(messages=factor, batches=batches[name]).shared_by(merged)
             for name, costs in setting.costs.items()
         },
         threads={
-            name: max(1, math.ceil(threads / batches[name]))
+            name: max(1, math.ceil(merged * threads / batches[name]))
             for name, threads in setting.threads.items()
         },
-        stride=max(HORIZON_SECONDS, min(setting.stride, kept * seconds / _LEAST_STRIDES)),
+        stride=max(HORIZON_SECONDS, min(setting.stride, seconds / _LEAST_STRIDES)),
         most_batches={
-            one.name: _fewer(_most_batches(setting, one), batches[one.name], setting.workers or 1)
-            for one in whole.senders
+            name: _fewer(most_batches(setting, profile), batches[name], workers or 1)
+            for name, profile in profiles.items()
+        },
+        slower={
+            name: later_end(profile, thinned[name], whole.batch_size_for(profile), sizes[name])
+            for name, profile in profiles.items()
         },
         factor=factor,
         left_out=max(0, round(whole.num_messages / factor) - simulated),
+        merged=merged,
     )
 
 
 def _fewer(most: float, batches: float, workers: int) -> int:
-    """How many may wait if one stands for `batches`: one for each worker, or some would idle."""
-    return max(1, round(most / batches), min(workers, round(most)))
-
-
-def _most_batches(setting: Setting, profile: SenderProfile) -> float:
-    """How many batches of a profile routing lets wait: limits that are numbers are thinned, too."""
-    workers, size = setting.workers or 1, setting.simulation.batch_size_for(profile)
-    most = setting.max_batches()
-    load = Load(
-        profile.name,
-        outstanding=0,
-        in_play=profile.in_play * workers,
-        rate=delivery_rate(profile.capacity * workers, profile.failure_rate, None),
-        batch_size=size,
-        max_batches=most(profile, size) if most else None,
-        workers=workers,
-    )
-    return load.cap / size
+    """How many may wait if one stands for `batches`: two for each worker, or some would idle."""
+    return max(1, round(most / batches), min(AHEAD * workers, round(most)))
 
 
 def shares_of(simulation: Simulation) -> dict[str, float]:
@@ -190,21 +204,12 @@ def _zip(simulation: Simulation, shares: Mapping[str, float]) -> list[tuple[Send
     return [(one, shares[one.name]) for one in simulation.senders]
 
 
-def _attempts_at_batches(simulation: Simulation, shares: Mapping[str, float]) -> float:
-    """Attempts at all batches of a run: each needs as many as its unluckiest message."""
-    most = simulation.retry.max_attempts or _MOST_ATTEMPTS
-    found = 0.0
-    for profile, share in _zip(simulation, shares):
-        size, rate = simulation.batch_size_for(profile), profile.failure_rate
-        tries = sum(1 - (1 - rate**attempt) ** size for attempt in range(most))
-        found += max(simulation.num_messages * share / size, share > 0) * tries
-    return found
-
-
-def _thin_profile(profile: SenderProfile, factor: float) -> SenderProfile:
-    count = max(min(profile.count, LEAST_SENDERS), round(profile.count / factor))
+def _thin_profile(profile: SenderProfile, factor: float, workers: int) -> SenderProfile:
+    """With the senders of all workers."""
+    senders = profile.count * workers
+    count = max(min(senders, LEAST_SENDERS), round(senders / factor))
     # So many messages, one after the other, are one message here; about 1 where senders abound.
-    bundle = factor * count / profile.count
+    bundle = factor * count / senders
     if profile.parts_per_second is not None:
         # Times do not change; only how many may be passed.
         rate = profile.parts_per_second / bundle

@@ -87,8 +87,9 @@ def progress_of(course: Course, setting: Setting, simulation: Simulation) -> Pro
 def _whole(snapshot: Snapshot, setting: Setting, simulation: Simulation) -> Snapshot:
     profiles = {profile.name: profile for profile in simulation.senders}
     thinned = {profile.name: profile.count for profile in setting.simulation.senders}
+    merged = setting.merged
     counts = [
-        _grown(part, setting.factor, profiles[part.profile].count / thinned[part.profile])
+        _grown(part, setting.factor, merged * profiles[part.profile].count / thinned[part.profile])
         for part in snapshot.profiles
     ]
     return replace(
@@ -97,8 +98,9 @@ def _whole(snapshot: Snapshot, setting: Setting, simulation: Simulation) -> Snap
         simulation=simulation,
         profiles=tuple(map(_ended, _made_up(counts, simulation.num_messages))),
         workers=tuple(
-            _as_configured(row, profiles[row.profile], snapshot.settled_at or EPOCH)
+            _as_configured(f"{row.id}-{number}", row, profiles[row.profile], snapshot)
             for row in snapshot.workers
+            for number in range(merged)
         ),
     )
 
@@ -143,5 +145,8 @@ def _ended(counts: ProfileCounts) -> ProfileCounts:
     )
 
 
-def _as_configured(row: WorkerRow, profile: SenderProfile, seen_at: float) -> WorkerRow:
-    return WorkerRow.playing(profile, row.id, row.heartbeat, row.joined_at, seen_at)
+def _as_configured(
+    id: str, row: WorkerRow, profile: SenderProfile, snapshot: Snapshot
+) -> WorkerRow:
+    seen_at = snapshot.settled_at or EPOCH
+    return WorkerRow.playing(profile, id, row.heartbeat, row.joined_at, seen_at)

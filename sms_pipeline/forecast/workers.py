@@ -106,7 +106,8 @@ class VirtualWorker:
 
         def ended(finished: Finished) -> None:
             came = came_to(batch, outcomes, terms, finished, EPOCH, give_up_at, closes_at)
-            answer(Played(*came))
+            later = self._world.slower.get(batch.profile, 0.0)
+            self._world.agenda.after(later, lambda: answer(Played(*came)))
 
         self._senders.play(
             batch.profile, outcomes.durations, min(give_up_at, closes_at), ended, terms

@@ -24,6 +24,8 @@ class World:
     costs: Mapping[str, Costs]
     #: Seconds that are looked at together, where times do not depend on that.
     stride: float
+    #: By profile: seconds by which a batch ends later than its simulated messages; none: not.
+    slower: Mapping[str, float] = field(default_factory=dict)
     #: Are told of each settlement once it is committed.
     on_settled: list[Callable[[Settlement], None]] = field(default_factory=list)
 
