@@ -40,9 +40,10 @@ def _profiles_of(mix: list[tuple[int, float]]) -> dict[str, Any]:
     return {"senders": senders, "deadline": 86_400}
 
 
+DEFAULTS = "defaults, one process"
 #: Configuration, and workers of each profile; None: one process.
 SETTINGS: dict[str, tuple[dict[str, Any], int | None]] = {
-    "defaults, one process": ({}, None),
+    DEFAULTS: ({}, None),
     "hand-overs, one process": (_HAND_OVER, None),
     "hand-overs, 4 workers": (_HAND_OVER, 4),
     "hours and an outage, one process": (_HOURS, None),

@@ -15,6 +15,7 @@ from benchmarks import (
     population,
     scaling,
     stability,
+    thinning,
     throughput,
     watching,
 )
@@ -216,6 +217,26 @@ def forecast_cost_table(results: Content) -> Iterable[str]:
     yield from _table(("forecast", "messages", "seconds", "CPU seconds", "MB"), rows)
 
 
+def thinning_table(results: Content) -> Iterable[str]:
+    """Thinned forecasts beside whole ones."""
+    rows = [
+        (
+            title,
+            *(f"{found['off']:+.1%}" for found in row["reached"].values()),
+            f"{row['may_be_off']:.1%}",
+            _minutes(row["end"]),
+            " to ".join(map(_minutes, row["range"])),
+        )
+        for title, row in results["rows"].items()
+    ]
+    shares = next(iter(results["rows"].values()))["reached"]
+    yield from _table(("forecast", *shares, "told", "end, min", "told, min"), rows)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / SECONDS_A_MINUTE:,.1f}"
+
+
 TABLES: dict[str, Render] = {
     throughput.NAME: throughput_table,
     peers.NAME: peers_table,
@@ -225,6 +246,7 @@ TABLES: dict[str, Render] = {
     watching.NAME: watching_table,
     forecast.NAME: forecast_table,
     forecast_cost.NAME: forecast_cost_table,
+    thinning.NAME: thinning_table,
     population.NAME: population_table,
 }
 

@@ -33,6 +33,9 @@ FEW_RUNS = 3
 #: Where one of these already differs by more than `CLOSE`, a single one tells instead.
 FINEST = Budget(messages=1_000_000, batches=4_500)
 CLOSE = 0.03
+#: An error in inverse proportion to the batches falls so many times as much in all steps to come as
+#: it did in that one.
+_TO_COME = FINE.batches / (FINEST.batches - FINE.batches)
 #: Without thinning so many messages are simulated in all, but never in less than a few runs.
 _EXACT_MESSAGES = 20_000_000
 #: Of its time; a machine that is busier than that decides how long a run takes …
@@ -182,9 +185,8 @@ def look_ahead(
     fine = play(thin(whole, FINE), simulation, seed, 1)
     if _error(rough, fine) > CLOSE:
         finest = play(thin(whole, FINEST), simulation, seed, 1)
-        # What falls as batches get more is still so large, whatever the last step came to.
-        still = _error(rough, finest) * ROUGH.batches / FINEST.batches
-        return _sure(_refined(rough, finest, max(_error(fine, finest), still), workers))
+        error = _TO_COME * _error(fine, finest)
+        return _sure(_refined(rough, finest, error, workers))
     fine = fine.and_those_of(play(fine.setting, simulation, seed + 1, FEW_RUNS - 1))
     return _sure(_refined(rough, fine, _error(rough, fine), workers))
 

@@ -40,6 +40,8 @@ _STRETCHES = 4
 _LEAST_BATCHES = 40
 #: What is kept of a run is played in at least so many strides.
 _LEAST_STRIDES = 400
+#: What a worker may take in hand at least, or retries would wait behind what is new.
+_IN_HAND = 4
 #: The slowest message of a batch may take this many mean times.
 _SLOWEST_MEANS = 4
 #: So small a share of the messages does not change the rate at which others end.
@@ -165,7 +167,7 @@ def _thinned(
             for name, costs in setting.costs.items()
         },
         threads={
-            name: max(1, math.ceil(merged * threads / batches[name]))
+            name: max(min(_IN_HAND, merged * threads), math.ceil(merged * threads / batches[name]))
             for name, threads in setting.threads.items()
         },
         stride=max(HORIZON_SECONDS, min(setting.stride, seconds / _LEAST_STRIDES)),
