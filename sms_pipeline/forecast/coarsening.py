@@ -25,7 +25,7 @@ MOST_ATTEMPTS = 100
 AHEAD = 2
 #: A batch is a whole number of these parts of what waits …
 _PARTS = 100
-#: … and no more: with two such batches, twice what waits, a run would still be told right.
+#: … and of no more: where two such batches wait, the times of a run are still right.
 _MOST_PARTS = 150
 
 
