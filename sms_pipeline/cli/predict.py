@@ -73,7 +73,7 @@ def forecast(
     from sms_pipeline.forecast.outlook import FIRST_SEED, look_ahead
     from sms_pipeline.forecast.setting import begun_at
     from sms_pipeline.views.outlook import outlook_json, outlook_lines
-    from sms_pipeline.views.output import write
+    from sms_pipeline.views.output import waiting, write
     from sms_pipeline.worker.in_hand import require_playable
 
     require_playable(simulation)
@@ -81,8 +81,10 @@ def forecast(
     seed = FIRST_SEED if simulation.seed is None else simulation.seed
     measurement = measured(settings, workers)
     costs = measurement.costs if measurement else COSTS
-    outlook = look_ahead(simulation, workers, seed, exact, costs)
-    limits = limits_of(simulation, workers, costs, outlook.ends)
+    with waiting("Simulating runs …"):
+        outlook = look_ahead(simulation, workers, seed, exact, costs)
+    with waiting("Looking for what holds it up …"):
+        limits = limits_of(simulation, workers, costs, outlook.ends)
     if as_json:
         write(json.dumps(outlook_json(outlook, limits, measurement)))
     else:
@@ -166,13 +168,14 @@ def plan(
     from sms_pipeline.forecast.costs import COSTS
     from sms_pipeline.forecast.plan import make_plan
     from sms_pipeline.forecast.setting import begun_at
-    from sms_pipeline.views.output import say, write, write_file
+    from sms_pipeline.views.output import say, waiting, write, write_file
     from sms_pipeline.views.plan import fleet_yaml, plan_json, plan_lines
 
     measurement = measured(settings, workers)
     costs = measurement.costs if measurement else COSTS
     simulation = begun_at(simulation, MACHINE_CLOCK.wall())
-    found = make_plan(simulation, goal, grow, workers, costs)
+    with waiting("Simulating fleets …"):
+        found = make_plan(simulation, goal, grow, workers, costs)
     write(json.dumps(plan_json(found)) if as_json else "\n".join(plan_lines(found)))
     if found.chosen is None:
         click.get_current_context().exit(EXIT_THRESHOLD)

@@ -87,6 +87,17 @@ def say(message: str) -> None:
     write(message, err=True)
 
 
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on a terminal, and nowhere else, what the user is waiting for; gone once it is done."""
+    console = SafeConsole(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what, spinner="line"):
+        yield
+
+
 class SafeConsole(Console):
     """A console that passes on no control characters but its own."""
 

@@ -14,7 +14,7 @@ import pytest
 from sms_pipeline.core.errors import OutputError
 from sms_pipeline.views import output
 from sms_pipeline.views.display import JsonView, PlainView, View
-from sms_pipeline.views.output import new_table, say, write, write_all, writing
+from sms_pipeline.views.output import new_table, say, waiting, write, write_all, writing
 from sms_pipeline.views.terminal import LiveView
 from tests.unit.views.runs import progress
 
@@ -103,6 +103,19 @@ def test_a_full_disk_stops_the_screen() -> None:
 def test_a_reader_that_has_gone_is_no_error() -> None:
     with pytest.raises(BrokenPipeError), writing():
         raise BrokenPipeError
+
+
+def test_who_waits_sees_on_a_terminal_what_for() -> None:
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as terminal, redirect_stderr(terminal), waiting("Counting sheep …"):
+        assert b"Counting sheep" in os.read(ours, 1_000)
+    os.close(ours)
+
+
+def test_who_waits_elsewhere_sees_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with waiting("Counting sheep …"):
+        pass
+    assert capsys.readouterr() == ("", "")
 
 
 def test_everything_is_written_in_one_place() -> None:
