@@ -64,12 +64,21 @@ class CollectedTests(PytestRunner):
 
 
 def choose(mutant: str, tests: Iterable[str], seconds: Mapping[str, float]) -> list[str]:
-    """Those of a mutant's own module first, then the quickest, as far as patience lasts."""
+    """Those of a mutant's own module first, then the quickest, as far as patience lasts.
+
+    Tests of a file come together, or what they share would be made again and again.
+    """
     _, room, module, *_ = mutant.split(".")
     own = f"tests/unit/{room}/test_{module}.py::"
     ordered = sorted(tests, key=lambda test: (not test.startswith(own), seconds[test]))
     until = itertools.accumulate(seconds[test] + FIXTURES_SECONDS for test in ordered)
-    return [test for test, at in zip(ordered, until, strict=True) if at <= PATIENCE_SECONDS]
+    chosen = [test for test, at in zip(ordered, until, strict=True) if at <= PATIENCE_SECONDS]
+    files = list(dict.fromkeys(map(_file, chosen)))
+    return sorted(chosen, key=lambda test: files.index(_file(test)))
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
 
 
 if __name__ == "__main__":
