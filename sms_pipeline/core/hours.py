@@ -95,6 +95,14 @@ class Window(Frozen):
             work, at = work - room, at + room
         return at + work - wall
 
+    def work_in(self, seconds: float, wall: float) -> float:
+        """For how much of so many seconds it is open: the inverse of `seconds_for`."""
+        at, end, work = wall, wall + seconds, 0.0
+        while (at := at + self.opens_in(at)) < end:
+            closing = min(self.closes_at(at), end)
+            work, at = work + closing - at, closing
+        return work
+
     def __str__(self) -> str:
         return f"{self.hours} {self.zone}"
 

@@ -9,6 +9,7 @@ from statistics import fmean, median
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import Judgement, State
+from sms_pipeline.forecast.agenda import EPOCH
 from sms_pipeline.forecast.caps import PassedCap, passed_caps
 from sms_pipeline.forecast.costs import COSTS, Costs
 from sms_pipeline.forecast.rehearsal import Course, Mark, rehearse
@@ -30,7 +31,7 @@ ROUGH = Budget(messages=60_000, batches=450)
 #: … and in each of a few runs that tell all else.
 FINE = Budget(messages=600_000, batches=3_000)
 FEW_RUNS = 3
-#: Where one of these already differs by more than `CLOSE`, a single one tells instead.
+#: Where one of these differs by more than `CLOSE`, or is coarse itself, a single one tells instead.
 FINEST = Budget(messages=1_000_000, batches=4_500)
 CLOSE = 0.03
 #: An error in inverse proportion to the batches falls so many times as much in all steps to come as
@@ -60,11 +61,6 @@ class Spread:
     def of(cls, values: Sequence[float]) -> Spread:
         """Of at least one value."""
         return cls(min(values), median(values), max(values))
-
-    def moved(self, middle: float) -> Spread:
-        """The same around another middle, and not below zero."""
-        by = middle - self.middle
-        return Spread(max(self.low + by, 0.0), middle, self.high + by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +179,9 @@ def look_ahead(
     if rough.setting is whole:
         return _sure(replace(_outlook(rough, workers), ends=tuple(rough.ends)))
     fine = play(thin(whole, FINE), simulation, seed, 1)
-    if _error(rough, fine) > CLOSE:
+    if fine.setting.is_coarse or _error(rough, fine) > CLOSE:
         finest = play(thin(whole, FINEST), simulation, seed, 1)
-        error = _TO_COME * _error(fine, finest)
+        error = _error(fine, finest) * (_TO_COME if finest.setting.is_coarse else 1)
         return _sure(_refined(rough, finest, error, workers))
     fine = fine.and_those_of(play(fine.setting, simulation, seed + 1, FEW_RUNS - 1))
     return _sure(_refined(rough, fine, _error(rough, fine), workers))
@@ -195,8 +191,28 @@ def _sure(outlook: Outlook) -> Outlook:
     """With a range that is wider by what a real run, and a thinned one, may be off."""
     off = UNSURE if outlook.load > NEAR_CEILING else _USUALLY_OFF
     off += outlook.error or 0.0
-    end = outlook.end
-    return replace(outlook, end=Spread(end.low * (1 - off), end.middle, end.high * (1 + off)))
+    hours, end = _Hours(outlook.simulation), outlook.end
+    low = hours.later(end.low, -off * hours.work(end.low))
+    return replace(
+        outlook, end=Spread(low, end.middle, hours.later(end.high, off * hours.work(end.high)))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Hours:
+    """Those of a run: what is off by some minutes may be off by a night besides."""
+
+    simulation: Simulation
+
+    def work(self, seconds: float) -> float:
+        """How many of the first seconds of a run it may send."""
+        window = self.simulation.window
+        return seconds if window is None else window.work_in(seconds, EPOCH)
+
+    def later(self, seconds: float, work: float) -> float:
+        """When a run has come to something with so much more work, or less."""
+        window, done = self.simulation.window, max(self.work(seconds) + work, 0.0)
+        return done if window is None else window.seconds_for(done, EPOCH)
 
 
 def _outlook(runs: Runs, workers: int | None) -> Outlook:
@@ -218,20 +234,18 @@ def _outlook(runs: Runs, workers: int | None) -> Outlook:
 
 def _refined(rough: Runs, fine: Runs, error: float, workers: int | None) -> Outlook:
     """What a few runs tell, with the range of many that were thinned more."""
-    outlook = _outlook(fine, workers)
-    return replace(
-        outlook,
-        runs=len(rough.courses),
-        ends=tuple(rough.ends),
-        end=Spread.of(rough.ends).moved(outlook.end.middle),
-        error=error,
-    )
+    outlook, hours, seen = _outlook(fine, workers), _Hours(fine.simulation), Spread.of(rough.ends)
+    by = hours.work(outlook.end.middle) - hours.work(seen.middle)
+    end = Spread(hours.later(seen.low, by), outlook.end.middle, hours.later(seen.high, by))
+    return replace(outlook, runs=len(rough.courses), ends=tuple(rough.ends), end=end, error=error)
 
 
 def _error(rough: Runs, fine: Runs) -> float:
     """How much times change where much less is simulated: those told are nearer the truth."""
+    hours = _Hours(fine.simulation)
     pairs = [(rough.reached(share), fine.reached(share)) for share in SHARES]
-    changes = [abs(a.middle - b.middle) / b.middle for a, b in pairs if a and b and b.middle]
+    works = [(hours.work(a.middle), hours.work(b.middle)) for a, b in pairs if a and b]
+    changes = [abs(a - b) / b for a, b in works if b]
     return max([*changes, _LEAST_ERROR])
 
 

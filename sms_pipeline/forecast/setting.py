@@ -37,6 +37,8 @@ class Setting:
     slower: Mapping[str, float] = field(default_factory=dict)
     #: Messages that one simulated message stands for.
     factor: float = 1.0
+    #: Its batches are larger than real ones, however little waits: it may be wrong as coarser ones.
+    is_coarse: bool = False
     #: Workers of a profile that its one simulated worker stands for.
     merged: int = 1
     #: Messages that are left out of the middle of the run; simulated ones.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sms_pipeline.core.empirical import shape_of
 from sms_pipeline.core.gamma import capped_mean
@@ -88,8 +88,9 @@ def thin(setting: Setting, budget: Budget) -> Setting:
     given = {name: messages * kept for name, messages in given.items()}
     if coarse := sizes_by_waiting(setting, given, budget.batches):
         return _thinned(setting, kept, factor, coarse, setting.workers or 1)
-    coarse = {name: size * max(1.0, batches * kept) for name, size in sizes.items()}
-    return _thinned(setting, kept, factor, coarse, 1)
+    coarser = max(1.0, batches * kept)
+    coarse = {name: size * coarser for name, size in sizes.items()}
+    return replace(_thinned(setting, kept, factor, coarse, 1), is_coarse=coarser > 1)
 
 
 def _least_share(setting: Setting) -> float:

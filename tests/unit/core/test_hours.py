@@ -102,6 +102,18 @@ def test_work_takes_as_many_days_as_its_hours_make_of_it() -> None:
     assert DAY.seconds_for(HOUR, at("2026-05-04 22:00")) == 11 * HOUR
 
 
+@pytest.mark.parametrize("begin", ["2026-05-04 20:00", "2026-05-04 22:00", "2026-03-28 12:00"])
+@pytest.mark.parametrize("work", [0.5 * HOUR, 2 * HOUR, 40 * HOUR])
+def test_hours_have_as_much_work_as_it_takes_to_do_it(begin: str, work: float) -> None:
+    assert DAY.work_in(DAY.seconds_for(work, at(begin)), at(begin)) == pytest.approx(work)
+
+
+def test_no_work_is_done_at_night() -> None:
+    assert DAY.work_in(8 * HOUR, at("2026-05-04 22:00")) == 0
+    assert DAY.work_in(11 * HOUR, at("2026-05-04 20:00")) == HOUR
+    assert DAY.work_in(0, at("2026-05-04 20:00")) == 0
+
+
 def test_work_without_an_end_takes_as_long_as_nobody_waits() -> None:
     lifetime = 1e9
     assert lifetime < DAY.seconds_for(lifetime, at("2026-05-04 20:00")) < lifetime * 24 / 13

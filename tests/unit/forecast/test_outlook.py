@@ -6,12 +6,16 @@ import pytest
 
 from sms_pipeline.core.checks import Threshold
 from sms_pipeline.core.failover import Failover
+from sms_pipeline.core.hours import Window
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import State
+from sms_pipeline.forecast.agenda import EPOCH
 from sms_pipeline.forecast.limits import limits_of
 from sms_pipeline.forecast.outlook import FEW_RUNS, RUNS, Outlook, Spread, look_ahead
 from tests.unit import make
+
+HOUR = 3_600.0
 
 #: Twenty seconds of work for its senders.
 BUSY = make.simulation(
@@ -24,10 +28,20 @@ def outlook(*checks: str, **values: object) -> Outlook:
     return look_ahead(make.simulation(num_messages=500, thresholds=thresholds, **values))
 
 
-def test_a_spread_can_be_moved_but_not_below_zero() -> None:
+def test_a_spread_has_a_middle() -> None:
     assert Spread.of([3.0, 1.0, 2.0]) == Spread(1.0, 2.0, 3.0)
-    assert Spread(1.0, 2.0, 3.0).moved(1.5) == Spread(0.5, 1.5, 2.5)
-    assert Spread(1.0, 2.0, 3.0).moved(0.5) == Spread(0.0, 0.5, 1.5)
+
+
+def test_a_range_leaves_out_the_night() -> None:
+    # Given a run that takes a working day, give or take a minute or ten
+    window = Window(hours="08:00-21:00", zone="UTC")
+    one = make.profile(count=1, mean_time=10, failure_rate=0)
+    simulation = make.simulation(num_messages=4_680, senders=(one,), window=window)
+    # Then it ends late in the evening, or early next morning
+    end = look_ahead(simulation).end
+    night = (window.seconds_for(13 * HOUR, EPOCH), window.seconds_for(13 * HOUR + 1, EPOCH))
+    assert night[0] - HOUR < end.low < night[0]
+    assert night[1] < end.high < night[1] + HOUR
 
 
 def test_a_forecast_has_a_range_and_is_the_same_every_time() -> None:
