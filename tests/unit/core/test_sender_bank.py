@@ -353,6 +353,27 @@ def test_next_event_is_whatever_comes_first(give_up_at: float) -> None:
     assert bank.next_event() == 8.0
 
 
+def test_what_waits_of_the_first_in_line_takes_so_long_at_all_senders() -> None:
+    bank = SenderBank(2)
+    assert bank.sending_seconds() == 0
+    bank.submit("first", 0.0, np.array([1.0, 1.0, 3.0, 4.0]))
+    bank.submit("next", 0.0, np.array([50.0]))
+    assert bank.sending_seconds() == 4.5
+    bank.step(0.0)
+    assert bank.sending_seconds() == 3.5
+    bank.step(10.0)
+    assert bank.sending_seconds() == 0
+
+
+def test_senders_that_are_few_and_those_that_are_one_more_do_the_same() -> None:
+    ends = []
+    for few in (2, 3):
+        bank = SenderBank(3, few=few)
+        bank.submit("all", 0.0, np.array([1.0, 2.0, 2.0, 1.0, 1.0, 1.0]))
+        ends.append([bank.step(now) for now in (0.0, 1.0, 2.0, 3.0)])
+    assert [[len(found) for found in one] for one in ends] == [[0, 0, 0, 1]] * 2
+
+
 def test_many_senders_and_messages_are_one_vectorised_step() -> None:
     durations = np.random.default_rng(1).gamma(16, 1 / 16, 20_000)
     bank = SenderBank(5_000)
