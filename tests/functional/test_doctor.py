@@ -586,8 +586,8 @@ def test_celery_led_to_another_broker(healthy: Terminal) -> None:
 
 
 def publish(url: str, queue: str, number: int) -> None:
-    """Put messages straight into a queue."""
-    with Connection(url) as connection:
+    """Put messages straight into a queue; they are there once this is done."""
+    with Connection(url, transport_options={"confirm_publish": True}) as connection:
         producer = connection.Producer(routing_key=queue)
         for _ in range(number):
             producer.publish({}, declare=[])
