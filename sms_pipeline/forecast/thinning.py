@@ -4,7 +4,7 @@ A long run is mostly its middle, in which nothing changes: most of that is left 
 left, one simulated message stands for `factor` messages, if it is still too much. A profile gets as
 many times fewer senders, and where it has too few for that, each of its messages takes as many
 times longer instead: its capacity is that of the whole, divided by the factor, and times do not
-change. Batches get larger where there would be too many of them, and workers of a profile may become
+change. Batches get larger where there would be too many of them, and a profile's workers may become
 one; what the machine takes for a message or a batch is counted as often as it stands for one.
 """
 
