@@ -85,7 +85,7 @@ def thin(setting: Setting, budget: Budget) -> Setting:
         return setting
     kept = max(1 / too_much, _least_share(setting))
     factor = max(1.0, messages * kept)
-    given = {name: messages * kept for name, messages in given.items()}
+    given = {name: share * whole.num_messages * kept for name, share in shares.items()}
     if coarse := sizes_by_waiting(setting, given, budget.batches):
         return _thinned(setting, kept, factor, coarse, setting.workers or 1)
     coarser = max(1.0, batches * kept)
@@ -105,9 +105,10 @@ def _least_share(setting: Setting) -> float:
     has_middle = whole.routing == "adaptive" and not (comes_when_it_comes or is_handed_over)
     if not has_middle or not seconds:
         return 1.0
+    shares = shares_of(whole)
     batches = sum(
-        whole.num_messages * share / whole.batch_size_for(profile)
-        for profile, share in _zip(whole, shares_of(whole))
+        whole.num_messages * shares[profile.name] / whole.batch_size_for(profile)
+        for profile in whole.senders
     )
     return min(1.0, max(_STRETCHES * settling_seconds(whole) / seconds, _LEAST_BATCHES / batches))
 
@@ -201,10 +202,6 @@ def shares_of(simulation: Simulation) -> dict[str, float]:
         return {name: (name in endless) / len(endless) for name in rates}
     total = sum(rates.values())
     return {name: rate / total if total else 1 / len(rates) for name, rate in rates.items()}
-
-
-def _zip(simulation: Simulation, shares: Mapping[str, float]) -> list[tuple[SenderProfile, float]]:
-    return [(one, shares[one.name]) for one in simulation.senders]
 
 
 def _thin_profile(profile: SenderProfile, factor: float, workers: int) -> SenderProfile:
