@@ -43,15 +43,15 @@ def connect(file: str, timeout: float) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: it can't be read at all.
     """
-    error: sqlite3.Error | None = None
+    refusals: list[sqlite3.Error] = []
     for way in _WAYS:
         if way == _ONLY_WITHOUT_WRITERS and _has_changes(file):
             break
         try:
             return _opened(f"file:{quote(file)}?{way}", timeout)
         except sqlite3.OperationalError as refused:
-            error = refused
-    raise error or sqlite3.OperationalError("unable to open database file")
+            refusals.append(refused)
+    raise refusals[-1]
 
 
 def _opened(uri: str, timeout: float) -> sqlite3.Connection:
