@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Connection, Table
 
+from sms_pipeline.core import seal
 from sms_pipeline.core.errors import LedgerUnavailableError
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.ledger import chains, schema
@@ -204,3 +205,25 @@ def test_all_is_hashed_but_what_changes_later(table: Table, left_out: set[str]) 
     # When it is hashed, then nothing is missing but what changes after it was written
     kept = [place for name, place in row.items() if name not in left_out]
     assert chains.values(table, row) == kept
+
+
+def test_a_digest_is_over_the_name_of_the_table_and_what_does_not_change() -> None:
+    row = {column.name: place for place, column in enumerate(schema.absorbed.columns)}
+    kept = [place for name, place in row.items() if name != "digest"]
+    assert chains.digest(schema.absorbed, row) == seal.digest_of("absorbed", *kept)
+
+
+def test_whole_numbers_and_fractions_are_hashed_as_their_columns_are() -> None:
+    # Given a database that gives whole numbers back where fractions were written
+    row = {column.name: 1 for column in schema.batches.columns} | {"queued_at": 5}
+    hashed = [column.name for column in schema.batches.columns if column.name != "published_at"]
+    found = dict(zip(hashed, chains.values(schema.batches, row), strict=True))
+    assert type(found["queued_at"]) is float
+    assert type(found["size"]) is int
+
+
+def test_each_kind_of_rows_has_a_chain_of_its_own(ledger: Ledger, run: Run) -> None:
+    ledger.settle([make.honest(run.id, 0)])
+    ledger.control(run.id, Control.PAUSED)
+    kinds = {row["writer"].partition("-")[0] for row in everything(ledger)["links"]}
+    assert kinds == {"dispatch", "settling", "steering"}

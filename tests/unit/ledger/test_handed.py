@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import text
 
 from sms_pipeline.core.counts import ProfileCounts
-from sms_pipeline.core.failover import Failover
+from sms_pipeline.core.failover import Failover, HandOver
 from sms_pipeline.core.records import Control, Run
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.ledger.audit import audit_ledger
+from sms_pipeline.ledger.handed import Moved
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker.process import Worker
 from tests.unit import make
@@ -28,6 +29,26 @@ def add_up(counts: ProfileCounts) -> bool:
     there = counts.dispatched + counts.handed_in - counts.handed_away
     ended = counts.delivered + counts.failed + counts.expired + counts.cancelled
     return there == ended + counts.backlog + counts.retrying and counts.retrying >= 0
+
+
+def test_sums_are_of_all_hand_overs_of_a_profile() -> None:
+    # Given messages that went from `fast` in two ways, and came back in one, as first attempts
+    moved = Moved(
+        [
+            HandOver("fast", "slow", 5, 3),
+            HandOver("fast", "guest", 4, 2),
+            HandOver("slow", "fast", 2, 1),
+            HandOver("guest", "fast", 1, 1),
+        ]
+    )
+    # When they are laid over counts of two of them
+    fast, slow, guest = moved.added_to(
+        [make.counts("fast", first_attempts=10), make.counts("slow", first_attempts=20)]
+    )
+    # Then each has what went and what came, and the third one is there
+    assert fast == make.counts("fast", handed_away=9, handed_in=3, first_attempts=13)
+    assert slow == make.counts("slow", handed_away=2, handed_in=5, first_attempts=18)
+    assert guest == make.counts("guest", handed_away=1, handed_in=4, first_attempts=-1)
 
 
 @pytest.fixture

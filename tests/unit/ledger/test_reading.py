@@ -6,6 +6,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from sms_pipeline.core.errors import DamagedLedgerError, NoLedgerError
 from sms_pipeline.core.records import Run
+from sms_pipeline.ledger import reading
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.verdict import Verdict
@@ -119,6 +121,45 @@ def test_ledger_is_read_while_somebody_writes_to_it(ledger: Ledger, ledger_url: 
     reader = Ledger.open_to_read(ledger_url)
     run = ledger.start_run(make.simulation(), seed=1)
     assert reader.run().id == run.id
+
+
+@pytest.mark.parametrize(
+    ("log", "ways"),
+    [
+        (None, ["rw", "ro", "ro&immutable=1"]),
+        (b"", ["rw", "ro", "ro&immutable=1"]),
+        (b"x", ["rw", "ro"]),
+    ],
+)
+def test_a_file_is_taken_for_unchanging_only_where_nobody_left_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: bytes | None, ways: list[str]
+) -> None:
+    # Given a file that can be opened in no way
+    asked = []
+
+    def refuse(uri: str, _timeout: float) -> None:
+        asked.append(uri)
+        raise sqlite3.OperationalError(f"refused the {len(asked)}. time")
+
+    monkeypatch.setattr(reading, "_opened", refuse)
+    file = tmp_path / "a b.db"
+    if log is not None:
+        Path(f"{file}-wal").write_bytes(log)
+    # Then each way is tried that fits what is beside it, and the last one says why
+    with pytest.raises(sqlite3.OperationalError, match=f"the {len(ways)}. time"):
+        reading.connect(str(file), 1.0)
+    at = f"file:{tmp_path}/a%20b.db"
+    assert asked == [f"{at}?mode={way}" for way in ways]
+
+
+def test_a_connection_waits_and_goes_from_thread_to_thread(tmp_path: Path) -> None:
+    file = tmp_path / "a.db"
+    with closing(sqlite3.connect(file)):
+        connection = reading.connect(str(file), 1.5)
+    with ThreadPoolExecutor(1) as other:
+        found = other.submit(lambda: connection.execute("PRAGMA busy_timeout").fetchone())
+    connection.close()
+    assert found.result() == (1_500,)
 
 
 # What can't be read

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sms_pipeline.core.failover import Failover
 from sms_pipeline.core.records import CANCELLER, Control, Failure, Run, Settlement, Steering, Step
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.ledger.rules import (
@@ -206,6 +207,21 @@ def test_attempts_are_settled_one_after_the_other() -> None:
     assert found == "batch 0, attempt 2: settled 600 s before the attempt before it"
 
 
+@pytest.mark.parametrize("unattended", [None, 10.0])
+def test_others_make_an_attempt_only_where_they_may(unattended: float | None) -> None:
+    # Given a run whose second attempts are meant for `slow`
+    failover = Failover(attempts=1, to="slow", unattended=unattended)
+    of = Standing(run(retry=TWICE, failover=failover), WORKERS | {("w1", "slow")})
+    first = make.honest(1, delivered=9, retried=1, remainder=make.bitmap(0))
+    second = make.honest(1, attempt=1, messages=1, delivered=1, settled_at=NOON + 2)
+    assert not list(of_chain(of, make.row(1), [first, replace(second, profile="slow")]))
+    # When `fast` makes them, then it has taken over, or it may not
+    found = " ".join(of_chain(of, make.row(1), [first, second]))
+    said = "attempt 2: made by 'fast', but meant for 'slow', and nobody may take over"
+    assert (said in found) is (unattended is None)
+    assert (found == "") is (unattended is not None)
+
+
 # Messages that were not reached
 
 
@@ -227,3 +243,27 @@ def test_message_that_is_listed_was_ended_by_that_attempt(
     assert not list(of_failures(make.row(1), [settled], [listed]))
     (found,) = of_failures(make.row(1), [settled], [replace(listed, **changes)])
     assert problem in found
+
+
+@pytest.mark.parametrize("index", [100, 109])
+def test_message_that_was_left_is_found_from_the_first_to_the_last(index: int) -> None:
+    batch = make.row(1, first_index=100)
+    remainder = make.bitmap(index - 100)
+    settled = make.honest(1, delivered=8, failed=1, retried=1, remainder=remainder)
+    listed = Failure(index, 0, "fast", "failed", 1, settled.settled_at)
+    (found,) = of_failures(batch, [settled], [listed])
+    assert "the last of which did not end it" in found
+
+
+@pytest.mark.parametrize("index", [99, 110])
+def test_message_of_another_batch_is_named_elsewhere(index: int) -> None:
+    settled = make.honest(1, delivered=9, failed=1, taken=make.bitmap())
+    listed = Failure(index, 0, "fast", "failed", 1, settled.settled_at)
+    assert not list(of_failures(make.row(1, first_index=100), [settled], [listed]))
+
+
+def test_each_message_that_is_listed_wrongly_is_named() -> None:
+    settled = make.honest(1, delivered=9, failed=1)
+    right = Failure(3, 0, "fast", "failed", 1, settled.settled_at)
+    wrong = [replace(right, attempts=2), replace(right, profile="slow")]
+    assert len(list(of_failures(make.row(1), [settled], wrong))) == 2
