@@ -12,8 +12,8 @@ from pydantic import BeforeValidator, Field
 MIN_RATE, MAX_RATE = 1 / 3_600, 1_000_000_000
 #: A producer that was held up makes up for so much time.
 BURST_SECONDS = 1.0
-#: As people write it.
-RATE = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<many>[kM]?)/(?P<time>s|min|h)")
+#: As people write it: a number, how many of them, a time. Editors know no names of groups.
+RATE = re.compile(r"(\d+(?:\.\d+)?)([kM]?)/(s|min|h)")
 _MANY = {"": 1, "k": 1_000, "M": 1_000_000}
 _SECONDS = {"s": 1, "min": 60, "h": 3_600}
 
@@ -29,7 +29,8 @@ def parse_rate(value: object) -> object:
     found = RATE.fullmatch(value.replace(" ", ""))
     if not found:
         raise ValueError("must be messages and a time, as in 500/s, 10k/s or 600/min")
-    rate = float(found["number"]) * _MANY[found["many"]] / _SECONDS[found["time"]]
+    number, many, time = found.groups()
+    rate = float(number) * _MANY[many] / _SECONDS[time]
     if not MIN_RATE <= rate <= MAX_RATE:
         raise ValueError(f"must be from 1/h to {MAX_RATE / _MANY['M']:.0f}M/s")
     return rate

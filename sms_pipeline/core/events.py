@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from sms_pipeline.core.frozen import Frozen
+from sms_pipeline.core.times import AS_TIME
 
 #: Of a run; they travel with every batch.
 MAX_EVENTS = 100
@@ -36,11 +37,11 @@ Slowdown = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 class Event(Frozen):
     """Something that goes wrong for a while."""
 
-    at: float = Field(
-        ge=0, le=MAX_EVENT_START, description="when it begins, seconds after the first dispatch"
+    at: Annotated[float, Field(ge=0, le=MAX_EVENT_START), AS_TIME] = Field(
+        description="when it begins, seconds after the first dispatch"
     )
-    seconds: float = Field(
-        alias="for", gt=0, le=MAX_EVENT_SECONDS, description="how long it lasts, seconds"
+    seconds: Annotated[float, Field(gt=0, le=MAX_EVENT_SECONDS), AS_TIME] = Field(
+        alias="for", description="how long it lasts, seconds"
     )
     profile: str | None = Field(default=None, description="the profile that it hits; null = all")
     outage: bool = Field(default=False, description="senders start no message")

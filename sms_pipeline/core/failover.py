@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.profiles import PROFILE_NAME, SenderProfile, no_profile
 from sms_pipeline.core.retry import MAX_ATTEMPTS, RetryPolicy
+from sms_pipeline.core.times import AS_TIME
 
 #: Longest time that a queue may be left unattended, seconds: a day.
 MAX_UNATTENDED = 86_400
@@ -31,10 +32,8 @@ class Failover(Frozen):
         description="the profile that makes them",
         examples=["standard"],
     )
-    unattended: float | None = Field(
+    unattended: Annotated[float, Field(gt=0, le=MAX_UNATTENDED), AS_TIME] | None = Field(
         default=10.0,
-        gt=0,
-        le=MAX_UNATTENDED,
         description="seconds without a worker after which idle workers of other profiles take "
         "over a profile's messages; null = never",
     )

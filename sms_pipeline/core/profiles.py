@@ -14,6 +14,7 @@ from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.gamma import MAX_SHAPE, MIN_SHAPE, capped_mean
 from sms_pipeline.core.presets import limits_of, presets
 from sms_pipeline.core.receipts import Receipts
+from sms_pipeline.core.times import AS_TIME
 
 #: A profile's name is part of a queue name and of a topic routing key, where dots separate words.
 PROFILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -55,8 +56,8 @@ class SenderProfile(Frozen):
     """A kind of sender: how long it takes, how often it fails, how many there are."""
 
     name: str = ""
-    mean_time: float = Field(
-        ge=0, le=MAX_SEND_SECONDS, description="mean seconds one sender needs for one message"
+    mean_time: Annotated[SendSeconds, AS_TIME] = Field(
+        description="mean seconds one sender needs for one message"
     )
     failure_rate: float = Field(ge=0, le=1, description="share of attempts that fail, 0 to 1")
     count: int = Field(
@@ -68,12 +69,8 @@ class SenderProfile(Frozen):
         le=MAX_SHAPE,
         description="shape of the gamma distribution of send times",
     )
-    max_time: float | None = Field(
-        default=None,
-        gt=0,
-        le=MAX_SEND_SECONDS,
-        description="longest send time, seconds",
-        examples=[5],
+    max_time: Annotated[float, Field(gt=0, le=MAX_SEND_SECONDS), AS_TIME] | None = Field(
+        default=None, description="longest send time, seconds", examples=[5]
     )
     times: Annotated[tuple[SendSeconds, ...], Field(strict=False)] | None = Field(
         default=None,
@@ -92,10 +89,8 @@ class SenderProfile(Frozen):
         description="parts that each sender may pass in a second; null = no limit",
         examples=[10],
     )
-    validity: float | None = Field(
+    validity: Annotated[float, Field(gt=0, le=MAX_VALIDITY), AS_TIME] | None = Field(
         default=None,
-        gt=0,
-        le=MAX_VALIDITY,
         description="seconds that a message may wait for a sender before its attempt fails",
         examples=[14_400],
     )

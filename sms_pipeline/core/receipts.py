@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from pydantic import Field
 from sms_pipeline.core import histogram
 from sms_pipeline.core.frozen import Frozen
 from sms_pipeline.core.gamma import MAX_SHAPE, MIN_SHAPE, capped_draws
+from sms_pipeline.core.times import AS_TIME
 
 #: Longest time from delivery to the phone, seconds: no carrier keeps a message for more than a
 #: week.
@@ -28,10 +30,8 @@ Delays = NDArray[np.float64]
 class Receipts(Frozen):
     """What the delivery receipts of a kind of sender are like."""
 
-    mean_time: float = Field(
-        ge=0,
-        le=MAX_RECEIPT_SECONDS,
-        description="mean seconds from delivery, to the network, until on the phone",
+    mean_time: Annotated[float, Field(ge=0, le=MAX_RECEIPT_SECONDS), AS_TIME] = Field(
+        description="mean seconds from delivery, to the network, until on the phone"
     )
     shape: float = Field(
         default=1.0,
@@ -39,11 +39,8 @@ class Receipts(Frozen):
         le=MAX_SHAPE,
         description="shape of the gamma distribution of these times",
     )
-    max_time: float | None = Field(
-        default=None,
-        gt=0,
-        le=MAX_RECEIPT_SECONDS,
-        description="longest of these times, seconds; null = no limit",
+    max_time: Annotated[float, Field(gt=0, le=MAX_RECEIPT_SECONDS), AS_TIME] | None = Field(
+        default=None, description="longest of these times, seconds; null = no limit"
     )
     missing: float = Field(
         default=0.0,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+from typing import Annotated
 
 from pydantic import Field
 
 from sms_pipeline.core.frozen import Frozen
+from sms_pipeline.core.times import AS_TIME
 
 #: 2**64 seconds is beyond any `backoff_max`; larger exponents would only overflow.
 _MAX_DOUBLINGS = 64
@@ -15,6 +17,7 @@ _MAX_DOUBLINGS = 64
 MAX_ATTEMPTS = 1_000_000
 #: A day.
 MAX_PAUSE = 86_400
+Pause = Annotated[float, Field(ge=0, le=MAX_PAUSE), AS_TIME]
 #: A number in [0, 1) is drawn from so many bytes.
 _CHANCE_BYTES = 8
 #: … of which so many bits fit in the number.
@@ -31,12 +34,8 @@ class RetryPolicy(Frozen):
         le=MAX_ATTEMPTS,
         description="attempts in all; 1 = never retry, null = until delivered",
     )
-    backoff: float = Field(
-        default=1.0, ge=0, le=MAX_PAUSE, description="seconds before the first retry"
-    )
-    backoff_max: float = Field(
-        default=60.0, ge=0, le=MAX_PAUSE, description="longest pause, seconds"
-    )
+    backoff: Pause = Field(default=1.0, description="seconds before the first retry")
+    backoff_max: Pause = Field(default=60.0, description="longest pause, seconds")
     jitter: float = Field(
         default=0.5, ge=0, le=1, description="share of the pause that is random, 0 to 1"
     )

@@ -25,6 +25,7 @@ from sms_pipeline.core.profiles import (
 from sms_pipeline.core.recipients import Recipients
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.template import Template
+from sms_pipeline.core.times import AS_TIME
 
 #: `auto` batches carry at most about this much text…
 AUTO_BATCH_BYTES = 2_280_000
@@ -50,6 +51,7 @@ MAX_THRESHOLDS = 100
 MIN_PERIOD, MAX_PERIOD = 0.001, 3_600
 #: Longest deadline, seconds: a year.
 MAX_RUN_SECONDS = 365 * 86_400
+RunSeconds = Annotated[float, Field(gt=0, le=MAX_RUN_SECONDS), AS_TIME]
 #: Largest run: a message index fits a 32-bit field of the message generator's counter.
 MAX_MESSAGES = 4_000_000_000
 
@@ -92,11 +94,8 @@ class Simulation(Frozen):
         examples=[{"region": "north"}],
     )
     num_messages: int = Field(default=1_000, ge=1, le=MAX_MESSAGES, description="messages to send")
-    report_period: float = Field(
-        default=2.0,
-        ge=MIN_PERIOD,
-        le=MAX_PERIOD,
-        description="seconds between two updates of the monitor",
+    report_period: Annotated[float, Field(ge=MIN_PERIOD, le=MAX_PERIOD), AS_TIME] = Field(
+        default=2.0, description="seconds between two updates of the monitor"
     )
     senders: Annotated[tuple[SenderProfile, ...], Field(strict=False)] = Field(
         default=DEFAULT_SENDERS, description="the sender profiles"
@@ -158,18 +157,13 @@ class Simulation(Frozen):
         default="xxx-xxx-xxxx",
         description="`xxx-xxx-xxxx`, `e164` (+1xxxxxxxxxx), or `any` (0 to 9 in each place)",
     )
-    deadline: float | None = Field(
+    deadline: RunSeconds | None = Field(
         default=None,
-        gt=0,
-        le=MAX_RUN_SECONDS,
         description="seconds from the start of the run after which messages expire; null = never",
         examples=[600],
     )
-    stuck_after: float = Field(
-        default=300.0,
-        gt=0,
-        le=MAX_RUN_SECONDS,
-        description="seconds after which an unsettled batch is reported as stuck",
+    stuck_after: RunSeconds = Field(
+        default=300.0, description="seconds after which an unsettled batch is reported as stuck"
     )
     retry: RetryPolicy = Field(default=RetryPolicy(), description="retry policy")
     failover: Annotated[

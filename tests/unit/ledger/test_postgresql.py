@@ -162,23 +162,20 @@ class Begun:
 
 
 @pytest.mark.parametrize(
-    ("begun", "said"),
+    ("pooled", "options", "said"),
     [
-        (
-            Begun(pooled=True, write=True),
-            ["SET LOCAL idle_in_transaction_session_timeout = '10s'"],
-        ),
-        (Begun(pooled=False, write=True), []),
-        (
-            Begun(pooled=False, at_leisure=True),
-            ["SET LOCAL idle_in_transaction_session_timeout = 0"],
-        ),
-        (Begun(pooled=True, at_leisure=True), []),
-        (Begun(pooled=True), []),
-        (Begun(pooled=False), []),
+        (True, {"write": True}, ["SET LOCAL idle_in_transaction_session_timeout = '10s'"]),
+        (False, {"write": True}, []),
+        (False, {"at_leisure": True}, ["SET LOCAL idle_in_transaction_session_timeout = 0"]),
+        (True, {"at_leisure": True}, []),
+        (True, {}, []),
+        (False, {}, []),
     ],
 )
-def test_the_limit_is_set_where_a_pooler_kept_it_back(begun: Begun, said: list[str]) -> None:
+def test_the_limit_is_set_where_a_pooler_kept_it_back(
+    pooled: bool, options: dict[str, bool], said: list[str]
+) -> None:
+    begun = Begun(pooled, **options)
     postgresql._limit_idling(cast(Connection, begun))
     assert begun.said == said
 
