@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -128,21 +128,44 @@ def ahead_of(
     """What is left of a run, and who is there to do it."""
     waits = _waits(snapshot, retrying, wall)
     events = spells_of(snapshot.simulation.events, wall if origin is None else origin)
-    parts, is_usual = [], True
+    parts, adrift, is_usual = list[Part](), list[Part](), True
     for counts in snapshot.profiles:
+        mine = [worker for worker in online if worker.profile == counts.profile]
+        part = _part(snapshot, counts, mine, waits[counts.profile], pace.attempts_rate)
+        if not mine and _may_take_over(snapshot, online):
+            adrift.append(part)
+            continue
         spells = spells_for(counts.profile, events)
-        part = _part(snapshot, counts, online, waits[counts.profile], pace.attempts_rate)
         is_usual &= not _were_slow(part, spells, pace.attempts_seconds, wall)
         parts.append(_on_bad_day(part, spells, wall))
     # What an event keeps senders from is not the machine's fault.
     usage = _usage(parts, pace) if is_usual and _is_busy(snapshot, online) else 1.0
+    parts = [replace(part, rate=part.rate * usage) for part in parts]
     return Ahead(
         undispatched=snapshot.total - snapshot.counts.dispatched,
-        parts=tuple(replace(part, rate=part.rate * usage) for part in parts),
+        parts=tuple(_taking_over(parts, [one for part in adrift for one in part.waiting])),
         retry=snapshot.simulation.retry,
         due_in=_due_in(snapshot, wall),
         rate=snapshot.simulation.rate or math.inf,
+        adrift=sum(part.untried for part in adrift),
     )
+
+
+def _may_take_over(snapshot: Snapshot, online: Iterable[WorkerRow]) -> bool:
+    """Whether there are workers for the messages of a profile that has none."""
+    failover = snapshot.simulation.failover
+    configured = {sender.name for sender in snapshot.simulation.senders}
+    can_send = any(worker.profile in configured for worker in online)
+    return can_send and failover is not None and failover.unattended is not None
+
+
+def _taking_over(parts: list[Part], retries: Iterable[Waiting]) -> Iterator[Part]:
+    """Profiles with their share of the retries of those that have no workers."""
+    together = sum(part.rate for part in parts)
+    for part in parts:
+        share = part.rate / together if together else 1.0
+        taken = [one._replace(messages=one.messages * share) for one in retries if share]
+        yield replace(part, waiting=(*part.waiting, *taken))
 
 
 def due_at(snapshot: Snapshot, one: Retrying) -> float:
@@ -175,11 +198,10 @@ def _waits(
 def _part(
     snapshot: Snapshot,
     counts: ProfileCounts,
-    online: Iterable[WorkerRow],
+    mine: Sequence[WorkerRow],
     waits: Counter[tuple[int, float]],
     seen_rate: float,
 ) -> Part:
-    mine = _who_sends(snapshot, counts.profile, list(online))
     senders = sum(worker.senders for worker in mine)
     capacity = sum(worker.capacity for worker in mine)
     endless = math.isinf(capacity)
@@ -195,16 +217,6 @@ def _part(
         batch_size=simulation.batch_size_for(profile) if profile else 1,
         waiting=_waiting(counts.retrying, waits),
     )
-
-
-def _who_sends(snapshot: Snapshot, profile: str, online: list[WorkerRow]) -> list[WorkerRow]:
-    """The workers of a profile; if there are none, those that may take over."""
-    mine = [worker for worker in online if worker.profile == profile]
-    failover = snapshot.simulation.failover
-    if mine or failover is None or failover.unattended is None:
-        return mine
-    configured = {sender.name for sender in snapshot.simulation.senders}
-    return [worker for worker in online if worker.profile in configured]
 
 
 def _waiting(retrying: int, waits: Counter[tuple[int, float]]) -> tuple[Waiting, ...]:

@@ -40,7 +40,8 @@ class Waiting(NamedTuple):
 
     #: The attempt that they wait for; 1 is the first retry.
     attempt: int
-    messages: int
+    #: A share of them may be a fraction.
+    messages: float
     #: Seconds until their pause is over, 0 if it is.
     due_in: float
 
@@ -77,12 +78,15 @@ class Ahead:
     due_in: float = math.inf
     #: Messages a second that may be dispatched.
     rate: float = math.inf
+    #: Messages of profiles without workers whose first attempt is not settled: whoever is done
+    #: first takes them over.
+    adrift: float = 0
 
 
 def seconds_left(ahead: Ahead) -> float | None:
     """Seconds until every message is at its end; None if that can't be told, or never happens."""
     parts = [part for part in ahead.parts if part.untried or part.waiting]
-    if not ahead.undispatched and not parts:
+    if not ahead.undispatched and not ahead.adrift and not parts:
         return 0.0
     hopeless = [_is_hopeless(part, ahead) for part in ahead.parts]
     if all(hopeless) or any(_is_hopeless(part, ahead) for part in parts):
@@ -93,7 +97,7 @@ def seconds_left(ahead: Ahead) -> float | None:
         return seconds
     # What is dispatched last takes its time, too; all else has had its own by then.
     idle = tuple(replace(part, untried=0, waiting=()) for part in ahead.parts)
-    last = dispatching + _seconds_left(replace(ahead, undispatched=1, parts=idle))
+    last = dispatching + _seconds_left(replace(ahead, undispatched=1, parts=idle, adrift=0))
     return max(seconds, min(last, ahead.due_in + _SETTLING))
 
 
@@ -119,12 +123,13 @@ def attempts_each(failure_rate: float, most: float) -> float:
 def _shared_out(ahead: Ahead) -> list[tuple[Part, float]]:
     """Each profile with all that it will try first: those that are done soonest get the rest."""
     parts = [part for part in ahead.parts if part.rate]
-    if not ahead.undispatched:
+    rest = ahead.undispatched + ahead.adrift
+    if not rest:
         return [(part, part.untried) for part in parts]
     takers = [_Taker.of(part, _most_attempts(ahead.retry)) for part in parts]
     # The fastest alone could take it all, after what it has.
-    high = min(one.done_at(ahead.undispatched) for one in takers)
-    seconds = _bisect(lambda at: sum(one.taken(at) for one in takers) < ahead.undispatched, high)
+    high = min(one.done_at(rest) for one in takers)
+    seconds = _bisect(lambda at: sum(one.taken(at) for one in takers) < rest, high)
     return [(one.part, one.part.untried + one.taken(seconds)) for one in takers]
 
 

@@ -65,11 +65,10 @@ def test_senders_that_are_online_do_what_is_left() -> None:
     assert part.mean_time == pytest.approx(9 / 58)
 
 
-def of_two(workers: Sequence[WorkerRow], **values: Any) -> tuple[Part, ...]:
-    """What `fast` and `slow` have in front of them."""
-    counts = (make.counts("fast", dispatched=50), make.counts("slow", dispatched=50))
-    simulation = make.simulation(**values)
-    return seen(make.snapshot(*counts, workers=workers, simulation=simulation)).parts
+def of_two(workers: Sequence[WorkerRow], **values: Any) -> Ahead:
+    """50 messages of `fast` and 30 of `slow`, none of them tried."""
+    counts = (make.counts("fast", dispatched=50), make.counts("slow", dispatched=30))
+    return seen(make.snapshot(*counts, workers=workers, simulation=make.simulation(**values)))
 
 
 def test_each_profile_is_reckoned_with_its_own_senders_and_its_own_batches() -> None:
@@ -78,27 +77,40 @@ def test_each_profile_is_reckoned_with_its_own_senders_and_its_own_batches() -> 
         make.worker("a", shape=4.0, failure_rate=0.1),
         make.worker("b", profile="slow", mean_time=0.5, shape=9.0, failure_rate=0.3),
     )
-    fast, slow = of_two(workers, senders=senders, num_messages=1_000_000)
+    fast, slow = of_two(workers, senders=senders, num_messages=1_000_000).parts
     assert (fast.rate, fast.mean_time, fast.shape, fast.failure_rate) == (50, 0.1, 4, 0.1)
     assert (slow.rate, slow.mean_time, slow.shape, slow.failure_rate) == (10, 0.5, 9, 0.3)
     # A batch is half a second of work of all senders in the configuration
     assert (fast.batch_size, slow.batch_size) == (100, 20)
     # Of a profile that is not in it nothing is known
-    fast, _ = of_two(workers, senders=senders[1:], batch_size=7)
+    fast, _ = of_two(workers, senders=senders[1:], batch_size=7).parts
     assert (fast.rate, fast.batch_size) == (50, 1)
 
 
+def test_messages_of_a_profile_without_workers_are_for_whoever_is_idle() -> None:
+    ahead = of_two([make.worker("a")])
+    assert (only(ahead).untried, ahead.adrift) == (50, 30)
+    # As long as there are no workers of its own
+    ahead = of_two([make.worker("a"), make.worker("b", profile="slow", senders=2)])
+    assert [(part.untried, part.rate) for part in ahead.parts] == [(50, 50), (30, 20)]
+    assert ahead.adrift == 0
+
+
 @pytest.mark.parametrize(
-    ("failover", "rate"), [({"unattended": 10}, 50), ({"unattended": None}, 0), (False, 0)]
+    ("workers", "failover"),
+    [
+        ([make.worker("a")], {"unattended": None}),
+        ([make.worker("a")], False),
+        ([make.worker("a", profile="stranger")], {"unattended": 10}),
+        ([], {"unattended": 10}),
+    ],
 )
-def test_messages_of_a_profile_without_workers_are_left_to_those_of_the_runs_other_profiles(
-    failover: object, rate: float
+def test_messages_that_nobody_may_take_over_stay_where_they_are(
+    workers: list[WorkerRow], failover: object
 ) -> None:
-    workers = (make.worker("a"), make.worker("b", profile="stranger", senders=3))
-    assert [part.rate for part in of_two(workers, failover=failover)] == [50, rate]
-    # As long as there are none of its own
-    workers = (make.worker("a"), make.worker("b", profile="slow", senders=2))
-    assert [part.rate for part in of_two(workers, failover=failover)] == [50, 20]
+    ahead = of_two(workers, failover=failover)
+    assert [part.untried for part in ahead.parts] == [50, 30]
+    assert (ahead.parts[1].rate, ahead.adrift) == (0, 0)
 
 
 def test_retries_wait_for_the_profile_that_makes_them() -> None:
@@ -109,10 +121,25 @@ def test_retries_wait_for_the_profile_that_makes_them() -> None:
         make.counts("fast", **handed, delivered=92, retried=12, handed_away=4),
         make.counts("slow", handed_in=4),
     )
-    snapshot = make.snapshot(*counts, workers=WORKERS, simulation=simulation)
-    fast, slow = seen(snapshot, retrying(1, 4, attempt=0), retrying(2, 4, attempt=1)).parts
+    retries = retrying(1, 4, attempt=0), retrying(2, 4, attempt=1)
+    workers = (make.worker("a"), make.worker("b", profile="slow"))
+    snapshot = make.snapshot(*counts, workers=workers, simulation=simulation)
+    fast, slow = seen(snapshot, *retries).parts
     assert [(one.attempt, one.messages) for one in fast.waiting] == [(1, 4)]
     assert [(one.attempt, one.messages) for one in slow.waiting] == [(2, 4)]
+    # When that profile has no workers, then those that are there make them
+    (fast,) = seen(replace(snapshot, workers=WORKERS), *retries).parts
+    assert [(one.attempt, one.messages) for one in fast.waiting] == [(1, 4), (2, 4)]
+
+
+def test_whoever_sends_more_takes_more_retries_over() -> None:
+    counts = [make.counts(name, dispatched=50) for name in ("fast", "slow")]
+    left = make.counts("rest", dispatched=8, first_attempts=8, attempts=8, retried=8)
+    workers = (make.worker("a"), make.worker("b", profile="slow", senders=15))
+    senders = tuple(make.profile(name) for name in ("fast", "slow", "rest"))
+    simulation = make.simulation(senders=senders)
+    ahead = seen(make.snapshot(*counts, left, workers=workers, simulation=simulation))
+    assert [one.messages for part in ahead.parts for one in part.waiting] == [2, 6]
 
 
 def test_the_rate_that_is_set_holds_for_what_is_not_dispatched() -> None:

@@ -94,6 +94,17 @@ def test_what_has_never_been_tried_is_shared_out_so_that_all_are_done_together()
     )
 
 
+def test_what_has_no_workers_is_taken_over_by_those_who_are_done() -> None:
+    # Given senders with five and with twenty seconds of work, and thirty seconds of nobody's
+    parts = part(untried=50), part(untried=200)
+    assert left(*parts, adrift=300) == pytest.approx(27.5, abs=OVERHEAD)
+    # And what is not enough for those who have more to do
+    assert left(*parts, adrift=100) == pytest.approx(20, abs=OVERHEAD)
+    # Then a limit to what is dispatched does not hold it up
+    assert left(*parts, adrift=300, rate=1.0) == pytest.approx(27.5, abs=OVERHEAD)
+    assert left(part(rate=0.0), adrift=1) is None
+
+
 def test_whoever_has_to_send_more_often_is_given_less() -> None:
     # 60 messages are tried again, and 100 are new: 160 attempts at 20 a second
     retrying = part(waiting=(Waiting(3, 60, 0.0),))
