@@ -84,7 +84,7 @@ def forecast(
     with waiting("Simulating runs …"):
         outlook = look_ahead(simulation, workers, seed, exact, costs)
     with waiting("Looking for what holds it up …"):
-        limits = limits_of(simulation, workers, costs, outlook.ends)
+        limits = limits_of(simulation, workers, costs, outlook.end.middle, outlook.ends)
     if as_json:
         write(json.dumps(outlook_json(outlook, limits, measurement)))
     else:

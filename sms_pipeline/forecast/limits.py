@@ -5,19 +5,19 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator, Sequence
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import NamedTuple
 
 from sms_pipeline.core.failover import endless
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.costs import COSTS, NO_COSTS, Costs
-from sms_pipeline.forecast.outlook import FEW_RUNS, FIRST_SEED, ROUGH, RUNS, play
+from sms_pipeline.forecast.outlook import FEW_RUNS, FIRST_SEED, ROUGH, RUNS, Hours, play
 from sms_pipeline.forecast.rehearsal import rehearse
 from sms_pipeline.forecast.setting import Setting, exact_setting
 from sms_pipeline.forecast.thinning import thin
 
-#: A gain below this share of the run's time is no limit.
+#: A gain below this share of the run's time is no limit; nor is one below what thinning is off.
 LEAST_GAIN = 0.01
 #: Nor is a gain below so many standard errors.
 _SURE = 3.0
@@ -40,6 +40,7 @@ def limits_of(
     simulation: Simulation,
     workers: int | None,
     costs: Costs = COSTS,
+    told: float | None = None,
     ends: Sequence[float] = (),
 ) -> list[Limit]:
     """What holds a run up, the worst first; nothing that hardly matters.
@@ -48,15 +49,28 @@ def limits_of(
         simulation: what is rehearsed.
         workers: see `look_ahead`.
         costs: what the machine takes.
-        ends: when runs end, if that is known.
+        told: when the run will end, if that is told besides. What is found here is thinned more:
+            it tells how much sooner a run would end, not when.
+        ends: when runs end that are thinned as much, if that is known.
     """
     now = ends or _ends_of(exact_setting(simulation, workers, costs))
+    off = 1.0 if told is None else _work(simulation, told) / _work(simulation, median(now))
+    least = max(LEAST_GAIN, abs(off - 1))
     found = [
-        Limit(without, fmean(ends))
+        Limit(without, _less_thinned(setting.simulation, fmean(ends), off))
         for without, setting in _changes(simulation, workers, costs)
-        if _is_gain(now, ends := _ends_of(setting, fmean(now)))
+        if _is_gain(now, ends := _ends_of(setting, fmean(now)), least)
     ]
     return sorted(found, key=lambda limit: limit.end)
+
+
+def _work(simulation: Simulation, seconds: float) -> float:
+    return Hours(simulation).work(seconds)
+
+
+def _less_thinned(simulation: Simulation, end: float, off: float) -> float:
+    """When a run would end that takes so many times the work."""
+    return Hours(simulation).later(end, _work(simulation, end) * (off - 1))
 
 
 def _ends_of(whole: Setting, hoped: float = math.inf) -> list[float]:
@@ -73,14 +87,14 @@ def _ends_of(whole: Setting, hoped: float = math.inf) -> list[float]:
     return first + play(setting, whole.simulation, FIRST_SEED + 1, FEW_RUNS - 1).ends
 
 
-def _is_gain(now: Sequence[float], then: Sequence[float]) -> bool:
-    """Whether runs end sooner, and not just by chance."""
+def _is_gain(now: Sequence[float], then: Sequence[float], least: float) -> bool:
+    """Whether runs end sooner by that share, and not just by chance."""
     if not then:
         return False
     gain = fmean(now) - fmean(then)
     errors = (stdev(ends) / math.sqrt(len(ends)) for ends in (now, then))
     by_chance = _SURE * math.hypot(*errors)
-    return gain > max(LEAST_GAIN * fmean(now), by_chance)
+    return gain > max(least * fmean(now), by_chance)
 
 
 def _changes(

@@ -191,7 +191,7 @@ def _sure(outlook: Outlook) -> Outlook:
     """With a range that is wider by what a real run, and a thinned one, may be off."""
     off = UNSURE if outlook.load > NEAR_CEILING else _USUALLY_OFF
     off += outlook.error or 0.0
-    hours, end = _Hours(outlook.simulation), outlook.end
+    hours, end = Hours(outlook.simulation), outlook.end
     low = hours.later(end.low, -off * hours.work(end.low))
     return replace(
         outlook, end=Spread(low, end.middle, hours.later(end.high, off * hours.work(end.high)))
@@ -199,8 +199,8 @@ def _sure(outlook: Outlook) -> Outlook:
 
 
 @dataclass(frozen=True, slots=True)
-class _Hours:
-    """Those of a run: what is off by some minutes may be off by a night besides."""
+class Hours:
+    """Those in which a run may send: what is off by some minutes may be off by a night besides."""
 
     simulation: Simulation
 
@@ -234,7 +234,7 @@ def _outlook(runs: Runs, workers: int | None) -> Outlook:
 
 def _refined(rough: Runs, fine: Runs, error: float, workers: int | None) -> Outlook:
     """What a few runs tell, with the range of many that were thinned more."""
-    outlook, hours, seen = _outlook(fine, workers), _Hours(fine.simulation), Spread.of(rough.ends)
+    outlook, hours, seen = _outlook(fine, workers), Hours(fine.simulation), Spread.of(rough.ends)
     by = hours.work(outlook.end.middle) - hours.work(seen.middle)
     end = Spread(hours.later(seen.low, by), outlook.end.middle, hours.later(seen.high, by))
     return replace(outlook, runs=len(rough.courses), ends=tuple(rough.ends), end=end, error=error)
@@ -242,7 +242,7 @@ def _refined(rough: Runs, fine: Runs, error: float, workers: int | None) -> Outl
 
 def _error(rough: Runs, fine: Runs) -> float:
     """How much times change where much less is simulated: those told are nearer the truth."""
-    hours = _Hours(fine.simulation)
+    hours = Hours(fine.simulation)
     pairs = [(rough.reached(share), fine.reached(share)) for share in SHARES]
     works = [(hours.work(a.middle), hours.work(b.middle)) for a, b in pairs if a and b]
     changes = [abs(a - b) / b for a, b in works if b]

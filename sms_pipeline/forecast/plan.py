@@ -109,7 +109,7 @@ def make_plan(
         largest = search.fleet(search.plenty, count)
         if largest.meets(goal):
             return _plan(search, goal, largest)
-    return Plan(goal, None, {}, largest, limits_of(largest.simulation, largest.workers, costs))
+    return Plan(goal, None, {}, largest, _limits_of(largest, costs))
 
 
 def _plan(search: _Search, goal: Goal, largest: Fleet) -> Plan:
@@ -120,7 +120,11 @@ def _plan(search: _Search, goal: Goal, largest: Fleet) -> Plan:
         scale *= _CLOSE
     others = {name: search.fleet(scale * by, workers) for name, by in _BESIDE.items()}
     beside = {name: one for name, one in others.items() if one.senders != chosen.senders}
-    return Plan(goal, chosen, beside, largest, limits_of(chosen.simulation, workers, search.costs))
+    return Plan(goal, chosen, beside, largest, _limits_of(chosen, search.costs))
+
+
+def _limits_of(fleet: Fleet, costs: Costs) -> list[Limit]:
+    return limits_of(fleet.simulation, fleet.workers, costs, fleet.end.middle)
 
 
 class _Search:

@@ -45,8 +45,8 @@ INDENT = 4
 GAP = "  "
 #: Of a run's name, in an update.
 _NAME_WIDTH = 20
-#: The headline names so many profiles and counts the others.
-_HEADLINE_PROFILES = 5
+#: A line names so many profiles and counts the others.
+HEADLINE_PROFILES = 5
 
 
 def update_line(progress: Progress) -> str:
@@ -264,7 +264,7 @@ def hint(progress: Progress) -> str:
 
 def headline(simulation: Simulation) -> str:
     """What was rehearsed, in a few words."""
-    shown = simulation.senders[:_HEADLINE_PROFILES]
+    shown = simulation.senders[:HEADLINE_PROFILES]
     senders = [
         f"{one.name} {count(one.count)} at {_speed(one)} failing {exact_percent(one.failure_rate)}"
         for one in shown

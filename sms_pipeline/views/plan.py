@@ -9,6 +9,7 @@ from sms_pipeline.core.counts import of_messages
 from sms_pipeline.forecast.plan import Fleet, Goal, Plan
 from sms_pipeline.views.configuration import configuration_yaml
 from sms_pipeline.views.format import NOTHING, count, duration, exact_percent, exact_seconds, money
+from sms_pipeline.views.lines import HEADLINE_PROFILES
 from sms_pipeline.views.objects import rounded
 from sms_pipeline.views.outlook import (
     cap_lines,
@@ -93,6 +94,9 @@ def _table(plan: Plan, chosen: Fleet) -> Iterator[str]:
             if fleet
         ),
     ]
+    if len(chosen.senders) > HEADLINE_PROFILES:
+        # No screen is as wide as many profiles.
+        rows = list(zip(*rows, strict=True))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = zip(row, widths, strict=True)
@@ -105,8 +109,9 @@ def _times(fleet: Fleet) -> tuple[str, str]:
 
 
 def _senders(fleet: Fleet) -> str:
-    listed = ", ".join(f"{name} {count(senders)}" for name, senders in fleet.senders.items())
-    return f"senders {listed}"
+    listed = [f"{name} {count(senders)}" for name, senders in fleet.senders.items()]
+    shown, more = listed[:HEADLINE_PROFILES], len(listed) - HEADLINE_PROFILES
+    return f"senders {', '.join([*shown, *([f'{more} more profiles'] if more > 0 else [])])}"
 
 
 def _why_not(plan: Plan) -> Iterator[str]:

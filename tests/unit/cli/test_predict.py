@@ -104,6 +104,19 @@ def test_plan_shows_each_fleet_once() -> None:
     assert told["half"] is None
 
 
+def test_plan_of_many_profiles_is_no_wider_than_a_screen() -> None:
+    profiles = [f"{{name: carrier-{n}, mean_time: 0.1, failure_rate: 0}}" for n in range(12)]
+    Path("many.yml").write_text(f"num_messages: 500\nsenders: [{', '.join(profiles)}]")
+    first, *lines = invoke("plan", "many.yml", "--within", "5s").stdout.splitlines()
+    # The line names a few of them, the table has a row for each
+    assert first.count("carrier-") == 5
+    assert ", 7 more profiles, one process." in first
+    rows = [line.split() for line in lines if "carrier-" in line]
+    assert [row[0] for row in rows] == [f"carrier-{n}" for n in range(12)]
+    assert len(rows[0]) == 4
+    assert max(map(len, lines)) <= 100
+
+
 def test_plan_for_a_file_of_recipients_can_be_forecast() -> None:
     Path("people.csv").write_text("to\n" + "2025550100\n" * 500)
     Path("lists").mkdir()

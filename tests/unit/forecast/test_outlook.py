@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 import pytest
 
 from sms_pipeline.core.checks import Threshold
@@ -90,6 +92,22 @@ def test_every_message_is_simulated_if_asked_for() -> None:
 
 def limits(simulation: Simulation) -> list[str]:
     return [limit.without for limit in limits_of(simulation, None)]
+
+
+def test_limits_are_told_beside_when_the_run_is_told_to_end() -> None:
+    # Given twenty profiles, of which runs that are thinned much say that they end too late
+    profiles = [make.profile(f"p{number}", count=10 * number) for number in range(1, 21)]
+    many = make.simulation(num_messages=5_000_000, senders=tuple(profiles))
+    outlook = look_ahead(many)
+    middle = outlook.end.middle
+    assert median(outlook.ends) > 1.05 * middle
+    # Then what is told to hold it up makes it end sooner, and nothing is that does not
+    senders, *others = limits_of(many, None, told=middle, ends=outlook.ends)
+    assert (senders.without, others) == ("senders took no time", [])
+    assert senders.end < 0.1 * middle
+    # And without what is told of it, it is told by those runs alone
+    alone, *_ = limits_of(many, None, ends=outlook.ends)
+    assert senders.end / alone.end == pytest.approx(middle / median(outlook.ends))
 
 
 def test_senders_are_the_limit_where_they_have_work_all_the_time() -> None:
