@@ -23,6 +23,7 @@ _INDENT = "  "
 _HEAD = """\
 # yaml-language-server: $schema={schema}
 # What to rehearse. Every key may be left out.
+# A time is a number of seconds, or has a unit: 500ms, 30s, 10m, 2h.
 # To use one that begins with #, remove that sign: then the default, or an example, is what counts.
 #   sms-pipeline validate {file}    checks this file and tells what it means
 #   sms-pipeline run {file}         rehearses it
