@@ -17,6 +17,7 @@ from celery.result import AsyncResult
 from sms_pipeline.broker import codec, memory
 from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.config.files import load_simulation
+from sms_pipeline.config.option_types import TIME
 from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.core.errors import (
     EXIT_INTERRUPTED,
@@ -125,7 +126,7 @@ _WORKER_OPTIONS = (
         type=int,
         help="Number of senders; default: SMS_SENDERS, else that of the profile.",
     ),
-    click.Option(("--mean-time",), type=float, help="Mean seconds for one message."),
+    click.Option(("--mean-time",), type=TIME, help="Mean time for one message: 0.2, 200ms."),
     click.Option(("--failure-rate",), type=float, help="Share of attempts that fail, 0 to 1."),
     click.Option(("--echo",), is_flag=True, help="Print each SMS when it is sent."),
     click.Option(
@@ -135,11 +136,11 @@ _WORKER_OPTIONS = (
     ),
     click.Option(
         ("--drain",),
-        type=float,
+        type=TIME,
         default=DRAIN_SECONDS,
         show_default=True,
-        help="Seconds that a shutdown waits for the batches in hand. What is left then goes to "
-        "other workers.",
+        help="How long a shutdown waits for the batches in hand: seconds, or 30s, 2m. What is left "
+        "then goes to other workers.",
     ),
     click.Option(
         ("--health",),

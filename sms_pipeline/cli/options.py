@@ -9,6 +9,7 @@ from typing import Any, TypedDict, TypeVar
 import click
 
 from sms_pipeline.cli import completion
+from sms_pipeline.config.option_types import TIME
 from sms_pipeline.core.errors import ConfigError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -65,8 +66,9 @@ to_option = click.option(
 )
 every_option = click.option(
     "--every",
-    type=float,
-    help="Seconds between updates.  [default: report_period of the run, which is 2 unless set]",
+    type=TIME,
+    help="Between updates: seconds, or 500ms, 1m.  [default: report_period of the run, which is 2 "
+    "unless set]",
 )
 verbose_option = click.option(
     "-v",

@@ -16,19 +16,21 @@ _MILLISECONDS = 1_000
 TIME = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h)")
 
 
-def parse_time(value: object) -> object:
-    """Seconds, of a text such as `10m`; what is no text is left as it is.
+def parse_time(text: str) -> float:
+    """Seconds, of a text such as `10m`.
 
     Raises:
         ValueError: it is another text.
     """
-    if not isinstance(value, str):
-        return value
-    found = TIME.fullmatch(value.strip())
+    found = TIME.fullmatch(text.strip())
     if not found:
         raise ValueError("must be a number of seconds, or a time as in 500ms, 30s, 10m or 2h")
     number, unit = float(found[1]), found[2]
     return number / _MILLISECONDS if unit == "ms" else number * _SECONDS[unit]
+
+
+def _in_seconds(value: object) -> object:
+    return parse_time(value) if isinstance(value, str) else value
 
 
 class _AsTime:
@@ -37,7 +39,7 @@ class _AsTime:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(parse_time, handler(source))
+        return core_schema.no_info_before_validator_function(_in_seconds, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler

@@ -10,6 +10,7 @@ import pytest
 from sms_pipeline.cli.main import cli
 from sms_pipeline.cli.options import OPTION_OF, SimulationOptions, overrides
 from sms_pipeline.config.files import dotted, load_simulation
+from sms_pipeline.config.option_types import TIME
 from sms_pipeline.ledger.store import Ledger
 from tests.unit import make
 from tests.unit.cli.commands import invoke, refused
@@ -49,6 +50,16 @@ def test_bad_option_is_one_line(command: str, options: list[str], parts: list[st
 @pytest.mark.parametrize("command", ["run", "monitor"])
 def test_bad_report_period_is_one_line(command: str, every: str) -> None:
     assert refused(command, "--every", every).startswith("--every: ")
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("0.25", 0.25), ("250ms", 0.25), ("1m", 60.0)])
+def test_option_takes_a_time(given: str, seconds: float) -> None:
+    assert TIME.convert(given, None, None) == seconds
+
+
+def test_option_that_is_no_time_is_one_line() -> None:
+    said = "'--every': must be a number of seconds, or a time as in 500ms, 30s, 10m or 2h, got '2x'"
+    assert said in refused("run", "--every", "2x")
 
 
 def test_every_key_that_options_set_has_the_name_of_its_option() -> None:
