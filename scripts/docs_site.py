@@ -136,7 +136,7 @@ def command_page() -> str:
     from sms_pipeline.cli.main import SECTIONS, cli
 
     lines = ["# Commands", "", "What `sms-pipeline COMMAND --help` says.", ""]
-    with click.Context(cli, info_name="sms-pipeline") as parent:
+    with click.Context(cli, info_name="sms-pipeline", **cli.context_settings) as parent:
         lines += ["```text", parent.get_help(), "```", ""]
         for title, commands in SECTIONS.items():
             lines += [f"## {title}", ""]

@@ -7,7 +7,8 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 import annotated_types
 import click
@@ -270,8 +271,6 @@ def run_numbers() -> Iterator[BadInput]:
 
 # Configuration
 
-NUMBERS = (int, float)
-
 
 def _yaml(values: Any) -> Callable[[Path], None]:
     return content(yaml.safe_dump(values))
@@ -290,9 +289,21 @@ def _in_place(model: type[BaseModel], key: str, value: object) -> dict[str, Any]
     return {key: value}
 
 
+def kinds_of(info: Any) -> dict[Any, list[Any]]:
+    """By type that a field may have: its bounds."""
+    is_union = get_origin(info.annotation) in (Union, UnionType)
+    found: dict[Any, list[Any]] = {}
+    for kind in get_args(info.annotation) if is_union else (info.annotation,):
+        bounds = [*info.metadata]
+        for one in getattr(kind, "__metadata__", ()):
+            bounds += getattr(one, "metadata", [one])
+        found[getattr(kind, "__origin__", kind)] = bounds
+    return found
+
+
 def _beyond(info: Any) -> Iterator[object]:
     """Numbers just outside the bounds of a field."""
-    for bound in info.metadata:
+    for bound in next(iter(kinds_of(info).values())):
         if isinstance(bound, annotated_types.Ge):
             yield bound.ge - 1  # type: ignore[operator]
         if isinstance(bound, annotated_types.Gt):
@@ -305,7 +316,7 @@ def _beyond(info: Any) -> Iterator[object]:
 
 def is_number(info: Any) -> bool:
     """Whether a field of a model is one."""
-    return info.annotation in (int, float, int | None, float | None)
+    return kinds_of(info).keys() - {NoneType} in ({int}, {float})
 
 
 MODELS = (Simulation, SenderProfile, RetryPolicy, Threshold, Recipients)
@@ -365,12 +376,14 @@ def _wrong_for(model: type[BaseModel], key: str, info: Any) -> Iterator[object]:
         # A profile's name is no run's; without one it gets a number.
         yield from (None, *wrong, "a b") if model is SenderProfile and key == "name" else wrong
         return
-    yield from ("", "5", "abc", True, [], [5], {}, float("nan"), float("inf"), -float("inf"))
+    yield from ("", "5", "abc", "2d", "-1s", True, [], [5], {}, float("nan"), float("inf"))
+    yield -float("inf")
     yield from (2**64, -(2**64), 10**300, ESCAPE)
     yield from _beyond(info)
-    if info.annotation in NUMBERS:
+    kinds = kinds_of(info)
+    if NoneType not in kinds:
         yield None
-    if info.annotation in (int, int | None):
+    if int in kinds:
         yield 1.5
 
 

@@ -17,6 +17,7 @@ from tests.functional.bad_inputs import (
     BadInput,
     bad_inputs,
     is_number,
+    kinds_of,
     without_wrong_values,
 )
 from tests.functional.terminal import CELERY, PIPELINE, Terminal
@@ -109,5 +110,6 @@ def test_every_number_of_a_configuration_has_two_bounds() -> None:
     for model in MODELS:
         for key, info in model.model_fields.items():
             if is_number(info):
-                kinds = {type(bound).__name__[:1] for bound in info.metadata}
+                bounds = next(iter(kinds_of(info).values()))
+                kinds = {type(bound).__name__[:1] for bound in bounds}
                 assert kinds >= {"G", "L"}, key

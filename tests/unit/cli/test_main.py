@@ -86,7 +86,8 @@ def test_help_of_every_command_has_an_example_that_parses(command: str) -> None:
     assert examples
     for name, *arguments in examples:
         assert name == command
-        cli.commands[command].make_context(command, arguments, resilient_parsing=False)
+        parent = click.Context(cli, **cli.context_settings)
+        cli.commands[command].make_context(command, arguments, parent)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

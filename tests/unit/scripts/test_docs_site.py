@@ -50,5 +50,6 @@ def test_every_page_has_a_place_of_its_own() -> None:
 
 def test_the_reference_has_the_help_of_every_command() -> None:
     page = command_page()
+    assert page.count("  -h, --help ") == 1 + len(cli.commands)
     for name in cli.commands:
         assert f"### {name}\n\n```text\nUsage: sms-pipeline {name} " in page
