@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,16 @@ def worker_with(start_worker: StartWorker, *where: object, deaf: str = "") -> Wo
     variables = environment(str(broker_url), str(database_url), Path(str(folder)))
     variables |= {"PYTHONPATH": str(ROOT), "DEAF": deaf}
     return start_worker("fast", variables, app="tests.functional.deaf_app")
+
+
+@contextmanager
+def what_it_said(worker: WorkerProcess) -> Iterator[None]:
+    """A failure is told with what a worker said: nothing else shows what it was doing."""
+    try:
+        yield
+    except AssertionError as error:
+        error.add_note(worker.logs())
+        raise
 
 
 @pytest.mark.parametrize("part", list(Part))
@@ -93,8 +104,11 @@ def test_a_worker_that_was_stopped_or_waits_for_others_goes_on(
     # Then it is still there, and plays what comes
     with channel_to(broker_url) as channel:
         publish(channel, task_body(batch_of(ledger.id, run, 0)), headers())
-    wait_until(
-        lambda: checker.finished(database_url, run) == BATCH_SIZE, PATIENCE_SECONDS, "it is played"
-    )
-    assert worker.running
-    assert "has not come round" not in worker.logs()
+    with what_it_said(worker):
+        wait_until(
+            lambda: not worker.running or checker.finished(database_url, run) == BATCH_SIZE,
+            PATIENCE_SECONDS,
+            "it is played",
+        )
+        assert worker.running
+        assert "has not come round" not in worker.logs()
