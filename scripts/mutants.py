@@ -127,8 +127,9 @@ def page(
     yield ""
     yield "`make mutants` changes the code of `core`, `ledger` and `worker` in one place at a"
     yield "time, and runs unit tests that reach it for up to five seconds: first those of its own"
-    yield "module, then the quickest. What none of them notices is listed below; others may notice"
-    yield f"it. Lines that only log are left as they are. This is the code of commit {commit}."
+    yield "module, then those that call most of it. What none of them notices is listed below;"
+    yield "others may notice it. Lines that only log are left as they are. This is the code of"
+    yield f"commit {commit}."
     yield ""
     yield from table(mutants)
     yield ""

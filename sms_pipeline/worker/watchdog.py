@@ -68,6 +68,8 @@ class Watchdog(threading.Thread):
         self._clock = clock
         self._excuses = excuses
         self._end = end or end_process
+        #: Parts that had no excuse when they were last looked at.
+        self._stuck: tuple[Part, ...] = ()
 
     def run(self) -> None:
         """Thread body."""
@@ -76,13 +78,27 @@ class Watchdog(threading.Thread):
             self._clock.sleep(LOOK_SECONDS)
 
     def look(self) -> None:
-        """Look once."""
-        for part in self._vigil.look(self._clock.monotonic()):
-            if part in self._excuses and self._excuses[part]():
-                # For whoever asks after the health of this worker, too.
-                self._signs.excuse(part, self._clock.monotonic())
-            else:
+        """Look once; end what has no excuse at two looks, one after the other.
+
+        What a part waits for may have answered just now, and the part is about to come round.
+        """
+        silent = self._vigil.look(self._clock.monotonic())
+        stuck = tuple(part for part in silent if not self._is_excused(part))
+        for part in stuck:
+            if part in self._stuck:
                 self._end(part)
+        self._stuck = stuck
+
+    def _is_excused(self, part: Part) -> bool:
+        if part not in self._excuses:
+            return False
+        asked_at = self._clock.monotonic()
+        # An answer that is long in coming excuses, too: it was waited for.
+        is_away = self._excuses[part]() or self._clock.monotonic() - asked_at > LOOK_SECONDS
+        if is_away:
+            # For whoever asks after the health of this worker, too.
+            self._signs.excuse(part, self._clock.monotonic())
+        return is_away
 
 
 def end_process(part: Part) -> None:

@@ -28,6 +28,8 @@ class Scene:
         self.excused = set(excused)
         self.asked: list[Part] = []
         self.ended: list[Part] = []
+        #: Seconds until what a part waits for says whether it is there.
+        self.answers_after = 0.0
         self.watchdog = Watchdog(
             self.signs,
             self.clock,
@@ -38,6 +40,7 @@ class Scene:
     def _excuse(self, part: Part) -> watchdog.Excuse:
         def ask() -> bool:
             self.asked.append(part)
+            self.clock.advance(self.answers_after)
             return part in self.excused
 
         return ask
@@ -74,7 +77,7 @@ def test_a_part_that_hangs_is_noticed_in_time_and_not_before(part: Part) -> None
     scene.pass_by(10, *Part)
     scene.pass_by(LONGEST_TURN[part] - LOOK_SECONDS, *others)
     assert scene.ended == []
-    scene.pass_by(2 * LOOK_SECONDS, *others)
+    scene.pass_by(3 * LOOK_SECONDS, *others)
     assert set(scene.ended) == {part}
 
 
@@ -105,7 +108,7 @@ def test_a_machine_too_busy_to_look_is_given_more_time() -> None:
     looks = min(LONGEST_TURN.values()) / LOOK_SECONDS
     scene.pass_by(20 * (looks - 1), each=20)
     assert scene.ended == []
-    scene.pass_by(20 * 2, each=20)
+    scene.pass_by(20 * 3, each=20)
     assert scene.ended
 
 
@@ -118,8 +121,41 @@ def test_a_part_that_waits_for_others_is_asked_again_later(part: Part) -> None:
     assert (scene.asked, scene.ended) == ([part] * 3, [])
     # And once they answer, it has its time to come round, and no more
     scene.excused.clear()
-    scene.pass_by(LONGEST_TURN[part] + LOOK_SECONDS, *others)
+    scene.pass_by(LONGEST_TURN[part] + 2 * LOOK_SECONDS, *others)
     assert set(scene.ended) == {part}
+
+
+def silent_for_too_long(part: Part) -> Scene:
+    """A part that is silent until it is asked what it waits for, one look before that."""
+    scene = Scene()
+    scene.pass_by(10, *Part)
+    scene.pass_by(LONGEST_TURN[part], *set(Part) - {part})
+    assert scene.asked == []
+    return scene
+
+
+@pytest.mark.parametrize("part", [Part.LOOP, Part.WRITER])
+def test_what_a_part_waits_for_may_answer_just_when_it_is_asked(part: Part) -> None:
+    # Given a part that has waited for too long, for something that answers again
+    scene = silent_for_too_long(part)
+    scene.pass_by(LOOK_SECONDS, *set(Part) - {part})
+    assert (scene.asked, scene.ended) == ([part], [])
+    # When it comes round after that, then it goes on
+    scene.pass_by(10, *Part)
+    assert scene.ended == []
+
+
+@pytest.mark.parametrize("part", [Part.LOOP, Part.WRITER])
+def test_an_answer_that_is_long_in_coming_is_an_excuse(part: Part) -> None:
+    # Given a part that waits for something that answers, but only after a while
+    scene = silent_for_too_long(part)
+    scene.answers_after = 5.0
+    others = set(Part) - {part}
+    scene.pass_by(LOOK_SECONDS, *others)
+    # Then it has all the time that it had at first
+    scene.answers_after = 0.0
+    scene.pass_by(LONGEST_TURN[part] - LOOK_SECONDS, *others)
+    assert (scene.asked, scene.ended) == ([part], [])
 
 
 def test_a_part_that_is_excused_is_not_reported_as_silent() -> None:
