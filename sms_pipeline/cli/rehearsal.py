@@ -146,9 +146,12 @@ def _follow(
     run = reader.run
     abort = Abort(ledger, run)
     try:
-        progress = follow(reader, view, run.simulation.report_period, ended.wait, abort)
+        try:
+            progress = follow(reader, view, run.simulation.report_period, ended.wait, abort)
+        finally:
+            # Whatever ended it, nothing more is dispatched, or said of that.
+            dispatch.producer.stop()
     except KeyboardInterrupt:
-        dispatch.producer.stop()
         view.close(read_last(reader), f"interrupted (resume it with: sms-pipeline resume {run.id})")
         raise
     if progress and progress.done:

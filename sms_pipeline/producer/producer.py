@@ -156,7 +156,8 @@ class Producer:
             return
         self._status = status
         log.info("producer status: %s", status)
-        if status and self._on_status:
+        # Who was stopped may find that workers have left, which is no news.
+        if status and self._on_status and not self._stopping.is_set():
             self._on_status(status)
 
 

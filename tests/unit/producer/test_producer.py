@@ -156,6 +156,18 @@ def test_ledger_that_is_away_is_waited_for(
     assert broker.indexes() == list(range(5))
 
 
+def test_who_was_stopped_does_not_say_that_workers_have_left(
+    ledger: Ledger, broker: Broker
+) -> None:
+    said: list[str] = []
+    producer(ledger, broker, start_run(ledger, num_messages=5), said.append).dispatch()
+    assert "no sender online yet" in said[0]
+    work = producer(ledger, broker, start_run(ledger, num_messages=5), said.append)
+    work.stop()
+    work.dispatch()
+    assert len(said) == 1
+
+
 def test_batches_are_recorded_before_they_are_published(ledger: Ledger, broker: Broker) -> None:
     run = start_run(ledger, num_messages=5, batch_size=5)
     broker.refusals = 1_000_000
