@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+)
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+from pydantic_core.core_schema import ErrorType
 
 #: Seconds of each unit; milliseconds are divided, as 0.3 is not the float nearest to 300 * 0.001.
 _SECONDS = {"s": 1, "m": 60, "h": 3_600}
 _MILLISECONDS = 1_000
-#: Without named groups, which editors do not know.
-TIME = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h)")
+#: Editors know no names of groups, and take 0 to 9 only for digits.
+TIME = re.compile(r" *([0-9]+(?:\.[0-9]+)?) *(ms|s|m|h) *")
 
 
 def parse_time(text: str) -> float:
@@ -22,15 +28,23 @@ def parse_time(text: str) -> float:
     Raises:
         ValueError: it is another text.
     """
-    found = TIME.fullmatch(text.strip())
+    found = TIME.fullmatch(text)
     if not found:
         raise ValueError("must be a number of seconds, or a time as in 500ms, 30s, 10m or 2h")
     number, unit = float(found[1]), found[2]
     return number / _MILLISECONDS if unit == "ms" else number * _SECONDS[unit]
 
 
-def _in_seconds(value: object) -> object:
-    return parse_time(value) if isinstance(value, str) else value
+def _in_seconds(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    if not isinstance(value, str):
+        return check(value)
+    try:
+        return check(parse_time(value))
+    except ValidationError as error:
+        # What was written is told, not how many seconds that is.
+        (detail,) = error.errors(include_url=False)
+        kind = cast(ErrorType, detail["type"])
+        raise PydanticKnownError(kind, detail.get("ctx")) from None
 
 
 class _AsTime:
@@ -39,7 +53,7 @@ class _AsTime:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(_in_seconds, handler(source))
+        return core_schema.no_info_wrap_validator_function(_in_seconds, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
