@@ -129,10 +129,11 @@ def ahead_of(
     waits = _waits(snapshot, retrying, wall)
     events = spells_of(snapshot.simulation.events, wall if origin is None else origin)
     parts, adrift, is_usual = list[Part](), list[Part](), True
+    may_take_over = _may_take_over(snapshot, online)
     for counts in snapshot.profiles:
         mine = [worker for worker in online if worker.profile == counts.profile]
         part = _part(snapshot, counts, mine, waits[counts.profile], pace.attempts_rate)
-        if not mine and _may_take_over(snapshot, online):
+        if not mine and may_take_over:
             adrift.append(part)
             continue
         spells = spells_for(counts.profile, events)

@@ -130,6 +130,11 @@ _DIVISORS = {"%": PERCENT, "ms": 1_000}
 _MULTIPLES = {"": 1, "k": 1_000, "M": 1_000_000}
 
 
+def from_unit(number: float, unit: str) -> float:
+    """Seconds, messages, or a share of them from 0 to 1, as a limit is compared."""
+    return number * _FACTORS.get(unit, 1) / _DIVISORS.get(unit, 1)
+
+
 def _show(value: float, unit: str) -> str:
     if unit in _SMALLER and value < _FACTORS[unit]:
         return _show(value, _SMALLER[unit])
@@ -216,7 +221,7 @@ def _parse_limit(text: str, start: int, quantity: Quantity) -> tuple[float, str]
         raise BadCheckError("a share is at most 100 %", text, start)
     if value > MAX_LIMIT:
         raise BadCheckError(f"a limit is at most {MAX_LIMIT:,.0f}", text, start)
-    return value * _FACTORS.get(unit, 1) / _DIVISORS.get(unit, 1), unit
+    return from_unit(value, unit), unit
 
 
 def _after(quantity: Quantity) -> str:

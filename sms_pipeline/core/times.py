@@ -15,11 +15,10 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 from pydantic_core.core_schema import ErrorType
 
-#: Seconds of each unit; milliseconds are divided, as 0.3 is not the float nearest to 300 * 0.001.
-_SECONDS = {"s": 1, "m": 60, "h": 3_600}
-_MILLISECONDS = 1_000
+from sms_pipeline.core.checks import Quantity, from_unit
+
 #: Editors know no names of groups, and take 0 to 9 only for digits.
-TIME = re.compile(r" *([0-9]+(?:\.[0-9]+)?) *(ms|s|m|h) *")
+TIME = re.compile(rf" *([0-9]+(?:\.[0-9]+)?) *({'|'.join(Quantity.SECONDS.value)}) *")
 
 
 def parse_time(text: str) -> float:
@@ -31,8 +30,7 @@ def parse_time(text: str) -> float:
     found = TIME.fullmatch(text)
     if not found:
         raise ValueError("must be a number of seconds, or a time as in 500ms, 30s, 10m or 2h")
-    number, unit = float(found[1]), found[2]
-    return number / _MILLISECONDS if unit == "ms" else number * _SECONDS[unit]
+    return from_unit(float(found[1]), found[2])
 
 
 def _in_seconds(value: object, check: ValidatorFunctionWrapHandler) -> object:

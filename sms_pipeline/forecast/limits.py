@@ -54,23 +54,19 @@ def limits_of(
         ends: when runs end that are thinned as much, if that is known.
     """
     now = ends or _ends_of(exact_setting(simulation, workers, costs))
-    off = 1.0 if told is None else _work(simulation, told) / _work(simulation, median(now))
-    least = max(LEAST_GAIN, abs(off - 1))
+    off = 0.0 if told is None else _off(Hours(simulation), median(now), told)
+    least = max(LEAST_GAIN, abs(off))
     found = [
-        Limit(without, _less_thinned(setting.simulation, fmean(ends), off))
+        Limit(without, Hours(setting.simulation).longer(fmean(ends), off))
         for without, setting in _changes(simulation, workers, costs)
         if _is_gain(now, ends := _ends_of(setting, fmean(now)), least)
     ]
     return sorted(found, key=lambda limit: limit.end)
 
 
-def _work(simulation: Simulation, seconds: float) -> float:
-    return Hours(simulation).work(seconds)
-
-
-def _less_thinned(simulation: Simulation, end: float, off: float) -> float:
-    """When a run would end that takes so many times the work."""
-    return Hours(simulation).later(end, _work(simulation, end) * (off - 1))
+def _off(hours: Hours, seen: float, told: float) -> float:
+    """By which share of its work a run takes longer than it was seen to."""
+    return hours.work(told) / hours.work(seen) - 1
 
 
 def _ends_of(whole: Setting, hoped: float = math.inf) -> list[float]:

@@ -192,10 +192,8 @@ def _sure(outlook: Outlook) -> Outlook:
     off = UNSURE if outlook.load > NEAR_CEILING else _USUALLY_OFF
     off += outlook.error or 0.0
     hours, end = Hours(outlook.simulation), outlook.end
-    low = hours.later(end.low, -off * hours.work(end.low))
-    return replace(
-        outlook, end=Spread(low, end.middle, hours.later(end.high, off * hours.work(end.high)))
-    )
+    wider = Spread(hours.longer(end.low, -off), end.middle, hours.longer(end.high, off))
+    return replace(outlook, end=wider)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +211,10 @@ class Hours:
         """When a run has come to something with so much more work, or less."""
         window, done = self.simulation.window, max(self.work(seconds) + work, 0.0)
         return done if window is None else window.seconds_for(done, EPOCH)
+
+    def longer(self, seconds: float, share: float) -> float:
+        """The same with more work by a share of it, or less."""
+        return self.later(seconds, share * self.work(seconds))
 
 
 def _outlook(runs: Runs, workers: int | None) -> Outlook:

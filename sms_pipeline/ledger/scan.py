@@ -49,7 +49,7 @@ class Records:
         """The counter table."""
         times: dict[Settler, Counter[int]] = defaultdict(Counter)
         for row in self._rows(schema.delivery_times):
-            times[row.profile, row.worker][row.bucket] = row.messages
+            times[row.profile, row.worker][row.bucket] += row.messages
         stored = {
             (row.profile, row.worker): {name: getattr(row, name) for name in _STORED}
             for row in self._rows(schema.counters)
@@ -75,7 +75,7 @@ class Records:
         """Their sums, with the histograms."""
         times: dict[Settler, Counter[int]] = defaultdict(Counter)
         for row in self._rows(schema.receipt_times):
-            times[row.profile, row.worker][row.bucket] = row.messages
+            times[row.profile, row.worker][row.bucket] += row.messages
         sums = {
             (row.profile, row.worker): (row.receipts, row.missing, row.seconds, row.longest)
             for row in self._rows(schema.receipt_counters)

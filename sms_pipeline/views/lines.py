@@ -46,7 +46,7 @@ GAP = "  "
 #: Of a run's name, in an update.
 _NAME_WIDTH = 20
 #: A line names so many profiles and counts the others.
-HEADLINE_PROFILES = 5
+FEW_PROFILES = 5
 
 
 def update_line(progress: Progress) -> str:
@@ -264,18 +264,23 @@ def hint(progress: Progress) -> str:
 
 def headline(simulation: Simulation) -> str:
     """What was rehearsed, in a few words."""
-    shown = simulation.senders[:HEADLINE_PROFILES]
-    senders = [
+    senders = few_profiles(
         f"{one.name} {count(one.count)} at {_speed(one)} failing {exact_percent(one.failure_rate)}"
-        for one in shown
-    ]
-    if len(simulation.senders) > len(shown):
-        senders.append(f"{len(simulation.senders) - len(shown)} more profiles")
+        for one in simulation.senders
+    )
     attempts = simulation.retry.max_attempts
     tries = "attempts until delivered" if attempts is None else f"at most {of_attempts(attempts)}"
     deadline = f"; deadline {exact_seconds(simulation.deadline)}" if simulation.deadline else ""
     events = f"; {_events(len(simulation.events))}" if simulation.events else ""
-    return f"senders {', '.join(senders)}; {simulation.routing} routing; {tries}{deadline}{events}"
+    return f"senders {senders}; {simulation.routing} routing; {tries}{deadline}{events}"
+
+
+def few_profiles(said: Iterable[str]) -> str:
+    """What is said of the first profiles, and how many more there are."""
+    shown = list(said)
+    if len(shown) > FEW_PROFILES:
+        shown[FEW_PROFILES:] = [f"{len(shown) - FEW_PROFILES} more profiles"]
+    return ", ".join(shown)
 
 
 def _speed(profile: SenderProfile) -> str:

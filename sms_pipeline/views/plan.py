@@ -9,7 +9,7 @@ from sms_pipeline.core.counts import of_messages
 from sms_pipeline.forecast.plan import Fleet, Goal, Plan
 from sms_pipeline.views.configuration import configuration_yaml
 from sms_pipeline.views.format import NOTHING, count, duration, exact_percent, exact_seconds, money
-from sms_pipeline.views.lines import HEADLINE_PROFILES
+from sms_pipeline.views.lines import FEW_PROFILES, few_profiles
 from sms_pipeline.views.objects import rounded
 from sms_pipeline.views.outlook import (
     cap_lines,
@@ -94,7 +94,7 @@ def _table(plan: Plan, chosen: Fleet) -> Iterator[str]:
             if fleet
         ),
     ]
-    if len(chosen.senders) > HEADLINE_PROFILES:
+    if len(chosen.senders) > FEW_PROFILES:
         # No screen is as wide as many profiles.
         rows = list(zip(*rows, strict=True))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -109,9 +109,8 @@ def _times(fleet: Fleet) -> tuple[str, str]:
 
 
 def _senders(fleet: Fleet) -> str:
-    listed = [f"{name} {count(senders)}" for name, senders in fleet.senders.items()]
-    shown, more = listed[:HEADLINE_PROFILES], len(listed) - HEADLINE_PROFILES
-    return f"senders {', '.join([*shown, *([f'{more} more profiles'] if more > 0 else [])])}"
+    listed = few_profiles(f"{name} {count(senders)}" for name, senders in fleet.senders.items())
+    return f"senders {listed}"
 
 
 def _why_not(plan: Plan) -> Iterator[str]:

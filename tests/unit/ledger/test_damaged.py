@@ -97,6 +97,25 @@ def test_a_row_for_the_audit_says_what_is_missing(ledger: Ledger, complete: Run)
             Records(connection, complete).counters()
 
 
+@pytest.mark.parametrize("table", ["delivery_times", "receipt_times"])
+def test_rows_that_are_there_twice_count_twice_in_the_audit(
+    ledger: Ledger, complete: Run, table: str
+) -> None:
+    with ledger.writing() as connection:
+        before = Records(connection, complete).counters()[0].timed, _on_phone(connection, complete)
+        forget(connection, table, "worker")
+        connection.execute(text(f"UPDATE {table} SET worker = 'w1'"))  # noqa: S608
+        connection.execute(text(f"INSERT INTO {table} SELECT * FROM {table}"))  # noqa: S608
+        after = Records(connection, complete).counters()[0].timed, _on_phone(connection, complete)
+    is_receipts = table == "receipt_times"
+    assert after == (before[0] * (1 + (not is_receipts)), before[1] * (1 + is_receipts))
+
+
+def _on_phone(connection: Connection, run: Run) -> int:
+    (one,) = Records(connection, run).receipt_counters().values()
+    return sum(one.times.values())
+
+
 # Values of another kind
 
 SMALL = Whole(least=1, most=4)
