@@ -6,27 +6,27 @@ import math
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
+
+from sms_pipeline.core.written import Written
 
 #: Messages a second: one an hour, and more than any machine makes.
 MIN_RATE, MAX_RATE = 1 / 3_600, 1_000_000_000
 #: A producer that was held up makes up for so much time.
 BURST_SECONDS = 1.0
-#: As people write it: a number, how many of them, a time. Editors know no names of groups.
-RATE = re.compile(r"(\d+(?:\.\d+)?)([kM]?)/(s|min|h)")
+#: As people write it: a number, how many of them, a time.
+RATE = re.compile(r" *([0-9]+(?:\.[0-9]+)?) *([kM]?) */ *(s|min|h) *")
 _MANY = {"": 1, "k": 1_000, "M": 1_000_000}
 _SECONDS = {"s": 1, "min": 60, "h": 3_600}
 
 
-def parse_rate(value: object) -> object:
-    """Messages a second, of a text such as `10k/s`; what is no text is left as it is.
+def parse_rate(text: str) -> float:
+    """Messages a second, of a text such as `10k/s`.
 
     Raises:
-        ValueError: it is another text.
+        ValueError: it is another text, or out of bounds.
     """
-    if not isinstance(value, str):
-        return value
-    found = RATE.fullmatch(value.replace(" ", ""))
+    found = RATE.fullmatch(text)
     if not found:
         raise ValueError("must be messages and a time, as in 500/s, 10k/s or 600/min")
     number, many, time = found.groups()
@@ -36,14 +36,8 @@ def parse_rate(value: object) -> object:
     return rate
 
 
-#: The same for editors, which know no validators.
-_RateText = (
-    Annotated[float, Field(ge=MIN_RATE, le=MAX_RATE)]
-    | Annotated[str, Field(pattern=f"^{RATE.pattern}$")]
-    | None
-)
 #: Of a configuration.
-Rate = Annotated[float | None, BeforeValidator(parse_rate, json_schema_input_type=_RateText)]
+Rate = Annotated[float, Field(ge=MIN_RATE, le=MAX_RATE), Written(parse_rate, RATE)] | None
 
 
 def most_at_once(rate: float | None, seconds: float = BURST_SECONDS) -> float:

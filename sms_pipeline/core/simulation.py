@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from sms_pipeline.core import checks
 from sms_pipeline.core.checks import Threshold
-from sms_pipeline.core.dispatch_rate import MAX_RATE, MIN_RATE, Rate, most_at_once
+from sms_pipeline.core.dispatch_rate import Rate, most_at_once
 from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.events import MAX_EVENTS, Event, unknown_profile
 from sms_pipeline.core.failover import Failover, endless, problem_of
@@ -115,8 +115,6 @@ class Simulation(Frozen):
     )
     rate: Rate = Field(
         default=None,
-        ge=MIN_RATE,
-        le=MAX_RATE,
         description="most messages dispatched per second, as 500/s, 10k/s or 600/min; null = "
         "no limit",
         examples=["10k/s"],

@@ -163,7 +163,7 @@ WRONG = {
     "--output": Wrong(NO_OUTPUTS, "can't be written", codes=(EXIT_FAILURE, EXIT_USAGE)),
     "--columns": Wrong(("", "a", "=", "sent=", "sent=nope", "nope=a", "sent=a,sent=b", ESCAPE)),
     "--status": Wrong(("", "a", "=", "OK=", "OK=maybe", f"OK={ESCAPE}")),
-    "--within": Wrong(("", "abc", "10", "-1s", "10x", "nan", "9" * 400 + "s", ESCAPE)),
+    "--within": Wrong(("", "abc", "0", "-1s", "10x", "nan", "9" * 400 + "s", ESCAPE)),
     "--share": Wrong(("", "abc", "10", "0%", "101%", "-1%", "nan%", ESCAPE)),
     "--profile": Wrong(("nope", "a b", ESCAPE, NOT_TEXT)),
     "--recipients": Wrong(("", "nope.csv", ".", "/dev/zero", LOG, ESCAPE, NOT_TEXT), "recipients"),

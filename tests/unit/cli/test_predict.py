@@ -164,10 +164,11 @@ def test_plan_that_is_impossible_says_why_and_ends_with_3() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--within", "soon"), "needs a number"),
-        (("--within", "10"), "needs a unit"),
-        (("--within", "10m", "--share", "0%"), "above 0 %"),
-        (("--within", "10m", "--share", "most"), "needs a share"),
+        (("--within", "soon"), "as in 500ms, 30s, 10m or 2h"),
+        (("--within", "0"), "above 0 and at most a year"),
+        (("--within", "9000h"), "above 0 and at most a year"),
+        (("--within", "10m", "--share", "0%"), "above 0% and at most 100%"),
+        (("--within", "10m", "--share", "most"), "as in 99%, got 'most'"),
         (("--within", "10m", "--profile", "rural"), "unknown profile 'rural'"),
     ],
 )
