@@ -6,19 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exists, func, or_, select
-from sqlalchemy.exc import DatabaseError
 
-from sms_pipeline.core.counts import Counts, ProfileCounts
-from sms_pipeline.core.errors import DamagedLedgerError
-from sms_pipeline.core.receipts import NO_RECEIPTS
-from sms_pipeline.core.records import SUMMED, BatchRow, Control, Run, Snapshot, Step, WorkerRow
-from sms_pipeline.core.run_list import RunPage, RunTotals, Unreadable
+from sms_pipeline.core.records import BatchRow, Step, WorkerRow
 from sms_pipeline.ledger import schema
-from sms_pipeline.ledger.database import damage_of
-from sms_pipeline.ledger.handed import read_moved
-from sms_pipeline.ledger.histograms import read_histograms
-from sms_pipeline.ledger.mapping import known, plain_numbers, to_batch, to_run, to_step, to_worker
-from sms_pipeline.ledger.receipts import read_on_phone
+from sms_pipeline.ledger.mapping import to_batch, to_step, to_worker
 
 
 def stuck(run_id: int, queued_before: float) -> Select[Any]:
@@ -157,35 +148,6 @@ def read_present_workers(connection: Connection) -> tuple[WorkerRow, ...]:
     return tuple(to_worker(row) for row in connection.execute(query))
 
 
-def read_workers_of(connection: Connection, run: Run, done: bool) -> tuple[WorkerRow, ...]:
-    """Those that were there while the run was on; if it is done, those that settled some of it.
-
-    Those of a forecast never were there.
-    """
-    worker = schema.workers
-    if run.simulation.is_forecast:
-        return _foretold_workers(connection, run)
-    if done:
-        query = settled_workers(run.id)
-    else:
-        present = or_(worker.c.left_at.is_(None), worker.c.left_at >= run.started_at)
-        query = select(worker).where(present)
-    ordered = query.order_by(worker.c.joined_at, worker.c.id)
-    return tuple(to_worker(row) for row in connection.execute(ordered))
-
-
-def _foretold_workers(connection: Connection, run: Run) -> tuple[WorkerRow, ...]:
-    counter = schema.counters.c
-    query = select(counter.profile, counter.worker).where(counter.run == run.id)
-    ended_at = read_last_settled(connection, run.id) or run.started_at
-    profiles = {profile.name: profile for profile in run.simulation.senders}
-    return tuple(
-        WorkerRow.playing(profiles[name], worker, joined_at=run.started_at, seen_at=ended_at)
-        for name, worker in connection.execute(query.order_by(counter.worker))
-        if name in profiles
-    )
-
-
 def is_forecast() -> ColumnElement[bool]:
     """Whether a run was forecast."""
     return _messages_from("forecast")
@@ -253,146 +215,3 @@ def read_batch(connection: Connection, row: BatchRow) -> BatchRow | None:
     query = select(schema.batches).where(batch.run == row.run, batch.number == row.number)
     stored = connection.execute(query).one_or_none()
     return None if stored is None else replace(to_batch(stored), published_at=None)
-
-
-def read_snapshot(connection: Connection, run: Run) -> Snapshot:
-    """The run's counters."""
-    control = connection.execute(
-        select(schema.runs.c.control).where(schema.runs.c.id == run.id)
-    ).scalar_one()
-    profiles = read_profile_counts(connection, run)
-    done = sum(counts.finished for counts in profiles) >= run.total
-    return Snapshot(
-        run=run.id,
-        total=run.total,
-        seed=run.seed,
-        simulation=run.simulation,
-        control=Control(control),
-        profiles=profiles,
-        workers=read_workers_of(connection, run, done),
-        started_at=run.started_at,
-        settled_at=read_last_settled(connection, run.id),
-        embedded=run.embedded,
-        active_at=read_last_activity(connection, run.id),
-        steps=read_steps(connection, run.id),
-    )
-
-
-_COUNTED = ("first_attempts", "attempts", *SUMMED)
-
-
-def read_profile_counts(connection: Connection, run: Run) -> tuple[ProfileCounts, ...]:
-    """The sums of each profile, those that are configured first."""
-    counter, dispatch = schema.counters.c, schema.dispatched.c
-    summed = [func.sum(counter[name]).label(name) for name in _COUNTED]
-    summed.append(func.max(counter.longest_delivery).label("longest_delivery"))
-    counts = {
-        known(row.profile, "profile"): row._mapping
-        for row in connection.execute(
-            select(counter.profile, *summed).where(counter.run == run.id).group_by(counter.profile)
-        )
-    }
-    dispatched = {
-        known(row.profile, "profile"): known(row.messages, "messages")
-        for row in connection.execute(
-            select(dispatch.profile, dispatch.messages).where(dispatch.run == run.id)
-        )
-    }
-    delivery_times = read_histograms(connection, schema.delivery_times, run.id)
-    on_phone = read_on_phone(connection, run.id)
-    configured = [profile.name for profile in run.simulation.senders]
-    own = [
-        ProfileCounts(
-            profile=name,
-            dispatched=int(dispatched.get(name, 0)),
-            delivery_times=delivery_times[name],
-            on_phone=on_phone.get(name, NO_RECEIPTS),
-            **plain_numbers(counts.get(name)),
-        )
-        for name in dict.fromkeys([*configured, *dispatched, *counts])
-    ]
-    return read_moved(connection, run.id).added_to(own)
-
-
-_TERMINAL = ("delivered", "failed", "expired", "cancelled")
-
-
-def read_page(connection: Connection, count: int, before: int | None) -> RunPage:
-    """The latest `count` runs, or the latest of those older than `before`, newest first.
-
-    One that can't be read hides no other.
-    """
-    run = schema.runs.c
-    query = select(run.id).order_by(run.id.desc()).limit(count)
-    if before is not None:
-        query = query.where(run.id < before)
-    run_ids = list(connection.execute(query).scalars())
-    found, unreadable = list[RunTotals](), list[Unreadable]()
-    oldest = min(run_ids, default=None)
-    try:
-        return RunPage(_read_totals(connection, run_ids), unreadable, oldest)
-    except (DamagedLedgerError, DatabaseError) as error:
-        _require_damage(error)
-    for run_id in run_ids:
-        try:
-            found += _read_totals(connection, [run_id])
-        except (DamagedLedgerError, DatabaseError) as error:
-            unreadable.append(Unreadable(run_id, _require_damage(error)))
-    return RunPage(found, unreadable, oldest)
-
-
-def _require_damage(error: DamagedLedgerError | DatabaseError) -> str:
-    """What is damaged; any other error of the database is raised again."""
-    if isinstance(error, DamagedLedgerError):
-        return str(error)
-    damage = damage_of(error)
-    if damage is None:
-        raise error
-    return f"the ledger has a row that can't be read: {damage}"
-
-
-def _read_totals(connection: Connection, run_ids: list[int]) -> list[RunTotals]:
-    run = schema.runs.c
-    query = select(schema.runs).where(run.id.in_(run_ids)).order_by(run.id.desc())
-    rows = connection.execute(query).all()
-    settled = read_settled(connection, run_ids)
-    dispatch, step = schema.dispatched.c, schema.steps.c
-    acts = _read_latest(connection, run_ids, dispatch.run, dispatch.last_at)
-    for run_id, at in _read_latest(connection, run_ids, step.run, step.at).items():
-        acts[run_id] = max(at, acts.get(run_id, at))
-    return [_totals(to_run(row), settled.get(row.id), acts.get(row.id)) for row in rows]
-
-
-def _totals(run: Run, settled: Any, acted_at: float | None) -> RunTotals:
-    if settled is None:
-        return RunTotals(run, Counts(), acted_at)
-    counts = Counts(
-        delivered=settled.delivered or 0,
-        failed=settled.failed or 0,
-        expired=settled.expired or 0,
-        cancelled=settled.cancelled or 0,
-    )
-    active_at = max(settled.last_at or 0.0, acted_at or 0.0)
-    return RunTotals(run, counts, active_at, settled.settlements or 0, settled.last_at)
-
-
-def finished(settled: Any) -> int:
-    """Messages in a terminal state, of what `read_settled` returned."""
-    return sum(getattr(settled, name) or 0 for name in _TERMINAL)
-
-
-def read_settled(connection: Connection, run_ids: list[int]) -> dict[int, Any]:
-    """What is settled of each run: sums, and when the last was."""
-    counter = schema.counters.c
-    sums = [func.sum(counter[name]).label(name) for name in (*_TERMINAL, "settlements")]
-    last = func.max(counter.last_settled_at).label("last_at")
-    query = select(counter.run, last, *sums).where(counter.run.in_(run_ids)).group_by(counter.run)
-    return {row.run: row for row in connection.execute(query)}
-
-
-def _read_latest(
-    connection: Connection, run_ids: list[int], run: Any, moment: Any
-) -> dict[int, float]:
-    """The latest moment in that column, by run."""
-    query = select(run, func.max(moment)).where(run.in_(run_ids)).group_by(run)
-    return {row[0]: row[1] for row in connection.execute(query)}

@@ -13,6 +13,7 @@ from sms_pipeline.core.errors import LedgerUnavailableError
 from sms_pipeline.core.records import Control
 from sms_pipeline.core.seal import Value, seal_over
 from sms_pipeline.ledger import chains, queries, schema
+from sms_pipeline.ledger.run_list import finished, read_settled
 from sms_pipeline.ledger.store import Ledger
 
 #: Tables of sums, which nobody adds to any more once a run has ended.
@@ -62,8 +63,8 @@ def may_be_sealed(connection: Connection, run_id: int, clock: Clock) -> bool:
     run, batch = schema.runs.c, schema.batches.c
     query = select(run.total, run.control, run.boot, run.offset).where(run.id == run_id)
     found = connection.execute(query).one()
-    settled = queries.read_settled(connection, [run_id]).get(run_id)
-    if settled is None or queries.finished(settled) < found.total:
+    settled = read_settled(connection, [run_id]).get(run_id)
+    if settled is None or finished(settled) < found.total:
         return False
     unconfirmed = select(exists().where(batch.run == run_id, batch.published_at.is_(None)))
     now = clock_of(found, clock).wall()

@@ -6,14 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    bindparam,
-    func,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, bindparam, func, select, update
 from sqlalchemy.exc import DatabaseError
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
@@ -55,7 +48,9 @@ from sms_pipeline.ledger.mapping import (
     to_worker,
     worker_columns,
 )
+from sms_pipeline.ledger.run_list import read_page
 from sms_pipeline.ledger.settling import Settling
+from sms_pipeline.ledger.snapshot import read_snapshot
 from sms_pipeline.ledger.waiting import read_open_runs
 
 
@@ -192,7 +187,7 @@ class Ledger:
     def page(self, count: int, before: int | None = None) -> RunPage:
         """The latest `count` runs, or the latest of those older than `before`, newest first."""
         with self._database.reading() as connection:
-            return queries.read_page(connection, count, before)
+            return read_page(connection, count, before)
 
     def totals(self, count: int, before: int | None = None) -> list[RunTotals]:
         """Those of `page` that can be read."""
@@ -365,7 +360,7 @@ class Ledger:
     def snapshot(self, run: Run) -> Snapshot:
         """The run's counters, in one consistent reading."""
         with self._database.reading() as connection:
-            return queries.read_snapshot(connection, run)
+            return read_snapshot(connection, run)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
