@@ -101,7 +101,19 @@ class Check:
         """In words, with `value` in the limit's own unit."""
         if value is None:
             return "share not reached" if self.share else "nothing seen"
-        return f"seen {_show(value, self.unit)}"
+        return f"seen {self._show(value, self.unit)}"
+
+    def _show(self, value: float, unit: str) -> str:
+        """With as many digits as it takes to be on the same side of the limit as `value`."""
+        if unit in _SMALLER and value < _FACTORS[unit]:
+            return self._show(value, _SMALLER[unit])
+        number = value / _FACTORS.get(unit, 1) * _DIVISORS.get(unit, 1)
+        digits = 0 if unit in ("", "ms", "/s") else 2
+        while digits < _MOST_DIGITS:
+            if self.keeps(from_unit(round(number, digits), unit)) is self.keeps(value):
+                break
+            digits += 1
+        return f"{number:,.{digits}f}{unit}"
 
 
 def messages_for(share: float, total: int) -> int:
@@ -127,20 +139,14 @@ _FACTORS = {"m": _MINUTE, "h": _HOUR}
 #: Below one of the unit, what was seen is shown in the next smaller.
 _SMALLER = {"m": "s", "h": "m"}
 _DIVISORS = {"%": PERCENT, "ms": 1_000}
+#: Of a shown number, behind the point: no float has more that tell anything.
+_MOST_DIGITS = 15
 _MULTIPLES = {"": 1, "k": 1_000, "M": 1_000_000}
 
 
 def from_unit(number: float, unit: str) -> float:
     """Seconds, messages, or a share of them from 0 to 1, as a limit is compared."""
     return number * _FACTORS.get(unit, 1) / _DIVISORS.get(unit, 1)
-
-
-def _show(value: float, unit: str) -> str:
-    if unit in _SMALLER and value < _FACTORS[unit]:
-        return _show(value, _SMALLER[unit])
-    number = value / _FACTORS.get(unit, 1) * _DIVISORS.get(unit, 1)
-    digits = 0 if unit in ("", "ms", "/s") else 2
-    return f"{number:,.{digits}f}{unit}"
 
 
 # Parsing

@@ -156,19 +156,25 @@ def _mean_delivery(_check: Check, evidence: Evidence) -> Range:
 
 
 def _percentile(check: Check, evidence: Evidence) -> Range:
-    return _least_percentile(check, evidence, evidence.counts.delivery_times)
+    counts = evidence.counts
+    return _least_percentile(check, evidence, counts.delivery_times, counts.longest_delivery)
 
 
 def _percentile_on_phone(check: Check, evidence: Evidence) -> Range:
-    return _least_percentile(check, evidence, evidence.counts.on_phone.times)
+    on_phone = evidence.counts.on_phone
+    return _least_percentile(check, evidence, on_phone.times, on_phone.longest)
 
 
-def _least_percentile(check: Check, evidence: Evidence, times: Mapping[int, int]) -> Range:
+def _least_percentile(
+    check: Check, evidence: Evidence, times: Mapping[int, int], longest: float
+) -> Range:
     """At best all that is left falls into the first bucket, at worst into none."""
     share = int(check.metric.split()[0].removeprefix("p")) / PERCENT
     best = {**times, 0: times.get(0, 0) + max(evidence.left, 0)}
     return Range(
-        histogram.percentile(times, share), histogram.percentile(best, share) or 0.0, math.inf
+        histogram.percentile(times, share, longest),
+        histogram.percentile(best, share, longest) or 0.0,
+        math.inf,
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sms_pipeline.core.checks import parse
 from sms_pipeline.core.counts import Counts
-from sms_pipeline.core.histogram import upper_bound
+from sms_pipeline.core.histogram import count_buckets, upper_bound
 from sms_pipeline.core.receipts import OnPhone
 from sms_pipeline.core.thresholds import Evidence, Judgement, State, judge
 
@@ -25,6 +26,8 @@ COUNTED = {one.name for one in fields(Counts)}
 def judged(text: str, **values: Any) -> Judgement:
     """On a run of 1,000 messages."""
     of_counts = {name: values.pop(name) for name in list(values) if name in COUNTED}
+    slowest = max(of_counts.get("delivery_times", {}), default=0)
+    of_counts.setdefault("longest_delivery", upper_bound(slowest))
     return judge(parse(text), Evidence(1_000, Counts(**of_counts), **values))
 
 
@@ -240,6 +243,17 @@ def test_receipts_are_judged_on_those_that_come_at_the_end() -> None:
     assert judged("without receipt > 10%", **ended).state is MISSED
 
 
+@pytest.mark.parametrize("messages", [1, 50, 950, 1_000])
+def test_no_percentile_is_longer_than_the_longest(messages: int) -> None:
+    # Given messages that took 3 s each, which is within a bucket that ends at 3.28 s
+    (bucket,) = count_buckets(np.array([3.0]))
+    on_phone = OnPhone(messages, 0, 3.0 * messages, 3.0, {bucket: messages})
+    timed = {"delivered": messages, "delivery_times": {bucket: messages}, "longest_delivery": 3.0}
+    for text in ("p95 delivery < 3.05s", "p95 on phone < 3.05s"):
+        found = judged(text, on_phone=on_phone, **timed)
+        assert (found.state, found.seen) == (HOLDING, 3.0), text
+
+
 def test_mean_send_is_shown_live_and_judged_at_the_end() -> None:
     slow = {"attempts": 10, "send_seconds": 20.0}
     assert judged("mean send < 1s", **slow).state is UNKNOWN
@@ -343,6 +357,12 @@ def test_what_is_missed_stays_missed(
         ("duration < 2m", {"seconds": 3.9}, "seen 3.90s"),
         ("duration < 2h", {"seconds": 90.0}, "seen 1.50m"),
         ("duration < 900ms", {"seconds": 0.25}, "seen 250ms"),
+        # What is shown is on the same side of the limit as what was seen
+        ("duration <= 30s", {"seconds": 30.003}, "seen 30.003s"),
+        ("duration < 2m", {"seconds": 119.999}, "seen 1.99998m"),
+        ("duration < 30s", {"seconds": 30.0}, "seen 30.00s"),
+        ("average rate >= 100/s", {"delivered": 999, "seconds": 10.0}, "seen 99.9/s"),
+        ("mean send < 50ms", {"attempts": 3, "send_seconds": 0.1495}, "seen 49.8ms"),
         ("average rate > 1k/s", {"delivered": 1_000, "seconds": 0.5}, "seen 2,000/s"),
         ("p95 delivery < 1s", {}, "nothing seen"),
         ("reached 9% < 1s", {}, "share not reached"),
