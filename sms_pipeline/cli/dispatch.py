@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sms_pipeline.cli.parts import Parts, parts_of, start_run
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.counts import of_messages
+from sms_pipeline.core.errors import OutputError
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
@@ -72,18 +74,36 @@ def _dispatch(parts: Parts, messages: Messages, work: Callable[[Producer], None]
     dispatch = Dispatch(producer, work, threading.Event())
     dispatch.start()
     try:
-        _print_progress(dispatch, run, loads)
+        with _stopped_at_end(dispatch):
+            _print_progress(dispatch, run, loads)
     except KeyboardInterrupt:
-        producer.stop()
-        dispatch.join(STOP_SECONDS)
-        write(
-            f"Run {run.id} interrupted: {_how_far(producer, run)} messages were dispatched, and "
-            f"workers go on with those. Dispatch the rest: sms-pipeline resume {run.id}"
-        )
+        write(_interrupted(producer, run))
+        raise
+    except (BrokenPipeError, OutputError):
+        # Who reads stdout is gone; whoever started this may still read stderr.
+        with suppress(BrokenPipeError, OutputError):
+            say(_interrupted(producer, run))
         raise
     if dispatch.error:
         raise dispatch.error
     write(f"Run {run.id}: {_how_far(producer, run)} messages dispatched.")
+
+
+@contextmanager
+def _stopped_at_end(dispatch: Dispatch) -> Iterator[None]:
+    """Whatever ends the block, the batches in hand are published, and no others."""
+    try:
+        yield
+    finally:
+        dispatch.producer.stop()
+        dispatch.join(STOP_SECONDS)
+
+
+def _interrupted(producer: Producer, run: Run) -> str:
+    return (
+        f"Run {run.id} interrupted: {_how_far(producer, run)} messages were dispatched, and "
+        f"workers go on with those. Dispatch the rest: sms-pipeline resume {run.id}"
+    )
 
 
 def _print_progress(dispatch: Dispatch, run: Run, loads: Loads) -> None:

@@ -22,6 +22,7 @@ from sms_pipeline.core.errors import (
     ConfigError,
     LedgerUnavailableError,
     NeedsBrokerError,
+    OutputError,
     PipelineError,
     ThresholdMissedError,
 )
@@ -406,7 +407,11 @@ def test_progress_of_a_dispatch_is_told_every_report_period(
     assert last == "Run 1: 40 of 40 messages dispatched."
 
 
-def test_user_who_stops_a_dispatch_is_told_how_to_go_on(
+@pytest.mark.parametrize(
+    "reason", [KeyboardInterrupt(), BrokenPipeError(), OutputError("the output can't be written")]
+)
+def test_who_ends_a_dispatch_is_told_how_to_go_on(
+    reason: BaseException,
     broker: Broker,
     stopped: list[Producer],
     monkeypatch: pytest.MonkeyPatch,
@@ -420,19 +425,20 @@ def test_user_who_stops_a_dispatch_is_told_how_to_go_on(
             super().join(timeout)
 
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise reason
 
     broker.confirms.clear()
     monkeypatch.setattr(dispatch, "Dispatch", Waiting)
     monkeypatch.setattr(dispatch, "_print_progress", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(type(reason)):
         produce(WITH_BROKER, simulation(routing="static"))
     # Then batches in hand are finished, and the producer ends
     assert "producer" not in {thread.name for thread in threading.enumerate()}
     assert len(stopped) == 1
-    out, _ = capsys.readouterr()
-    assert "Run 1 interrupted: " in out
-    assert out.endswith("Dispatch the rest: sms-pipeline resume 1\n")
+    out, err = capsys.readouterr()
+    told = out if isinstance(reason, KeyboardInterrupt) else err
+    assert "Run 1 interrupted: " in told
+    assert told.endswith("Dispatch the rest: sms-pipeline resume 1\n")
 
 
 def test_dispatch_that_fails_says_why(
