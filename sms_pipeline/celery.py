@@ -72,7 +72,8 @@ class SmsTask(Task):  # type: ignore[misc]
 
         Raises:
             PipelineError: the number or the text can't be sent, or broker or ledger can't be
-                reached; the SMS is not sent then.
+                reached; the SMS is not sent then, unless the broker took it without a word and
+                the ledger went away, too.
         """
         if len(arguments) == len(("to", "text")) and not options:
             return self._send_one(*arguments)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.core.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError, LedgerUnavailableError
 from sms_pipeline.core.liveness import present_workers
 from sms_pipeline.core.messages import joined
 from sms_pipeline.core.recipients import NUMBER_PATTERN
@@ -18,6 +20,8 @@ from sms_pipeline.ledger.steering import cancel_unpublished
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.dispatching import first_attempt
 from sms_pipeline.producer.seed import draw_seed
+
+log = logging.getLogger(__name__)
 
 _NUMBER = re.compile(NUMBER_PATTERN)
 _FIRST_BATCH = 0
@@ -40,12 +44,12 @@ def send_one(
 ) -> object:
     """Register a run of this one SMS and publish it; return what `publish` returned.
 
-    The ledger keeps neither number nor text. So the run can't be dispatched again: if its publish
-    fails, it is cancelled.
+    The ledger keeps neither number nor text. So the run can't be dispatched again: if it can't be
+    published, it is cancelled.
 
     Raises:
         ConfigError: the number or the text can't be sent; the message repeats neither.
-        LedgerUnavailableError: the ledger can't be reached.
+        LedgerUnavailableError: the ledger can't be reached; nothing was published.
         Exception: whatever `publish` raised.
     """
     require_sms(to, text)
@@ -53,16 +57,19 @@ def send_one(
     run = ledger.start_run(single, draw_seed(), embedded)
     profile = profile_for(single, ledger.workers())
     row = BatchRow(run.id, _FIRST_BATCH, profile, 0, 1, clock.wall())
-    ledger.record_batches(run.id, [row])
     batch = first_attempt(ledger.id, run, row, clock.timeline, row.queued_at).model_copy(
         update={"to": to, "text": joined([text])}
     )
     try:
+        ledger.record_batches(run.id, [row])
         published = publish(batch)
     except Exception:
-        _cancel(ledger, run)
+        with _ledger_may_be_away(f"run {run.id} could not be cancelled"):
+            _cancel(ledger, run)
         raise
-    ledger.mark_published(run.id, [(row.number, clock.wall())])
+    # An error here would tell the caller that it was not sent.
+    with _ledger_may_be_away(f"that run {run.id} was published could not be noted"):
+        ledger.mark_published(run.id, [(row.number, clock.wall())])
     return published
 
 
@@ -89,6 +96,14 @@ def profile_for(simulation: Simulation, workers: Iterable[WorkerRow]) -> str:
     served = {worker.profile for worker in present if newest - worker.seen_at <= _SILENT_SECONDS}
     names = [sender.name for sender in simulation.senders]
     return next((name for name in names if name in served), names[0])
+
+
+@contextmanager
+def _ledger_may_be_away(what: str) -> Iterator[None]:
+    try:
+        yield
+    except LedgerUnavailableError as error:
+        log.warning("%s: %s", what, error)
 
 
 def _cancel(ledger: Ledger, run: Run) -> None:

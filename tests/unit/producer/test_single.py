@@ -8,7 +8,12 @@ import pytest
 
 from sms_pipeline import SenderProfile, Simulation, Verdict, audit_ledger, send_sms
 from sms_pipeline.core.batch import Batch
-from sms_pipeline.core.errors import BrokerUnavailableError, ConfigError, NeedsBrokerError
+from sms_pipeline.core.errors import (
+    BrokerUnavailableError,
+    ConfigError,
+    LedgerUnavailableError,
+    NeedsBrokerError,
+)
 from sms_pipeline.core.records import Control
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.recovery import require_messages
@@ -32,6 +37,10 @@ def sent(ledger: Ledger, to: Any = TO, text: Any = TEXT) -> Batch:
     batch = send_one(ledger, lambda batch: batch, simulation(), to, text, embedded=True)
     assert isinstance(batch, Batch)
     return batch
+
+
+def gone(*_: object) -> None:
+    raise LedgerUnavailableError("the ledger is gone")
 
 
 def test_it_is_a_run_of_one_message_with_that_number_and_text() -> None:
@@ -80,6 +89,43 @@ def test_one_that_can_not_be_published_is_cancelled() -> None:
     assert run.control is Control.CANCELLED
     assert ledger.snapshot(run).counts.cancelled == 1
     assert audit_ledger(ledger, run).verdict is Verdict.PROVEN
+
+
+def test_one_that_is_published_raises_nothing_if_the_ledger_goes_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Else the caller, who was told that it is not sent, would send it again
+    ledger = memory_ledger()
+    monkeypatch.setattr(ledger, "mark_published", gone)
+    assert sent(ledger).run == ledger.run().id
+    assert "published could not be noted: the ledger is gone" in caplog.text
+
+
+def test_one_that_can_not_be_recorded_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = memory_ledger()
+    record_batches = ledger.record_batches
+
+    def gone_once(*_: object) -> None:
+        monkeypatch.setattr(ledger, "record_batches", record_batches)
+        gone()
+
+    monkeypatch.setattr(ledger, "record_batches", gone_once)
+    with pytest.raises(LedgerUnavailableError):
+        sent(ledger)
+    assert ledger.snapshot(ledger.run()).counts.cancelled == 1
+
+
+def test_why_it_can_not_be_published_is_told_even_if_it_can_not_be_cancelled(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: Batch) -> None:
+        raise BrokerUnavailableError("no")
+
+    ledger = memory_ledger()
+    monkeypatch.setattr(ledger, "control", gone)
+    with pytest.raises(BrokerUnavailableError):
+        send_one(ledger, refuse, simulation(), TO, TEXT, embedded=False)
+    assert "run 1 could not be cancelled: the ledger is gone" in caplog.text
 
 
 @pytest.mark.parametrize(
