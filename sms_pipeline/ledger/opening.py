@@ -6,7 +6,7 @@ import sqlite3
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError
 
-from sms_pipeline.core.errors import LedgerUnavailableError
+from sms_pipeline.core.errors import DamagedLedgerError, LedgerUnavailableError
 from sms_pipeline.ledger.database import sqlite_kind
 from sms_pipeline.ledger.store import Ledger
 
@@ -37,4 +37,7 @@ def is_away(ledger: Ledger) -> bool:
         ledger.workers()
     except LedgerUnavailableError:
         return True
+    except DamagedLedgerError:
+        # It has answered.
+        return False
     return False

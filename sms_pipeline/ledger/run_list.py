@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, ScalarSelect, func, literal, select
 from sqlalchemy.exc import DatabaseError
 
 from sms_pipeline.core.counts import Counts
@@ -80,6 +80,14 @@ def _totals(run: Run, settled: Any, acted_at: float | None) -> RunTotals:
 def finished(settled: Any) -> int:
     """Messages in a terminal state, of what `read_settled` returned."""
     return sum(getattr(settled, name) or 0 for name in _TERMINAL)
+
+
+def finished_of_each() -> ScalarSelect[int]:
+    """Messages in a terminal state, of each run of a query of runs."""
+    counter = schema.counters.c
+    sums = sum((func.sum(counter[name]) for name in _TERMINAL), literal(0))
+    query = select(func.coalesce(sums, 0)).where(counter.run == schema.runs.c.id)
+    return query.scalar_subquery()
 
 
 def read_settled(connection: Connection, run_ids: list[int]) -> dict[int, Any]:

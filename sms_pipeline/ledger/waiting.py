@@ -4,32 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, select
 
 from sms_pipeline.core.records import Control
 from sms_pipeline.core.unattended import OpenRun
 from sms_pipeline.ledger import queries, schema
 from sms_pipeline.ledger.mapping import to_run
-from sms_pipeline.ledger.run_list import finished, read_settled
+from sms_pipeline.ledger.run_list import finished_of_each
 from sms_pipeline.ledger.snapshot import read_profile_counts
 
-#: Of runs that are neither paused nor forecast, so many of the latest are looked at.
+#: So many of the latest are looked at.
 LATEST_RUNS = 20
 
 
 def read_open_runs(connection: Connection) -> list[OpenRun]:
     """Runs whose batches workers may find in the queues of a broker: neither over nor paused."""
     run = schema.runs.c
-    query = select(schema.runs).where(
-        run.control != Control.PAUSED, ~run.embedded, ~queries.is_forecast()
+    is_open = and_(
+        run.control != Control.PAUSED,
+        ~run.embedded,
+        finished_of_each() < run.total,
+        ~queries.is_forecast(),
     )
-    rows = connection.execute(query.order_by(run.id.desc()).limit(LATEST_RUNS)).all()
-    settled = read_settled(connection, [row.id for row in rows])
-    return [
-        _open_run(connection, row)
-        for row in rows
-        if row.id not in settled or finished(settled[row.id]) < row.total
-    ]
+    query = select(schema.runs).where(is_open).order_by(run.id.desc()).limit(LATEST_RUNS)
+    return [_open_run(connection, row) for row in connection.execute(query).all()]
 
 
 def _open_run(connection: Connection, row: Any) -> OpenRun:

@@ -11,7 +11,8 @@ from kombu import Queue
 from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.errors import DamagedLedgerError
 from sms_pipeline.core.profiles import SenderProfile
-from sms_pipeline.core.unattended import Lookout
+from sms_pipeline.core.records import WorkerRow
+from sms_pipeline.core.unattended import Lookout, OpenRun
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker.in_hand import taken_in_hand
 
@@ -47,12 +48,10 @@ class Takeover:
         if not (self.wanted or self._is_idle()):
             return
         try:
-            runs = self._ledger.open_runs()
+            runs, workers = self._read()
         except DamagedLedgerError as error:
             log.warning("nothing is taken over: %s", error)
-            runs = []
-        # Of most ledgers that is all.
-        workers = self._ledger.workers() if any(run.waiting for run in runs) else ()
+            runs, workers = [], ()
         found = self._lookout.look(self._clock.monotonic(), workers, runs)
         self.known.update(found)
         wanted = {name: taken_in_hand(self._profile, size) for name, size in found.items()}
@@ -62,13 +61,18 @@ class Takeover:
             log.warning("the messages of profile %s are not taken over any more", name)
         self.wanted = wanted
 
+    def _read(self) -> tuple[list[OpenRun], tuple[WorkerRow, ...]]:
+        runs = self._ledger.open_runs()
+        # Of most ledgers that is all.
+        return runs, self._ledger.workers() if any(run.waiting for run in runs) else ()
+
 
 class TakenQueues:
     """The queues that one consumer of tasks has beside its own. For Celery's main loop."""
 
     def __init__(self, queues_of: Callable[[str], Sequence[Queue]]) -> None:
         self._queues_of = queues_of
-        self._taken: set[str] = set()
+        self._taken: Mapping[str, int] = {}
 
     def follow(self, consumer: Any, wanted: Mapping[str, int]) -> None:
         """Let a Celery consumer have these queues, too, and no others.
@@ -77,12 +81,14 @@ class TakenQueues:
             consumer: of one connection; another connection needs another object of this class.
             wanted: by profile, how many batches of each of its queues may be in hand.
         """
-        for profile in self._taken - wanted.keys():
+        # A consumer keeps the limit with which it began, so one with another begins anew.
+        kept = self._taken.items() & wanted.items()
+        for profile, _ in self._taken.items() - kept:
             for queue in self._queues_of(profile):
                 consumer.task_consumer.cancel_by_queue(queue.name)
-        for profile in sorted(wanted.keys() - self._taken):
-            self._take(consumer.task_consumer, profile, wanted[profile])
-        self._taken = set(wanted)
+        for profile, limit in sorted(wanted.items() - kept):
+            self._take(consumer.task_consumer, profile, limit)
+        self._taken = dict(wanted)
 
     def _take(self, consumer: Any, profile: str, limit: int) -> None:
         """`consumer`: a `prefetch.QueueConsumer`."""

@@ -15,6 +15,7 @@ from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.handed import Moved
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.waiting import LATEST_RUNS
 from sms_pipeline.worker.process import Worker
 from tests.unit import make
 from tests.unit.ledger.honest import Rehearsal, rehearsed
@@ -162,6 +163,14 @@ def test_runs_in_whose_queues_nothing_can_be_done_are_not_open(
     if control is not Control.RUNNING:
         ledger.control(run.id, control)
     assert bool(ledger.open_runs()) is is_open
+
+
+def test_a_run_that_is_open_is_found_behind_many_that_are_done(ledger: Ledger, run: Run) -> None:
+    for seed in range(LATEST_RUNS + 1):
+        done = ledger.start_run(make.simulation(num_messages=10), seed)
+        ledger.record_batches(done.id, [make.row(done.id)])
+        ledger.settle([make.settlement(done.id)])
+    assert [one.simulation for one in ledger.open_runs()] == [run.simulation]
 
 
 def test_runs_that_are_done_are_not_open(rehearsal: Rehearsal) -> None:

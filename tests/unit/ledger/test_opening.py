@@ -9,7 +9,7 @@ import pytest
 from psycopg import OperationalError as PostgresError
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError, TimeoutError
 
-from sms_pipeline.core.errors import LedgerUnavailableError
+from sms_pipeline.core.errors import DamagedLedgerError, LedgerUnavailableError
 from sms_pipeline.ledger.opening import is_away, may_pass
 from sms_pipeline.ledger.store import Ledger
 
@@ -79,3 +79,19 @@ def test_a_ledger_is_away_while_its_database_does_not_answer(
 
     monkeypatch.setattr(ledger, "workers", refuse)
     assert is_away(ledger)
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [(LedgerUnavailableError("gone"), True), (DamagedLedgerError("row 5"), False), (None, False)],
+)
+def test_a_ledger_that_can_not_be_read_is_not_away(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, error: Exception | None, away: bool
+) -> None:
+    def workers(_: Ledger) -> tuple[()]:
+        if error:
+            raise error
+        return ()
+
+    monkeypatch.setattr(Ledger, "workers", workers)
+    assert is_away(ledger) is away

@@ -75,6 +75,19 @@ def test_only_what_changes_is_said(taken: TakenQueues) -> None:
     assert len(consumer.task_consumer.told) == 2
 
 
+@pytest.mark.parametrize("limit", [1, 9])
+def test_a_consumer_whose_limit_changes_begins_anew(taken: TakenQueues, limit: int) -> None:
+    consumer = celery_consumer()
+    taken.follow(consumer, {"other": 2, "slow": 3})
+    consumer.task_consumer.told.clear()
+    taken.follow(consumer, {"other": 2, "slow": limit})
+    assert consumer.task_consumer.told == [
+        ("cancel", "sms.slow"), ("cancel", "sms.slow.urgent"),
+        ("add", "sms.slow"), ("add", "sms.slow.urgent"), ("consume", None),
+    ]  # fmt: skip
+    assert consumer.task_consumer.limits["sms.slow"] == limit
+
+
 def test_no_more_is_taken_in_hand_than_senders_can_play_in_a_minute() -> None:
     profile = make.profile(count=5)
     assert taken_in_hand(profile, 10) == threads_for(profile, 10)
@@ -131,11 +144,14 @@ def test_a_busy_worker_asks_nothing(looking: Looking, monkeypatch: pytest.Monkey
     assert looking.look(20) == []
 
 
-def test_a_damaged_row_ends_no_worker(looking: Looking, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("asked", ["open_runs", "workers"])
+def test_a_damaged_row_ends_no_worker(
+    looking: Looking, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
     def damaged(_: Ledger) -> Any:
         raise DamagedLedgerError("row 5")
 
-    monkeypatch.setattr(Ledger, "open_runs", damaged)
+    monkeypatch.setattr(Ledger, asked, damaged)
     assert looking.look(20) == []
 
 
