@@ -94,6 +94,11 @@ class Batch(BaseModel):
         return self.failover is not None and self.failover.unattended is not None
 
     @property
+    def may_be_retried(self) -> bool:
+        """Whether another attempt may follow this one."""
+        return self.retry.allows_after(self.attempt - self.spared)
+
+    @property
     def key(self) -> tuple[int, int, int]:
         """What its settlement is known by: (run, batch number, attempt)."""
         return self.run, self.number, self.attempt

@@ -67,8 +67,7 @@ def settlement_of(
     expired = np.zeros_like(delivered) if outcomes.expired is None else outcomes.expired
     unsuccessful = ~delivered & ~expired
     unsent = np.zeros_like(delivered) if outcomes.unsent is None else outcomes.unsent
-    may_retry = batch.retry.allows_after(batch.attempt - batch.spared)
-    retried = unsuccessful if may_retry else unsuccessful & unsent
+    retried = unsuccessful if batch.may_be_retried else unsuccessful & unsent
     failed = unsuccessful & ~retried
     timed = ended_at[delivered | failed]
     delivery_times = np.maximum(timed - batch.started_at, 0)

@@ -87,8 +87,7 @@ class Echo:
 
 def lines(batch: Batch, outcomes: Outcomes, positions: NDArray[np.intp]) -> Iterator[str]:
     """A line for each of the messages at `positions`: its outcome, its recipient, its text."""
-    may_retry = batch.retry.allows_after(batch.attempt)
-    otherwise = "failed, to be retried" if may_retry else "failed"
+    otherwise = "failed, to be retried" if batch.may_be_retried else "failed"
     recipients, texts = split(batch.to), split(batch.text)
     for position in positions.tolist():
         outcome = "delivered" if outcomes.delivered[position] else otherwise

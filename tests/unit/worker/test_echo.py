@@ -39,6 +39,12 @@ def test_the_last_attempt_is_not_to_be_retried() -> None:
     assert line.startswith("failed: ")
 
 
+def test_an_attempt_that_its_hours_cut_short_does_not_count() -> None:
+    batch = make.batch(3, retry=RetryPolicy(max_attempts=2), attempt=1, spared=1)
+    (line,) = lines(batch, OUTCOMES, np.array([1]))
+    assert line.startswith("failed, to be retried: ")
+
+
 def test_all_that_was_sent_is_printed_by_the_end() -> None:
     printed: list[str] = []
     with Echo(printed.append) as echo:
