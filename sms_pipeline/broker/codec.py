@@ -1,4 +1,4 @@
-"""JSON on the wire, by orjson: a batch is some 300 kB of text, and Celery decodes it twice."""
+"""JSON on the wire, by orjson: a batch is often more than a megabyte of text."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import ctypes
 
 #: Parameters of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-#: A batch is some 300 kB in several forms. Smaller blocks are kept for the next batch …
+#: A batch is often more than a megabyte, in several forms. Smaller blocks are kept for the next …
 _LARGEST_KEPT_BYTES = 64 * 2**20
 #: … up to this much of it.
 _KEPT_BYTES = 256 * 2**20

@@ -161,8 +161,7 @@ class Publisher:
         Raises:
             BrokerUnavailableError: the broker can't be reached.
         """
-        names = (*topology.queue_names(profiles), *topology.DELAY_QUEUES)
-        return sum(map(self._ready, names))
+        return self._ready(*topology.queue_names(profiles), *topology.DELAY_QUEUES)
 
     def dead_letters(self) -> int:
         """Messages in the dead-letter queue.
@@ -172,16 +171,16 @@ class Publisher:
         """
         return self._ready(topology.DEAD_LETTER_QUEUE)
 
-    def _ready(self, queue: str) -> int:
-        """Messages ready in a queue; none in one that is not declared."""
+    def _ready(self, *queues: str) -> int:
+        """Messages ready in these queues; none in one that is not declared."""
+        messages, asked = 0, queues[0]
         try:
             with self._connection.clone() as connection:
-                declared = connection.default_channel.queue_declare(queue, passive=True)
-                return int(declared.message_count)
-        except self._connection.channel_errors:
-            return 0
+                for asked in queues:
+                    messages += _ready_in(connection, asked)
         except Exception as error:
-            raise BrokerUnavailableError(f"queue {queue} can't be read: {error}") from error
+            raise BrokerUnavailableError(f"queue {asked} can't be read: {error}") from error
+        return messages
 
     def remove_dead_letters(self, is_known: Callable[[object], bool]) -> int:
         """Take from the dead-letter queue every message whose body `is_known`; leave the others.
@@ -325,6 +324,15 @@ class Publisher:
 def shown_as(batch: Batch) -> dict[str, str]:
     """What logs, events and Flower may show of a task; Celery does not keep it on a retry."""
     return {"argsrepr": batch.describe(), "kwargsrepr": ""}
+
+
+def _ready_in(connection: Connection, queue: str) -> int:
+    try:
+        # The broker closes a channel on which it is asked for what is not there.
+        with connection.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).message_count)
+    except connection.channel_errors:
+        return 0
 
 
 def _unavailable(what: str, error: Exception) -> BrokerUnavailableError:

@@ -52,7 +52,7 @@ MIN_PERIOD, MAX_PERIOD = 0.001, 3_600
 #: Longest deadline, seconds: a year.
 MAX_RUN_SECONDS = 365 * 86_400
 RunSeconds = Annotated[float, Field(gt=0, le=MAX_RUN_SECONDS), AS_TIME]
-#: Largest run: a message index fits a 32-bit field of the message generator's counter.
+#: Largest run: no alert has more recipients.
 MAX_MESSAGES = 4_000_000_000
 
 

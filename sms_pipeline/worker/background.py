@@ -30,8 +30,10 @@ class Consumption(threading.Thread):
 
     def run(self) -> None:
         """Consume until `stop`; set `ended` then, and also when it ends by itself."""
-        self._controller.start()
-        self._ended.set()
+        try:
+            self._controller.start()
+        finally:
+            self._ended.set()
 
     def stop(self) -> None:
         """Return to the broker what is not settled."""

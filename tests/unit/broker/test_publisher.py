@@ -243,6 +243,21 @@ def test_depth_counts_what_is_ready_and_what_waits_to_be_retried(publisher: Publ
     assert publisher.depth(["fast", "slow"]) == 5
 
 
+def test_all_queues_are_read_over_one_connection(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Connection] = []
+    clone = Connection.clone
+
+    def counted(connection: Connection) -> Connection:
+        made.append(connection)
+        return clone(connection)
+
+    monkeypatch.setattr(Connection, "clone", counted)
+    put(publisher, topology.DELAY_QUEUES[-1], b"1")
+    assert publisher.depth(["unknown", "fast"]) == len(made) == 1
+
+
 def put(publisher: Publisher, queue: str, *bodies: bytes) -> None:
     with publisher.producer() as producer:
         for body in bodies:

@@ -98,6 +98,17 @@ def test_worker_that_ends_by_itself_is_noticed(app: App) -> None:
     thread.join(PATIENCE_SECONDS)
 
 
+def test_worker_that_falls_over_is_noticed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fall(_: Controller) -> None:
+        raise RuntimeError("over")
+
+    monkeypatch.setattr(Controller, "start", fall)
+    ended = threading.Event()
+    with pytest.raises(RuntimeError, match="over"):
+        consumption(app, ended).run()
+    assert ended.is_set()
+
+
 def test_second_worker_of_a_process_is_not_stopped_by_what_stopped_the_first(app: App) -> None:
     first = consumption(app)
     first.start()
