@@ -16,12 +16,10 @@ from sms_pipeline.core.records import (
     Settlement,
     Snapshot,
 )
-from sms_pipeline.core.routing import MESSAGES_PER_SENDER
+from sms_pipeline.core.routing import batches_in_hand
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 
-#: Batches that a worker takes in hand beside those that its senders play.
-BATCHES_IN_HAND = 50
 #: Batches cancelled in one transaction.
 CANCEL_GROUP = 1_000
 
@@ -57,13 +55,12 @@ def in_hand(snapshot: Snapshot) -> int:
     """About how many messages workers have taken, or take before they see that they should not."""
     messages = 0
     for counts in snapshot.profiles:
-        senders = [
-            worker.senders
+        batch = _batch_size(snapshot.simulation, counts.profile)
+        taken = sum(
+            batch * batches_in_hand(worker.senders, worker.capacity, batch)
             for worker in present_workers(snapshot.workers)
             if worker.profile == counts.profile
-        ]
-        batch = _batch_size(snapshot.simulation, counts.profile)
-        taken = sum(MESSAGES_PER_SENDER * some + BATCHES_IN_HAND * batch for some in senders)
+        )
         messages += min(counts.backlog, taken)
     return messages
 

@@ -45,4 +45,4 @@ def test_no_more_is_in_hand_than_workers_take(ledger: Ledger) -> None:
     ledger.record_batches(run.id, [make.row(run.id, size=1_000)])
     assert in_hand(ledger.snapshot(run)) == 0
     ledger.join("w1", [make.profile("fast", count=5)])
-    assert in_hand(ledger.snapshot(run)) == 3 * 5 + 50 * 2
+    assert in_hand(ledger.snapshot(run)) == (3 * 5 // 2 + 1 + 50) * 2

@@ -7,9 +7,9 @@ import pytest
 from sms_pipeline.core.errors import LedgerUnavailableError, PipelineError
 from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import BatchRow, Control, Run, Settled, Settlement
+from sms_pipeline.core.routing import batches_in_hand
 from sms_pipeline.ledger.audit import audit_ledger
 from sms_pipeline.ledger.steering import (
-    BATCHES_IN_HAND,
     CANCEL_GROUP,
     CANCELLER,
     Abort,
@@ -61,18 +61,21 @@ def test_pause_says_how_many_messages_are_finished_first(ledger: Ledger) -> None
         rows = [make.row(run.id, number, 5_000 * number, 5_000, profile=profile)]
         ledger.record_batches(run.id, rows)
     assert in_hand(ledger.snapshot(run)) == 0
-    ledger.join("w1", [make.profile("fast", count=5)])
-    ledger.join("w2", [make.profile("fast", count=7), make.profile("guest", count=11)])
+    five, seven = make.profile("fast", count=5), make.profile("fast", count=7)
+    guests = make.profile("guest", count=11)
+    ledger.join("w1", [five])
+    ledger.join("w2", [seven, guests])
     ledger.join("w3", [make.profile("left", count=99)])
     ledger.leave("w3")
     # When it is paused
     said = steer(ledger, run, Control.PAUSED)
-    # Then three messages of each sender are counted, and the batches that wait beside them, of the
-    # largest size where the size is not known
-    fast = 3 * (5 + 7) + 2 * BATCHES_IN_HAND * small
-    guest = 3 * 11 + BATCHES_IN_HAND * large
+    # Then what each worker takes in hand is counted, of the largest size where that is not known
+    taken = sum(
+        size * batches_in_hand(profile.count, profile.capacity, size)
+        for profile, size in ((five, small), (seven, small), (guests, large))
+    )
     assert said == (
-        f"Run {run.id} is stopping: about {fast + guest:,} messages in hand are finished first, "
+        f"Run {run.id} is stopping: about {taken:,} messages in hand are finished first, "
         "the others wait."
     )
 
