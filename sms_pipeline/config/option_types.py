@@ -27,4 +27,19 @@ class _Time(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{error}, got {value!r}", param, ctx)
 
 
-TIME = _Time()
+class _RunTime(_Time):
+    """How long a run may take."""
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Seconds."""
+        from sms_pipeline.core.simulation import MAX_RUN_SECONDS
+
+        seconds = super().convert(value, param, ctx)
+        if not 0 < seconds <= MAX_RUN_SECONDS:
+            self.fail(f"must be above 0 and at most a year, got {value!r}", param, ctx)
+        return seconds
+
+
+TIME, RUN_TIME = _Time(), _RunTime()

@@ -60,8 +60,8 @@ def update_line(progress: Progress) -> str:
         f"delivered {count(counts.delivered)}",
         f"failed {count(counts.failed)}",
         f"average time {message_time(counts.mean_delivery)}",
-        f"rate {rate(progress.rate)}",
         eta(progress),
+        f"rate {rate(progress.rate)}",
         f"in flight {count(counts.in_flight)}",
     ]
     return fitted([head, *figures])
@@ -74,6 +74,7 @@ def detail_lines(progress: Progress) -> list[str]:
     attempts = [
         f"failed attempts {count(counts.failed_attempts)}",
         f"in flight {count(counts.in_flight)}",
+        f"rate {rate(progress.rate)}",
     ]
     groups = [times, *on_phone_figures(counts), attempts]
     return flow(groups, LINE_WIDTH - INDENT)

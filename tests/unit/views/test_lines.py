@@ -10,7 +10,7 @@ import pytest
 from sms_pipeline.core.progress import Progress, Tracker
 from sms_pipeline.core.records import Control, Steering, Step
 from sms_pipeline.core.retry import RetryPolicy
-from sms_pipeline.views.format import moment
+from sms_pipeline.views.format import moment, rate
 from sms_pipeline.views.lines import (
     INDENT,
     LINE_WIDTH,
@@ -46,6 +46,15 @@ def test_update_line_says_what_was_delivered_failed_and_how_long_it_took() -> No
     for part in ("45.0%", "delivered 40", "failed 5", "average time 4.222 s", "rate ", "ETA "):
         assert part in line
     assert len(line) <= LINE_WIDTH
+
+
+def test_how_long_it_will_still_take_is_left_out_last() -> None:
+    shown = progress(delivered=40)
+    counts = replace(shown.counts, delivered=4_350, delivery_seconds=4_400 * 22.355)
+    usual = replace(shown, counts=counts, total=10_000, seconds=83.0, eta_seconds=101.0)
+    assert "  ETA 1 min 41 s" in update_line(usual)
+    assert "rate " not in update_line(usual)
+    assert f"rate {rate(usual.rate)}" in "  ".join(detail_lines(usual))
 
 
 @pytest.mark.parametrize("name", [None, "drill", "x" * 64])
