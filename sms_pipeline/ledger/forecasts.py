@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sms_pipeline.core.errors import ConfigError
+from contextlib import suppress
+
+from sms_pipeline.core.errors import ConfigError, DamagedLedgerError
 from sms_pipeline.core.records import Run
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.ledger.timeline import Timeline, timeline
@@ -27,6 +29,8 @@ def require_sent(run: Run) -> None:
 def foretold(ledger: Ledger, run: Run, bins: int) -> Timeline | None:
     """The course that the newest forecast of the same configuration has; None if there is none.
 
+    Those that can't be read do not count.
+
     Raises:
         LedgerUnavailableError: the ledger can't be reached.
     """
@@ -34,5 +38,7 @@ def foretold(ledger: Ledger, run: Run, bins: int) -> Timeline | None:
         return None
     for one in ledger.forecasts(_LATEST):
         if one.simulation.takes_as_long_as(run.simulation):
-            return timeline(ledger, one, bins)
+            # One that can't be read is as good as none: it hides nothing of the run.
+            with suppress(DamagedLedgerError):
+                return timeline(ledger, one, bins)
     return None

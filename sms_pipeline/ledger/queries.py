@@ -164,9 +164,9 @@ def _messages_from(source: str) -> ColumnElement[bool]:
 
 
 def forecasts(count: int) -> Select[Any]:
-    """The latest saved forecasts, newest first."""
+    """The numbers of the latest saved forecasts, newest first."""
     run = schema.runs.c
-    return select(schema.runs).where(is_forecast()).order_by(run.id.desc()).limit(count)
+    return select(run.id).where(is_forecast()).order_by(run.id.desc()).limit(count)
 
 
 def settled_workers(run_id: int) -> Select[Any]:

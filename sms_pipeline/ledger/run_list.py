@@ -11,7 +11,7 @@ from sms_pipeline.core.counts import Counts
 from sms_pipeline.core.errors import DamagedLedgerError
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.run_list import RunPage, RunTotals, Unreadable
-from sms_pipeline.ledger import schema
+from sms_pipeline.ledger import queries, schema
 from sms_pipeline.ledger.database import damage_of
 from sms_pipeline.ledger.mapping import to_run
 
@@ -27,7 +27,16 @@ def read_page(connection: Connection, count: int, before: int | None) -> RunPage
     query = select(run.id).order_by(run.id.desc()).limit(count)
     if before is not None:
         query = query.where(run.id < before)
-    run_ids = list(connection.execute(query).scalars())
+    return _read_each(connection, list(connection.execute(query).scalars()))
+
+
+def read_forecasts(connection: Connection, count: int) -> list[Run]:
+    """The latest saved forecasts that can be read, newest first."""
+    run_ids = connection.execute(queries.forecasts(count)).scalars()
+    return [one.run for one in _read_each(connection, list(run_ids)).runs]
+
+
+def _read_each(connection: Connection, run_ids: list[int]) -> RunPage:
     found, unreadable = list[RunTotals](), list[Unreadable]()
     oldest = min(run_ids, default=None)
     try:

@@ -48,7 +48,7 @@ from sms_pipeline.ledger.mapping import (
     to_worker,
     worker_columns,
 )
-from sms_pipeline.ledger.run_list import read_page
+from sms_pipeline.ledger.run_list import read_forecasts, read_page
 from sms_pipeline.ledger.settling import Settling
 from sms_pipeline.ledger.snapshot import read_snapshot
 from sms_pipeline.ledger.waiting import read_open_runs
@@ -180,9 +180,9 @@ class Ledger:
             return latest
 
     def forecasts(self, count: int) -> list[Run]:
-        """The latest saved forecasts, newest first."""
+        """The latest saved forecasts that can be read, newest first."""
         with self._database.reading() as connection:
-            return [to_run(row) for row in connection.execute(queries.forecasts(count))]
+            return read_forecasts(connection, count)
 
     def page(self, count: int, before: int | None = None) -> RunPage:
         """The latest `count` runs, or the latest of those older than `before`, newest first."""

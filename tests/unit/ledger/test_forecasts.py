@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.records import Run, WorkerRow
@@ -65,6 +66,37 @@ def test_beside_others_is_none(ledger: Ledger) -> None:
     other = ledger.start_run(PLANNED.model_copy(update={"deadline": 9.0}), 7)
     assert foretold(ledger, other, 8) is None
     assert foretold(ledger, kept, 8) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        """UPDATE runs SET simulation = replace(simulation, '"senders"', '"new": 1,"senders"')""",
+        "UPDATE runs SET seed = 'x'",
+        "UPDATE runs SET control = 'unknown'",
+    ],
+)
+def test_a_forecast_that_cant_be_read_hides_no_other(ledger: Ledger, damage: str) -> None:
+    kept, damaged = forecast(ledger), forecast(ledger)
+    run = ledger.start_run(PLANNED, 7)
+    with ledger.writing() as connection:
+        # The rules of the tables would refuse it.
+        connection.execute(text("PRAGMA ignore_check_constraints = ON"))
+        connection.execute(text(f"{damage} WHERE id = {damaged.id}"))
+    assert [one.id for one in ledger.forecasts(9)] == [kept.id]
+    found = foretold(ledger, run, 8)
+    assert found and found.run == kept.id
+
+
+def test_a_forecast_whose_course_cant_be_read_stands_beside_no_run(ledger: Ledger) -> None:
+    kept, damaged = forecast(ledger), forecast(ledger)
+    run = ledger.start_run(PLANNED, 7)
+    with ledger.writing() as connection:
+        connection.execute(text("PRAGMA ignore_check_constraints = ON"))
+        too_many = f"UPDATE settlements SET delivered = {2**63 - 1} WHERE run = {damaged.id}"  # noqa: S608
+        connection.execute(text(too_many))
+    found = foretold(ledger, run, 8)
+    assert found and found.run == kept.id
 
 
 def test_nothing_is_done_to_a_forecast(ledger: Ledger) -> None:
