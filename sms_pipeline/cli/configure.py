@@ -58,12 +58,12 @@ def validate(file: Path) -> None:
     context.read_settings()
     from sms_pipeline.config.clock import MACHINE_CLOCK
     from sms_pipeline.config.files import load_simulation
+    from sms_pipeline.core.playable import require_playable
     from sms_pipeline.forecast.outlook import look_ahead
     from sms_pipeline.forecast.setting import begun_at
     from sms_pipeline.views.meaning import meaning_lines
     from sms_pipeline.views.outlook import brief_lines
     from sms_pipeline.views.output import write
-    from sms_pipeline.worker.in_hand import require_playable
 
     if file == Path(_FIRST_FILE) and not file.exists():
         raise ConfigError(f"{file}: there is no such file; 'sms-pipeline init' writes one")

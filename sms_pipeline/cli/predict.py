@@ -69,13 +69,13 @@ def forecast(
     file = config or config_file or settings.config
     simulation = context.read_simulation(file, options, checks)
     from sms_pipeline.config.clock import MACHINE_CLOCK
+    from sms_pipeline.core.playable import require_playable
     from sms_pipeline.forecast.costs import COSTS
     from sms_pipeline.forecast.limits import limits_of
     from sms_pipeline.forecast.outlook import FIRST_SEED, look_ahead
     from sms_pipeline.forecast.setting import begun_at
     from sms_pipeline.views.outlook import outlook_json, outlook_lines
     from sms_pipeline.views.output import waiting, write
-    from sms_pipeline.worker.in_hand import require_playable
 
     require_playable(simulation)
     simulation = begun_at(simulation, MACHINE_CLOCK.wall())

@@ -12,6 +12,7 @@ from sms_pipeline.celery import app
 from sms_pipeline.cli.parts import Parts, parts_of, start_run
 from sms_pipeline.config.settings import Settings
 from sms_pipeline.core.errors import NeedsBrokerError, PipelineError
+from sms_pipeline.core.playable import require_playable
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation
@@ -29,7 +30,7 @@ from sms_pipeline.views.outcome import final_outcome
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.worker.background import Consumption
 from sms_pipeline.worker.echo import Echo
-from sms_pipeline.worker.in_hand import Hands, require_playable, threads_for, threads_of
+from sms_pipeline.worker.in_hand import Hands, threads_for, threads_of
 from sms_pipeline.worker.pipeline import Pipeline, install
 from sms_pipeline.worker.process import Worker
 

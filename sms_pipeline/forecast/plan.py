@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from sms_pipeline.core.errors import ConfigError
+from sms_pipeline.core.playable import require_playable
 from sms_pipeline.core.profiles import MAX_SENDERS, SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.caps import PassedCap, passed_caps
@@ -21,7 +22,6 @@ from sms_pipeline.forecast.outlook import (
 )
 from sms_pipeline.forecast.setting import exact_setting, work_seconds
 from sms_pipeline.forecast.thinning import Budget, thin
-from sms_pipeline.worker.in_hand import require_playable
 
 #: This share of the time is kept in hand: a forecast is not exact.
 IN_HAND = 0.03

@@ -18,13 +18,14 @@ from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.files import load_simulation, new_profile, override_profile
 from sms_pipeline.config.settings import Settings, load_settings
 from sms_pipeline.core.errors import ConfigError
+from sms_pipeline.core.playable import require_short_batches
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.opening import is_away
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker.awaiting import Waiting, interruptible
 from sms_pipeline.worker.echo import Echo
-from sms_pipeline.worker.in_hand import Hands, require_short_batches, threads_for
+from sms_pipeline.worker.in_hand import Hands, threads_for
 from sms_pipeline.worker.pipeline import Pipeline, install
 from sms_pipeline.worker.probes import answer_probes
 from sms_pipeline.worker.process import Worker

@@ -35,17 +35,14 @@ from sms_pipeline.core.errors import (
     NeedsBrokerError,
     Terminated,
 )
+from sms_pipeline.core.playable import MAX_BATCH_SECONDS, require_short_batches
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE, SenderProfile
 from sms_pipeline.core.routing import MAX_IN_HAND_SECONDS
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker import pipeline, startup
 from sms_pipeline.worker.consumer import GuardedConsumer
-from sms_pipeline.worker.in_hand import (
-    MAX_BATCH_SECONDS,
-    require_short_batches,
-    threads_for,
-)
+from sms_pipeline.worker.in_hand import threads_for
 from sms_pipeline.worker.process import Worker
 from sms_pipeline.worker.shutdown import DRAIN_SECONDS
 from sms_pipeline.worker.startup import (

@@ -12,10 +12,10 @@ from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.counts import total
 from sms_pipeline.core.errors import BadBatchError, ConfigError
 from sms_pipeline.core.failover import Failover, HandOver, hand_overs, profile_of
+from sms_pipeline.core.playable import require_playable
 from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.views.meaning import meaning_lines
-from sms_pipeline.worker.in_hand import require_playable
 from tests.unit import make
 
 TWICE = Failover(attempts=2, to="backup")

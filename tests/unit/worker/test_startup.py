@@ -28,11 +28,11 @@ from sms_pipeline.core.errors import (
 from sms_pipeline.core.failover import Failover
 from sms_pipeline.core.gateway import Outcomes
 from sms_pipeline.core.patience import Pauses
+from sms_pipeline.core.playable import require_playable, require_short_batches
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.worker import awaiting, pipeline, startup
 from sms_pipeline.worker.delivery import Play
-from sms_pipeline.worker.in_hand import require_playable, require_short_batches
 from sms_pipeline.worker.watchdog import Watchdog
 from tests.services.waiting import wait_until
 from tests.unit import make
