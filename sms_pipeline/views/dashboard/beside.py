@@ -24,6 +24,10 @@ class TooMuchError(PipelineError):
     """The answer takes too long, or too many wait for one."""
 
 
+class NoAnswerError(PipelineError):
+    """The process ended, or did not answer in full."""
+
+
 class Beside:
     """Answers one question at a time, each within a time; then the process is stopped."""
 
@@ -39,6 +43,7 @@ class Beside:
 
         Raises:
             TooMuchError: it takes too long, or too many others wait.
+            NoAnswerError: the process failed.
         """
         if self._waiting >= MAX_WAITING:
             raise TooMuchError("too many questions at once; try again in a moment")
@@ -61,16 +66,20 @@ class Beside:
         try:
             async with asyncio.timeout(self._seconds):
                 line = await self._line(asked)
-        except (TimeoutError, ConnectionError, ValueError):
+        except TimeoutError:
+            await self.close()
+            raise TooMuchError(f"this takes more than {exact_seconds(self._seconds)}") from None
+        except (ConnectionError, ValueError):
             line = b""
         except asyncio.CancelledError:
             # Its answer would be taken for that of the next question.
             await self.close()
             raise
-        if not line:
+        if not line.endswith(b"\n"):
             await self.close()
-            raise TooMuchError(
-                f"this takes more than {exact_seconds(self._seconds)}, or too much memory"
+            raise NoAnswerError(
+                "no answer came: the process that works it out failed, or took too much memory; "
+                "what the dashboard logs may say why"
             )
         answer: dict[str, Any] = json.loads(line)
         return answer

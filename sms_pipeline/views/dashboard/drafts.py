@@ -15,7 +15,8 @@ from typing import Any
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.files import read_simulation
 from sms_pipeline.core.counts import of_messages
-from sms_pipeline.core.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError, PipelineError
+from sms_pipeline.core.playable import require_playable
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.forecast.outlook import look_ahead
 from sms_pipeline.forecast.setting import begun_at
@@ -50,10 +51,9 @@ def forecast(text: str, workers: int | None) -> dict[str, Any]:
         workers: processes of each profile, on RabbitMQ; None: all in one.
     """
     try:
-        simulation = _read(text)
-    except ConfigError as error:
+        outlook = look_ahead(begun_at(_read(text), MACHINE_CLOCK.wall()), workers)
+    except PipelineError as error:
         return {"problem": str(error)}
-    outlook = look_ahead(begun_at(simulation, MACHINE_CLOCK.wall()), workers)
     return {"problem": None, "lines": outlook_lines(outlook, ()), **outlook_json(outlook, ())}
 
 
@@ -62,6 +62,10 @@ def _read(text: str) -> Simulation:
     if simulation.recipients:
         # Whoever sees the page may see none of this machine's files.
         raise ConfigError(f"{NAME}: recipients: start a run to a file from a terminal")
+    try:
+        require_playable(simulation)
+    except ConfigError as error:
+        raise ConfigError(f"{NAME}: {error}") from error
     return simulation
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sms_pipeline.config.reading import read_text
 from sms_pipeline.config.settings import Settings
-from sms_pipeline.core.errors import ConfigError
+from sms_pipeline.core.errors import ConfigError, PipelineError
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation, parse_simulation
 from sms_pipeline.ledger.store import Ledger
@@ -47,7 +47,7 @@ class Starter:
         """What is wrong with a configuration, or else what it means.
 
         Raises:
-            TooMuchError: it takes too long.
+            PipelineError: it takes too long, or can't be worked out.
         """
         answer = await self._checks.ask("check", text=text)
         return {key: value for key, value in answer.items() if key != "simulation"}
@@ -57,12 +57,14 @@ class Starter:
 
         Raises:
             ConfigError: it is wrong.
-            TooMuchError: it takes too long.
+            PipelineError: it takes too long, or can't be worked out.
             LedgerUnavailableError: the ledger can't be reached.
         """
         simulation = await self._read(text)
         rows = await self._launches.workers(simulation)
         answer = await self._forecasts.ask("forecast", text=text, workers=fewest(rows))
+        if answer["problem"]:
+            raise PipelineError(answer["problem"])
         answer["lines"] += other_senders(simulation, rows)
         return answer
 

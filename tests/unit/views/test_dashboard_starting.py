@@ -26,7 +26,7 @@ from sms_pipeline.forecast.outlook import look_ahead
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.views.configuration import configuration_yaml
 from sms_pipeline.views.dashboard import beside, drafts, launches
-from sms_pipeline.views.dashboard.beside import Beside, TooMuchError
+from sms_pipeline.views.dashboard.beside import Beside, NoAnswerError, TooMuchError
 from sms_pipeline.views.dashboard.launches import Launches
 from sms_pipeline.views.dashboard.starter import Starter
 from sms_pipeline.views.outlook import outlook_lines
@@ -99,6 +99,23 @@ def test_a_configuration_is_checked_by_the_rules_of_the_command_line(text: str) 
         read_simulation(text, drafts.NAME)
     assert drafts.check(text) == {"problem": str(error.value)}
     assert drafts.forecast(text, None) == {"problem": str(error.value)}
+
+
+@pytest.mark.parametrize("question", [drafts.check, lambda text: drafts.forecast(text, None)])
+def test_a_configuration_that_no_worker_could_play_is_wrong(question: Callable[..., Any]) -> None:
+    text = "batch_size: 20\nsenders: [{name: fast, mean_time: 3600, failure_rate: 0}]\n"
+    problem = question(text)["problem"]
+    assert problem.startswith("configuration: profile 'fast': 1 senders at 3600 s need 72,000 s ")
+
+
+def test_a_forecast_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise PipelineError("it does not end")
+
+    monkeypatch.setattr(drafts, "look_ahead", fail)
+    assert drafts.forecast(SMALL, None) == {"problem": "it does not end"}
+    with pytest.raises(PipelineError, match=r"^it does not end$"):
+        asyncio.run(Fake().forecast(SMALL))
 
 
 def test_a_right_configuration_is_said_to_mean_something() -> None:
@@ -206,6 +223,8 @@ def test_a_forecast_says_when_workers_have_other_senders() -> None:
 
 _ECHO = "import sys\nfor line in sys.stdin: print(line, end='', flush=True)"
 _SILENT = "import sys\nfor line in sys.stdin: pass"
+_BROKEN = "import sys; sys.stdin.readline()"
+_CUT_OFF = "import sys; sys.stdin.readline(); print('{', end='')"
 
 
 def test_a_question_is_answered_by_another_process() -> None:
@@ -234,11 +253,22 @@ def test_a_question_that_takes_too_long_is_stopped_and_the_next_one_is_answered(
     async def ask() -> None:
         silent = Beside(0.3, (sys.executable, "-c", _SILENT))
         for _ in range(2):
-            with pytest.raises(TooMuchError, match=r"more than 0\.3 s"):
+            with pytest.raises(TooMuchError, match=r"more than 0\.3 s$"):
                 await silent.ask("check", text="")
 
     asyncio.run(ask())
     assert [process.returncode for process in started] == [-9, -9]
+
+
+@pytest.mark.parametrize("script", [_BROKEN, _CUT_OFF])
+def test_a_process_that_ends_is_told_from_one_that_takes_too_long(script: str) -> None:
+    async def ask() -> None:
+        broken = Beside(20.0, (sys.executable, "-c", script))
+        with pytest.raises(NoAnswerError, match=r"^no answer came: "):
+            await broken.ask("check", text="")
+        assert broken._process is None
+
+    asyncio.run(ask())
 
 
 def test_too_many_questions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
