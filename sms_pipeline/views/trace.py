@@ -87,20 +87,24 @@ class _Events:
 
     def read(self) -> tuple[bool, list[Event]]:
         """Return whether the run is done, and the events that are new."""
-        done = self._ledger.snapshot(self._run).done
-        fresh = [event for event in self._recent() if event not in self._known]
+        snapshot = self._ledger.snapshot(self._run)
+        recent = self._recent(snapshot.settled_at if snapshot.done else None)
+        fresh = [event for event in recent if event not in self._known]
         self._newest = max([self._newest, *(event.at for event in fresh)])
         self._known = {event for event in self._known | set(fresh) if event.at > self._after}
-        return done, fresh
+        return snapshot.done, fresh
 
     @property
     def _after(self) -> float:
         return self._newest - COMMIT_LAG_SECONDS
 
-    def _recent(self) -> list[Event]:
+    def _recent(self, ended_at: float | None) -> list[Event]:
+        """Those after `_after`, in order; of workers none that came after the end of the run."""
         dispatched = dispatches_since(self._ledger, self._run.id, self._after)
         settled = settlements_since(self._ledger, self._run.id, self._after)
         moved = _worker_events(self._ledger.all_workers(), self._run)
+        if ended_at is not None:
+            moved = (event for event in moved if event.at <= ended_at)
         events = [
             *(_dispatch_event(row) for row in dispatched),
             *(event for row in settled for event in _settled_events(row)),

@@ -30,15 +30,45 @@ def test_trace_is_in_the_order_of_events(ledger: Ledger, run: Run, capsys: Outpu
     )
     last = make.settlement(run.id, 0, 1, messages=2, delivered=1, failed=1, settled_at=now + 3)
     ledger.settle([first, last])
-    trace(ledger, run, follow=False)
-    events = [line.split("  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
-    assert events == [
+    assert traced(ledger, run, capsys) == [
         "joined      3 senders of fast  (w1)",
         "dispatched  batch 0: messages 0-99 to fast",
         "settled     batch 0, attempt 1: 98 delivered, 0 failed  (fast, w1)",
         "retry       batch 0: 2 messages to attempt 2",
         "settled     batch 0, attempt 2: 1 delivered, 1 failed  (fast, w1)",
     ]
+
+
+def test_what_workers_do_after_the_end_of_a_run_is_no_part_of_it(
+    ledger: Ledger, run: Run, noon: ManualClock, capsys: Output
+) -> None:
+    def join(worker: str) -> None:
+        noon.advance(10)
+        ledger.join(worker, [make.profile("fast", count=3)])
+
+    join("idle")
+    ledger.leave("idle")
+    join("own")
+    began = [
+        "joined      3 senders of fast  (idle)",
+        "left        3 senders of fast  (idle)",
+        "joined      3 senders of fast  (own)",
+    ]
+    assert traced(ledger, run, capsys) == began
+    ended_at = noon.wall()
+    ledger.settle([make.settlement(run.id, messages=100, delivered=100, settled_at=ended_at)])
+    join("later")
+    ledger.leave("own")
+    assert traced(ledger, run, capsys) == [
+        *began,
+        "settled     batch 0, attempt 1: 100 delivered, 0 failed  (fast, w1)",
+    ]
+
+
+def traced(ledger: Ledger, run: Run, capsys: Output) -> list[str]:
+    """The events of a run, without the times."""
+    trace(ledger, run, follow=False)
+    return [line.split("  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
 
 
 # One message
