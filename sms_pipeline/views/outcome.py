@@ -160,12 +160,17 @@ class Outcomes:
         return self._audits[run_id]
 
     def _audited(self, run_id: int) -> _Audited:
-        """A run with too many settlements is only sealed: that reads no settlements."""
-        (totals,) = self._ledger.totals(1, run_id + 1)
-        if totals.settlements > MAX_SETTLEMENTS:
-            return _Audited(None, record_seal(self._ledger, run_id, self._clock))
+        """A run with too many settlements is only sealed: that reads no settlements.
+
+        One whose records can't be read is broken.
+        """
         try:
-            result = audit_ledger(self._ledger, totals.run)
+            found = self._ledger.totals(1, run_id + 1)
+            if not found:
+                return _Audited(Verdict.BROKEN)
+            if found[0].settlements > MAX_SETTLEMENTS:
+                return _Audited(None, record_seal(self._ledger, run_id, self._clock))
+            result = audit_ledger(self._ledger, found[0].run)
         except DamagedLedgerError:
             return _Audited(Verdict.BROKEN)
         return _Audited(result.verdict, result.seal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.run_state import RunState
@@ -130,3 +131,20 @@ def test_a_summary_comes_also_when_the_ledger_is_away(
     known = final_outcome(ledger, progress)
     assert known is not None
     assert known.audit is Verdict.PROVEN
+
+
+@pytest.mark.parametrize("most", [outcome.MAX_SETTLEMENTS, 1])
+@pytest.mark.parametrize("damage", ["UPDATE runs SET seed = 'x'", "UPDATE seals SET seal = X'00'"])
+def test_a_run_whose_records_cant_be_read_any_more_is_broken(
+    ledger: Ledger, ended: Run, monkeypatch: pytest.MonkeyPatch, damage: str, most: int
+) -> None:
+    progress = Reader(ledger, ended).read().progress
+    final_outcome(ledger, progress)
+    monkeypatch.setattr(outcome, "MAX_SETTLEMENTS", most)
+    with ledger.writing() as connection:
+        # The rules of the tables would refuse it.
+        connection.execute(text("PRAGMA ignore_check_constraints = ON"))
+        connection.execute(text(damage))
+    found = final_outcome(ledger, progress)
+    assert found is not None
+    assert found.audit is Verdict.BROKEN
