@@ -73,12 +73,10 @@ class BoundedServer(socketserver.ThreadingTCPServer):
         self._until[request] = MACHINE_CLOCK.monotonic() + self.seconds
         super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """See `socketserver.ThreadingMixIn`."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            del self._until[request]
+    def close_request(self, request: Any) -> None:
+        """See `socketserver.BaseServer`: how each connection ends, answered or not."""
+        self._until.pop(request, None)
+        super().close_request(request)
 
     def service_actions(self) -> None:
         """See `socketserver.BaseServer`: called between connections, and while there are none."""
