@@ -79,10 +79,21 @@ def state_of(run: RunFacts, wall: float, nobody_online: bool) -> RunState:
         return RunState.INTERRUPTED
     if run.control is Control.PAUSED:
         return RunState.PAUSED
-    waited = patience(run.simulation)
-    if wall - run.last_sign > waited and not _was_closed(run.simulation, wall, waited):
+    if stands_still(run.simulation, wall, wall - run.last_sign):
         return RunState.STALLED
     return RunState.CANCELLED if run.control is Control.CANCELLED else RunState.RUNNING
+
+
+def stands_still(simulation: Simulation, wall: float, idle_seconds: float) -> bool:
+    """Whether nothing happened until `wall` for too long, though something should have.
+
+    Args:
+        simulation: what an unfinished run was started with.
+        wall: now, seconds since the epoch.
+        idle_seconds: for how long nothing happened.
+    """
+    waited = patience(simulation)
+    return idle_seconds > waited and not _was_closed(simulation, wall, waited)
 
 
 def _was_closed(simulation: Simulation, wall: float, waited: float) -> bool:

@@ -37,6 +37,8 @@ class Reading:
     idle_seconds: float
     #: Whether it can tell by now who is online.
     decided: bool
+    #: When that was, seconds since the epoch, on the run's timeline.
+    wall: float
 
 
 class Reader:
@@ -83,7 +85,8 @@ class Reader:
         findings = dataclasses.replace(
             findings, retrying=self._retries.look(snapshot, self._left), origin=self._find_origin()
         )
-        progress = self._tracker.update(snapshot, now, self._clock.wall(), findings)
+        wall = self._clock.wall()
+        progress = self._tracker.update(snapshot, now, wall, findings)
         self._left = progress.eta_seconds
         return Reading(
             snapshot=snapshot,
@@ -91,6 +94,7 @@ class Reader:
             online=self._tracker.online,
             idle_seconds=self._idle_seconds(now, progress),
             decided=self._tracker.decided,
+            wall=wall,
         )
 
     def read_decided(self) -> Reading:

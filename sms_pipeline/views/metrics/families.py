@@ -18,7 +18,7 @@ from sms_pipeline.core.counts import ProfileCounts
 from sms_pipeline.core.hosts import HostPart
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Control
-from sms_pipeline.core.run_state import RunState, patience
+from sms_pipeline.core.run_state import RunState, stands_still
 from sms_pipeline.views.format import count, duration
 from sms_pipeline.views.reader import Reading
 
@@ -53,7 +53,7 @@ def health(reading: Reading) -> Health:
         return Health(True, f"{run} is done")
     if progress.control is Control.PAUSED:
         return Health(True, f"{run} is paused")
-    if reading.idle_seconds <= patience(reading.snapshot.simulation):
+    if not stands_still(reading.snapshot.simulation, reading.wall, reading.idle_seconds):
         ended = f"{count(progress.counts.finished)} of {count(progress.total)}"
         return Health(True, f"{run}: {ended} messages ended")
     nobody = [profile.name for profile in progress.profiles if profile.is_unattended]

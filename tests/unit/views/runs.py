@@ -26,7 +26,7 @@ def progress(delivered: int = 40, **values: Any) -> Progress:
 
 def reading(delivered: int = 40, **values: Any) -> Reading:
     """The same, as a reader has it."""
-    return Reading(make.snapshot(), progress(delivered, **values), (), 0.0, decided=True)
+    return Reading(make.snapshot(), progress(delivered, **values), (), 0.0, decided=True, wall=NOON)
 
 
 def run_with(ledger: Ledger, *checks: str, abort: bool = False) -> Run:

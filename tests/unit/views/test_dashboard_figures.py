@@ -48,7 +48,7 @@ def shown(of: Progress, workers: int = 0) -> dict[str, Any]:
         make.worker(worker_id("fast", "box", number, "ab"), senders=1_500)
         for number in range(workers)
     )
-    reading = Reading(make.snapshot(), of, online, 0.0, decided=True)
+    reading = Reading(make.snapshot(), of, online, 0.0, decided=True, wall=NOON)
     return run_json(run, reading, TIMELINE)["shown"]  # type: ignore[no-any-return]
 
 

@@ -69,6 +69,7 @@ def reading(shot: Snapshot | None = None, **values: Any) -> Reading:
             "online": (),
             "idle_seconds": 3.0,
             "decided": True,
+            "wall": NOON,
             **values,
         }
     )
@@ -237,6 +238,20 @@ def test_no_hint_at_profiles_with_senders() -> None:
 )
 def test_done_and_paused_runs_may_stand_still(shot: Snapshot, reason: str) -> None:
     assert health(reading(shot, idle_seconds=1e6)) == Health(True, reason)
+
+
+@pytest.mark.parametrize(
+    ("window", "ok"),
+    [
+        # It is 22:13:20
+        ("08:00-22:00 UTC", True),
+        ("22:13-23:00 UTC", True),
+        ("08:00-23:00 UTC", False),
+    ],
+)
+def test_a_run_may_stand_still_outside_its_hours(window: str, ok: bool) -> None:
+    hours = make.simulation(num_messages=1_000, window=window)
+    assert health(reading(snapshot(FAST, simulation=hours), idle_seconds=1e6)).ok is ok
 
 
 def test_a_cancelled_run_must_come_to_its_end() -> None:

@@ -115,7 +115,7 @@ def test_json_has_its_figures() -> None:
 def test_metrics_have_a_histogram_of_profiles_with_receipts() -> None:
     shown = progress()
     parts = [make.counts("fast", on_phone=KNOWN), make.counts("slow")]
-    reading = Reading(make.snapshot(*parts), shown, (), 0.0, decided=True)
+    reading = Reading(make.snapshot(*parts), shown, (), 0.0, decided=True, wall=NOON)
     found = {one.name: one for one in families.run_metrics(reading)}
     samples = found["sms_pipeline_on_phone_seconds"].samples
     assert {sample.labels["profile"] for sample in samples} == {"fast"}
@@ -123,7 +123,7 @@ def test_metrics_have_a_histogram_of_profiles_with_receipts() -> None:
     assert [s.value for s in samples if s.name.endswith("_count")] == [90]
     (missing,) = found["sms_pipeline_without_receipt"].samples
     assert missing.value == 10
-    bare = Reading(make.snapshot(make.counts("slow")), shown, (), 0.0, decided=True)
+    bare = Reading(make.snapshot(make.counts("slow")), shown, (), 0.0, decided=True, wall=NOON)
     assert not [one for one in families.run_metrics(bare) if "phone" in one.name]
 
 
