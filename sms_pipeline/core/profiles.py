@@ -28,6 +28,8 @@ AUTO_BATCH_SECONDS = 0.5
 MAX_SENDERS = 10_000_000
 #: Longest time of one message, seconds: a day.
 MAX_SEND_SECONDS = 86_400
+#: The slowest message of a batch may take this many mean times.
+SLOWEST_MEANS = 4
 #: Of a message; no currency needs more.
 MAX_PRICE = 1_000_000_000
 #: Of `times`: two say where a distribution begins and ends, more than these say nothing new.

@@ -6,9 +6,7 @@ It keeps 17 bytes of a row: two times and a status, by profile.
 from __future__ import annotations
 
 import csv
-import gzip
 import re
-import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,9 +28,8 @@ from sms_pipeline.forecast.log_columns import (
     status_words,
     unknown_word,
 )
-from sms_pipeline.producer.table import csv_problem, masked, unpacked
+from sms_pipeline.producer.table import csv_problem, delimiter_of, masked, readable, unpacked
 
-_DELIMITERS = ",;\t|"
 #: No row is longer; a file without line ends must not fill the memory.
 MAX_ROW_BYTES = 1_000_000
 #: A column with more values is no profile, but perhaps a number of phones.
@@ -81,11 +78,10 @@ def read_log(path: Path, columns: Sequence[str] = (), words: Sequence[str] = ())
     """
     known = status_words(words)
     lines = _Lines()
-    with _readable(path, lines), unpacked(path) as file:
+    with readable(path), _rows_named(path, lines), unpacked(path) as file:
         rows = lines.of(file)
         first = next(rows, "")
-        delimiter = max(_DELIMITERS, key=first.count)
-        table = csv.reader(chain([first], rows), delimiter=delimiter, strict=True)
+        table = csv.reader(chain([first], rows), delimiter=delimiter_of(first), strict=True)
         header = next(table)
         if not header:
             what = "must begin with a header row" if first else "is empty"
@@ -126,8 +122,8 @@ class _Lines:
 
 
 @contextmanager
-def _readable(path: Path, lines: _Lines) -> Iterator[None]:
-    """Says in one line why a log can't be read, and where."""
+def _rows_named(path: Path, lines: _Lines) -> Iterator[None]:
+    """Says in one line what is wrong with a row, and with which."""
     try:
         yield
     except _BadValueError as error:
@@ -140,13 +136,6 @@ def _readable(path: Path, lines: _Lines) -> Iterator[None]:
         raise ConfigError(
             f"{path}: row {lines.number}: is not CSV: {csv_problem(error)}"
         ) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ConfigError(
-            f"{path}: after row {lines.number}: the packed file is damaged or cut off"
-        ) from error
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{path}: can't be read: {reason or error}") from error
 
 
 class _Collected:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from sms_pipeline.core.empirical import shape_of
 from sms_pipeline.core.gamma import capped_mean
-from sms_pipeline.core.profiles import SenderProfile
+from sms_pipeline.core.profiles import SLOWEST_MEANS, SenderProfile
 from sms_pipeline.core.remaining import attempts_each
 from sms_pipeline.core.retry import RetryPolicy, full_pause
 from sms_pipeline.core.routing import BACKLOG_SECONDS, delivery_rate
@@ -42,8 +42,6 @@ _LEAST_BATCHES = 40
 _LEAST_STRIDES = 400
 #: What a worker may take in hand at least, or retries would wait behind what is new.
 _IN_HAND = 4
-#: The slowest message of a batch may take this many mean times.
-_SLOWEST_MEANS = 4
 #: So small a share of the messages does not change the rate at which others end.
 _FEW = 0.01
 
@@ -118,7 +116,7 @@ def settling_seconds(simulation: Simulation) -> float:
     return (
         BACKLOG_SECONDS
         + max(_pauses(simulation.retry, one.failure_rate) for one in simulation.senders)
-        + _SLOWEST_MEANS * max(max(one.mean_time, one.mean_busy) for one in simulation.senders)
+        + SLOWEST_MEANS * max(max(one.mean_time, one.mean_busy) for one in simulation.senders)
     )
 
 

@@ -11,6 +11,7 @@ from sms_pipeline.core.clock import Clock
 from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.events import longest_outage, worst_slowdown
 from sms_pipeline.core.liveness import Liveness, present_workers
+from sms_pipeline.core.profiles import SLOWEST_MEANS
 from sms_pipeline.core.records import Control, Run, Snapshot
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.following import readings
@@ -22,8 +23,6 @@ from sms_pipeline.producer.producer import Producer
 #: Without a settlement for so long, and with empty queues, what is not settled is lost. Longer
 #: where a batch of the run takes longer.
 QUIET_SECONDS = 10.0
-#: The slowest message of a batch may take this many mean times.
-_SLOWEST_MEANS = 4
 _POLL_SECONDS = 0.25
 
 
@@ -110,7 +109,7 @@ def quiet_seconds(simulation: Simulation) -> float:
     """How long nothing may be settled while a batch of the run is in play."""
     events = simulation.events
     longest = max(
-        (simulation.batch_size_for(profile) / profile.capacity + _SLOWEST_MEANS * profile.mean_time)
+        (simulation.batch_size_for(profile) / profile.capacity + SLOWEST_MEANS * profile.mean_time)
         * worst_slowdown(events, profile.name)
         for profile in simulation.senders
     )

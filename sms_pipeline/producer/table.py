@@ -67,7 +67,7 @@ def open_table(path: Path) -> Table:
         ConfigError: there is none.
         MissingPackagesError: it needs a package that is not installed.
     """
-    with _readable(path):
+    with readable(path):
         if not path.is_file():
             # A pipe can be read only once, and a device might never end.
             raise ConfigError(f"{shown(path)}: can't be read: {_no_file(path)}")
@@ -132,8 +132,12 @@ def unpacked(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Says in one line why a file can't be read."""
+def readable(path: Path) -> Iterator[None]:
+    """Says in one line why a file can't be read.
+
+    Raises:
+        ConfigError: it can't.
+    """
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -151,6 +155,11 @@ _CSV_PROBLEMS = {
     "field larger": "a quote is not closed",
     "expected after": "something follows a closing quote",
 }
+
+
+def delimiter_of(header: str) -> str:
+    """What most likely separates the fields of a table with this first line."""
+    return max(_DELIMITERS, key=header.count)
 
 
 def csv_problem(error: csv.Error) -> str:
@@ -257,13 +266,13 @@ class _CsvTable:
         )
 
     def _find_delimiter(self) -> str:
-        with _readable(self._path), unpacked(self._path) as file:
+        with readable(self._path), unpacked(self._path) as file:
             line = file.readline(MAX_LINE).decode(errors="replace")
-        return max(_DELIMITERS, key=line.count)
+        return delimiter_of(line)
 
     @contextmanager
     def _text(self) -> Iterator[io.TextIOWrapper]:
-        with _readable(self._path), unpacked(self._path) as file:
+        with readable(self._path), unpacked(self._path) as file:
             try:
                 # A byte order mark is no part of the first name.
                 yield io.TextIOWrapper(file, "utf-8-sig", newline="")
@@ -287,7 +296,7 @@ class _CsvTable:
     def _not_csv(self, error: csv.Error) -> ConfigError:
         """Reads again from the start, to count the lines."""
         line = 0
-        with _readable(self._path), unpacked(self._path) as file:
+        with readable(self._path), unpacked(self._path) as file:
             text = io.TextIOWrapper(file, "utf-8-sig", newline="")
             lines = iter(partial(text.readline, MAX_LINE), "")
             reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
@@ -341,7 +350,7 @@ class _ParquetTable:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        with _readable(self._path):
+        with readable(self._path):
             try:
                 with pq.ParquetFile(self._path) as file:
                     yield file

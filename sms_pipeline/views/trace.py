@@ -13,6 +13,7 @@ from sms_pipeline.core.records import BatchRow, Run, Settlement, WorkerRow
 from sms_pipeline.core.story import Outcome
 from sms_pipeline.ledger.following import readings
 from sms_pipeline.ledger.store import Ledger
+from sms_pipeline.ledger.timeline import COMMIT_LAG_SECONDS
 from sms_pipeline.ledger.trace import attempts_at, dispatches_since, settlements_since
 from sms_pipeline.views import format
 from sms_pipeline.views.display import tell_outages
@@ -21,8 +22,6 @@ from sms_pipeline.views.output import say, write
 
 #: How often the ledger is read again.
 POLL_SECONDS = 0.25
-#: A transaction may become visible this much later than the times written in it.
-COMMIT_LAG_SECONDS = 10.0
 
 
 class Event(NamedTuple):
