@@ -18,11 +18,24 @@ from sms_pipeline.core.messages import SEPARATOR
 
 #: What people write between digits, hard spaces and dashes of all kinds among it.
 _BETWEEN = dict.fromkeys(map(ord, " \t().-/\u00a0\u202f\u2010\u2011\u2012\u2013"))
-#: No rule of any country depends on these last digits …
+#: Hardly a rule of any country depends on these last digits …
 _TAIL = 4
-#: … where a number is that long, its country included. There are a few rules for shorter ones.
+#: … where a number is that long, its country included.
 _LONG = 11
-#: Of these at most so many are remembered: they take 150 MB.
+#: But on them depend some rules for numbers that begin so, up to `_APART` before the last digits.
+_APART = 2
+_EXCEPTIONS = """
+12465 18766 21681 220445 256206 26464 26779 27203 27243 27520 305005 35021 35052 351609 351639
+351659 351669 35545 35650 35651 35652 35680 37123 37281 37282 38770 38934 38943 38945 38946 38947
+38973 38974 38979 44120 44125 44127 44129 44136 44138 44140 44142 44146 44148 44152 44156 44160
+44162 441624 44164 44165 44169 44172 44175 44183 44188 44190 44193 44194 44196 44199 443440 448440
+50327 50328 50665 56219 56233 573333 576010 61851 61891 68630 68662 68665 81007 85368 88046 880722
+880742 88075 880752 88077 880792 880822 880823 880903 880923 880952 88622 886400 958008 96287 97442
+994900 995500 995505 995510 995511 995515 995517 995520 995522 995530 995533 995540 995544 995552
+995575 995590
+"""
+_TAIL_MATTERS = frozenset(_EXCEPTIONS.split())
+#: Of starts at most so many are remembered: they take 150 MB.
 _MOST_KNOWN = 1_000_000
 #: Typed characters, of which nothing can come.
 _MAX_TYPED = 40
@@ -110,23 +123,41 @@ class Reader:
         return base if base < 0 else base + int(tail)
 
     def _base(self, text: str, tail: str) -> int | None:
-        number = self._asked(text)
+        parsed = self._parsed(text)
+        if isinstance(parsed, Reject):
+            return None
+        digits = str(_written(parsed))
+        if len(digits) < _LONG or digits[: -_TAIL - _APART] in _TAIL_MATTERS:
+            return None
+        number = _judged(parsed)
         if number < 0:
-            return number if len(text) >= _LONG else None
-        return number - int(tail) if number >= 10 ** (_LONG - 1) else None
+            # Without a + another tail may make other digits those of the country.
+            return number if text.startswith("+") else None
+        return number - int(tail)
 
     def _asked(self, text: str) -> int:
+        parsed = self._parsed(text)
+        return parsed if isinstance(parsed, Reject) else _judged(parsed)
+
+    def _parsed(self, text: str) -> phonenumbers.PhoneNumber | Reject:
         if not text.removeprefix("+").isdecimal():
             # It would make digits of letters, and pass over what stands behind them.
             return Reject.NO_NUMBER
         try:
-            parsed = phonenumbers.parse(text, self._country)
+            return phonenumbers.parse(text, self._country)
         except phonenumbers.NumberParseException as error:
             return _UNPARSABLE.get(error.error_type, Reject.NO_NUMBER)
-        if phonenumbers.is_valid_number(parsed):
-            return int(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
-        possible = phonenumbers.is_possible_number_with_reason(parsed)
-        return _IMPOSSIBLE.get(possible, Reject.UNUSED)
+
+
+def _judged(parsed: phonenumbers.PhoneNumber) -> int:
+    if phonenumbers.is_valid_number(parsed):
+        return _written(parsed)
+    possible = phonenumbers.is_possible_number_with_reason(parsed)
+    return _IMPOSSIBLE.get(possible, Reject.UNUSED)
+
+
+def _written(parsed: phonenumbers.PhoneNumber) -> int:
+    return int(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
 
 
 def e164(numbers: Sequence[int]) -> list[str]:
