@@ -62,7 +62,8 @@ threshold_option = click.option(
 to_option = click.option(
     "--to",
     metavar="failed:RUN|delivered:RUN",
-    help="Only to those of an earlier run's recipients that it did not reach, or did.",
+    help="Only to those whose message of an earlier run failed or expired, or was delivered; "
+    "a cancelled one is neither.",
 )
 every_option = click.option(
     "--every",

@@ -48,8 +48,8 @@ class Recipients(Frozen):
     only: str | None = Field(
         default=None,
         pattern="^(failed|delivered):[1-9][0-9]{0,9}$",
-        description="`failed:RUN` or `delivered:RUN`: those whom an earlier run to the same file "
-        "did not reach, or did; `--to`",
+        description="`failed:RUN` or `delivered:RUN`: those whose message of an earlier run to the "
+        "same file failed or expired, or was delivered; a cancelled one is neither; `--to`",
     )
     sha256: str | None = Field(
         default=None,

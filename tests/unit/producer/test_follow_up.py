@@ -8,6 +8,7 @@ import pytest
 
 from sms_pipeline.core.errors import ConfigError, UnknownRunError
 from sms_pipeline.core.messages import split
+from sms_pipeline.core.recipients import Recipients
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.ledger.store import Ledger
@@ -68,6 +69,17 @@ def test_those_who_were_reached(ledger: Ledger, file: Path, earlier: Run) -> Non
     simulation = follow_up(ledger, file, f"delivered:{earlier.id}")
     rows = set(range(30)) - {2, 17, 21, 24, 25}
     assert numbers(ledger, simulation) == [people.number(row) for row in sorted(rows)]
+
+
+def test_what_was_cancelled_is_in_neither_and_that_is_said(
+    ledger: Ledger, file: Path, earlier: Run
+) -> None:
+    both = (follow_up(ledger, file, f"{what}:{earlier.id}") for what in ("failed", "delivered"))
+    written_to = {number for simulation in both for number in numbers(ledger, simulation)}
+    assert {people.number(row) for row in range(30)} - written_to == {
+        people.number(row) for row in (24, 25)
+    }
+    assert "a cancelled one is neither" in (Recipients.model_fields["only"].description or "")
 
 
 def test_a_follow_up_of_a_follow_up(ledger: Ledger, file: Path, earlier: Run) -> None:
