@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sms_pipeline.core.bitmap import unpack_offsets
 from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.records import Run
+from sms_pipeline.ledger.forecasts import require_sent
 from sms_pipeline.ledger.scan import Records
 from sms_pipeline.ledger.store import Ledger
 from sms_pipeline.producer.table import Chunk, Table
@@ -23,9 +24,10 @@ def earlier_run(ledger: Ledger, only: str) -> Run:
 
     Raises:
         UnknownRunError: there is none.
-        ConfigError: it had no file of recipients, or is not done.
+        ConfigError: it is a forecast, had no file of recipients, or is not done.
     """
     run = ledger.run(int(only.partition(":")[2]))
+    require_sent(run)
     if run.simulation.recipients is None:
         raise ConfigError(f"{only}: run {run.id} went to no file of recipients")
     if not ledger.snapshot(run).done:
@@ -38,7 +40,7 @@ def rows_for(ledger: Ledger, only: str, sha256: str) -> Places:
 
     Raises:
         UnknownRunError: there is no such run.
-        ConfigError: it went to another file, or is not done.
+        ConfigError: it is a forecast, went to another file, or is not done.
     """
     run = earlier_run(ledger, only)
     recipients = run.simulation.recipients

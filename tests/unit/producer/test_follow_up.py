@@ -111,6 +111,18 @@ def test_what_can_not_be_followed_up(ledger: Ledger, file: Path, earlier: Run, r
     assert "went to another file" in refusal(ledger, file, f"failed:{earlier.id}")
 
 
+@pytest.mark.parametrize("what", ["failed", "delivered"])
+def test_a_forecast_reached_nobody(ledger: Ledger, file: Path, what: str) -> None:
+    foretold = people.checked(file, num_messages=10).model_copy(
+        update={"messages_from": "forecast"}
+    )
+    run = ledger.start_run(foretold, seed=7)
+    ledger.record_batches(run.id, [make.row(run.id)])
+    ledger.settle([make.settlement(run.id)])
+    said = f"run {run.id} is a forecast: no message of it was ever sent; show it with: "
+    assert refusal(ledger, file, f"{what}:{run.id}") == f"{said}sms-pipeline report {run.id}"
+
+
 def test_nobody_is_left(ledger: Ledger, file: Path) -> None:
     run = ledger.start_run(people.checked(file, num_messages=10), seed=7)
     ledger.record_batches(run.id, [make.row(run.id)])
