@@ -30,7 +30,7 @@ _ENDLESS = 1_000_000
 class Limit(NamedTuple):
     """Something that holds a run up."""
 
-    #: What would be if it were taken away: "senders took no time".
+    #: What would take it away: "if senders took no time", "without the profile slow".
     without: str
     #: When the run would end then, seconds, on average.
     end: float
@@ -56,11 +56,11 @@ def limits_of(
     now = ends or _ends_of(exact_setting(simulation, workers, costs))
     off = 0.0 if told is None else _off(Hours(simulation), median(now), told)
     least = max(LEAST_GAIN, abs(off))
-    found = [
-        Limit(without, Hours(setting.simulation).longer(fmean(ends), off))
-        for without, setting in _changes(simulation, workers, costs)
-        if _is_gain(now, ends := _ends_of(setting, fmean(now)), least)
-    ]
+    found = list[Limit]()
+    for without, setting in _changes(simulation, workers, costs):
+        then = _ends_of(setting, fmean(now))
+        if _is_gain(now, then, least):
+            found.append(Limit(without, Hours(setting.simulation).longer(fmean(then), off)))
     return sorted(found, key=lambda limit: limit.end)
 
 
@@ -102,24 +102,24 @@ def _changes(
         return exact_setting(simulation.model_copy(update=changes), workers, costs)
 
     at_once = simulation.retry.model_copy(update={"backoff": 0.0})
-    yield "senders took no time", changed(senders=tuple(map(_instant, simulation.senders)))
-    yield "retries did not wait", changed(retry=at_once)
-    yield "the machine took no time", exact_setting(simulation, workers, NO_COSTS)
+    yield "if senders took no time", changed(senders=tuple(map(_instant, simulation.senders)))
+    yield "if retries did not wait", changed(retry=at_once)
+    yield "if the machine took no time", exact_setting(simulation, workers, NO_COSTS)
     yield (
-        "workers took more batches in hand",
+        "if workers took more batches in hand",
         exact_setting(simulation, workers, costs, threads_for=lambda *_: _ENDLESS),
     )
     if simulation.rate is not None:
-        yield "no rate was set", changed(rate=None)
+        yield "if no rate was set", changed(rate=None)
     if simulation.window:
-        yield "it could send at any hour", changed(window=None)
+        yield "if it could send at any hour", changed(window=None)
     if simulation.events:
-        yield "nothing went wrong", changed(events=())
+        yield "if nothing went wrong", changed(events=())
     if len(simulation.senders) > 1:
         for profile in _waited_for(simulation, workers, costs):
             others = _without(profile, simulation)
             if not endless(others.senders, others.failover, others.retry):
-                without = f"there were no {profile.name}"
+                without = f"without the profile {profile.name}"
                 yield without, exact_setting(others, workers, costs)
 
 

@@ -151,9 +151,9 @@ def limit_lines(limits: Sequence[Limit]) -> Iterator[str]:
     if not limits:
         return
     worst, *others = limits
-    yield f"What holds it up most: if {worst.without}, it would end in {duration(worst.end)}."
+    yield f"What holds it up most: {worst.without}, it would end in {duration(worst.end)}."
     if others:
-        rest = "; ".join(f"if {one.without}, {duration(one.end)}" for one in others)
+        rest = "; ".join(f"{one.without}, {duration(one.end)}" for one in others)
         yield f"Next: {rest}."
 
 

@@ -144,7 +144,7 @@ def test_a_thinned_bad_day_is_the_same_bad_day() -> None:
 def test_what_goes_wrong_holds_a_run_up() -> None:
     simulation = steady(num_messages=1_500, events=(event(outage=True, at=2, **{"for": 5}),))
     ends = {limit.without: limit.end for limit in limits_of(simulation, None)}
-    assert ends["nothing went wrong"] == pytest.approx(15, abs=0.5)
+    assert ends["if nothing went wrong"] == pytest.approx(15, abs=0.5)
 
 
 def test_a_forecast_is_the_same_each_time() -> None:

@@ -13,8 +13,9 @@ from sms_pipeline.core.retry import RetryPolicy
 from sms_pipeline.core.simulation import Simulation
 from sms_pipeline.core.thresholds import State
 from sms_pipeline.forecast.agenda import EPOCH
-from sms_pipeline.forecast.limits import limits_of
+from sms_pipeline.forecast.limits import Limit, limits_of
 from sms_pipeline.forecast.outlook import FEW_RUNS, RUNS, Outlook, Spread, look_ahead
+from sms_pipeline.views.outlook import limit_lines
 from tests.unit import make
 
 HOUR = 3_600.0
@@ -103,15 +104,24 @@ def test_limits_are_told_beside_when_the_run_is_told_to_end() -> None:
     assert median(outlook.ends) > 1.05 * middle
     # Then what is told to hold it up makes it end sooner, and nothing is that does not
     senders, *others = limits_of(many, None, told=middle, ends=outlook.ends)
-    assert (senders.without, others) == ("senders took no time", [])
+    assert (senders.without, others) == ("if senders took no time", [])
     assert senders.end < 0.1 * middle
     # And without what is told of it, it is told by those runs alone
     alone, *_ = limits_of(many, None, ends=outlook.ends)
     assert senders.end / alone.end == pytest.approx(middle / median(outlook.ends))
 
 
+def test_each_limit_is_told_with_the_end_that_the_run_would_have_without_it() -> None:
+    found = [Limit("if retries did not wait", 60.0), Limit("without the profile slow", 90.0)]
+    assert list(limit_lines(found)) == [
+        "What holds it up most: if retries did not wait, it would end in 1 min 00 s.",
+        "Next: without the profile slow, 1 min 30 s.",
+    ]
+    assert not list(limit_lines([]))
+
+
 def test_senders_are_the_limit_where_they_have_work_all_the_time() -> None:
-    assert limits(BUSY)[0] == "senders took no time"
+    assert limits(BUSY)[0] == "if senders took no time"
 
 
 def test_pauses_are_the_limit_where_they_are_long() -> None:
@@ -119,14 +129,14 @@ def test_pauses_are_the_limit_where_they_are_long() -> None:
     waiting = make.simulation(
         num_messages=500, senders=(make.profile(count=100, failure_rate=0.2),), retry=patient
     )
-    assert limits(waiting)[0] == "retries did not wait"
+    assert limits(waiting)[0] == "if retries did not wait"
 
 
 def test_the_machine_is_the_limit_where_senders_take_no_time() -> None:
     instant = make.simulation(
         num_messages=500_000, senders=(make.profile(mean_time=0, failure_rate=0),)
     )
-    assert limits(instant) == ["the machine took no time"]
+    assert limits(instant) == ["if the machine took no time"]
 
 
 def test_a_profile_is_the_limit_where_the_others_wait_for_it() -> None:
@@ -134,15 +144,15 @@ def test_a_profile_is_the_limit_where_the_others_wait_for_it() -> None:
     mixed = make.simulation(
         num_messages=2_000, senders=(make.profile("fast", count=50, failure_rate=0), slow)
     )
-    assert "there were no slow" in limits(mixed)
-    assert "there were no fast" not in limits(mixed)
+    assert "without the profile slow" in limits(mixed)
+    assert "without the profile fast" not in limits(mixed)
 
 
 def test_of_many_profiles_those_that_are_waited_for_are_taken_away() -> None:
     quick = [make.profile(f"quick-{number}", count=50, failure_rate=0) for number in range(8)]
     slow = make.profile("slow", count=20, mean_time=20.0, failure_rate=0)
     mixed = make.simulation(num_messages=16_000, senders=(*quick[:4], slow, *quick[4:]))
-    assert "there were no slow" in limits(mixed)
+    assert "without the profile slow" in limits(mixed)
 
 
 def test_a_profile_that_others_hand_their_messages_to_may_be_the_limit() -> None:
@@ -151,7 +161,7 @@ def test_a_profile_that_others_hand_their_messages_to_may_be_the_limit() -> None
     mixed = make.simulation(
         num_messages=1_000, senders=(fast, backup), failover=Failover(attempts=1, to="backup")
     )
-    assert "there were no backup" in limits(mixed)
+    assert "without the profile backup" in limits(mixed)
 
 
 def test_who_waits_for_messages_of_others_gets_few_of_its_own() -> None:
@@ -184,4 +194,4 @@ def test_a_profile_that_steps_in_for_others_can_be_taken_away(
         failover=Failover(attempts=1, to="spare"),
         retry=RetryPolicy(max_attempts=most),
     )
-    assert "there were no spare" not in limits(spared)
+    assert "without the profile spare" not in limits(spared)

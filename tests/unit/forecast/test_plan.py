@@ -49,7 +49,7 @@ def test_no_fleet_is_faster_than_the_pauses_of_its_retries() -> None:
     )
     plan = make_plan(waiting, Goal(0.9, 60.0))
     assert plan.chosen is None
-    assert plan.limits[0].without == "retries did not wait"
+    assert plan.limits[0].without == "if retries did not wait"
     assert make_plan(waiting, Goal(0.4, 60.0)).chosen
 
 
