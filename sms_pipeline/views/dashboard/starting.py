@@ -95,7 +95,7 @@ class StartAnswer(_Starting):
 
     async def post(self) -> None:
         """Its number, once it has begun."""
-        log.info("a run was started from %s", self.request.remote_ip)
+        log.info("start a run, asked from %s", self.request.remote_ip)
         await self.answer(self.made.start(self.text()))
 
 
@@ -104,7 +104,7 @@ class AgainAnswer(_Starting):
 
     async def post(self, run_id: str) -> None:
         """Its number, once it has begun."""
-        log.info("run %s was started again from %s", run_id, self.request.remote_ip)
+        log.info("start run %s again, asked from %s", run_id, self.request.remote_ip)
         await self.answer(self._again(int(run_id)))
 
     async def _again(self, run_id: int) -> dict[str, Any]:

@@ -363,6 +363,20 @@ def test_a_configuration_is_checked_and_started(serve: Callable[..., Browser]) -
     assert fake.launches.texts == [SMALL]
 
 
+def test_a_log_tells_what_was_asked_for_and_not_that_it_was_done(
+    serve: Callable[..., Browser], run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    browser = serve(starter=Fake())
+    for path in ("/api/start", "/api/runs/99/again"):
+        assert send(browser, path, "num_messages: 0").code >= HTTPStatus.BAD_REQUEST
+    told = [one.getMessage() for one in caplog.records if "from" in one.getMessage()]
+    assert told == [
+        "start a run, asked from 127.0.0.1",
+        "start run 99 again, asked from 127.0.0.1",
+    ]
+
+
 def test_a_run_is_started_again_as_it_was(
     serve: Callable[..., Browser], ledger: Ledger, run: Run
 ) -> None:
