@@ -165,9 +165,8 @@ class Settlement:
 class Settled:
     """What the ledger holds for an attempt: the caller acts on this, not on its own outcome."""
 
+    #: None, too, where a newer attempt of the batch is settled: what it left is taken care of.
     remainder: bytes | None
-    #: A newer attempt of the batch is settled, too: its remainder is already taken care of.
-    superseded: bool = False
     #: False when the ledger had the settlement before.
     new: bool = True
 

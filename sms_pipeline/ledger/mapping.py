@@ -215,7 +215,7 @@ def answer_from(attempt: int, found: Sequence[tuple[int, bytes | None]]) -> Sett
     if not found:
         return None
     superseded = found[-1][0] > attempt
-    return Settled(None if superseded else found[0][1], superseded, new=False)
+    return Settled(None if superseded else found[0][1], new=False)
 
 
 #: Sums that are whole numbers.

@@ -126,8 +126,8 @@ def test_what_is_settled_is_handed_on_whatever_the_user_wants_by_now(control: Co
     assert shell.kinds == [ReadStanding, Note, Publish]
 
 
-def test_an_attempt_that_a_newer_one_has_superseded_ends_there() -> None:
-    standing = Standing(Control.RUNNING, Settled(None, superseded=True, new=False))
+def test_an_attempt_that_left_nothing_ends_there() -> None:
+    standing = Standing(Control.RUNNING, Settled(None, new=False))
     shell, said = delivery(make.batch(10), standing)
     assert (shell.kinds, said) == ([ReadStanding, Note], None)
 
