@@ -75,10 +75,8 @@ def clean(
         raise ConfigError(f"{shown(file)}: has no rows after its header")
     _suppress(numbers, barred)
     _drop_repeated(numbers)
-    _write(table, names, at, numbers, output, rejects, progress("writing"))
-    if Stamp.of(file) != stamp:
-        output.unlink(missing_ok=True)
-        raise ConfigError(f"{shown(file)}: was changed while it was read; try again")
+    chunks = _read_again(file, stamp, table, len(numbers))
+    _write(chunks, names, at, numbers, output, rejects, progress("writing"))
     rejected = Counter(Reject(int(number)) for number in numbers[numbers < 0])
     return Cleaned(len(numbers), int((numbers > 0).sum()), rejected, unread)
 
@@ -125,8 +123,24 @@ def _drop_repeated(numbers: Numbers) -> None:
     numbers[order[again]] = Reject.DUPLICATE
 
 
+def _read_again(file: Path, stamp: Stamp | None, table: Table, rows: int) -> Iterator[Chunk]:
+    """All of so many rows, as long as nobody writes to the file."""
+    left = rows
+    _require_same(file, Stamp.of(file) == stamp)
+    for chunk in table.chunks(table.names):
+        left -= len(chunk[0])
+        _require_same(file, left >= 0 and Stamp.of(file) == stamp)
+        yield chunk
+    _require_same(file, left == 0 and Stamp.of(file) == stamp)
+
+
+def _require_same(file: Path, same: bool) -> None:
+    if not same:
+        raise ConfigError(f"{shown(file)}: was changed while it was read; try again")
+
+
 def _write(
-    table: Table,
+    chunks: Iterator[Chunk],
     names: Sequence[str],
     at: int,
     numbers: Numbers,
@@ -136,7 +150,7 @@ def _write(
 ) -> None:
     with open_sink(output, names) as kept, open_sink(rejects, _REJECT_COLUMNS) as left_out:
         first = 0
-        for chunk in table.chunks(table.names):
+        for chunk in chunks:
             mine = numbers[first : first + len(chunk[0])]
             kept.add(_kept(chunk, mine, at))
             if rejects:

@@ -131,11 +131,27 @@ def test_two_columns_of_one_name_are_refused(folder: Path) -> None:
         made(folder)
 
 
-def test_a_file_that_is_changed_meanwhile_is_refused(folder: Path) -> None:
-    def change(what: str) -> Any:
-        if what == "writing":
-            (folder / "raw.csv").write_text(RAW + "2125550112,h\n")
+@pytest.mark.parametrize("output", ["people.csv", "people.parquet"])
+@pytest.mark.parametrize("rows", [6, 7, 8, 20])
+@pytest.mark.parametrize("late", [False, True])
+def test_a_file_that_is_changed_meanwhile_is_refused_and_nothing_is_lost(
+    folder: Path, output: str, rows: int, late: bool
+) -> None:
+    raw = people.write(folder / "raw.csv", rows)
+    for name in (output, "bad.csv"):
+        (folder / name).write_text("from yesterday")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    with pytest.raises(ConfigError, match="was changed while it was read; try again"):
-        made(folder, progress=change)
-    assert not (folder / "people.csv").exists()
+    def change(*_: object) -> None:
+        raw.write_text(people.csv_text(rows + 1))
+
+    def progress(what: str) -> Any:
+        if what != "writing":
+            return None
+        return change if late else change()
+
+    with pytest.raises(ConfigError) as refused:
+        made(folder, output, column="to", rejects=folder / "bad.csv", progress=progress)
+    assert str(refused.value) == f"{raw}: was changed while it was read; try again"
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert after == {**before, "raw.csv": raw.read_bytes()}
