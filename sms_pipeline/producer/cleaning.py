@@ -59,7 +59,7 @@ def clean(
         MissingPackagesError: one is Parquet, and its package is not installed.
     """
     _require_apart(file, output, rejects, *suppress)
-    stamp, table, reader = Stamp.of(file), open_table(file), Reader(country)
+    stamp, table, reader = Stamp.of(file), open_table(file, nulls=True), Reader(country)
     (at,) = positions(file, table.names, [column])
     names = [NUMBER_COLUMN if place == at else name for place, name in enumerate(table.names)]
     if len(set(names)) < len(names):
@@ -67,7 +67,7 @@ def clean(
     unread, barred = dict[Path, int](), list[Numbers]()
     for path in suppress:
         named = _column_of(path, column, reader)
-        found = _numbers(open_table(path), named, reader, progress("suppress"))
+        found = _numbers(open_table(path, nulls=True), named, reader, progress("suppress"))
         barred.append(found[found > 0])
         unread[path] = int((found < 0).sum())
     numbers = _numbers(table, column, reader, progress("reading"))

@@ -60,8 +60,12 @@ class Table(Protocol):
         """Where a row is, for an error, as in `people.csv: line 3`; 0 is the first."""
 
 
-def open_table(path: Path) -> Table:
+def open_table(path: Path, nulls: bool = False) -> Table:
     """The table in a file.
+
+    Args:
+        path: of the file.
+        nulls: whether a value may be missing, where a file knows that; it is read as empty.
 
     Raises:
         ConfigError: there is none.
@@ -73,7 +77,7 @@ def open_table(path: Path) -> Table:
             raise ConfigError(f"{shown(path)}: can't be read: {_no_file(path)}")
         with path.open("rb") as file:
             start = file.read(len(_PARQUET))
-    return _ParquetTable(path) if start == _PARQUET else _CsvTable(path)
+    return _ParquetTable(path, nulls) if start == _PARQUET else _CsvTable(path)
 
 
 def require_pyarrow(path: Path, doing: str) -> None:
@@ -320,9 +324,10 @@ class _CsvTable:
 class _ParquetTable:
     """See `Table`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, nulls: bool) -> None:
         require_pyarrow(path, "reading")
         self._path = path
+        self._nulls = nulls
         with self._file() as file:
             self.names = list(file.schema_arrow.names)
 
@@ -335,10 +340,11 @@ class _ParquetTable:
         with self._file() as file:
             for batch in file.iter_batches(CHUNK_ROWS, columns=list(dict.fromkeys(columns))):
                 for name in columns:
-                    if batch[name].null_count:
+                    if batch[name].null_count and not self._nulls:
                         at = batch[name].is_null().to_pylist().index(True)
                         raise ConfigError(f"{self.place(first + at)}: column {name!r} has no value")
-                yield [batch[name].cast(pa.string()).to_pylist() for name in columns]
+                texts = (batch[name].cast(pa.string()).fill_null("") for name in columns)
+                yield [column.to_pylist() for column in texts]
                 first += batch.num_rows
 
     def place(self, row: int) -> str:

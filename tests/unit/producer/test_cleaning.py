@@ -6,6 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sms_pipeline.core.errors import ConfigError
@@ -67,6 +69,20 @@ def test_each_number_once_and_none_that_is_barred(folder: Path, output: str) -> 
         ),
         unread={folder / "stop.csv": 1},
     )
+
+
+def test_what_has_no_value_in_parquet_is_empty(tmp_path: Path) -> None:
+    typed, raw = ["+12025550100", None, "+12025550102"], tmp_path / "raw.parquet"
+    columns = {"to": typed, "middle": ["a", "b", None], "floor": [1, 2, None], "left": [None] * 3}
+    pq.write_table(pa.table(columns), raw)
+    pq.write_table(pa.table({"to": [None, "+12025550199"]}), tmp_path / "stop.parquet")
+    bad, stop = tmp_path / "bad.csv", tmp_path / "stop.parquet"
+    cleaned = clean(raw, tmp_path / "people.csv", suppress=[stop], rejects=bad)
+    assert (tmp_path / "people.csv").read_text() == (
+        "to,middle,floor,left\n+12025550100,a,1,\n+12025550102,,,\n"
+    )
+    assert rows(bad) == [("2", "", "no number")]
+    assert cleaned == Cleaned(3, 2, Counter({Reject.EMPTY: 1}), {stop: 1})
 
 
 def test_what_is_clean_stays_as_it_is(tmp_path: Path) -> None:
