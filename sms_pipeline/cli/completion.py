@@ -37,13 +37,14 @@ def _complete(offers: Callable[[click.Context], Iterable[Offer]]) -> Complete:
 
 def _runs(_context: click.Context) -> Iterable[Offer]:
     from sms_pipeline.config.settings import load_settings
+    from sms_pipeline.core.counts import of_messages
     from sms_pipeline.ledger.store import Ledger
-    from sms_pipeline.views.format import count, moment
+    from sms_pipeline.views.format import moment
 
     ledger = Ledger.open_to_read(load_settings().database_url)
     for totals in ledger.totals(LATEST_RUNS):
         run, name = totals.run, totals.simulation.name
-        text = f"{moment(run.started_at)}, {count(run.total)} messages"
+        text = f"{moment(run.started_at)}, {of_messages(run.total)}"
         yield str(run.id), f"{name}, {text}" if name else text
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sms_pipeline.cli.parts import Parts, parts_of, start_run
 from sms_pipeline.config.settings import Settings
-from sms_pipeline.core.counts import of_messages
+from sms_pipeline.core.counts import how_many, of_messages
 from sms_pipeline.core.errors import OutputError
 from sms_pipeline.core.records import Run
 from sms_pipeline.core.simulation import Simulation
@@ -56,7 +56,8 @@ def resume_elsewhere(
         await_quiet(ledger, parts.publisher, run, say)
     taken = take_dead_letters(ledger, parts.publisher, run)
     if taken:
-        say(f"run {run.id}: {count(taken)} batches taken from the dead-letter queue")
+        batches = how_many(taken, "batch", "batches")
+        say(f"run {run.id}: {batches} taken from the dead-letter queue")
     _dispatch(parts, messages, dispatch_again(ledger, run, say))
 
 
@@ -86,7 +87,7 @@ def _dispatch(parts: Parts, messages: Messages, work: Callable[[Producer], None]
         raise
     if dispatch.error:
         raise dispatch.error
-    write(f"Run {run.id}: {_how_far(producer, run)} messages dispatched.")
+    write(f"Run {run.id}: {_how_far(producer, run)} dispatched.")
 
 
 @contextmanager
@@ -101,7 +102,7 @@ def _stopped_at_end(dispatch: Dispatch) -> Iterator[None]:
 
 def _interrupted(producer: Producer, run: Run) -> str:
     return (
-        f"Run {run.id} interrupted: {_how_far(producer, run)} messages were dispatched, and "
+        f"Run {run.id} interrupted: {_how_far(producer, run)} were dispatched, and "
         f"workers go on with those. Dispatch the rest: sms-pipeline resume {run.id}"
     )
 
@@ -114,7 +115,7 @@ def _print_progress(dispatch: Dispatch, run: Run, loads: Loads) -> None:
         is_told = is_told or _tell_of_other_senders(run, loads)
         if not dispatch.is_alive():
             return
-        write(f"dispatched {_how_far(dispatch.producer, run)}")
+        write(f"dispatched {count(dispatch.producer.dispatched)} of {count(run.total)}")
 
 
 def _tell_of_other_senders(run: Run, loads: Loads) -> bool:
@@ -125,4 +126,4 @@ def _tell_of_other_senders(run: Run, loads: Loads) -> bool:
 
 
 def _how_far(producer: Producer, run: Run) -> str:
-    return f"{count(producer.dispatched)} of {count(run.total)}"
+    return f"{count(producer.dispatched)} of {of_messages(run.total)}"

@@ -66,15 +66,20 @@ def recipients(
 
 
 def _summary(cleaned: Cleaned, output: Path) -> list[str]:
+    from sms_pipeline.core.counts import how_many
     from sms_pipeline.views.format import count
 
-    lines = [f"{output}: {count(cleaned.kept)} of {count(cleaned.rows)} rows."]
+    lines = [f"{output}: {count(cleaned.kept)} of {how_many(cleaned.rows, 'row')}."]
     if cleaned.rejected:
         listed = ", ".join(f"{one.reason} {count(n)}" for one, n in cleaned.rejected.most_common())
         lines.append(f"Left out {count(cleaned.rejected.total())}: {listed}.")
     lines += [
-        f"Warning: {path}: {count(rows)} rows are no numbers, and keep nobody out."
+        f"Warning: {path}: {how_many(rows, 'row')} {_keep(rows)} nobody out."
         for path, rows in cleaned.unread.items()
         if rows
     ]
     return lines
+
+
+def _keep(rows: int) -> str:
+    return "is no number, and keeps" if rows == 1 else "are no numbers, and keep"

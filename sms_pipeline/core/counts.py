@@ -133,11 +133,16 @@ def total(parts: Iterable[Counts]) -> Counts:
     )
 
 
+def how_many(number: int, one: str, more: str = "") -> str:
+    """1 row, 1,234 rows; `more` where it is not `one` with an s."""
+    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
+
+
 def of_messages(number: int) -> str:
     """1 message, 1,234 messages."""
-    return f"{number:,} message{'' if number == 1 else 's'}"
+    return how_many(number, "message")
 
 
 def of_attempts(number: int) -> str:
     """1 attempt, 4 attempts."""
-    return f"{number:,} attempt{'' if number == 1 else 's'}"
+    return how_many(number, "attempt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sms_pipeline.core.counts import how_many
 from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.simulation import Simulation
@@ -20,11 +21,13 @@ def require_short_batches(profile: SenderProfile, batch_size: int) -> None:
     if seconds <= MAX_BATCH_SECONDS:
         return
     senders = -(-batch_size * profile.mean_busy // MAX_BATCH_SECONDS)
+    need = "needs" if profile.count == 1 else "need"
     fitting = max(1, int(MAX_BATCH_SECONDS * profile.capacity))
     raise ConfigError(
-        f"profile {profile.name!r}: {profile.count} senders at {profile.mean_busy:g} s need "
-        f"{seconds:,.0f} s for a batch of {batch_size}, more than the {MAX_BATCH_SECONDS:.0f} s a "
-        f"broker lets a message wait; use at least {senders:.0f} senders or batch_size {fitting}"
+        f"profile {profile.name!r}: {how_many(profile.count, 'sender')} at {profile.mean_busy:g} s "
+        f"{need} {seconds:,.0f} s for a batch of {batch_size}, more than the "
+        f"{MAX_BATCH_SECONDS:.0f} s a broker lets a message wait; use at least {senders:.0f} "
+        f"senders or batch_size {fitting}"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from sms_pipeline.core.bitmap import has_offset
-from sms_pipeline.core.counts import of_messages
+from sms_pipeline.core.counts import of_attempts, of_messages
 from sms_pipeline.core.failover import profile_of
 from sms_pipeline.core.profiles import MAX_BATCH_SIZE
 from sms_pipeline.core.receipts import OnPhone
@@ -155,7 +155,7 @@ def _attempts_allowed(run: Run, settled: Settlement) -> Iterator[str]:
     attempt, policy = settled.key[2], run.simulation.retry
     limit = policy.max_attempts
     if limit is not None and attempt >= limit:
-        yield f"only {limit} attempts are allowed"
+        yield f"only {of_attempts(limit)} {'is' if limit == 1 else 'are'} allowed"
     elif policy.allows_after(attempt) and settled.failed:
         yield f"{of_messages(settled.failed)} failed, but another attempt was allowed"
     elif not policy.allows_after(attempt) and settled.retried:
@@ -234,15 +234,16 @@ def of_failures(
     for failure in failures:
         settled = attempts.get(failure.attempts - 1)
         said = f"batch {batch.number}: message {failure.message_index} listed as {failure.reason}"
+        after = f"after {of_attempts(failure.attempts)}, the last of which"
         if settled is None:
-            yield f"{said} after {failure.attempts} attempts, the last of which is not settled"
+            yield f"{said} {after} is not settled"
             continue
         if failure.profile != settled.profile:
             yield f"{said} by {failure.profile!r}, but {settled.profile!r} made its last attempt"
         if failure.failed_at != settled.settled_at:
             yield f"{said} at another time than attempt {failure.attempts} was settled"
         if not _ended(batch, settled, failure.message_index):
-            yield f"{said} after {failure.attempts} attempts, the last of which did not end it"
+            yield f"{said} {after} did not end it"
 
 
 def _ended(batch: BatchRow, settled: Settlement, index: int) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sms_pipeline.core.counts import of_messages
+from sms_pipeline.core.counts import how_many, of_messages
 from sms_pipeline.core.failover import Failover, hand_overs
 from sms_pipeline.core.histogram import LAST_BUCKET, bounds
 from sms_pipeline.core.receipts import NO_RECEIPTS, OnPhone, total_on_phone
@@ -164,8 +164,9 @@ class Sums:
             summed = self._dispatched.get(profile, Dispatched())
             if counted[:2] != summed[:2]:
                 yield (
-                    f"dispatched to {profile}: {counted.batches} batches of {counted.messages} "
-                    f"messages counted, but {summed.batches} of {summed.messages} recorded"
+                    f"dispatched to {profile}: {how_many(counted.batches, 'batch', 'batches')} of "
+                    f"{of_messages(counted.messages)} counted, but {summed.batches} of "
+                    f"{summed.messages} recorded"
                 )
             elif counted.last_at != summed.last_at:
                 yield f"dispatched to {profile}: the last batch was not queued when it is said to"

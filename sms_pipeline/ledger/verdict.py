@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sms_pipeline.core.counts import of_messages
+from sms_pipeline.core.counts import how_many, of_messages
 from sms_pipeline.core.errors import EXIT_BROKEN, EXIT_OK, EXIT_UNFINISHED
 
 #: Problems and batch numbers that are listed; the others are counted.
@@ -130,19 +130,21 @@ class AuditResult:
             count = getattr(self, name)
             if count or name in ("delivered", "failed"):
                 yield f"  {name.replace('_', ' '):<14}{count:>15,}"
-        yield f"  from {self.batches:,} batches and {self.settlements:,} settlements"
+        batches = how_many(self.batches, "batch", "batches")
+        yield f"  from {batches} and {how_many(self.settlements, 'settlement')}"
         for state, numbers in self.unsettled.items():
             if numbers:
                 yield f"  batches {state}: {_listed(numbers)}"
-        for kind, (batches, messages) in self.absorbed.items():
-            if batches:
-                yield f"  absorbed, {kind}: {batches:,} batches of {of_messages(messages)}"
+        for kind, (number, messages) in self.absorbed.items():
+            if number:
+                batches = how_many(number, "batch", "batches")
+                yield f"  absorbed, {kind}: {batches} of {of_messages(messages)}"
         if self.dead_letters:
             yield f"  dead-letter queue: {of_messages(self.dead_letters)}; 'resume' looks into it"
         for problem in self.problems[:_MAX_LISTED]:
             yield f"  ! {problem}"
         if len(self.problems) > _MAX_LISTED:
-            yield f"  ! and {len(self.problems) - _MAX_LISTED:,} problems more"
+            yield f"  ! and {how_many(len(self.problems) - _MAX_LISTED, 'problem')} more"
         if self.noted_too_early:
             noted = self.noted_too_early
             yield f"Seal: none before the run has ended, so {noted} can't be compared"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from sms_pipeline.config.files import override_simulation
 from sms_pipeline.config.reading import shown
+from sms_pipeline.core.counts import how_many
 from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.messages import SEPARATOR, joined
 from sms_pipeline.core.parts import count_parts
@@ -101,7 +102,7 @@ def examined(
         raise ConfigError(f"{shown(path)}: has no rows after its header")
     if wanted is not None and wanted > found.rows:
         raise ConfigError(
-            f"{shown(path)}: has {found.rows} rows, but num_messages asks for {wanted}"
+            f"{shown(path)}: has {how_many(found.rows, 'row')}, but num_messages asks for {wanted}"
         )
     if Stamp.of(path) != stamp:
         raise ConfigError(f"{shown(path)}: was changed while it was checked; try again")

@@ -8,6 +8,7 @@ from sms_pipeline.broker.publisher import Publisher
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.batch import is_batch_of
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.counts import how_many
 from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.events import longest_outage, worst_slowdown
 from sms_pipeline.core.liveness import Liveness, present_workers
@@ -37,7 +38,7 @@ def dispatch_again(
             cancel_unpublished(ledger, run, clock)
         ledger.note_resume(run.id)
         batches = producer.dispatch_again(ledger.unsettled(run.id))
-        say(f"run {run.id}: {batches:,} batches dispatched again")
+        say(f"run {run.id}: {how_many(batches, 'batch', 'batches')} dispatched again")
         producer.dispatch()
 
     return work
@@ -123,7 +124,8 @@ def _why_wait(snapshot: Snapshot, depth: int, maybe_online: bool) -> str:
             f"it with: sms-pipeline continue {snapshot.run}"
         )
     if depth and not maybe_online:
-        return f"waiting: the queues hold {depth:,} batches, and no worker is online (--force?)"
+        held = how_many(depth, "batch", "batches")
+        return f"waiting: the queues hold {held}, and no worker is online (--force?)"
     if depth:
         return "waiting: the queues still hold batches, which workers will take"
     return "waiting: workers are online and may be playing what is not settled"

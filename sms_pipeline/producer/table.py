@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, NoReturn, Protocol
 import numpy as np
 
 from sms_pipeline.config.reading import shown
+from sms_pipeline.core.counts import how_many
 from sms_pipeline.core.errors import ConfigError, MissingPackagesError
 
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
@@ -266,7 +267,8 @@ class _CsvTable:
         width = len(self.names)
         at, row = next((at, row) for at, row in enumerate(chunk) if len(row) != width)
         raise ConfigError(
-            f"{self.place(first + at)}: has {len(row)} fields, but the header has {width}"
+            f"{self.place(first + at)}: has {how_many(len(row), 'field')}, "
+            f"but the header has {width}"
         )
 
     def _find_delimiter(self) -> str:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sms_pipeline.core.calibration import Estimate
+from sms_pipeline.core.counts import how_many, of_attempts
 from sms_pipeline.forecast.calibration import (
     BUSY_MINUTE,
     BUSY_SECONDS,
@@ -68,7 +69,7 @@ def source(calibration: Calibration) -> str:
     log = calibration.log
     guessed = log.columns.guessed
     how = f" (guessed: {', '.join(guessed)}; --columns says otherwise)" if guessed else ""
-    return f"From {count(log.rows)} rows; columns {log.columns}{how}."
+    return f"From {how_many(log.rows, 'row')}; columns {log.columns}{how}."
 
 
 def remarks(calibration: Calibration) -> Iterator[str]:
@@ -122,18 +123,22 @@ def notes(one: CalibratedProfile) -> list[str]:
 def _few(one: CalibratedProfile) -> str | None:
     if one.timed >= _FEW:
         return None
-    return f"only {count(one.timed)} attempts, so the intervals are wide."
+    return f"only {of_attempts(one.timed)}, so the intervals are wide."
 
 
 def _missing(one: CalibratedProfile) -> str | None:
     if not one.missing:
         return None
-    share = percent(one.missing / one.attempts)
+    is_one = one.missing == 1
+    they = f"{of_attempts(one.missing)} ({percent(one.missing / one.attempts)})"
+    they += " has" if is_one else " have"
     if one.final == one.attempts:
-        return f"{count(one.missing)} attempts ({share}) have no end; their times are not counted."
+        times = "its time is" if is_one else "their times are"
+        return f"{they} no end; {times} not counted."
+    none = "it was not" if is_one else "none of them was"
     return (
-        f"{count(one.missing)} attempts ({share}) have no receipt: no end, or no final status. If "
-        f"none of them was delivered, the failure rate is {percent(one.highest_failure_rate)}."
+        f"{they} no receipt: no end, or no final status. If {none} delivered, the failure rate is "
+        f"{percent(one.highest_failure_rate)}."
     )
 
 
@@ -141,10 +146,11 @@ def _bursts(one: CalibratedProfile) -> str | None:
     found = one.bursts
     if not found or not found.found:
         return None
+    are = "is" if found.bad_minutes == 1 else "are"
     return (
         f"failures come in bursts: outages, not a rate. Their variance a minute is "
         f"{parameter(found.dispersion)} times that of one rate. {count(found.bad_minutes)} of "
-        f"{count(found.minutes)} minutes are bad, the worst at {iso(found.worst_at)} with "
+        f"{how_many(found.minutes, 'minute')} {are} bad, the worst at {iso(found.worst_at)} with "
         f"{percent(found.worst_rate)}; in the others {percent(found.rate_outside)} fail."
     )
 

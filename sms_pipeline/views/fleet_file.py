@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sms_pipeline.config.reading import shown
+from sms_pipeline.core.counts import of_attempts
 from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.forecast.calibration import CalibratedProfile, Calibration
@@ -73,7 +74,7 @@ def _profile(one: CalibratedProfile) -> Iterator[str]:
 
 
 def _findings(one: CalibratedProfile) -> Iterator[str]:
-    yield f"{one.profile.name}: {count(one.attempts)} attempts, {count(one.timed)} of them timed"
+    yield f"{one.profile.name}: {of_attempts(one.attempts)}, {count(one.timed)} of them timed"
     yield (
         f"mean time {interval(one.mean_time, estimated_time)}, "
         f"shape {interval(one.shape, parameter)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from sms_pipeline.core.counts import Counts, of_attempts, of_messages
+from sms_pipeline.core.counts import Counts, how_many, of_attempts, of_messages
 from sms_pipeline.core.profiles import SenderProfile
 from sms_pipeline.core.progress import ProfileProgress, Progress
 from sms_pipeline.core.simulation import Simulation
@@ -179,7 +179,7 @@ def summary_of_run(progress: Progress, ended: str) -> list[str]:
     urgent = ", urgent" if progress.simulation.urgent else ""
     lost = "".join(f", {name} {seconds}" for name, seconds in lost_time(progress))
     return [
-        f"{title} {ended}: {count(counts.finished)} of {count(progress.total)} messages "
+        f"{title} {ended}: {count(counts.finished)} of {of_messages(progress.total)} "
         f"in {duration(progress.seconds)}{lost}, average rate {rate(progress.average_rate)}.",
         f"Started {moment(progress.started_at)}, seed {progress.seed}{tags}{urgent}; "
         f"{headline(progress.simulation)}.",
@@ -232,7 +232,7 @@ def summary_of_profile(profile: ProfileProgress) -> str:
     """A profile's part in the run."""
     counts = profile.counts
     return (
-        f"{profile.name}: {count(profile.senders)} senders{_spread(profile)}, "
+        f"{profile.name}: {how_many(profile.senders, 'sender')}{_spread(profile)}, "
         f"{of_messages(counts.dispatched)} ({percent(profile.share)}){_handed(counts)}, "
         f"delivered {count(counts.delivered)}, failed {count(counts.failed)}; "
         f"failed attempts {failure_rates(profile)}; "
@@ -272,7 +272,7 @@ def headline(simulation: Simulation) -> str:
     attempts = simulation.retry.max_attempts
     tries = "attempts until delivered" if attempts is None else f"at most {of_attempts(attempts)}"
     deadline = f"; deadline {exact_seconds(simulation.deadline)}" if simulation.deadline else ""
-    events = f"; {_events(len(simulation.events))}" if simulation.events else ""
+    events = f"; {how_many(len(simulation.events), 'event')}" if simulation.events else ""
     return f"senders {senders}; {simulation.routing} routing; {tries}{deadline}{events}"
 
 
@@ -280,7 +280,7 @@ def few_profiles(said: Iterable[str]) -> str:
     """What is said of the first profiles, and how many more there are."""
     shown = list(said)
     if len(shown) > FEW_PROFILES:
-        shown[FEW_PROFILES:] = [f"{len(shown) - FEW_PROFILES} more profiles"]
+        shown[FEW_PROFILES:] = [how_many(len(shown) - FEW_PROFILES, "more profile")]
     return ", ".join(shown)
 
 
@@ -288,10 +288,6 @@ def _speed(profile: SenderProfile) -> str:
     limit = profile.parts_per_second
     parts = "" if limit is None else f"{part_limit(limit)} and "
     return f"{parts}{exact_seconds(profile.mean_time)}"
-
-
-def _events(number: int) -> str:
-    return f"{number} event{'s' if number > 1 else ''}"
 
 
 def average_times(counts: Counts) -> str:

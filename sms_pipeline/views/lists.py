@@ -8,7 +8,7 @@ from functools import partial
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock, clock_of
-from sms_pipeline.core.counts import of_attempts, of_messages
+from sms_pipeline.core.counts import how_many, of_attempts, of_messages
 from sms_pipeline.core.errors import DamagedLedgerError
 from sms_pipeline.core.hosts import host_of
 from sms_pipeline.core.progress import Progress
@@ -58,7 +58,8 @@ def list_runs(ledger: Ledger, clock: Clock = MACHINE_CLOCK, as_json: bool = Fals
         cures = _cures(ledger, zip(found, states, strict=True), online or ())
         write_fitting(lambda width: run_table(listed[::-1], width), *cures)
     if unreadable:
-        more = f" (and {count(len(unreadable) - 1)} runs more)" if len(unreadable) > 1 else ""
+        rest = len(unreadable) - 1
+        more = f" (and {how_many(rest, 'run')} more)" if rest else ""
         raise DamagedLedgerError(f"run {unreadable[0].run}: {unreadable[0].reason}{more}")
 
 
@@ -216,7 +217,8 @@ def _line(failure: Failure, number_of: Callable[[int], str]) -> str:
 def _sum(ledger: Ledger, run: Run, listed: int) -> Iterator[str]:
     progress = Reader(ledger, run).read_decided().progress
     cancelled = progress.counts.cancelled
-    also = f" {count(cancelled)} more were cancelled." if cancelled else ""
+    were = "was" if cancelled == 1 else "were"
+    also = f" {count(cancelled)} more {were} cancelled." if cancelled else ""
     yield f"Run {run.id}: {of_messages(listed)} not reached.{also}"
     if not progress.done:
         left = progress.total - progress.counts.finished

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.core.counts import Counts
+from sms_pipeline.core.counts import Counts, how_many
 from sms_pipeline.core.errors import DamagedLedgerError, LedgerUnavailableError
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.run_list import RunTotals
@@ -76,11 +76,11 @@ class Outcome:
 
     def _parts(self) -> Iterator[str]:
         yield self._audit.capitalize()
-        word = "threshold" if self.thresholds == 1 else "thresholds"
+        thresholds = how_many(self.thresholds, "threshold")
         if self.thresholds and self.state in OVER:
-            yield f"{count(self.passed)} of {count(self.thresholds)} {word} passed"
+            yield f"{count(self.passed)} of {thresholds} passed"
         elif self.missed:
-            yield f"{count(self.missed)} of {count(self.thresholds)} {word} missed"
+            yield f"{count(self.missed)} of {thresholds} missed"
         yield f"{count(self.counts.failed + self.counts.expired)} not reached"
         if self.counts.cancelled:
             yield f"{count(self.counts.cancelled)} cancelled"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sms_pipeline.core.counts import of_messages
+from sms_pipeline.core.counts import how_many, of_messages
 from sms_pipeline.forecast.caps import PassedCap
 from sms_pipeline.forecast.limits import Limit
 from sms_pipeline.forecast.measuring import Measurement
@@ -161,7 +161,7 @@ def cap_lines(caps: Iterable[PassedCap]) -> Iterator[str]:
     """Warnings of what carriers will refuse."""
     for one in caps:
         yield (
-            f"Warning: {one.profile} would send about {count(one.messages)} messages in a day, but "
+            f"Warning: {one.profile} would send about {of_messages(one.messages)} in a day, but "
             f"its daily_cap allows {count(one.allowed)}; a carrier refuses the others."
         )
 
@@ -172,7 +172,9 @@ def caps_json(caps: Iterable[PassedCap]) -> list[dict[str, Any]]:
 
 
 def _threshold(one: CheckOutlook) -> str:
-    return f"{threshold_line(one.judgement)}, held in {count(one.held)} of {count(one.runs)} runs"
+    return (
+        f"{threshold_line(one.judgement)}, held in {count(one.held)} of {how_many(one.runs, 'run')}"
+    )
 
 
 def _thinned(outlook: Outlook) -> Iterator[str]:

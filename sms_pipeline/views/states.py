@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from sms_pipeline.core.counts import of_messages
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Snapshot, WorkerRow
 from sms_pipeline.core.run_state import RunState
-from sms_pipeline.views.format import count, duration
+from sms_pipeline.views.format import duration
 
 
 def cure(progress: Progress) -> str | None:
@@ -93,7 +94,7 @@ def waiting_retries(progress: Progress) -> str | None:
         return None
     if messages == 1:
         return f"1 message waits for its retry, in {duration(seconds)}"
-    return f"{count(messages)} messages wait for their retry, next in {duration(seconds)}"
+    return f"{of_messages(messages)} wait for their retry, next in {duration(seconds)}"
 
 
 def lost_time(progress: Progress) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sms_pipeline.core.counts import how_many
 from sms_pipeline.core.progress import ProfileProgress, Progress
 from sms_pipeline.core.thresholds import Judgement, State
 from sms_pipeline.views import lines
@@ -219,7 +220,7 @@ def profile_table(
     while len(columns) > 1 and not _fits(_table(shown, columns), console):
         columns.remove(max(columns, key=lambda column: column.rank))
     rest = len(profiles) - len(shown)
-    more = [Text(f"and {count(rest)} more profiles")] if rest else []
+    more = [Text(f"and {how_many(rest, 'more profile')}")] if rest else []
     return [_table(shown, columns), *more]
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
-from sms_pipeline.core.counts import of_messages
+from sms_pipeline.core.counts import how_many, of_messages
 from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.records import BatchRow, Run, Settlement, WorkerRow
 from sms_pipeline.core.story import Outcome
@@ -138,7 +138,7 @@ def _settled_events(settlement: Settlement) -> Iterator[Event]:
 def _worker_events(workers: Iterable[WorkerRow], run: Run) -> Iterator[Event]:
     """Workers that joined or left during the run, and those that were there when it started."""
     for worker in workers:
-        what = f"{worker.senders} senders of {worker.profile}  ({worker.id})"
+        what = f"{how_many(worker.senders, 'sender')} of {worker.profile}  ({worker.id})"
         if worker.left_at is not None and worker.left_at < run.started_at:
             continue
         yield Event(worker.joined_at, f"joined      {what}")

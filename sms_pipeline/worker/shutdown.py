@@ -18,6 +18,7 @@ from celery.worker import state
 
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock
+from sms_pipeline.core.counts import how_many
 from sms_pipeline.core.errors import EXIT_FAILURE, EXIT_OK, ConfigError
 from sms_pipeline.worker.process import Worker
 
@@ -87,8 +88,9 @@ class Shutdown:
         until = self._clock.monotonic() + self._drain
         while state.reserved_requests and self._clock.monotonic() < until:
             self._clock.sleep(_POLL_SECONDS)
-        if state.reserved_requests:
-            log.warning("%d batches go back to the broker", len(state.reserved_requests))
+        if left := len(state.reserved_requests):
+            go = "goes" if left == 1 else "go"
+            log.warning("%s %s back to the broker", how_many(left, "batch", "batches"), go)
         self._leave()
 
     def _leave(self) -> None:

@@ -17,6 +17,7 @@ from sms_pipeline.config import places
 from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.config.files import load_simulation, new_profile, override_profile
 from sms_pipeline.config.settings import Settings, load_settings
+from sms_pipeline.core.counts import how_many
 from sms_pipeline.core.errors import ConfigError
 from sms_pipeline.core.playable import require_short_batches
 from sms_pipeline.core.profiles import SenderProfile
@@ -184,7 +185,7 @@ def given_name(node: str) -> str | None:
 def ready_line(worker: Worker) -> str:
     """What a worker says when it takes batches."""
     senders = ", ".join(
-        f"{profile.count:,} sender{'s' if profile.count > 1 else ''} of profile {profile.name}"
+        f"{how_many(profile.count, 'sender')} of profile {profile.name}"
         for profile in worker.profiles
     )
     return f"Ready: {worker.id} with {senders}"

@@ -382,7 +382,7 @@ def test_a_broker_as_it_is_installed(
     assert checkup.one("dead-letter timeout")["state"] == "warning"
     assert "180 s" in checkup.one("dead-letter timeout")["finding"]
     assert checkup.one("queue members")["state"] == "ok"
-    assert "each of 1 queues is kept on 1 of 1" in checkup.one("queue members")["finding"]
+    assert "each of 1 queue is kept on 1 of 1 node" in checkup.one("queue members")["finding"]
 
 
 def test_urls_of_two_clusters(

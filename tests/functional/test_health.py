@@ -144,7 +144,7 @@ def test_shutdown_waits_for_the_batches_in_hand_as_long_as_it_is_told(
     assert worker.wait() == 0
     assert time.monotonic() - began < 15
     assert "for at most 1 s" in worker.logs()
-    assert "1 batches go back to the broker" in worker.logs()
+    assert "1 batch goes back to the broker" in worker.logs()
 
 
 def test_secrets_come_from_files_and_the_profile_from_the_environment(

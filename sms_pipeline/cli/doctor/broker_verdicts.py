@@ -10,6 +10,7 @@ from sms_pipeline.broker import topology
 from sms_pipeline.cli.doctor.broker_link import Address, Greeting, Trouble
 from sms_pipeline.cli.doctor.check import Check, fault, ok, unknown, warning
 from sms_pipeline.cli.doctor.management import Members
+from sms_pipeline.core.counts import how_many
 
 ALARMS = "alarms"
 RIGHTS = "user rights"
@@ -131,7 +132,7 @@ def same_cluster(greetings: Mapping[str, Greeting]) -> Check:
             f"name only nodes of one cluster in {_VARIABLE}, or join them: "
             "rabbitmqctl stop_app; rabbitmqctl join_cluster rabbit@HOST; rabbitmqctl start_app",
         )
-    return ok(CLUSTER, f"{len(greetings)} nodes of {', '.join(clusters)}")
+    return ok(CLUSTER, f"{how_many(len(greetings), 'node')} of {', '.join(clusters)}")
 
 
 def takes_messages(seconds: float) -> Check:
@@ -260,12 +261,12 @@ def limit(times: int) -> Check:
     if times < LEAST_RETURNS:
         return fault(
             LIMIT,
-            f"a message was dropped after it was returned {times} times: workers that are "
-            "killed or restarted would lose batches to the dead letters",
+            f"a message was dropped after it was returned {how_many(times, 'time')}: workers that "
+            "are killed or restarted would lose batches to the dead letters",
             f"let no policy set a delivery-limit below {topology.DELIVERY_LIMIT}: "
             "rabbitmqctl list_policies; rabbitmqctl list_operator_policies",
         )
-    return ok(LIMIT, f"a message that was returned {times} times is still there")
+    return ok(LIMIT, f"a message that was returned {how_many(times, 'time')} is still there")
 
 
 def limit_on_classic() -> Check:
@@ -289,7 +290,8 @@ def members(found: Sequence[Members], nodes: Sequence[str]) -> Check:
         queue, at, online = without_majority[0]
         return fault(
             MEMBERS,
-            f"queue {queue} has {len(online)} of its {len(at)} members, and needs more than half",
+            f"queue {queue} has {len(online)} of its {how_many(len(at), 'member')}, and needs "
+            "more than half",
             f"start {_listed(set(at) - set(online))}",
         )
     reduced = [one for one in found if len(one.online) < len(one.members)]
@@ -297,23 +299,25 @@ def members(found: Sequence[Members], nodes: Sequence[str]) -> Check:
         queue, at, online = reduced[0]
         return warning(
             MEMBERS,
-            f"queue {queue} has {len(online)} of its {len(at)} members",
+            f"queue {queue} has {len(online)} of its {how_many(len(at), 'member')}",
             f"start {_listed(set(at) - set(online))}",
         )
     wanted = min(_WANTED_MEMBERS, len(nodes))
     few = [one for one in found if len(one.members) < wanted]
     if few:
         queue, at, _ = few[0]
+        are = "is" if len(few) == 1 else "are"
         joining = sorted(set(nodes) - set(at))[0]
         return warning(
             MEMBERS,
-            f"{len(few)} of {len(found)} queues are not kept on {wanted} of the {len(nodes)} "
-            f"nodes: {queue} is on {_listed(at)}",
+            f"{len(few)} of {how_many(len(found), 'queue')} {are} not kept on {wanted} of the "
+            f"{how_many(len(nodes), 'node')}: {queue} is on {_listed(at)}",
             f"rabbitmq-queues grow {joining} all",
         )
     if not found:
-        return ok(MEMBERS, f"no queue yet, on {len(nodes)} nodes")
-    return ok(MEMBERS, f"each of {len(found)} queues is kept on {wanted} of {len(nodes)} nodes")
+        return ok(MEMBERS, f"no queue yet, on {how_many(len(nodes), 'node')}")
+    kept = f"each of {how_many(len(found), 'queue')} is kept"
+    return ok(MEMBERS, f"{kept} on {wanted} of {how_many(len(nodes), 'node')}")
 
 
 def members_of_classic() -> Check:

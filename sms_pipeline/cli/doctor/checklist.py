@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from rich.text import Text
 
 from sms_pipeline.cli.doctor.check import Check, State, is_healthy
+from sms_pipeline.core.counts import how_many
 from sms_pipeline.views.output import PIPE_COLUMNS, write, write_all
 
 _COLOURS = {State.OK: "green", State.WARNING: "yellow", State.FAULT: "red", State.UNKNOWN: "cyan"}
@@ -76,15 +77,11 @@ def _wrap(text: str, width: int) -> list[str]:
 def summary(checks: list[Check]) -> str:
     """What it comes to, in one line."""
     numbers = Counter(check.state for check in checks)
+    bad = (State.FAULT, State.WARNING)
     words = [
-        _counted(numbers[State.FAULT], "fault"),
-        _counted(numbers[State.WARNING], "warning"),
+        *(how_many(numbers[state], state.value) for state in bad if numbers[state]),
         f"{numbers[State.UNKNOWN]} not known" if numbers[State.UNKNOWN] else "",
-        f"{numbers[State.OK]} of {len(checks)} checks ok",
+        f"{numbers[State.OK]} of {how_many(len(checks), 'check')} ok",
     ]
     verdict = "Healthy" if is_healthy(checks) else "Not healthy"
     return f"{verdict}: {', '.join(filter(None, words))}."
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}{'s' if number > 1 else ''}" if number else ""

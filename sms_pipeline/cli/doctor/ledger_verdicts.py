@@ -12,6 +12,7 @@ from sms_pipeline.cli.doctor.ledger_probes import (
     Pooling,
     ServerState,
 )
+from sms_pipeline.core.counts import how_many
 from sms_pipeline.ledger.database import POOL_SIZE
 from sms_pipeline.ledger.schema import SCHEMA_VERSION
 
@@ -175,7 +176,7 @@ def connections(found: Connections, processes: int) -> Check:
     """Whether enough are left; `processes` are those of a small set-up."""
     left = found.allowed - found.used
     enough = left // POOL_SIZE
-    told = f"{left} of {found.allowed} left, enough for {enough} processes"
+    told = f"{left} of {found.allowed} left, enough for {how_many(enough, 'process', 'processes')}"
     if enough < processes:
         return warning(
             CONNECTIONS,

@@ -14,7 +14,7 @@ from prometheus_client.core import (
 )
 
 from sms_pipeline.core import histogram
-from sms_pipeline.core.counts import ProfileCounts
+from sms_pipeline.core.counts import ProfileCounts, of_messages
 from sms_pipeline.core.hosts import HostPart
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import Control
@@ -54,14 +54,14 @@ def health(reading: Reading) -> Health:
     if progress.control is Control.PAUSED:
         return Health(True, f"{run} is paused")
     if not stands_still(reading.snapshot.simulation, reading.wall, reading.idle_seconds):
-        ended = f"{count(progress.counts.finished)} of {count(progress.total)}"
-        return Health(True, f"{run}: {ended} messages ended")
+        ended = f"{count(progress.counts.finished)} of {of_messages(progress.total)}"
+        return Health(True, f"{run}: {ended} ended")
     nobody = [profile.name for profile in progress.profiles if profile.is_unattended]
     hint = f"; no sender online: {', '.join(nobody)}" if nobody else ""
     return Health(
         False,
         f"{run}: no progress for {duration(reading.idle_seconds)}, "
-        f"{count(progress.counts.in_flight)} messages waiting, "
+        f"{of_messages(progress.counts.in_flight)} waiting, "
         f"{count(progress.total - progress.counts.dispatched)} not dispatched{hint}",
     )
 

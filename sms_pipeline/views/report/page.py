@@ -9,7 +9,7 @@ from tornado.template import Loader
 
 from sms_pipeline.config.files import dotted
 from sms_pipeline.config.reading import shown
-from sms_pipeline.core.counts import of_messages
+from sms_pipeline.core.counts import how_many, of_messages
 from sms_pipeline.core.parts import parts_per_message
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.views.course import make_course
@@ -125,6 +125,7 @@ _WORDS: dict[str, Callable[..., object]] = {
     "notices": notices,
     "lost_time": lost_time,
     "count": count,
+    "how_many": how_many,
     "of_messages": of_messages,
     "message_time": message_time,
     "duration": duration,

@@ -306,7 +306,7 @@ def test_rest_of_a_run_is_finished_here(
     first, *others = [batch.number for batch in broker.published]
     assert (first, sorted(others)) == (1, [2, 3])
     assert ledger.snapshot(half).counts.delivered == 40
-    assert "run 1: 1 batches dispatched again" in view.notes
+    assert "run 1: 1 batch dispatched again" in view.notes
     assert [ended for _, ended in view.closed] == ["done"]
 
 
@@ -485,8 +485,8 @@ def test_what_is_lost_is_dispatched_again_once_it_is_quiet(
     warning, *said = err.splitlines()
     assert warning.startswith("Warning: the broker is on another host (host)")
     assert said[:2] == [
-        "run 1: 1 batches taken from the dead-letter queue",
-        "run 1: 1 batches dispatched again",
+        "run 1: 1 batch taken from the dead-letter queue",
+        "run 1: 1 batch dispatched again",
     ]
     assert out.endswith("Run 1: 40 of 40 messages dispatched.\n")
 

@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sms_pipeline.core.counts import Counts, ProfileCounts, of_attempts, of_messages, total
+from sms_pipeline.core.counts import (
+    Counts,
+    ProfileCounts,
+    how_many,
+    of_attempts,
+    of_messages,
+    total,
+)
 from sms_pipeline.core.histogram import count_buckets, upper_bound
 from sms_pipeline.core.receipts import OnPhone
 from tests.unit import make
@@ -153,3 +160,7 @@ def test_one_is_no_plural() -> None:
     assert [of_attempts(number) for number in (0, 1, 1_234)] == [
         "0 attempts", "1 attempt", "1,234 attempts",
     ]  # fmt: skip
+    assert [how_many(number, "batch", "batches") for number in (0, 1, 1_234)] == [
+        "0 batches", "1 batch", "1,234 batches",
+    ]  # fmt: skip
+    assert [how_many(number, "more row") for number in (1, 2)] == ["1 more row", "2 more rows"]

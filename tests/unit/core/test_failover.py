@@ -159,5 +159,5 @@ def test_batches_that_come_from_others_must_be_short_enough_too() -> None:
     senders = (make.profile("fast", count=1_000), make.profile("weak", count=1, mean_time=1))
     values: dict[str, Any] = {"senders": senders, "num_messages": 1_000_000}
     require_playable(make.simulation(**values))
-    with pytest.raises(ConfigError, match=r"'weak': 1 senders at 1 s need .* batch of 5000"):
+    with pytest.raises(ConfigError, match=r"'weak': 1 sender at 1 s needs .* batch of 5000"):
         require_playable(make.simulation(failover={"attempts": 1, "to": "weak"}, **values))

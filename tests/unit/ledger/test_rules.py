@@ -24,7 +24,7 @@ from tests.unit.make import EACH, NOON
 LATE = NOON + 2 * CLOCKS_DIFFER_SECONDS
 EARLY = NOON - 2 * CLOCKS_DIFFER_SECONDS
 WORKERS = frozenset({("w1", "fast"), ("w1", "guest")})
-TWICE = RetryPolicy(max_attempts=2)
+ONCE, TWICE = RetryPolicy(max_attempts=1), RetryPolicy(max_attempts=2)
 
 
 def run(control: Control = Control.RUNNING, **simulation: Any) -> Run:
@@ -145,6 +145,7 @@ def test_no_count_is_below_zero(name: str) -> None:
     ("changes", "simulation", "problem"),
     [
         ({"attempt": 2}, {"retry": TWICE}, "only 2 attempts are allowed"),
+        ({"attempt": 1}, {"retry": ONCE}, "only 1 attempt is allowed"),
         ({"delivered": 9, "failed": 1}, {"retry": TWICE}, "but another attempt was allowed"),
         (
             {"attempt": 1, "delivered": 9, "retried": 1},
@@ -231,7 +232,7 @@ def test_others_make_an_attempt_only_where_they_may(unattended: float | None) ->
         ({"profile": "slow"}, "by 'slow', but 'fast' made its last attempt"),
         ({"attempts": 2}, "after 2 attempts, the last of which is not settled"),
         ({"failed_at": NOON}, "at another time than attempt 1 was settled"),
-        ({"message_index": 5}, "after 1 attempts, the last of which did not end it"),
+        ({"message_index": 5}, "after 1 attempt, the last of which did not end it"),
     ],
 )
 def test_message_that_is_listed_was_ended_by_that_attempt(

@@ -92,6 +92,12 @@ def test_lines_leave_out_what_did_not_happen(dead_letters: int | None) -> None:
     ]
 
 
+def test_one_is_no_plural() -> None:
+    lines = list(AuditResult(3, 1, batches=1, settlements=1, absorbed={"late": (1, 1)}).lines())
+    assert "  from 1 batch and 1 settlement" in lines
+    assert "  absorbed, late: 1 batch of 1 message" in lines
+
+
 def test_a_forecast_has_nothing_to_prove() -> None:
     result = AuditResult(3, 10, forecast=True, delivered=9, problems=["one"])
     assert result.verdict is Verdict.FORECAST
@@ -115,7 +121,8 @@ def test_lines_list_few_and_count_the_rest(count: int) -> None:
         assert lines[-2] == "  ! problem 19"
     else:
         assert f"  batches in flight: {few}, … ({count:,} in all)" in lines
-        assert lines[-2] == f"  ! and {count - 20:,} problems more"
+        problems = "problem" if count == 21 else "problems"
+        assert lines[-2] == f"  ! and {count - 20:,} {problems} more"
     assert lines[-1] == "Verdict: broken"
     assert result.to_json()["unsettled"]["in flight"] == list(range(count))
 

@@ -103,6 +103,10 @@ def test_rate_is_not_observed_while_all_that_is_left_is_with_a_lost_worker() -> 
             "up to 21,000 messages are with worker a-1, last seen 12 s ago",
         ),
         (
+            (Lost("a-1", 12.4, "fast", 1),),
+            "up to 1 message is with worker a-1, last seen 12 s ago",
+        ),
+        (
             (Lost("a-1", 8.0, "fast", 500), Lost("b-1", 9.0, "fast", 600)),
             "up to 1,100 messages are with worker a-1 and 1 more, last seen 8 s ago",
         ),

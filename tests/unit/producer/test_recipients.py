@@ -83,6 +83,8 @@ def test_more_than_there_are_is_refused(file: Path) -> None:
     assert refusal(file, num_messages=101) == (
         "people.csv: has 100 rows, but num_messages asks for 101"
     )
+    people.write(file, 1)
+    assert refusal(file, num_messages=2) == "people.csv: has 1 row, but num_messages asks for 2"
 
 
 def test_long_texts_make_smaller_batches(file: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_table_of_one_column(file: Path) -> None:
     [
         (b"", "people.csv: is empty; it must begin with a header row"),
         (b"\n\n", "people.csv: is empty"),
-        (b"to,zone\n1,a\n2\n3,c\n", "people.csv: line 3: has 1 fields, but the header has 2"),
+        (b"to,zone\n1,a\n2\n3,c\n", "people.csv: line 3: has 1 field, but the header has 2"),
         (b"to,zone\n" + b"1,a\n" * 9 + b"2,b,c\n", "people.csv: line 11: has 3 fields"),
         (b"to,zone\n" + b"1,a\n" * 9_999 + b"2,\xe4\n", "people.csv: line 10001: is not UTF-8"),
         (b"t\xe4,zone\n1,a\n", "people.csv: line 1: is not UTF-8 text; save the file as UTF-8"),

@@ -72,6 +72,8 @@ def test_nothing_is_said_of_a_log_that_is_sound() -> None:
         ({"mean_time": Estimate(0, 0, 0)}, ["no attempt took any time"]),
         ({"missing": 50, "final": 950}, ["50 attempts (5.0%) have no receipt", "15.0%"]),
         ({"missing": 50}, ["50 attempts (5.0%) have no end"]),
+        ({"missing": 1}, ["1 attempt (0.1%) has no end; its time is not counted"]),
+        ({"missing": 1, "final": 950}, ["1 attempt (0.1%) has no receipt", "If it was not"]),
         (
             {"bursts": BURSTS},
             [

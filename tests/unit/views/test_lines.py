@@ -159,6 +159,8 @@ def test_headline_of_many_profiles_counts_the_rest() -> None:
     text = headline(make.simulation(senders=senders, deadline=60))
     assert "p4 1 at 0.1 s failing 10%, 3 more profiles" in text
     assert text.endswith("adaptive routing; at most 4 attempts; deadline 60 s")
+    six = headline(make.simulation(senders=senders[:6]))
+    assert "p4 1 at 0.1 s failing 10%, 1 more profile;" in six
 
 
 def test_a_summary_does_not_offer_to_prove_what_its_first_line_calls_proven() -> None:

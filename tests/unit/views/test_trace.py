@@ -71,6 +71,12 @@ def traced(ledger: Ledger, run: Run, capsys: Output) -> list[str]:
     return [line.split("  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
 
 
+def test_one_sender_is_no_plural(ledger: Ledger, run: Run, capsys: Output) -> None:
+    ledger.join("w1", [make.profile("fast", count=1)])
+    trace(ledger, run, follow=False)
+    assert capsys.readouterr().out.endswith("joined      1 sender of fast  (w1)\n")
+
+
 # One message
 
 

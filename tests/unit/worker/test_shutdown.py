@@ -162,7 +162,7 @@ def test_batches_that_do_not_end_go_back_to_the_broker(
     assert DRAIN_SECONDS <= story.clock.monotonic() < DRAIN_SECONDS + 1
     assert story.events[-2:] == ["abandons", "event loop, goes on"]
     assert state.should_stop == EXIT_OK
-    assert "1 batches go back to the broker" in caplog.text
+    assert "1 batch goes back to the broker" in caplog.text
 
 
 def test_batches_have_as_long_as_the_user_says(

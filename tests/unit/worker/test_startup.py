@@ -386,7 +386,7 @@ def test_what_a_profile_is_handed_must_not_take_it_too_long() -> None:
         simulation = make.simulation(senders=senders, num_messages=10**6, failover=failover)
         require_playable(simulation)
     handed = simulation.model_copy(update={"failover": Failover(attempts=1, to="slow")})
-    with pytest.raises(ConfigError, match=r"^profile 'slow': 1 senders at 1 s need "):
+    with pytest.raises(ConfigError, match=r"^profile 'slow': 1 sender at 1 s needs "):
         require_playable(handed)
 
 

@@ -42,7 +42,7 @@ def test_long_lines_are_broken_within_their_column_and_commands_are_not_cut() ->
 @pytest.mark.parametrize(
     ("checks", "expected"),
     [
-        (CHECKS[:1], "Healthy: 1 of 1 checks ok."),
+        (CHECKS[:1], "Healthy: 1 of 1 check ok."),
         (CHECKS[:2], "Healthy: 1 warning, 1 of 2 checks ok."),
         (CHECKS, "Not healthy: 1 fault, 1 warning, 1 not known, 1 of 4 checks ok."),
         (CHECKS[2:3] * 2, "Not healthy: 2 faults, 0 of 2 checks ok."),
