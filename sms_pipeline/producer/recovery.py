@@ -125,7 +125,7 @@ def _why_wait(snapshot: Snapshot, depth: int, maybe_online: bool) -> str:
         )
     if depth and not maybe_online:
         held = how_many(depth, "batch", "batches")
-        return f"waiting: the queues hold {held}, and no worker is online (--force?)"
+        return f"waiting: the queues hold {held}, and no worker is online; --force does not wait"
     if depth:
         return "waiting: the queues still hold batches, which workers will take"
     return "waiting: workers are online and may be playing what is not settled"

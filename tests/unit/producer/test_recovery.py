@@ -126,14 +126,16 @@ def test_what_is_queued_is_waited_for_and_its_user_is_told_once(scene: Scene) ->
     scene.queued = lambda seconds: 1_234 if seconds < 7 else 0
     assert scene.await_quiet() == 7
     assert scene.said == [
-        "waiting: the queues hold 1,234 batches, and no worker is online (--force?)"
+        "waiting: the queues hold 1,234 batches, and no worker is online; --force does not wait"
     ]
 
 
 def test_one_batch_is_no_plural(scene: Scene) -> None:
     scene.queued = lambda seconds: 1 if seconds < 7 else 0
     scene.await_quiet()
-    assert scene.said == ["waiting: the queues hold 1 batch, and no worker is online (--force?)"]
+    assert scene.said == [
+        "waiting: the queues hold 1 batch, and no worker is online; --force does not wait"
+    ]
 
 
 def test_user_who_resumes_a_paused_run_is_told_what_gets_it_going(scene: Scene) -> None:

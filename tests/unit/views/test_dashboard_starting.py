@@ -105,7 +105,7 @@ def test_a_configuration_is_checked_by_the_rules_of_the_command_line(text: str) 
 def test_a_configuration_that_no_worker_could_play_is_wrong(question: Callable[..., Any]) -> None:
     text = "batch_size: 20\nsenders: [{name: fast, mean_time: 3600, failure_rate: 0}]\n"
     problem = question(text)["problem"]
-    assert problem.startswith("configuration: profile 'fast': 1 senders at 3600 s need 72,000 s ")
+    assert problem.startswith("configuration: profile 'fast': 1 sender at 3600 s needs 72,000 s ")
 
 
 def test_a_forecast_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
