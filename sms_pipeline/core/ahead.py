@@ -12,6 +12,7 @@ from sms_pipeline.core.bad_day import BadDay
 from sms_pipeline.core.counts import ProfileCounts
 from sms_pipeline.core.events import Event, Spell, spells_for, spells_of
 from sms_pipeline.core.failover import profile_of
+from sms_pipeline.core.liveness import SURVEY_SECONDS
 from sms_pipeline.core.rates import Pace
 from sms_pipeline.core.records import Control, Retrying, Snapshot, WorkerRow, mean_failure_rate
 from sms_pipeline.core.remaining import Ahead, Part, Waiting, seconds_left
@@ -142,6 +143,7 @@ def ahead_of(
     # What an event keeps senders from is not the machine's fault.
     usage = _usage(parts, pace) if is_usual and _is_busy(snapshot, online) else 1.0
     parts = [replace(part, rate=part.rate * usage) for part in parts]
+    own = [part for part in parts if part.untried or part.waiting]
     return Ahead(
         undispatched=snapshot.total - snapshot.counts.dispatched,
         parts=tuple(_taking_over(parts, [one for part in adrift for one in part.waiting])),
@@ -149,7 +151,24 @@ def ahead_of(
         due_in=_due_in(snapshot, wall),
         rate=snapshot.simulation.rate or math.inf,
         adrift=sum(part.untried for part in adrift),
+        taken_after=_taken_after(snapshot, online, wall, bool(own)),
     )
+
+
+def _taken_after(snapshot: Snapshot, online: Iterable[WorkerRow], wall: float, busy: bool) -> float:
+    """How long workers that have nothing to do look on before they take over; 0 if they do.
+
+    `busy` is whether they have something to do.
+    """
+    failover = snapshot.simulation.failover
+    served = {worker.profile for worker in online}
+    has_begun = any(
+        counts.handed_away for counts in snapshot.profiles if counts.profile not in served
+    )
+    if failover is None or failover.unattended is None or has_begun:
+        return 0.0
+    idle = 0.0 if busy else max(wall - (snapshot.settled_at or snapshot.started_at), 0.0)
+    return max(SURVEY_SECONDS + failover.unattended - idle, 0.0)
 
 
 def _may_take_over(snapshot: Snapshot, online: Iterable[WorkerRow]) -> bool:
@@ -250,9 +269,11 @@ def _were_slow(part: Part, spells: Iterable[Spell], seconds: float, wall: float)
     return day.work(seconds) < seconds
 
 
-def _is_busy(snapshot: Snapshot, online: Iterable[WorkerRow]) -> bool:
+def _is_busy(snapshot: Snapshot, online: Sequence[WorkerRow]) -> bool:
     """Whether there is more to do than senders to do it."""
-    return snapshot.counts.backlog > sum(worker.senders for worker in online)
+    served = {worker.profile for worker in online}
+    backlog = sum(one.backlog for one in snapshot.profiles if one.profile in served)
+    return backlog > sum(worker.senders for worker in online)
 
 
 def _usage(parts: Iterable[Part], pace: Pace) -> float:

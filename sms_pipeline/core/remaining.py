@@ -81,10 +81,24 @@ class Ahead:
     #: Messages of profiles without workers whose first attempt is not settled: whoever is done
     #: first takes them over.
     adrift: float = 0
+    #: Seconds for which whoever is done looks on before that.
+    taken_after: float = 0
 
 
 def seconds_left(ahead: Ahead) -> float | None:
     """Seconds until every message is at its end; None if that can't be told, or never happens."""
+    seconds = _without_looking_on(ahead)
+    if not seconds or not ahead.adrift or not ahead.taken_after:
+        return seconds
+    own = _without_looking_on(replace(ahead, adrift=0)) or 0.0
+    if seconds <= own:
+        # Others are still at work while some look on.
+        return seconds
+    return max(seconds, min(seconds + ahead.taken_after, ahead.due_in + _SETTLING))
+
+
+def _without_looking_on(ahead: Ahead) -> float | None:
+    """The same if what is adrift were taken over at once."""
     parts = [part for part in ahead.parts if part.untried or part.waiting]
     if not ahead.undispatched and not ahead.adrift and not parts:
         return 0.0

@@ -13,6 +13,7 @@ from sms_pipeline.core.ahead import LEAST_RECKONED, MOST_RECKONED, ahead_of, due
 from sms_pipeline.core.bad_day import GOOD_DAY
 from sms_pipeline.core.counts import ProfileCounts
 from sms_pipeline.core.events import Event
+from sms_pipeline.core.liveness import SURVEY_SECONDS
 from sms_pipeline.core.progress import Findings, Tracker
 from sms_pipeline.core.rates import Pace
 from sms_pipeline.core.records import Control, Retrying, Snapshot, Steering, Step, WorkerRow
@@ -94,6 +95,38 @@ def test_messages_of_a_profile_without_workers_are_for_whoever_is_idle() -> None
     ahead = of_two([make.worker("a"), make.worker("b", profile="slow", senders=2)])
     assert [(part.untried, part.rate) for part in ahead.parts] == [(50, 50), (30, 20)]
     assert ahead.adrift == 0
+
+
+@pytest.mark.parametrize(
+    ("fast", "slow", "seconds"),
+    [
+        # While there is something of their own to do, all of the time is ahead
+        ({}, {}, 30 + SURVEY_SECONDS),
+        # Then they look on from their last settlement
+        ({"first_attempts": 50, "delivered": 50}, {}, 20 + SURVEY_SECONDS),
+        # Until they have begun
+        ({}, {"handed_away": 1, "first_attempts": 1}, 0),
+        # What is handed on for another reason is no sign of that
+        ({"handed_away": 1, "first_attempts": 1}, {}, 30 + SURVEY_SECONDS),
+    ],
+)
+def test_workers_look_on_for_a_while_before_they_take_over(
+    fast: dict[str, Any], slow: dict[str, Any], seconds: float
+) -> None:
+    counts = (
+        make.counts("fast", dispatched=50, **fast),
+        make.counts("slow", dispatched=30, **slow),
+    )
+    simulation = make.simulation(failover={"unattended": 30})
+    snapshot = make.snapshot(
+        *counts, workers=[make.worker("a")], simulation=simulation, settled_at=NOON - 10
+    )
+    assert seen(snapshot).taken_after == seconds
+
+
+def test_nobody_looks_on_where_nobody_may_take_over() -> None:
+    assert of_two([make.worker("a")], failover=False).taken_after == 0
+    assert of_two([make.worker("a")], failover={"unattended": None}).taken_after == 0
 
 
 @pytest.mark.parametrize(
@@ -197,6 +230,13 @@ def test_a_machine_that_keeps_senders_waiting_is_seen() -> None:
         left = make.counts(dispatched=500 + untried, first_attempts=500)
         idle = make.snapshot(left, workers=(worker,), total=1_000)
         assert only(ahead_of(idle, (worker,), (), NOON, pace)).rate == pytest.approx(rate)
+    # And what waits for senders that are not there is nothing for these to do
+    waits = make.counts("slow", dispatched=500)
+    others = make.snapshot(left, waits, workers=(worker,), total=1_101)
+    assert only(ahead_of(others, (worker,), (), NOON, pace)).rate == pytest.approx(100)
+    own = make.counts(dispatched=500, first_attempts=500)
+    others = make.snapshot(own, waits, workers=(worker,), total=1_000)
+    assert only(ahead_of(others, (worker,), (), NOON, pace)).rate == pytest.approx(1_000)
 
 
 @pytest.mark.parametrize(

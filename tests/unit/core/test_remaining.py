@@ -105,6 +105,19 @@ def test_what_has_no_workers_is_taken_over_by_those_who_are_done() -> None:
     assert left(part(rate=0.0), adrift=1) is None
 
 
+def test_whoever_is_done_looks_on_for_a_while_before_they_take_over() -> None:
+    parts = part(untried=50), part(untried=200)
+    assert left(*parts, adrift=300, taken_after=60.0) == pytest.approx(87.5, abs=OVERHEAD)
+    # While the others are at work nobody waits for those who look on
+    assert left(*parts, adrift=100, taken_after=60.0) == pytest.approx(20, abs=OVERHEAD)
+    assert left(*parts, taken_after=60.0) == pytest.approx(20, abs=OVERHEAD)
+    # And what expires meanwhile is at its end
+    told = left(*parts, adrift=300, taken_after=60.0, due_in=40.0)
+    assert told == pytest.approx(40, abs=OVERHEAD)
+    # Nor does it matter that nobody has anything of their own
+    assert left(part(), adrift=100, taken_after=60.0) == pytest.approx(70, abs=OVERHEAD)
+
+
 def test_whoever_has_to_send_more_often_is_given_less() -> None:
     # 60 messages are tried again, and 100 are new: 160 attempts at 20 a second
     retrying = part(waiting=(Waiting(3, 60, 0.0),))
