@@ -65,6 +65,7 @@ def test_a_forecast_can_be_kept_and_compared() -> None:
     # Nothing can be done with it, and no command takes it for the latest run
     for command in ("failures", "trace"):
         assert "run 1 is a forecast" in refused(command, "1")
+    assert "run 1 is a forecast" in refused("produce", "--to", "failed:1", "--text", "Again")
     assert invoke("pause", "1").exit_code != 0
     assert "nothing to resume" in invoke("resume", "1").output
     assert "no run yet" in refused("report")
