@@ -270,8 +270,9 @@ class Publisher:
             log.warning("exchanges or bindings are gone at the broker; declaring all anew")
             self.declare([batch.profile], delays=True)
             self._ways_are_lost = False
-        if batch.came_from and batch.profile not in self._declared:
-            # Its workers may never have been there.
+        is_foreign = batch.came_from is not None or bool(self._declared)
+        if is_foreign and batch.profile not in self._declared:
+            # Handed over or taken over: its own workers may never have been there.
             self.declare([batch.profile], delays=True)
         if self._unconfirmed < _SUSPICIOUS:
             return

@@ -25,6 +25,7 @@ _STDIN, _STDOUT, _STDERR = range(3)
 
 def exit_code(work: Callable[[], Any]) -> int:
     """Do `work`, tell the user what is wrong with it, and return what the process ends with."""
+    _escape_what_has_no_code()
     try:
         code = work() or EXIT_OK
         if sys.stdout is not None:
@@ -47,6 +48,13 @@ def exit_code(work: Callable[[], Any]) -> int:
     except OSError as error:
         return _end(f"the output can't be written: {described(error)}", EXIT_FAILURE)
     return int(code)
+
+
+def _escape_what_has_no_code() -> None:
+    """Let stdout and stderr write what their encoding does not know, such as a name, as `\\xdc`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def require_output() -> None:

@@ -72,6 +72,6 @@ def percentile(counts: Mapping[int, int], share: float, longest: float = math.in
         if passed + counts[bucket] >= wanted and counts[bucket]:
             lower, upper = bounds(bucket)
             within = (wanted - passed) / counts[bucket]
-            return min(lower + (upper - lower) * within, longest)
+            return lower + (min(upper, longest) - lower) * within
         passed += counts[bucket]
     return None

@@ -102,6 +102,15 @@ def test_ways_of_a_retry_are_made_anew(scene: Scene) -> None:
     assert scene.declared == ["fast", "ways to sms.fast", "ways to sms.fast.urgent"]
 
 
+def test_the_way_back_of_what_was_taken_over_is_made_once(scene: Scene) -> None:
+    # Given a worker of another profile, beside a profile whose workers never were there
+    scene.publisher.declare(["slow"])
+    scene.declared.clear()
+    for _ in range(2):
+        scene.retry()
+    assert scene.declared == ["fast", "ways to sms.fast", "ways to sms.fast.urgent"]
+
+
 def test_ways_that_could_not_be_made_are_tried_again(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

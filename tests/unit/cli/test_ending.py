@@ -18,6 +18,7 @@ from sms_pipeline.core.errors import (
     ConfigError,
 )
 from sms_pipeline.ledger.store import Ledger
+from tests.unit import make
 from tests.unit.cli.commands import PROCESS_SECONDS, invoke, refused
 
 COMMAND = f'{sys.executable} -c "from sms_pipeline.cli.main import main; main()"'
@@ -51,6 +52,17 @@ def shell(arguments: str) -> tuple[int, str]:
 @pytest.mark.parametrize("arguments", ["--help", "--version", "runs", "failures --csv"])
 def test_a_full_disk_is_said_once(arguments: str, ended: None) -> None:
     assert shell(f"{arguments} > /dev/full") == (EXIT_FAILURE, NO_ROOM)
+
+
+@pytest.mark.parametrize("command", ["runs", "compare 1 1"])
+def test_a_name_that_the_encoding_of_the_output_does_not_know_is_escaped(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    ledger.start_run(make.simulation(name="Übung"), seed=1)
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    listed = tmp_path / "listed"
+    assert shell(f"{command} > {listed}") == (EXIT_OK, "")
+    assert r"\xdcbung" in listed.read_text(encoding="ascii")
 
 
 @needs_full

@@ -106,6 +106,14 @@ def test_the_last_of_all_took_the_longest(share: float, is_last: bool) -> None:
     assert found == (0.031 if is_last else upper_bound(3))
 
 
+@pytest.mark.parametrize("share", [0.98, 0.99, 0.995])
+def test_the_last_bucket_ends_with_the_longest_time(share: float) -> None:
+    # Given even times of which the longest is in the middle of a bucket
+    times = np.linspace(0.65, 1_310.65, 100_000)
+    found = percentile(count_buckets(times), share, float(times.max()))
+    assert found == pytest.approx(float(np.quantile(times, share)), rel=0.001)
+
+
 def test_nothing_counted() -> None:
     assert count_buckets(np.array([])) == {}
     assert percentile({}, 0.5) is None
