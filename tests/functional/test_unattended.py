@@ -71,3 +71,20 @@ def test_messages_of_killed_workers_are_sent_by_idle_workers_of_another_profile(
     )
     assert set(settled(database, 2, "slow")) == {"slow"}
     assert terminal.run("audit").code == 0
+
+
+def test_retries_come_back_to_a_profile_that_never_had_a_worker(
+    shared_terminal: Terminal, start_worker: Callable[..., WorkerProcess]
+) -> None:
+    # Given a broker at which only one of the two profiles ever had workers
+    terminal, database = shared_terminal, shared_terminal.environment["SMS_DATABASE_URL"]
+    terminal.configure(**SIMULATION)
+    assert terminal.run("produce").code == 0
+    start_worker("fast", terminal.environment)
+
+    # Then the run comes to its end all the same: half of the attempts fail, and are retried
+    wait_until(
+        lambda: checker.finished(database, 1) == MESSAGES, PATIENCE_SECONDS, "every message ends"
+    )
+    assert set(settled(database, 1, "slow")) == {"fast"}
+    assert terminal.run("audit").code == 0
