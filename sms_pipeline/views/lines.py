@@ -57,8 +57,7 @@ def update_line(progress: Progress) -> str:
         f"{percent(progress.share):>6}"
     )
     figures = [
-        f"delivered {count(counts.delivered)}",
-        f"failed {count(counts.failed)}",
+        *ends(counts),
         f"average time {message_time(counts.mean_delivery)}",
         eta(progress),
         f"rate {rate(progress.rate)}",
@@ -103,8 +102,7 @@ def _profile_figures(profile: ProfileProgress) -> list[str]:
         f"{profile.name}: senders {count(profile.senders)}{_spread(profile)}",
         f"backlog {count(counts.backlog)}",
         f"retrying {count(counts.retrying)}",
-        f"delivered {count(counts.delivered)}",
-        f"failed {count(counts.failed)}",
+        *ends(counts),
         f"share {percent(profile.share)}",
         average_times(counts),
         f"failed attempts {failure_rates(profile)}",
@@ -234,7 +232,7 @@ def summary_of_profile(profile: ProfileProgress) -> str:
     return (
         f"{profile.name}: {how_many(profile.senders, 'sender')}{_spread(profile)}, "
         f"{of_messages(counts.dispatched)} ({percent(profile.share)}){_handed(counts)}, "
-        f"delivered {count(counts.delivered)}, failed {count(counts.failed)}; "
+        f"{', '.join(ends(counts))}; "
         f"failed attempts {failure_rates(profile)}; "
         f"{average_times(counts)}, {TAIL} {message_time(tail(counts))}; {_on_phone(counts)}"
         f"efficiency {percent(profile.efficiency)}"
@@ -326,6 +324,12 @@ def _on_phone(counts: Counts) -> str:
         return ""
     seconds = message_time(tail_on_phone(counts))
     return f"on the phone {TAIL} {seconds}, without a receipt {count(known.missing)}; "
+
+
+def ends(counts: Counts) -> list[str]:
+    """How messages ended: so many delivered and failed, and what else there is."""
+    known = {"delivered": counts.delivered, "failed": counts.failed, **other_ends(counts)}
+    return [f"{name} {count(messages)}" for name, messages in known.items()]
 
 
 def other_ends(counts: Counts) -> dict[str, int]:

@@ -116,9 +116,7 @@ def figures(progress: Progress, ascii_only: bool = False) -> list[list[str]]:
     counts = progress.counts
     return [
         [
-            f"delivered {count(counts.delivered)}",
-            f"failed {count(counts.failed)}",
-            *(f"{name} {count(some)}" for name, some in lines.other_ends(counts).items()),
+            *lines.ends(counts),
             f"in flight {count(counts.in_flight)}",
             f"retrying {count(counts.retrying)}",
             f"failed attempts {count(counts.failed_attempts)} ({percent(counts.failure_rate)})",
@@ -175,40 +173,51 @@ _COLUMNS = (
     _Column("profile", lambda one: one.name, 0),
     _Column("senders", lambda one: count(one.senders), 2),
     _Column("backlog", lambda one: count(one.counts.backlog), 3),
-    _Column("retrying", lambda one: count(one.counts.retrying), 8),
-    _Column("share", lambda one: percent(one.share), 7),
+    _Column("retrying", lambda one: count(one.counts.retrying), 9),
+    _Column("share", lambda one: percent(one.share), 8),
     _Column("delivered", lambda one: count(one.counts.delivered), 1),
     _Column("failed", lambda one: count(one.counts.failed), 4),
     _Column(
         "fail/set",
         lambda one: f"{percent(one.counts.failure_rate)}/{exact_percent(one.failure_rate)}",
-        5,
+        6,
     ),
-    _Column("effic.", lambda one: percent(one.efficiency), 6),
-    _Column("time", lambda one: message_time(one.counts.mean_delivery), 9),
-    _Column(TAIL, lambda one: message_time(tail(one.counts)), 10),
-    _Column("transit", lambda one: message_time(one.counts.mean_transit), 11),
-    _Column("send", lambda one: message_time(one.counts.mean_send), 12),
+    _Column("effic.", lambda one: percent(one.efficiency), 7),
+    _Column("time", lambda one: message_time(one.counts.mean_delivery), 10),
+    _Column(TAIL, lambda one: message_time(tail(one.counts)), 11),
+    _Column("transit", lambda one: message_time(one.counts.mean_transit), 12),
+    _Column("send", lambda one: message_time(one.counts.mean_send), 13),
 )
 
 
+#: How else messages ended; each is shown only where a profile has some.
+_OTHER_ENDS = {
+    "expired": _Column("expired", lambda one: count(one.counts.expired), 5),
+    "cancelled": _Column("cancelled", lambda one: count(one.counts.cancelled), 5),
+}
+
+
 #: On how many hosts a profile's senders are; shown only where there are several.
-_HOSTS = _Column("hosts", lambda one: count(len(one.hosts)), 6)
+_HOSTS = _Column("hosts", lambda one: count(len(one.hosts)), 7)
 
 
 #: When messages were on the phone; shown only where a profile has receipts.
 _ON_PHONE = (
-    _Column(f"phone {TAIL}", lambda one: message_time(tail_on_phone(one.counts)), 10),
-    _Column("no receipt", lambda one: count(one.counts.on_phone.missing), 11),
+    _Column(f"phone {TAIL}", lambda one: message_time(tail_on_phone(one.counts)), 11),
+    _Column("no receipt", lambda one: count(one.counts.on_phone.missing), 12),
 )
 
 
 def _columns(profiles: Sequence[ProfileProgress]) -> list[_Column]:
     several = len({part.host for profile in profiles for part in profile.hosts}) > 1
     receipts = any(profile.counts.on_phone.delivered for profile in profiles)
+    known = {name for one in profiles for name in lines.other_ends(one.counts)}
+    ends = [column for name, column in _OTHER_ENDS.items() if name in known]
     name, senders, *others = _COLUMNS
     hosts, on_phone = (_HOSTS,) if several else (), _ON_PHONE if receipts else ()
-    return [name, senders, *hosts, *others, *on_phone]
+    shown = [name, senders, *hosts, *others, *on_phone]
+    after_failed = [one.heading for one in shown].index("failed") + 1
+    return [*shown[:after_failed], *ends, *shown[after_failed:]]
 
 
 def profile_table(

@@ -48,6 +48,34 @@ def test_update_line_says_what_was_delivered_failed_and_how_long_it_took() -> No
     assert len(line) <= LINE_WIDTH
 
 
+def with_other_ends(expired: int = 7, cancelled: int = 1_016) -> Progress:
+    """Messages expired and were cancelled, in the run and in its only profile."""
+    shown = progress(delivered=40)
+    (fast,) = shown.profiles
+    some = {"expired": expired, "cancelled": cancelled}
+    profiles = (replace(fast, counts=replace(fast.counts, **some)),)
+    return replace(shown, counts=replace(shown.counts, **some), profiles=profiles)
+
+
+def test_messages_that_expired_or_were_cancelled_are_told_where_one_watches() -> None:
+    shown = with_other_ends()
+    (fast,) = shown.profiles
+    ends = "delivered 40  failed 5  expired 7  cancelled 1,016"
+    assert ends in update_line(shown)
+    assert len(update_line(shown)) <= LINE_WIDTH
+    assert f"{ends}  " in "  ".join(profile_lines(fast))
+    assert "delivered 40, failed 5, expired 7, cancelled 1,016; failed attempts" in "\n".join(
+        summary_lines(shown, "done")
+    )
+
+
+def test_what_did_not_happen_is_not_told() -> None:
+    shown = with_other_ends(expired=3, cancelled=0)
+    assert "failed 5  expired 3  average time" in update_line(shown)
+    assert "expired" not in update_line(with_other_ends(expired=0))
+    assert "expired" not in update_line(progress(delivered=40))
+
+
 def test_how_long_it_will_still_take_is_left_out_last() -> None:
     shown = progress(delivered=40)
     counts = replace(shown.counts, delivered=4_350, delivery_seconds=4_400 * 22.355)

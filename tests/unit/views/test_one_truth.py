@@ -115,7 +115,7 @@ def test_the_terminal_says_the_same_during_the_run(case: Case) -> None:
         figures |= {
             f"{name} senders": row[1],
             f"{name} share": row[4],
-            f"{name} efficiency": row[8],
+            f"{name} efficiency": row[10],
         }
     assert figures == truth(case)
 

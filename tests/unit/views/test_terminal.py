@@ -120,6 +120,17 @@ def test_a_profile_has_its_figures_in_its_row() -> None:
     assert row.split()[1:9] == ["20", "100", "0", "33.3%", "990", "10", "10.0%/10%", "55.0%"]
 
 
+def test_the_table_tells_how_else_messages_of_a_profile_ended() -> None:
+    shown = progress()
+    first, *others = shown.profiles
+    late = replace(first, counts=replace(first.counts, expired=1_203))
+    table = screen(replace(shown, profiles=(late, *others)), console(70)).splitlines()
+    heading = next(line for line in table if line.startswith("profile "))
+    row = next(line for line in table if line.startswith("profile-1 "))
+    assert heading.split() == [*NARROW[:5], "expired", "fail/set"]
+    assert row.split()[5] == "1,203"
+
+
 @pytest.mark.parametrize("height", [18, 24, 30])
 def test_a_low_terminal_shows_fewer_profiles_and_says_so(height: int) -> None:
     shown = progress(profiles=40)
