@@ -83,6 +83,11 @@ def _tags(one: ListedRun) -> str:
     return tag_list(one.totals.simulation.tags)
 
 
+def _expired(one: ListedRun) -> str:
+    expired = one.totals.counts.expired
+    return count(expired) if expired else ""
+
+
 def _cancelled(one: ListedRun) -> str:
     cancelled = one.totals.counts.cancelled
     return count(cancelled) if cancelled else ""
@@ -108,6 +113,7 @@ _COLUMNS = (
     _Column("rate", lambda one: rate(one.totals.average_rate(one.wall)), is_number=True),
     _Column("failed", lambda one: count(one.totals.counts.failed), 1, is_number=True),
     _Column("started", lambda one: moment(one.totals.run.started_at), 2),
+    _Column("expired", _expired, _IF_ANY, is_number=True),
     _Column("cancelled", _cancelled, _IF_ANY, is_number=True),
     _Column("tags", _tags, _IF_ANY),
     _Column("urgent", lambda one: "yes" if one.totals.simulation.urgent else "", _IF_ANY),

@@ -56,16 +56,17 @@ def test_runs_are_listed_with_their_state_and_verdict(
     assert (first[7], second[7]) == ("0", "1")
 
 
-def test_what_was_cancelled_is_seen_in_the_list_of_runs(
-    ledger: Ledger, run: Run, noon: ManualClock, capsys: Output
+@pytest.mark.parametrize("end", ["expired", "cancelled"])
+def test_what_expired_or_was_cancelled_is_seen_in_the_list_of_runs(
+    ledger: Ledger, run: Run, noon: ManualClock, capsys: Output, end: str
 ) -> None:
     list_runs(ledger, noon)
-    assert "cancelled" not in capsys.readouterr().out
+    assert end not in capsys.readouterr().out
     ledger.record_batches(run.id, [make.row(run.id)])
-    ledger.settle([make.settlement(run.id, delivered=6, cancelled=4)])
+    ledger.settle([make.settlement(run.id, delivered=6, **{end: 4})])
     list_runs(ledger, noon)
     head, line = capsys.readouterr().out.splitlines()
-    assert line[: head.index("cancelled") + len("cancelled")].endswith(" 4")
+    assert line[: head.index(end) + len(end)].endswith(" 4")
 
 
 def listed(ledger: Ledger, clock: ManualClock, capsys: Output) -> list[dict[str, Any]]:
