@@ -27,7 +27,7 @@ from sms_pipeline.views.format import (
     iso,
 )
 from sms_pipeline.views.outcome import AUDITED_RUNS, Outcomes
-from sms_pipeline.views.output import new_table, write, write_all, write_fitting
+from sms_pipeline.views.output import new_table, say, write, write_all, write_fitting
 from sms_pipeline.views.reader import Reader
 from sms_pipeline.views.run_table import ListedRun, listed_json, run_table
 from sms_pipeline.views.states import cure, cure_of, unattended
@@ -169,6 +169,8 @@ def list_failures(
 ) -> None:
     """Print one line for each message that was not reached.
 
+    What the list leaves out is told below it; on stderr where programs read the list.
+
     `number_of`: the number of a message; it is asked in ascending order. None: as the ledger knows.
 
     Raises:
@@ -186,9 +188,13 @@ def list_failures(
             write(json.dumps({"run": run.id, **dict(named)}))
         else:
             write(_line(failure, number))
+    progress = Reader(ledger, run).read_decided().progress
     if not (as_csv or as_json):
-        for line in _sum(ledger, run, listed):
+        for line in _sum(progress, listed):
             write(line)
+    elif progress.counts.cancelled or not progress.done:
+        for line in _sum(progress, listed):
+            say(line)
 
 
 #: Instead of a number that the ledger never had.
@@ -214,12 +220,11 @@ def _line(failure: Failure, number_of: Callable[[int], str]) -> str:
     return f"message {index}  {to}  {profile}  {reason} after {attempts}  {at}"
 
 
-def _sum(ledger: Ledger, run: Run, listed: int) -> Iterator[str]:
-    progress = Reader(ledger, run).read_decided().progress
+def _sum(progress: Progress, listed: int) -> Iterator[str]:
     cancelled = progress.counts.cancelled
     were = "was" if cancelled == 1 else "were"
     also = f" {count(cancelled)} more {were} cancelled." if cancelled else ""
-    yield f"Run {run.id}: {of_messages(listed)} not reached.{also}"
+    yield f"Run {progress.run}: {of_messages(listed)} not reached.{also}"
     if not progress.done:
         left = progress.total - progress.counts.finished
         yield f"{of_messages(left)} without a fate yet. {_how_it_stands(progress)}"

@@ -228,6 +228,30 @@ def test_failures_name_who_was_not_reached(
     )
 
 
+@pytest.mark.parametrize("form", [{"as_csv": True}, {"as_csv": False, "as_json": True}])
+def test_what_a_list_for_programs_leaves_out_is_told_on_stderr(
+    ledger: Ledger, capsys: Output, form: dict[str, bool]
+) -> None:
+    run = ledger.start_run(make.simulation(num_messages=20), seed=7)
+    ledger.record_batches(run.id, [make.row(run.id)])
+    ledger.settle([make.settlement(run.id, delivered=6, cancelled=4)])
+    list_failures(ledger, run, **form)
+    shown = capsys.readouterr()
+    assert "not reached" not in shown.out
+    total, left = shown.err.splitlines()
+    assert total == f"Run {run.id}: 0 messages not reached. 4 more were cancelled."
+    assert left.startswith("10 messages without a fate yet.")
+
+
+@pytest.mark.parametrize("form", [{"as_csv": True}, {"as_csv": False, "as_json": True}])
+def test_of_a_complete_list_nothing_is_told(
+    ledger: Ledger, run: Run, capsys: Output, form: dict[str, bool]
+) -> None:
+    ledger.settle([make.settlement(run.id, messages=100, delivered=100)])
+    list_failures(ledger, run, **form)
+    assert not capsys.readouterr().err
+
+
 def test_failures_as_csv(ledger: Ledger, with_failures: Run, capsys: Output) -> None:
     list_failures(ledger, with_failures, as_csv=True)
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
