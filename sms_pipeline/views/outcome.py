@@ -54,6 +54,8 @@ class Outcome:
     passed: int = 0
     #: … and so many were missed.
     missed: int = 0
+    #: Messages without a fate yet.
+    left: int = 0
 
     @property
     def line(self) -> str:
@@ -76,6 +78,8 @@ class Outcome:
 
     def _parts(self) -> Iterator[str]:
         yield self._audit.capitalize()
+        if self.left and self.state not in OVER:
+            yield f"{count(self.left)} open"
         thresholds = how_many(self.thresholds, "threshold")
         if self.thresholds and self.state in OVER:
             yield f"{count(self.passed)} of {thresholds} passed"
@@ -106,6 +110,7 @@ def outcome_of(
         thresholds=len(progress.thresholds),
         passed=sum(one.state is State.PASSED for one in progress.thresholds),
         missed=len(progress.missed),
+        left=progress.total - progress.counts.finished,
     )
 
 
@@ -144,7 +149,8 @@ class Outcomes:
             LedgerUnavailableError: the ledger can't be reached.
         """
         if not totals.done:
-            return Outcome(state, totals.counts)
+            left = totals.run.total - totals.counts.finished
+            return Outcome(state, totals.counts, left=left)
         known = self._listed.get(totals.run.id)
         if known is None and audited and totals.settlements <= MAX_SETTLEMENTS:
             try:

@@ -83,7 +83,7 @@ def test_the_verdict_is_on_the_page_and_in_the_list(browser: Browser, ledger: Le
     (first, *_) = browser.json("/api/runs")["runs"]
     assert (first["run"], first["state"]) == (going.id, "interrupted")
     assert first["cure"] == f"interrupted: go on with sms-pipeline resume {going.id}"
-    assert first["verdict"] == "Not finished · 0 not reached"
+    assert first["verdict"] == "Not finished · 1,000 open · 0 not reached"
 
 
 def test_the_list_names_the_worker_that_a_stalled_run_waits_for(

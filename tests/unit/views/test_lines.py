@@ -165,7 +165,7 @@ def test_summary_says_what_the_delivered_messages_cost() -> None:
 
 def test_summary_of_a_run_that_has_not_ended_says_where_to_look() -> None:
     lines = summary_lines(progress(delivered=1), "interrupted")
-    assert lines[0] == "Not finished · 5 not reached"
+    assert lines[0] == "Not finished · 94 open · 5 not reached"
     assert lines[1].startswith("Run 1 interrupted: 6 of 100 messages")
     assert lines[-1] == "To see where every message is: sms-pipeline audit 1"
 

@@ -53,6 +53,11 @@ def of(**values: Any) -> Outcome:
         ),
         ({"state": RunState.STALLED, "audit": None}, "Not finished · 9 not reached", Tone.OPEN),
         (
+            {"state": RunState.RUNNING, "audit": None, "left": 16_075},
+            "Not finished · 16,075 open · 9 not reached",
+            Tone.OPEN,
+        ),
+        (
             {"state": RunState.RUNNING, "audit": None, "thresholds": 2, "missed": 1},
             "Not finished · 1 of 2 thresholds missed · 9 not reached",
             Tone.BAD,
@@ -93,10 +98,10 @@ def test_a_run_under_way_is_not_audited(
 ) -> None:
     monkeypatch.setattr(outcome, "audit_ledger", None)
     progress = Reader(ledger, run).read().progress
-    assert Outcomes(ledger).of(progress).line == "Not finished · 0 not reached"
+    assert Outcomes(ledger).of(progress).line == "Not finished · 100 open · 0 not reached"
     (totals,) = ledger.totals(1)
     listed = Outcomes(ledger).listed(totals, RunState.RUNNING, audited=True)
-    assert listed.line == "Not finished · 0 not reached"
+    assert listed.line == "Not finished · 100 open · 0 not reached"
 
 
 def test_a_run_with_very_many_settlements_is_not_audited(

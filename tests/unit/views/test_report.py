@@ -229,7 +229,7 @@ def test_the_page_of_a_run_that_goes_on_says_so(ledger: Ledger) -> None:
     text = text_of(as_html(make_report(Settings(), ledger, run)))
     assert "Not done yet: 30.0% of 30 messages reached" in text
     assert "Figures as of" in text
-    assert "stalled Not finished · 0 not reached" in text
+    assert "stalled Not finished · 21 open · 0 not reached" in text
     assert "the run is stalled: start a worker: celery -A sms_pipeline worker --profile" in text
     assert "In flight 1" in text
 
