@@ -6,7 +6,7 @@ from sms_pipeline.config.clock import MACHINE_CLOCK
 from sms_pipeline.core.clock import Clock, clock_of
 from sms_pipeline.core.counts import of_messages
 from sms_pipeline.core.errors import EndedRunError
-from sms_pipeline.core.liveness import present_workers
+from sms_pipeline.core.liveness import ONLINE_SECONDS, present_workers
 from sms_pipeline.core.progress import Progress
 from sms_pipeline.core.records import (
     CANCELLER,
@@ -39,7 +39,10 @@ def steer(ledger: Ledger, run: Run, wanted: Control, clock: Clock = MACHINE_CLOC
     if held is not wanted:
         raise EndedRunError(f"run {run.id} was cancelled; that is final")
     if wanted is Control.CANCELLED:
-        return _cancelled(run, cancel_unpublished(ledger, run, clock))
+        unpublished = cancel_unpublished(ledger, run, clock)
+        if is_interrupted(snapshot, clock):
+            return _cancelled_later(ledger.snapshot(run))
+        return _cancelled(run, unpublished)
     if wanted is Control.PAUSED:
         hand = in_hand(snapshot)
         if hand:
@@ -65,6 +68,13 @@ def in_hand(snapshot: Snapshot) -> int:
     return messages
 
 
+def is_interrupted(snapshot: Snapshot, clock: Clock = MACHINE_CLOCK) -> bool:
+    """Whether the process that the run's broker lived in seems to be gone."""
+    silent_before = clock.wall() - ONLINE_SECONDS
+    present = present_workers(snapshot.workers)
+    return snapshot.embedded and all(worker.seen_at < silent_before for worker in present)
+
+
 def _batch_size(simulation: Simulation, name: str) -> int:
     """Of a profile that only its workers know, what the largest one has."""
     sizes = {one.name: simulation.batch_size_for(one) for one in simulation.senders}
@@ -75,6 +85,16 @@ def _cancelled(run: Run, unpublished: int) -> str:
     return (
         f"Run {run.id} is cancelled: {of_messages(unpublished)} never published; what waits in "
         "queues is cancelled as workers receive it, what is being sent is finished."
+    )
+
+
+def _cancelled_later(snapshot: Snapshot) -> str:
+    run, still_open = snapshot.run, snapshot.total - snapshot.counts.finished
+    if not still_open:
+        return f"Run {run} is cancelled, and all its messages are settled."
+    return (
+        f"Run {run} is cancelled: its process is gone; {of_messages(still_open)} still open, to be "
+        f"settled as cancelled by sms-pipeline resume {run}."
     )
 
 

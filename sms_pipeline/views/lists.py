@@ -93,7 +93,7 @@ def _cures(
         run = totals.run
         stalled = state is RunState.STALLED
         waiting = unattended(ledger.snapshot(run), online) if stalled else ()
-        cure = cure_of(run.id, state, waiting)
+        cure = cure_of(run.id, state, waiting, totals.control)
         if cure:
             yield f"Run {run.id} is {cure}"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from sms_pipeline.core.counts import of_messages
 from sms_pipeline.core.progress import Progress
-from sms_pipeline.core.records import Snapshot, WorkerRow
+from sms_pipeline.core.records import Control, Snapshot, WorkerRow
 from sms_pipeline.core.run_state import RunState
 from sms_pipeline.views.format import duration
 
@@ -14,20 +14,28 @@ from sms_pipeline.views.format import duration
 def cure(progress: Progress) -> str | None:
     """What is wrong with the run, and what mends it; None if nothing is."""
     unattended = [part.name for part in progress.profiles if part.is_unattended]
-    return cure_of(progress.run, progress.state, unattended)
+    return cure_of(progress.run, progress.state, unattended, progress.control)
 
 
-def cure_of(run: int, state: RunState, unattended: Sequence[str] = ()) -> str | None:
+def cure_of(
+    run: int,
+    state: RunState,
+    unattended: Sequence[str] = (),
+    control: Control = Control.RUNNING,
+) -> str | None:
     """The same, of what is known of a run.
 
     Args:
         run: its number.
         state: how it stands.
         unattended: profiles with messages in flight and no sender online.
+        control: what the user wants of it.
     """
     match state:
         case RunState.PAUSED:
             return f"paused: go on with sms-pipeline continue {run}"
+        case RunState.INTERRUPTED if control is Control.CANCELLED:
+            return f"cancelled: settle what is open with sms-pipeline resume {run}"
         case RunState.INTERRUPTED:
             return f"interrupted: go on with sms-pipeline resume {run}"
         case RunState.STALLED if unattended:

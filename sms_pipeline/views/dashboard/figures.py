@@ -97,7 +97,7 @@ def totals_json(
         "cancelled": counts.cancelled,
         "done": totals.done,
         "state": outcome.state.value,
-        "cure": cure_of(run.id, outcome.state, unattended),
+        "cure": cure_of(run.id, outcome.state, unattended, run.control),
         **_outcome_json(outcome),
         "shown": [count(run.total), count(counts.delivered), count(counts.failed)],
     }

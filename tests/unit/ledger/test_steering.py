@@ -106,6 +106,20 @@ def test_cancel(ledger: Ledger, run: Run, other: Run) -> None:
     assert ledger.snapshot(other).counts.cancelled == 0
 
 
+def test_cancelling_an_interrupted_run_says_what_settles_the_rest(ledger: Ledger) -> None:
+    # Given a run whose process is gone, with a published batch
+    run = ledger.start_run(make.simulation(num_messages=100), seed=7, embedded=True)
+    ledger.record_batches(run.id, [make.row(run.id, 0)])
+    ledger.mark_published(run.id, [(0, NOON)])
+    assert steer(ledger, run, Control.CANCELLED) == (
+        f"Run {run.id} is cancelled: its process is gone; 10 messages still open, to be settled as "
+        f"cancelled by sms-pipeline resume {run.id}."
+    )
+    # And while its worker is there, that settles it
+    ledger.join("w1", [make.profile("fast")])
+    assert "as workers receive it" in steer(ledger, run, Control.CANCELLED)
+
+
 @pytest.mark.parametrize("wanted", [Control.RUNNING, Control.PAUSED])
 @pytest.mark.parametrize("in_flight", [False, True], ids=["ended", "in flight"])
 def test_cancelled_is_final(

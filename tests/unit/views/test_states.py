@@ -56,6 +56,8 @@ def test_every_state_that_needs_help_names_the_command(
 
 def test_cure_is_that_of_the_run_as_it_stands() -> None:
     assert cure(progress(embedded=True)) == "interrupted: go on with sms-pipeline resume 1"
+    cancelled = progress(embedded=True, control=Control.CANCELLED)
+    assert cure(cancelled) == "cancelled: settle what is open with sms-pipeline resume 1"
     assert cure(progress(3_600)) == (
         "stalled: start a worker: celery -A sms_pipeline worker --profile slow"
     )
