@@ -43,6 +43,9 @@ def steer(ledger: Ledger, run: Run, wanted: Control, clock: Clock = MACHINE_CLOC
         if is_interrupted(snapshot, clock):
             return _cancelled_later(ledger.snapshot(run))
         return _cancelled(run, unpublished)
+    if is_interrupted(snapshot, clock):
+        word = "is paused" if wanted is Control.PAUSED else "is not paused"
+        return f"Run {run.id} {word}. Its process is gone: go on with sms-pipeline resume {run.id}"
     if wanted is Control.PAUSED:
         hand = in_hand(snapshot)
         if hand:

@@ -120,6 +120,13 @@ def test_cancelling_an_interrupted_run_says_what_settles_the_rest(ledger: Ledger
     assert "as workers receive it" in steer(ledger, run, Control.CANCELLED)
 
 
+def test_steering_an_interrupted_run_says_how_to_go_on(ledger: Ledger) -> None:
+    run = ledger.start_run(make.simulation(num_messages=100), seed=7, embedded=True)
+    cure = f"Its process is gone: go on with sms-pipeline resume {run.id}"
+    assert steer(ledger, run, Control.PAUSED) == f"Run {run.id} is paused. {cure}"
+    assert steer(ledger, run, Control.RUNNING) == f"Run {run.id} is not paused. {cure}"
+
+
 @pytest.mark.parametrize("wanted", [Control.RUNNING, Control.PAUSED])
 @pytest.mark.parametrize("in_flight", [False, True], ids=["ended", "in flight"])
 def test_cancelled_is_final(
