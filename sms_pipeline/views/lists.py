@@ -91,6 +91,9 @@ def _cures(
 ) -> Iterator[str]:
     for totals, state in found:
         run = totals.run
+        if run.simulation.messages_from == "measure":
+            # Nobody goes on with a measurement.
+            continue
         stalled = state is RunState.STALLED
         waiting = unattended(ledger.snapshot(run), online) if stalled else ()
         cure = cure_of(run.id, state, waiting, totals.control)

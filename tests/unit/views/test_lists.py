@@ -156,6 +156,15 @@ def test_runs_that_stand_still_are_listed_with_what_gets_them_going(
     ]
 
 
+def test_nobody_is_told_to_go_on_with_a_measurement(
+    ledger: Ledger, noon: ManualClock, capsys: Output
+) -> None:
+    ledger.start_run(make.simulation(messages_from="measure"), seed=2, embedded=True)
+    noon.advance(3_600)
+    list_runs(ledger, noon)
+    assert "go on with" not in capsys.readouterr().out
+
+
 def test_a_run_that_was_just_continued_is_not_listed_as_stalled(
     ledger: Ledger, run: Run, noon: ManualClock
 ) -> None:
