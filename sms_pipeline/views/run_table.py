@@ -58,6 +58,7 @@ def run_table(listed: Sequence[ListedRun], width: int) -> Table:
             justify="right" if column.is_number else "left",
             no_wrap=True,
             overflow="ellipsis",
+            min_width=_width(listed, [column], 0) if column.heading == "run" else None,
             max_width=name if column.heading == "name" else None,
         )
     for one in listed:
@@ -101,18 +102,18 @@ def _state(one: ListedRun) -> str:
 
 
 #: Columns of this rank or a higher one are there only if a run has something in them.
-_IF_ANY = 3
+_IF_ANY = 6
 _COLUMNS = (
     _Column("run", lambda one: str(one.totals.run.id)),
     _Column("name", _name),
     _Column("state", _state),
-    _Column("verdict", lambda one: one.outcome.word),
+    _Column("verdict", lambda one: one.outcome.word, 1),
     _Column("messages", lambda one: count(one.totals.run.total), is_number=True),
     _Column("delivered", lambda one: count(one.totals.counts.delivered), is_number=True),
-    _Column("duration", lambda one: duration(one.totals.seconds(one.wall)), is_number=True),
-    _Column("rate", lambda one: rate(one.totals.average_rate(one.wall)), is_number=True),
-    _Column("failed", lambda one: count(one.totals.counts.failed), 1, is_number=True),
-    _Column("started", lambda one: moment(one.totals.run.started_at), 2),
+    _Column("duration", lambda one: duration(one.totals.seconds(one.wall)), 2, is_number=True),
+    _Column("rate", lambda one: rate(one.totals.average_rate(one.wall)), 3, is_number=True),
+    _Column("failed", lambda one: count(one.totals.counts.failed), 4, is_number=True),
+    _Column("started", lambda one: moment(one.totals.run.started_at), 5),
     _Column("expired", _expired, _IF_ANY, is_number=True),
     _Column("cancelled", _cancelled, _IF_ANY, is_number=True),
     _Column("tags", _tags, _IF_ANY),

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,6 +113,23 @@ def test_a_run_is_one_line_at_every_width(ledger: Ledger, width: int, name: str 
         assert "…" not in lines[0]
         assert lines[1].split()[0] == "1"
         assert "running 0.0%  not finished" in lines[1]
+
+
+@pytest.mark.parametrize("width", [40, 60, 70, 80])
+def test_the_number_of_a_run_is_whole_at_every_width(ledger: Ledger, width: int) -> None:
+    simulation = make.simulation(num_messages=340_000_000, name="x" * 64)
+    run = ledger.start_run(simulation, seed=1)
+    counts = make.counts(delivered=123_456_789, failed=1_234_567)
+    (totals,) = ledger.totals(1)
+    totals = totals._replace(run=replace(run, id=1_234), counts=counts)
+    one = ListedRun(totals, Outcome(RunState.INTERRUPTED, counts, missed=2), run.started_at + 9e4)
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(run_table([one], width))
+    head, line = console.export_text().splitlines()
+    assert line.split()[0] == "1234"
+    assert "rate" not in head
+    if width >= 70:
+        assert "…" not in line.replace("xxxxxxx…", "")
 
 
 def test_senders_as_objects(ledger: Ledger, capsys: Output) -> None:
