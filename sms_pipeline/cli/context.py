@@ -86,6 +86,17 @@ def read_ledger(settings: Settings, or_make: bool = False) -> Ledger:
     return open_ledger(settings)
 
 
+def one_file(argument: Path | None, option: Path | None, settings: Settings) -> Path | None:
+    """The configuration that is meant: CONFIG, --config, or that of the settings.
+
+    Raises:
+        ConfigError: both are given.
+    """
+    if argument and option:
+        raise ConfigError("name one configuration: CONFIG or --config, not both")
+    return argument or option or settings.config
+
+
 def read_simulation(
     file: Path | None,
     options: SimulationOptions,

@@ -41,7 +41,7 @@ def measure(config: Path | None, config_file: Path | None, as_json: bool) -> Non
     settings = context.read_settings()
     from sms_pipeline.config.files import load_simulation
 
-    planned = load_simulation(config or config_file or settings.config)
+    planned = load_simulation(context.one_file(config, config_file, settings))
     from sms_pipeline.config.clock import MACHINE_CLOCK
     from sms_pipeline.forecast.measuring import Measurement, by_name, ceiling_of
     from sms_pipeline.ledger.measurements import Measured, keep

@@ -66,7 +66,7 @@ def forecast(
       sms-pipeline forecast alert.yml --save
     """
     settings = context.read_settings()
-    file = config or config_file or settings.config
+    file = context.one_file(config, config_file, settings)
     simulation = context.read_simulation(file, options, checks)
     from sms_pipeline.config.clock import MACHINE_CLOCK
     from sms_pipeline.core.playable import require_playable
@@ -163,7 +163,7 @@ def plan(
     """
     settings = context.read_settings()
     goal = _goal(share, within)
-    file = config or config_file or settings.config
+    file = context.one_file(config, config_file, settings)
     simulation = context.read_simulation(file, options, ())
     from sms_pipeline.config.clock import MACHINE_CLOCK
     from sms_pipeline.forecast.costs import COSTS

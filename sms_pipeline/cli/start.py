@@ -58,7 +58,7 @@ def run(
       sms-pipeline run --threshold "failed < 1%" --threshold "reached 99% < 2m"
     """
     settings = context.read_settings()
-    file = config or config_file or settings.config
+    file = context.one_file(config, config_file, settings)
     simulation = context.read_simulation(file, options, checks, every, to, settings)
     from sms_pipeline.cli.rehearsal import run_here
     from sms_pipeline.views.output import write
