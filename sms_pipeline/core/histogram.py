@@ -70,8 +70,8 @@ def percentile(counts: Mapping[int, int], share: float, longest: float = math.in
     passed = 0
     for bucket in sorted(counts):
         if passed + counts[bucket] >= wanted and counts[bucket]:
-            lower, upper = bounds(bucket)
+            lower, upper = (min(bound, longest) for bound in bounds(bucket))
             within = (wanted - passed) / counts[bucket]
-            return lower + (min(upper, longest) - lower) * within
+            return lower + (upper - lower) * within
         passed += counts[bucket]
     return None

@@ -44,8 +44,7 @@ def steer(ledger: Ledger, run: Run, wanted: Control, clock: Clock = MACHINE_CLOC
             return _cancelled_later(ledger.snapshot(run))
         return _cancelled(run, unpublished)
     if is_interrupted(snapshot, clock):
-        word = "is paused" if wanted is Control.PAUSED else "is not paused"
-        return f"Run {run.id} {word}. Its process is gone: go on with sms-pipeline resume {run.id}"
+        return _steered_later(run, wanted)
     if wanted is Control.PAUSED:
         hand = in_hand(snapshot)
         if hand:
@@ -89,6 +88,13 @@ def _cancelled(run: Run, unpublished: int) -> str:
         f"Run {run.id} is cancelled: {of_messages(unpublished)} never published; what waits in "
         "queues is cancelled as workers receive it, what is being sent is finished."
     )
+
+
+def _steered_later(run: Run, wanted: Control) -> str:
+    resume = f"sms-pipeline resume {run.id}"
+    if wanted is Control.PAUSED:
+        return f"Run {run.id} is paused. Its process is gone, so it will need {resume}, too."
+    return f"Run {run.id} is not paused. Its process is gone: go on with {resume}"
 
 
 def _cancelled_later(snapshot: Snapshot) -> str:

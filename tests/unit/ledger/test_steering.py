@@ -122,9 +122,14 @@ def test_cancelling_an_interrupted_run_says_what_settles_the_rest(ledger: Ledger
 
 def test_steering_an_interrupted_run_says_how_to_go_on(ledger: Ledger) -> None:
     run = ledger.start_run(make.simulation(num_messages=100), seed=7, embedded=True)
-    cure = f"Its process is gone: go on with sms-pipeline resume {run.id}"
-    assert steer(ledger, run, Control.PAUSED) == f"Run {run.id} is paused. {cure}"
-    assert steer(ledger, run, Control.RUNNING) == f"Run {run.id} is not paused. {cure}"
+    # Once it is continued, that is
+    assert steer(ledger, run, Control.PAUSED) == (
+        f"Run {run.id} is paused. Its process is gone, so it will need sms-pipeline resume "
+        f"{run.id}, too."
+    )
+    assert steer(ledger, run, Control.RUNNING) == (
+        f"Run {run.id} is not paused. Its process is gone: go on with sms-pipeline resume {run.id}"
+    )
 
 
 @pytest.mark.parametrize("wanted", [Control.RUNNING, Control.PAUSED])
