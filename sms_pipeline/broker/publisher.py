@@ -270,8 +270,7 @@ class Publisher:
             log.warning("exchanges or bindings are gone at the broker; declaring all anew")
             self.declare([batch.profile], delays=True)
             self._ways_are_lost = False
-        is_foreign = batch.came_from is not None or bool(self._declared)
-        if is_foreign and batch.profile not in self._declared:
+        if self._declared and batch.profile not in self._declared:
             # Handed over or taken over: its own workers may never have been there.
             self.declare([batch.profile], delays=True)
         if self._unconfirmed < _SUSPICIOUS:

@@ -65,6 +65,10 @@ def recipients(
     write("\n".join(_summary(cleaned, output)))
 
 
+#: Of rows of a suppression list: one, and more.
+_UNREAD = ("row is no number, and keeps", "rows are no numbers, and keep")
+
+
 def _summary(cleaned: Cleaned, output: Path) -> list[str]:
     from sms_pipeline.core.counts import how_many
     from sms_pipeline.views.format import count
@@ -74,12 +78,8 @@ def _summary(cleaned: Cleaned, output: Path) -> list[str]:
         listed = ", ".join(f"{one.reason} {count(n)}" for one, n in cleaned.rejected.most_common())
         lines.append(f"Left out {count(cleaned.rejected.total())}: {listed}.")
     lines += [
-        f"Warning: {path}: {how_many(rows, 'row')} {_keep(rows)} nobody out."
+        f"Warning: {path}: {how_many(rows, *_UNREAD)} nobody out."
         for path, rows in cleaned.unread.items()
         if rows
     ]
     return lines
-
-
-def _keep(rows: int) -> str:
-    return "is no number, and keeps" if rows == 1 else "are no numbers, and keep"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -130,7 +130,8 @@ def ahead_of(
     waits = _waits(snapshot, retrying, wall)
     events = spells_of(snapshot.simulation.events, wall if origin is None else origin)
     parts, adrift, is_usual = list[Part](), list[Part](), True
-    may_take_over = _may_take_over(snapshot, online)
+    served = {worker.profile for worker in online}
+    may_take_over = _may_take_over(snapshot, served)
     for counts in snapshot.profiles:
         mine = [worker for worker in online if worker.profile == counts.profile]
         part = _part(snapshot, counts, mine, waits[counts.profile], pace.attempts_rate)
@@ -141,9 +142,10 @@ def ahead_of(
         is_usual &= not _were_slow(part, spells, pace.attempts_seconds, wall)
         parts.append(_on_bad_day(part, spells, wall))
     # What an event keeps senders from is not the machine's fault.
-    usage = _usage(parts, pace) if is_usual and _is_busy(snapshot, online) else 1.0
+    is_busy = _backlog_of(snapshot, served) > sum(worker.senders for worker in online)
+    usage = _usage(parts, pace) if is_usual and is_busy else 1.0
     parts = [replace(part, rate=part.rate * usage) for part in parts]
-    own = [part for part in parts if part.untried or part.waiting]
+    idle = not any(part.has_work for part in parts)
     return Ahead(
         undispatched=snapshot.total - snapshot.counts.dispatched,
         parts=tuple(_taking_over(parts, [one for part in adrift for one in part.waiting])),
@@ -151,31 +153,29 @@ def ahead_of(
         due_in=_due_in(snapshot, wall),
         rate=snapshot.simulation.rate or math.inf,
         adrift=sum(part.untried for part in adrift),
-        taken_after=_taken_after(snapshot, online, wall, bool(own)),
+        taken_after=_taken_after(snapshot, served, wall, idle),
     )
 
 
-def _taken_after(snapshot: Snapshot, online: Iterable[WorkerRow], wall: float, busy: bool) -> float:
+def _taken_after(snapshot: Snapshot, served: Set[str], wall: float, idle: bool) -> float:
     """How long workers that have nothing to do look on before they take over; 0 if they do.
 
-    `busy` is whether they have something to do.
+    `idle` is whether those of the profiles that are served have nothing to do by now.
     """
     failover = snapshot.simulation.failover
-    served = {worker.profile for worker in online}
     has_begun = any(
         counts.handed_away for counts in snapshot.profiles if counts.profile not in served
     )
     if failover is None or failover.unattended is None or has_begun:
         return 0.0
-    idle = 0.0 if busy else max(wall - (snapshot.settled_at or snapshot.started_at), 0.0)
-    return max(SURVEY_SECONDS + failover.unattended - idle, 0.0)
+    since = (snapshot.settled_at or snapshot.started_at) if idle else wall
+    return max(SURVEY_SECONDS + failover.unattended - max(wall - since, 0.0), 0.0)
 
 
-def _may_take_over(snapshot: Snapshot, online: Iterable[WorkerRow]) -> bool:
+def _may_take_over(snapshot: Snapshot, served: Set[str]) -> bool:
     """Whether there are workers for the messages of a profile that has none."""
     failover = snapshot.simulation.failover
-    configured = {sender.name for sender in snapshot.simulation.senders}
-    can_send = any(worker.profile in configured for worker in online)
+    can_send = any(sender.name in served for sender in snapshot.simulation.senders)
     return can_send and failover is not None and failover.unattended is not None
 
 
@@ -269,11 +269,9 @@ def _were_slow(part: Part, spells: Iterable[Spell], seconds: float, wall: float)
     return day.work(seconds) < seconds
 
 
-def _is_busy(snapshot: Snapshot, online: Sequence[WorkerRow]) -> bool:
-    """Whether there is more to do than senders to do it."""
-    served = {worker.profile for worker in online}
-    backlog = sum(one.backlog for one in snapshot.profiles if one.profile in served)
-    return backlog > sum(worker.senders for worker in online)
+def _backlog_of(snapshot: Snapshot, served: Set[str]) -> int:
+    """Messages that wait for senders that are there."""
+    return sum(counts.backlog for counts in snapshot.profiles if counts.profile in served)
 
 
 def _usage(parts: Iterable[Part], pace: Pace) -> float:

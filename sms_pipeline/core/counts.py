@@ -134,7 +134,7 @@ def total(parts: Iterable[Counts]) -> Counts:
 
 
 def how_many(number: int, one: str, more: str = "") -> str:
-    """1 row, 1,234 rows; `more` where it is not `one` with an s."""
+    """1 row, 1,234 rows; `more` where it is not `one` with an s, or a verb follows."""
     return f"{number:,} {one if number == 1 else more or f'{one}s'}"
 
 

@@ -65,6 +65,11 @@ class Part:
     #: What goes wrong for it.
     bad_day: BadDay = GOOD_DAY
 
+    @property
+    def has_work(self) -> bool:
+        """Whether any attempt is ahead."""
+        return bool(self.untried or self.waiting)
+
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
@@ -99,7 +104,7 @@ def seconds_left(ahead: Ahead) -> float | None:
 
 def _without_looking_on(ahead: Ahead) -> float | None:
     """The same if what is adrift were taken over at once."""
-    parts = [part for part in ahead.parts if part.untried or part.waiting]
+    parts = [part for part in ahead.parts if part.has_work]
     if not ahead.undispatched and not ahead.adrift and not parts:
         return 0.0
     hopeless = [_is_hopeless(part, ahead) for part in ahead.parts]

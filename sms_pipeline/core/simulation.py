@@ -310,6 +310,11 @@ class Simulation(Frozen):
         """Whether it is of a run that was forecast: no message of it was ever sent."""
         return self.messages_from == "forecast"
 
+    @property
+    def is_measurement(self) -> bool:
+        """Whether it is of a run that only measures this machine."""
+        return self.messages_from == "measure"
+
     def takes_as_long_as(self, other: Simulation) -> bool:
         """Whether nothing differs but what has no influence on the times of a run."""
         same = {name: getattr(other, name) for name in _WITHOUT_INFLUENCE}

@@ -40,10 +40,10 @@ def steer(ledger: Ledger, run: Run, wanted: Control, clock: Clock = MACHINE_CLOC
         raise EndedRunError(f"run {run.id} was cancelled; that is final")
     if wanted is Control.CANCELLED:
         unpublished = cancel_unpublished(ledger, run, clock)
-        if is_interrupted(snapshot, clock):
+        if _is_interrupted(snapshot, clock):
             return _cancelled_later(ledger.snapshot(run))
         return _cancelled(run, unpublished)
-    if is_interrupted(snapshot, clock):
+    if _is_interrupted(snapshot, clock):
         return _steered_later(run, wanted)
     if wanted is Control.PAUSED:
         hand = in_hand(snapshot)
@@ -70,7 +70,7 @@ def in_hand(snapshot: Snapshot) -> int:
     return messages
 
 
-def is_interrupted(snapshot: Snapshot, clock: Clock = MACHINE_CLOCK) -> bool:
+def _is_interrupted(snapshot: Snapshot, clock: Clock) -> bool:
     """Whether the process that the run's broker lived in seems to be gone."""
     silent_before = clock.wall() - ONLINE_SECONDS
     present = present_workers(snapshot.workers)

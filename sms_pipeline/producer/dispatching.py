@@ -14,7 +14,7 @@ from sms_pipeline.core import routing
 from sms_pipeline.core.batch import Batch
 from sms_pipeline.core.bitmap import unpack_offsets
 from sms_pipeline.core.clock import Clock, Timeline
-from sms_pipeline.core.counts import of_messages
+from sms_pipeline.core.counts import how_many
 from sms_pipeline.core.dispatch_rate import Allowance
 from sms_pipeline.core.events import spells_of
 from sms_pipeline.core.messages import Columns
@@ -305,11 +305,8 @@ def describe_lost(lost: Sequence[Lost]) -> str | None:
     messages, last = sum(one.messages for one in lost), lost[0]
     workers = len({one.worker for one in lost})
     others = "" if workers == 1 else f" and {workers - 1} more"
-    are = "is" if messages == 1 else "are"
-    return (
-        f"up to {of_messages(messages)} {are} with worker {last.worker}{others}, "
-        f"last seen {last.silent:.0f} s ago"
-    )
+    held = how_many(messages, "message is", "messages are")
+    return f"up to {held} with worker {last.worker}{others}, last seen {last.silent:.0f} s ago"
 
 
 def first_attempt(

@@ -91,7 +91,7 @@ def _cures(
 ) -> Iterator[str]:
     for totals, state in found:
         run = totals.run
-        if run.simulation.messages_from == "measure":
+        if run.simulation.is_measurement:
             # Nobody goes on with a measurement.
             continue
         stalled = state is RunState.STALLED
@@ -192,12 +192,11 @@ def list_failures(
         else:
             write(_line(failure, number))
     progress = Reader(ledger, run).read_decided().progress
-    if not (as_csv or as_json):
+    for_programs = as_csv or as_json
+    if not for_programs or progress.counts.cancelled or not progress.done:
+        tell = say if for_programs else write
         for line in _sum(progress, listed):
-            write(line)
-    elif progress.counts.cancelled or not progress.done:
-        for line in _sum(progress, listed):
-            say(line)
+            tell(line)
 
 
 #: Instead of a number that the ledger never had.
@@ -225,8 +224,8 @@ def _line(failure: Failure, number_of: Callable[[int], str]) -> str:
 
 def _sum(progress: Progress, listed: int) -> Iterator[str]:
     cancelled = progress.counts.cancelled
-    were = "was" if cancelled == 1 else "were"
-    also = f" {count(cancelled)} more {were} cancelled." if cancelled else ""
+    more = how_many(cancelled, "more was", "more were")
+    also = f" {more} cancelled." if cancelled else ""
     yield f"Run {progress.run}: {of_messages(listed)} not reached.{also}"
     if not progress.done:
         left = progress.total - progress.counts.finished

@@ -177,6 +177,8 @@ _COLUMNS = (
     _Column("share", lambda one: percent(one.share), 8),
     _Column("delivered", lambda one: count(one.counts.delivered), 1),
     _Column("failed", lambda one: count(one.counts.failed), 4),
+    _Column("expired", lambda one: count(one.counts.expired), 5),
+    _Column("cancelled", lambda one: count(one.counts.cancelled), 5),
     _Column(
         "fail/set",
         lambda one: f"{percent(one.counts.failure_rate)}/{exact_percent(one.failure_rate)}",
@@ -190,11 +192,8 @@ _COLUMNS = (
 )
 
 
-#: How else messages ended; each is shown only where a profile has some.
-_OTHER_ENDS = {
-    "expired": _Column("expired", lambda one: count(one.counts.expired), 5),
-    "cancelled": _Column("cancelled", lambda one: count(one.counts.cancelled), 5),
-}
+#: Columns that are shown only where a profile has some.
+_IF_ANY = {"expired", "cancelled"}
 
 
 #: On how many hosts a profile's senders are; shown only where there are several.
@@ -211,13 +210,10 @@ _ON_PHONE = (
 def _columns(profiles: Sequence[ProfileProgress]) -> list[_Column]:
     several = len({part.host for profile in profiles for part in profile.hosts}) > 1
     receipts = any(profile.counts.on_phone.delivered for profile in profiles)
-    known = {name for one in profiles for name in lines.other_ends(one.counts)}
-    ends = [column for name, column in _OTHER_ENDS.items() if name in known]
-    name, senders, *others = _COLUMNS
+    absent = _IF_ANY.difference(*(lines.other_ends(one.counts) for one in profiles))
+    name, senders, *others = (column for column in _COLUMNS if column.heading not in absent)
     hosts, on_phone = (_HOSTS,) if several else (), _ON_PHONE if receipts else ()
-    shown = [name, senders, *hosts, *others, *on_phone]
-    after_failed = [one.heading for one in shown].index("failed") + 1
-    return [*shown[:after_failed], *ends, *shown[after_failed:]]
+    return [name, senders, *hosts, *others, *on_phone]
 
 
 def profile_table(

@@ -89,8 +89,7 @@ class Shutdown:
         while state.reserved_requests and self._clock.monotonic() < until:
             self._clock.sleep(_POLL_SECONDS)
         if left := len(state.reserved_requests):
-            go = "goes" if left == 1 else "go"
-            log.warning("%s %s back to the broker", how_many(left, "batch", "batches"), go)
+            log.warning("%s back to the broker", how_many(left, "batch goes", "batches go"))
         self._leave()
 
     def _leave(self) -> None:

@@ -121,7 +121,7 @@ def _require_from(run: Run, *places: str) -> None:
             f"run {run.id} went to a file: from here it can only be run again as it was; start a "
             "changed one from a terminal"
         )
-    if run.simulation.messages_from == "measure":
+    if run.simulation.is_measurement:
         raise ConfigError(
             f"run {run.id} measured a machine; do it again with: sms-pipeline measure"
         )
